@@ -1,0 +1,113 @@
+"""The `headgate` command: finds its subcommands by entry point and turns errors into exit codes.
+
+Subcommands live in the part they belong to and are found through the entry-point group
+`headgate.commands`, so that the runtime never imports training or export. Nothing heavy is
+imported here: `headgate --help` must stay quick on a Raspberry Pi.
+
+Exit codes: 0 done, 1 runtime failure, 2 usage or configuration, 3 a quality or SLA gate failed,
+4 family or wire mismatch, 5 peer not reachable, 130 interrupted by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import click
+
+from headgate.profiles.errors import HeadgateError
+
+COMMAND_GROUP = "headgate.commands"
+INTERRUPTED_EXIT_CODE = 130
+
+# Which extra brings a module that a command imports when it runs.
+EXTRA_BY_MODULE = {
+    "torch": "train",
+    "lightning_fabric": "train",
+    "safetensors": "train",
+    "sklearn": "train",
+    "onnx": "export",
+    "onnxscript": "export",
+    "matplotlib": "export",
+    "onnxruntime": "cpu",
+    "av": "video",
+}
+
+
+def missing_module_message(module: str | None) -> str:
+    """Say which extra to install for `module`, one sentence."""
+    extra = EXTRA_BY_MODULE.get((module or "").partition(".")[0])
+    remedy = f"pip install 'headgate[{extra}]'" if extra else f"pip install {module}"
+    return f"this command needs the Python module {module!r}, which is not installed; {remedy}"
+
+
+def available_commands() -> dict[str, EntryPoint]:
+    """List the installed subcommands by name, without importing them."""
+    return {entry.name: entry for entry in entry_points(group=COMMAND_GROUP)}
+
+
+class HeadgateGroup(click.Group):
+    """A click group that loads a subcommand only when it is asked for.
+
+    It also owns the one place where an error becomes a line on stderr and an exit code.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*available_commands(), *super().list_commands(ctx)})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        known = super().get_command(ctx, cmd_name)
+        if known is not None:
+            return known
+        entry = available_commands().get(cmd_name)
+        if entry is None:
+            return None
+        try:
+            command = entry.load()
+        except ModuleNotFoundError as error:
+            raise click.ClickException(missing_module_message(error.name)) from error
+        assert isinstance(command, click.Command)
+        self.add_command(command, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = []
+        for name in self.list_commands(ctx):
+            try:
+                command = self.get_command(ctx, name)
+            except click.ClickException as error:
+                rows.append((name, f"({error.message})"))
+                continue
+            if command is not None and not command.hidden:
+                rows.append((name, command.get_short_help_str(limit=70)))
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except HeadgateError as error:
+            click.echo(f"headgate: error: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("headgate: interrupted", err=True)
+            ctx.exit(INTERRUPTED_EXIT_CODE)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in EXTRA_BY_MODULE:
+                raise
+            click.echo(f"headgate: error: {missing_module_message(error.name)}", err=True)
+            ctx.exit(2)
+
+
+@click.group(
+    cls=HeadgateGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="headgate", prog_name="headgate")
+def main() -> None:
+    """Train, export and run families of split vision models across a device and an edge."""
+
+
+if __name__ == "__main__":
+    main()
