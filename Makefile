@@ -1,0 +1,47 @@
+# Every target sets up its own environment: a fresh machine needs Python 3.11 and pip.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# `make test PYTEST_ARGS="-k wire"` narrows a run.
+PYTEST_ARGS ?=
+
+.PHONY: help install demo test check format bench clean
+
+help:
+	@echo "make demo    train, export and run a small family end to end; report in out/demo"
+	@echo "make test    the test suite"
+	@echo "make check   ruff, mypy --strict, import-linter"
+	@echo "make bench   speed ratios (docs/benchmarks.md)"
+	@echo "make format  let ruff settle spacing"
+
+install: $(INSTALLED)
+
+# The pins hold for build environments too, hence the variable and not -c.
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	PIP_CONSTRAINT=$(abspath constraints.txt) $(BIN)/python -m pip install --quiet \
+		--editable ".[cpu,video,export,dev]"
+	touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/headgate demo --out out/demo
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy profiles train export runtime tests
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(INSTALLED)
+	$(BIN)/headgate bench speed --out out/bench
+
+clean:
+	rm -rf out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,72 @@
+"""Open a family folder: parse the manifest and check every file a role needs against its digest."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from headgate.profiles.errors import FamilyError
+from headgate.profiles.manifest import Manifest, manifest_from_json
+from headgate.profiles.storage import read_json, recover_folder, sha256_file
+
+MANIFEST_NAME = "family.json"
+ROLES = ("device", "edge")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A verified folder. The manifest may list files that only the other role has."""
+
+    path: Path
+    manifest: Manifest
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file the manifest lists."""
+        assert name in self.manifest.files
+        return self.path / name
+
+
+def open_family(path: Path, *, roles: Iterable[str] = ROLES) -> Family:
+    """Verify the folder for the given roles and return it, or raise FamilyError.
+
+    A device may hold its own files only; what is there must be listed, plain and unaltered.
+    """
+    recover_folder(path)
+    if not path.is_dir():
+        raise FamilyError(f"{path}: no such folder; export a family there first")
+    where = str(path / MANIFEST_NAME)
+    raw = read_json(path / MANIFEST_NAME)
+    manifest = manifest_from_json(raw, where=where)
+    _refuse_foreign_files(path, manifest)
+    needed = set(roles)
+    for name, entry in manifest.files.items():
+        if needed.isdisjoint(entry.roles) and not (path / name).exists():
+            continue
+        _check_file(path / name, expected_sha256=entry.sha256, expected_bytes=entry.num_bytes)
+    return Family(path, manifest)
+
+
+def _refuse_foreign_files(path: Path, manifest: Manifest) -> None:
+    """Refuse links and files that nothing vouches for: graphs can name external data."""
+    for found in path.rglob("*"):
+        name = found.relative_to(path).as_posix()
+        if found.is_symlink():
+            raise FamilyError(f"{found}: is a link; a family folder holds plain files only")
+        if found.is_file() and name != MANIFEST_NAME and name not in manifest.files:
+            raise FamilyError(f"{found}: is not in the manifest; remove it or export again")
+
+
+def _check_file(path: Path, *, expected_sha256: str, expected_bytes: int) -> None:
+    if not path.is_file():
+        raise FamilyError(f"{path}: is missing; export or copy the family again")
+    num_bytes = path.stat().st_size
+    if num_bytes != expected_bytes:
+        raise FamilyError(
+            f"{path}: has {num_bytes} bytes, the manifest says {expected_bytes}; "
+            "export or copy the family again"
+        )
+    actual = sha256_file(path)
+    if actual != expected_sha256:
+        raise FamilyError(
+            f"{path}: sha256 is {actual[:12]}, the manifest says {expected_sha256[:12]}; "
+            "export or copy the family again"
+        )

@@ -1,0 +1,121 @@
+"""Files that are either the old ones or the new ones: atomic writes, folders published by rename.
+
+A reader never sees half a file: everything is written beside its target, flushed to the disk and
+renamed. A folder is swapped by two renames; `publish_folder` repairs the moment between them at
+its next use, and `recover_folder` does so for a reader.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from headgate.profiles.errors import FamilyError, HeadgateError, UsageError
+
+_CHUNK_BYTES = 1 << 20
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write `data` to `path` so that a kill leaves either the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+@contextmanager
+def publish_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Yield an empty folder that becomes `target` when the block ends without an error.
+
+    An existing `target` is refused unless `replace`; then it stays untouched until the new one is
+    complete. Raises UsageError where `target` may not be written.
+    """
+    recover_folder(target)
+    if target.exists() and not replace:
+        raise UsageError(f"{target}: exists already; choose another folder or say --force")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = target.with_name(f".{target.name}.{os.getpid()}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    try:
+        yield fresh
+        _sync_tree(fresh)
+        old = _old_name(target)
+        if target.exists():
+            os.rename(target, old)
+        os.rename(fresh, target)
+        _sync_folder(target.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def recover_folder(target: Path) -> None:
+    """Finish a swap that a kill interrupted: bring the old folder back, or remove it."""
+    old = _old_name(target)
+    if not old.is_dir():
+        return
+    if target.exists():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        os.rename(old, target)
+
+
+def sha256_file(path: Path) -> str:
+    """Return the sha256 of a file as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return the one encoding that digests are taken of: sorted keys, no spaces, no NaN."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
+
+
+def read_json(path: Path, *, error: type[HeadgateError] = FamilyError) -> Any:
+    """Read one JSON file, or raise `error` saying what is wrong with it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise error(f"{path}: no such file; is this the right folder?") from None
+    except (OSError, UnicodeDecodeError) as reason:
+        raise error(f"{path}: cannot be read ({reason})") from None
+    except json.JSONDecodeError as reason:
+        raise error(
+            f"{path}: not JSON at line {reason.lineno}, column {reason.colno} ({reason.msg}); "
+            "the file is damaged, write it again"
+        ) from None
+
+
+def _old_name(target: Path) -> Path:
+    return target.with_name(f".{target.name}.old")
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
