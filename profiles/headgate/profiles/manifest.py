@@ -154,8 +154,12 @@ class Manifest:
 
     @cached_property
     def digest(self) -> str:
-        """Identify the family: sha256 of the canonical manifest, 64 hexadecimal digits."""
-        return hashlib.sha256(canonical_json(manifest_to_json(self))).hexdigest()
+        """Identify the family: sha256 of the canonical manifest, 64 hexadecimal digits.
+
+        Parsing first makes 60 and 60.0 the same number where a float is meant.
+        """
+        value = parse(Manifest, manifest_to_json(self), where="manifest", error=FamilyError)
+        return hashlib.sha256(canonical_json(manifest_to_json(value))).hexdigest()
 
     @cached_property
     def _point_index(self) -> dict[str, int]:

@@ -1,0 +1,72 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from headgate.profiles.errors import FamilyError
+from headgate.profiles.family import open_family
+from profiles.manifests import FILES, write_small_family
+
+
+def test_an_intact_folder_opens_with_the_digest_it_was_written_with(tmp_path: Path) -> None:
+    manifest = write_small_family(tmp_path)
+    assert open_family(tmp_path).manifest.digest == manifest.digest
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_one_flipped_bit_in_any_file_is_found(tmp_path: Path, name: str) -> None:
+    write_small_family(tmp_path)
+    path = tmp_path / name
+    content = bytearray(path.read_bytes())
+    content[1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(FamilyError, match=r"sha256 is \w{12}, the manifest says \w{12}; export"):
+        open_family(tmp_path)
+
+
+def test_a_device_may_hold_its_own_files_only(tmp_path: Path) -> None:
+    write_small_family(tmp_path)
+    (tmp_path / "tails/b2r1/1/model.onnx").unlink()
+    open_family(tmp_path, roles=("device",))
+    with pytest.raises(FamilyError, match="is missing; export or copy"):
+        open_family(tmp_path, roles=("edge",))
+
+
+def test_a_truncated_file_is_told_by_its_size(tmp_path: Path) -> None:
+    write_small_family(tmp_path)
+    (tmp_path / "full/model.onnx").write_bytes(b"fu")
+    with pytest.raises(FamilyError, match="has 2 bytes, the manifest says 4"):
+        open_family(tmp_path)
+
+
+def test_a_file_nothing_vouches_for_is_refused(tmp_path: Path) -> None:
+    write_small_family(tmp_path)
+    (tmp_path / "heads/b2r1/model.onnx.data").write_bytes(b"x")
+    with pytest.raises(FamilyError, match="not in the manifest"):
+        open_family(tmp_path)
+
+
+def test_a_link_is_refused_even_when_it_points_to_the_right_bytes(tmp_path: Path) -> None:
+    write_small_family(tmp_path / "family")
+    path = tmp_path / "family/full/model.onnx"
+    path.rename(tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", path)
+    with pytest.raises(FamilyError, match="is a link"):
+        open_family(tmp_path / "family")
+
+
+def test_a_folder_without_a_manifest_is_no_family(tmp_path: Path) -> None:
+    with pytest.raises(FamilyError, match=r"family\.json: no such file"):
+        open_family(tmp_path)
+    with pytest.raises(FamilyError, match="no such folder"):
+        open_family(tmp_path / "nowhere")
+
+
+def test_a_manifest_of_another_kind_is_refused(tmp_path: Path) -> None:
+    write_small_family(tmp_path)
+    value = json.loads((tmp_path / "family.json").read_text())
+    value["colour"] = "blue"
+    (tmp_path / "family.json").write_text(json.dumps(value))
+    with pytest.raises(FamilyError, match=r"unknown keys \['colour'\]"):
+        open_family(tmp_path)

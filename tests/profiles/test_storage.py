@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+
+from headgate.profiles.errors import FamilyError, UsageError
+from headgate.profiles.storage import (
+    canonical_json,
+    publish_folder,
+    read_json,
+    recover_folder,
+    write_atomic,
+)
+
+
+def test_a_published_folder_appears_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    target = tmp_path / "family"
+    with publish_folder(target) as folder:
+        (folder / "a.txt").write_text("new")
+        assert not target.exists()
+    assert (target / "a.txt").read_text() == "new"
+    assert [item.name for item in tmp_path.iterdir()] == ["family"]
+
+
+def test_an_error_while_writing_keeps_the_old_folder(tmp_path: Path) -> None:
+    target = tmp_path / "family"
+    target.mkdir()
+    (target / "a.txt").write_text("old")
+
+    def write_half() -> None:
+        with publish_folder(target, replace=True) as folder:
+            (folder / "a.txt").write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
+    assert (target / "a.txt").read_text() == "old"
+    assert [item.name for item in tmp_path.iterdir()] == ["family"]
+
+
+def test_an_existing_folder_is_refused_without_replace(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="exists already"), publish_folder(tmp_path):
+        raise AssertionError("the block must not run")
+
+
+def test_a_swap_that_was_killed_between_its_renames_is_undone(tmp_path: Path) -> None:
+    old = tmp_path / ".family.old"
+    old.mkdir()
+    (old / "a.txt").write_text("old")
+    recover_folder(tmp_path / "family")
+    assert (tmp_path / "family" / "a.txt").read_text() == "old"
+
+
+def test_a_swap_that_was_killed_after_its_renames_keeps_the_new_folder(tmp_path: Path) -> None:
+    for name in (".family.old", "family"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.txt").write_text(name)
+    recover_folder(tmp_path / "family")
+    assert (tmp_path / "family" / "a.txt").read_text() == "family"
+    assert not (tmp_path / ".family.old").exists()
+
+
+def test_write_atomic_replaces_a_file_and_leaves_no_temporary(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    write_atomic(path, "one")
+    write_atomic(path, b"two")
+    assert path.read_text() == "two"
+    assert [item.name for item in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_canonical_json_does_not_depend_on_the_order_of_keys() -> None:
+    assert canonical_json({"b": 1, "a": [1.5, "ü"]}) == canonical_json({"a": [1.5, "ü"], "b": 1})
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "no such file"), (b'{"a": ', "not JSON at line 1"), (b"\xff\xfe", "cannot be read")],
+)
+def test_damaged_json_is_named_with_its_place(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    path = tmp_path / "family.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(FamilyError, match=said) as caught:
+        read_json(path)
+    assert "family.json" in str(caught.value)
