@@ -1,0 +1,44 @@
+"""How to build a run's networks again: everything that decides their architecture, as one value."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from headgate.profiles.manifest import InputSpec
+from headgate.train.backbones import Normalise, PlainModel, build_backbone
+from headgate.train.split_model import SplitModel
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """The architecture of a run; weights are elsewhere."""
+
+    model: str  # a built-in name, or package.module:callable
+    width: float  # multiplies the channels of a built-in model
+    split: str  # the layer after which the network is cut; "0" is the picture
+    resolution_factor: int
+    num_classes: int
+    num_maps: int  # phi: maps at the split
+    input: InputSpec
+    mean: tuple[float, ...]  # per colour of pictures in 0..1
+    std: tuple[float, ...]
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        return (self.input.height_px, self.input.width_px)
+
+    def example(self) -> Tensor:
+        """Return one black picture [1, 3, H, W] of the input's size, to trace with."""
+        return torch.zeros(1, 3, *self.size_px)
+
+    def build_backbone(self) -> PlainModel:
+        """Return the plain network, fresh: pictures [B, 3, H, W] in 0..1 to logits [B, K]."""
+        network = build_backbone(
+            self.model, num_classes=self.num_classes, input_px=self.size_px, width=self.width
+        )
+        return PlainModel(Normalise(self.mean, self.std), network)
+
+    def build_split_model(self, *, budget: int, plain: PlainModel | None = None) -> SplitModel:
+        """Return a member, fresh or with the weights of `plain`: which it shares, not copies."""
+        raise NotImplementedError

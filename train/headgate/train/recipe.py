@@ -1,0 +1,269 @@
+"""The settings of a training run, the stages they amount to, and the learning rate at each moment.
+
+Algorithm 3 of the prune paper (arXiv 2311.05739): train the plain network fully; put a bottleneck
+with B = phi into it and train that; then for each smaller B start from the member before, reset
+the filter so that maps can fall again, raise the learning rate for the first epochs, train a few
+epochs, keep the member.
+"""
+
+import math
+from dataclasses import dataclass, fields
+from enum import Enum
+
+from headgate.profiles.errors import UsageError
+from headgate.profiles.quantise import MAX_LEVELS, MIN_LEVELS
+
+DEFAULT_DATA = "embedded"
+DEFAULT_SPLITS = {  # layers where few maps cross and the head is still cheap
+    "vgg11": "features.7",  # the second pooling, the paper's layer 5
+    "lenet": "features.5",  # the second pooling
+    "resnet18": "stages.1",
+    "mobilenet_v2": "features.6",
+}
+SCHEDULES = ("cosine", "step")
+PRECISIONS = ("auto", "float32", "bfloat16")
+WARM_UP = 0.05  # share of the backbone's steps; a random network diverges at full rate
+STEP_DROPS = ((0.5, 0.1), (0.75, 0.01))  # schedule "step": from this progress on, this factor
+
+
+@dataclass(frozen=True, slots=True)
+class PruneConfig:
+    """Everything that decides what a run trains; a resumed run must have the same.
+
+    Learning rates are per batch of `batch_size` pictures over all processes together.
+    """
+
+    data: str = DEFAULT_DATA
+    model: str = "vgg11"
+    width: float = 1.0
+    split: str | None = None  # a layer's name or its number; None: the model's default
+    input_px: int | None = None  # None: the size of the data set's pictures
+    budgets: tuple[int, ...] = ()  # maps that may cross; empty: phi, phi / 4, phi / 32
+    resolution_factor: int = 1
+    epochs: int | None = None  # of the plain network; None: 20, or 0 with `backbone`
+    base_epochs: int = 4  # of the member with B = phi
+    member_epochs: int = 4  # of each smaller member
+    backbone: str | None = None  # a run folder or a safetensors file to start from
+    from_scratch: bool = False  # each member from fresh weights, to compare with
+    batch_size: int = 64
+    lr: float = 0.05  # of the plain network
+    member_lr: float = 0.01  # of every stage with a bottleneck
+    gamma: float = 3.0  # raises a smaller member's rate in its first epochs
+    raise_epochs: int = 1  # l_k of Algorithm 3
+    schedule: str = "cosine"
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    epsilon: float = 0.05  # weight of the prune loss
+    delta: float = 8.0  # steepness of the prune loss, on (sum f - B) / phi
+    lambda_: float = 0.5  # weight of the prune loss's side that keeps maps from falling below B
+    rate_weight: float = 0.0  # loss per bit per value that crosses
+    levels: tuple[int, ...] = (256, 64, 16, 8, 4)  # one is drawn for each batch
+    augment: bool = True
+    seed: int = 0
+    limit: int | None = None  # use this many pictures of each half of the data set
+    threads: int | None = None  # None: as torch sees fit
+    precision: str = "auto"  # auto: bfloat16 where the device is quick at it
+    checkpoint_steps: int | None = None  # also keep a checkpoint every so many steps
+
+    @property
+    def backbone_epochs(self) -> int:
+        if self.epochs is not None:
+            return self.epochs
+        return 0 if self.backbone else 20
+
+
+# These change how a run is computed, not what it computes.
+FREE_TO_CHANGE = frozenset({"checkpoint_steps"})
+
+
+class StageKind(Enum):
+    """What a stage trains."""
+
+    BACKBONE = "backbone"
+    BASE = "base"  # B = phi, from the backbone
+    MEMBER = "member"  # B < phi, from the member before
+    TWIN = "twin"  # any B, from fresh weights
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One part of a run: train something for some epochs, from the weights of another stage."""
+
+    id: str  # "backbone", or the member's id
+    kind: StageKind
+    epochs: int
+    lr: float
+    budget: int | None = None
+    start_from: str | None = None  # id of the stage whose weights it begins with
+    kept: bool = True  # False: only a step on the way to smaller members
+    gamma: float = 1.0
+    raise_epochs: int = 0
+
+
+def member_id(budget: int, resolution_factor: int) -> str:
+    """Return the id that a member has everywhere: in the run, the family and the points."""
+    return f"b{budget}r{resolution_factor}"
+
+
+def default_split(config: PruneConfig) -> str:
+    """Return the split asked for or the model's default, or refuse to guess for a user's model."""
+    if config.split is not None:
+        return config.split
+    if config.model not in DEFAULT_SPLITS:
+        raise UsageError(
+            f"--split: {config.model} has no default split; name a layer, "
+            f"`headgate train splits {config.model}` lists them"
+        )
+    return DEFAULT_SPLITS[config.model]
+
+
+def resolve_budgets(config: PruneConfig, *, num_maps: int) -> tuple[int, ...]:
+    """Return the budgets in falling order, or say which one is impossible."""
+    budgets = config.budgets
+    if not budgets:
+        return tuple(sorted({num_maps, max(1, num_maps // 4), max(1, num_maps // 32)}, reverse=True))
+    for budget in budgets:
+        if not 1 <= budget <= num_maps:
+            raise UsageError(
+                f"--budgets: {budget} is impossible, {num_maps} maps leave the split; "
+                f"give numbers from 1 to {num_maps}"
+            )
+    if len(set(budgets)) != len(budgets):
+        twice = sorted({b for b in budgets if budgets.count(b) > 1})
+        raise UsageError(f"--budgets: {twice[0]} is given more than once; name each budget once")
+    return tuple(sorted(budgets, reverse=True))
+
+
+def plan_stages(config: PruneConfig, *, num_maps: int) -> tuple[Stage, ...]:
+    """Lay out the stages of a run in the order they are trained."""
+    budgets = resolve_budgets(config, num_maps=num_maps)
+    r = config.resolution_factor
+    if config.from_scratch:
+        return tuple(
+            Stage(
+                id=member_id(budget, r),
+                kind=StageKind.TWIN,
+                epochs=config.backbone_epochs,
+                lr=config.lr,
+                budget=budget,
+            )
+            for budget in budgets
+        )
+    base = Stage(
+        id=member_id(num_maps, r),
+        kind=StageKind.BASE,
+        epochs=config.base_epochs,
+        lr=config.member_lr,
+        budget=num_maps,
+        start_from="backbone",
+        kept=num_maps in budgets,
+    )
+    backbone = Stage("backbone", StageKind.BACKBONE, config.backbone_epochs, config.lr)
+    stages = [backbone, base]
+    for budget in budgets:
+        if budget == num_maps:
+            continue
+        stages.append(
+            Stage(
+                id=member_id(budget, r),
+                kind=StageKind.MEMBER,
+                epochs=config.member_epochs,
+                lr=config.member_lr,
+                budget=budget,
+                start_from=stages[-1].id,
+                gamma=config.gamma,
+                raise_epochs=min(config.raise_epochs, config.member_epochs),
+            )
+        )
+    return tuple(stages)
+
+
+def learning_rate(stage: Stage, *, step: int, steps_per_epoch: int, schedule: str) -> float:
+    """Return the rate of one step, which depends on nothing but its place in the stage.
+
+    The first epochs of a smaller member are raised by gamma and not annealed; then the schedule
+    runs over what is left. Stages from fresh weights warm up.
+    """
+    raised_steps = stage.raise_epochs * steps_per_epoch
+    if step < raised_steps:
+        return stage.lr * stage.gamma
+    num_steps = stage.epochs * steps_per_epoch - raised_steps
+    progress = (step - raised_steps) / num_steps
+    if stage.kind in (StageKind.BACKBONE, StageKind.TWIN) and progress < WARM_UP:
+        return stage.lr * max(progress / WARM_UP, 1 / num_steps)
+    if schedule == "cosine":
+        return stage.lr * 0.5 * (1 + math.cos(math.pi * progress))
+    factor = 1.0
+    for begin, drop in STEP_DROPS:
+        if progress >= begin:
+            factor = drop
+    return stage.lr * factor
+
+
+def check_config(config: PruneConfig) -> None:
+    """Refuse settings that no data set or network could make sense of."""
+    _require_whole(config)
+    positive = {"--lr": config.lr, "--member-lr": config.member_lr, "--gamma": config.gamma}
+    not_negative = {
+        "--epsilon": config.epsilon,
+        "--delta": config.delta,
+        "--rate-weight": config.rate_weight,
+        "--momentum": config.momentum,
+        "--weight-decay": config.weight_decay,
+    }
+    for option, value in positive.items():
+        if not (math.isfinite(value) and value > 0):
+            raise UsageError(f"{option}: found {value}, expected a number above 0")
+    for option, value in not_negative.items():
+        if not (math.isfinite(value) and value >= 0):
+            raise UsageError(f"{option}: found {value}, expected 0 or more")
+    if not 0 <= config.lambda_ <= 1:
+        raise UsageError(f"--lambda: found {config.lambda_}, expected 0 to 1")
+    if config.momentum >= 1:
+        raise UsageError(f"--momentum: found {config.momentum}, expected less than 1")
+    for levels in config.levels:
+        if not MIN_LEVELS <= levels <= MAX_LEVELS:
+            raise UsageError(
+                f"--levels: {levels} is impossible; give numbers from {MIN_LEVELS} to {MAX_LEVELS}"
+            )
+    if not config.levels:
+        raise UsageError("--levels: the list is empty; give at least one number, 256 is 8 bits")
+    for option, word, known in (
+        ("--schedule", config.schedule, SCHEDULES),
+        ("--precision", config.precision, PRECISIONS),
+    ):
+        if word not in known:
+            raise UsageError(f"{option}: {word!r} is not one of {', '.join(known)}")
+    if config.from_scratch and config.backbone:
+        raise UsageError("--backbone: cannot be given with --from-scratch; leave one of them out")
+
+
+def differences(now: PruneConfig, before: PruneConfig) -> list[str]:
+    """Name each setting in which two runs differ, as `name: now X, before Y`."""
+    return [
+        f"{field.name.rstrip('_')}: now {getattr(now, field.name)}, "
+        f"before {getattr(before, field.name)}"
+        for field in fields(PruneConfig)
+        if field.name not in FREE_TO_CHANGE
+        and getattr(now, field.name) != getattr(before, field.name)
+    ]
+
+
+def _require_whole(config: PruneConfig) -> None:
+    smallest = 0 if config.backbone else 1
+    rules: dict[str, tuple[int | None, int]] = {
+        "--epochs": (config.epochs, smallest),
+        "--base-epochs": (config.base_epochs, 1),
+        "--member-epochs": (config.member_epochs, 1),
+        "--raise-epochs": (config.raise_epochs, 0),
+        "--batch-size": (config.batch_size, 2),
+        "--resolution": (config.resolution_factor, 1),
+        "--input-px": (config.input_px, 8),
+        "--limit": (config.limit, 2),
+        "--threads": (config.threads, 1),
+        "--seed": (config.seed, 0),
+        "--checkpoint-steps": (config.checkpoint_steps, 1),
+    }
+    for option, (value, least) in rules.items():
+        if value is not None and value < least:
+            raise UsageError(f"{option}: found {value}, expected {least} or more")

@@ -1,0 +1,133 @@
+"""A finished training run on disk: open it, verify it, and build its networks again.
+
+    run.json        what was trained, on what, and the sha256 of every file of weights
+    epochs.jsonl    one line per epoch
+    weights/        backbone.safetensors and one <member id>.safetensors each
+
+While a run is training it lives beside its final place, in `OUT.partial`; `OUT` itself appears
+only when everything in it is complete.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from headgate.profiles.errors import FamilyError
+from headgate.profiles.manifest import InputSpec
+from headgate.profiles.storage import recover_folder, sha256_file
+from headgate.train.blueprint import Blueprint
+from headgate.train.run_record import COMPLETE, BackboneEntry, MemberEntry, RunRecord, read_record
+from headgate.train.split_model import SplitModel
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A complete run: `path` is its folder, `record` what its run.json says."""
+
+    path: Path
+    record: RunRecord
+
+    @property
+    def blueprint(self) -> Blueprint:
+        return self.record.blueprint
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.record.labels
+
+    @property
+    def input(self) -> InputSpec:
+        return self.record.blueprint.input
+
+    @property
+    def member_ids(self) -> tuple[str, ...]:
+        return tuple(member.id for member in self.record.members)
+
+    def backbone(self) -> nn.Module:
+        """Return the plain network, in eval mode: float NCHW pictures in 0..1 to logits."""
+        entry = self.record.backbone
+        if entry is None:
+            raise FamilyError(
+                f"{self.path}: a run from scratch has no backbone; train without --from-scratch"
+            )
+        model = self.blueprint.build_backbone()
+        _load(model, self._weights(entry))
+        return model.eval()
+
+    def member(self, member_id: str) -> SplitModel:
+        """Return one member with its frozen selection, in eval mode."""
+        entry = self.entry(member_id)
+        model = self.blueprint.build_split_model(budget=entry.budget)
+        model.freeze_selection(entry.selected)
+        _load(model, self._weights(entry))
+        return model.eval()
+
+    def entry(self, member_id: str) -> MemberEntry:
+        """Return what run.json says about one member."""
+        for member in self.record.members:
+            if member.id == member_id:
+                return member
+        raise FamilyError(
+            f"{self.path}: no member {member_id!r}; it has {', '.join(self.member_ids)}"
+        )
+
+    def _weights(self, entry: BackboneEntry | MemberEntry) -> dict[str, torch.Tensor]:
+        path = self.path / entry.file
+        if not path.is_file():
+            raise FamilyError(f"{path}: missing, run.json lists it; train the run again")
+        found = sha256_file(path)
+        if found != entry.sha256:
+            raise FamilyError(
+                f"{path}: sha256 is {found[:12]}, run.json says {entry.sha256[:12]}; "
+                "train the run again"
+            )
+        return read_weights(path)
+
+
+def load_run(path: Path) -> Run:
+    """Open a complete run, or raise FamilyError saying what it is instead.
+
+    Digests of weights are checked when they are loaded, not here.
+    """
+    recover_folder(path)
+    if not (path / "run.json").is_file():
+        if partial_folder(path).is_dir():
+            raise FamilyError(
+                f"{path}: its training is not complete; "
+                "repeat the command that started it with --resume"
+            )
+        raise FamilyError(f"{path}: no run.json in it; give a folder that train prune wrote")
+    record = read_record(path / "run.json")
+    if record.status != COMPLETE:
+        raise FamilyError(f"{path}: status is {record.status!r}, expected {COMPLETE!r}; resume it")
+    return Run(path=path, record=record)
+
+
+def partial_folder(out: Path) -> Path:
+    """Return where the run that will be `out` lives until it is complete."""
+    return out.with_name(f"{out.name}.partial")
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read a safetensors file, or raise FamilyError if it is damaged."""
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as reason:
+        raise FamilyError(
+            f"{path}: not a readable safetensors file ({reason}); write it again"
+        ) from None
+
+
+def _load(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as reason:
+        first = str(reason).splitlines()[-1].strip()
+        raise FamilyError(
+            f"weights do not fit the network that run.json describes ({first}); "
+            "use the version of headgate, and of your model's code, that trained them"
+        ) from None

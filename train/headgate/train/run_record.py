@@ -1,0 +1,86 @@
+"""What `run.json` says: one training run, its settings, and a digest for every file of weights."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from headgate.profiles.errors import FamilyError
+from headgate.profiles.parse import parse
+from headgate.profiles.storage import read_json
+from headgate.train.blueprint import Blueprint
+from headgate.train.recipe import PruneConfig
+
+RUN_SCHEMA = 1
+TRAINING = "training"
+COMPLETE = "complete"
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneEntry:
+    """The plain network, trained whole: `accuracy` is top-1 on the validation pictures, 0..1."""
+
+    file: str  # relative to the run folder
+    sha256: str
+    accuracy: float
+    epochs: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuantisedEntry:
+    """What one member is worth when its maps are sent with `levels` values each."""
+
+    levels: int
+    accuracy: float
+    rate_bits: float  # estimated bits per picture under the training's prior, before any codec
+
+
+@dataclass(frozen=True, slots=True)
+class MemberEntry:
+    """One trained member: accuracies are top-1 on the validation pictures, 0..1."""
+
+    id: str
+    budget: int
+    resolution_factor: int
+    selected: tuple[int, ...]  # ascending indices of the maps that cross; frozen for good
+    file: str  # relative to the run folder
+    sha256: str
+    accuracy: float  # not quantised
+    exit_accuracy: float  # of the early exit on the backbone's features at the split
+    quantised: tuple[QuantisedEntry, ...]
+    epochs: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetEntry:
+    """What was trained on: `digest` changes when a picture or a label does."""
+
+    spec: str
+    digest: str
+    num_train: int
+    num_val: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """The whole of `run.json`. `status` is "training" until every stage is done."""
+
+    schema: int
+    status: str
+    blueprint: Blueprint
+    labels: tuple[str, ...]
+    dataset: DatasetEntry
+    settings: PruneConfig
+    backbone: BackboneEntry | None  # None in a run from scratch, which has no plain network
+    members: tuple[MemberEntry, ...]
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read a `run.json`, refusing one that is damaged or of a newer schema."""
+    data = read_json(path)
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if not isinstance(schema, int):
+        raise FamilyError(f"{path}: has no schema number, so it is not a run; train it again")
+    if schema > RUN_SCHEMA:
+        raise FamilyError(
+            f"{path}: schema {schema}, this version reads up to {RUN_SCHEMA}; upgrade headgate"
+        )
+    return parse(RunRecord, data, where=str(path), error=FamilyError)
