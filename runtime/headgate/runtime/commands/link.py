@@ -1,0 +1,128 @@
+"""`headgate link`: stand between a device and an edge as a recorded link would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from headgate.profiles.errors import UsageError
+
+if TYPE_CHECKING:
+    from headgate.runtime.relay import Address
+    from headgate.runtime.shaper import Window
+    from headgate.runtime.trace import Trace
+
+FOREVER_S = 1e9
+
+
+@click.command()
+@click.argument("trace")
+@click.option(
+    "--listen", default="tcp://127.0.0.1:7701", show_default=True, help="where the device connects"
+)
+@click.option("--to", default="tcp://127.0.0.1:7700", show_default=True, help="where the edge is")
+@click.option("--down", default="none", show_default=True, help="trace to the device; none: no cap")
+@click.option("--delay-ms", default=10.0, show_default=True, help="one-way delay each way, in ms")
+@click.option("--stall", "stalls", multiple=True, metavar="START:SECONDS", help="nothing moves")
+@click.option(
+    "--cut", "cuts", multiple=True, metavar="AT[:SECONDS]", help="close and refuse connections"
+)
+@click.option("--loop/--once", default=True, show_default=True, help="start TRACE again, or close")
+@click.option(
+    "--queue-bytes", default=65536, show_default=True, help="what may wait in each direction"
+)
+@click.option("--insecure", is_flag=True, help="allow to listen beyond loopback")
+def link(
+    trace: str,
+    listen: str,
+    to: str,
+    down: str,
+    delay_ms: float,
+    stalls: tuple[str, ...],
+    cuts: tuple[str, ...],
+    loop: bool,
+    queue_bytes: int,
+    insecure: bool,
+) -> None:
+    """Relay TCP at the rate of TRACE, until Ctrl-C.
+
+    TRACE is a file (CSV `t_s,mbps` or mahimahi) or a built-in name: `demo`, `steady:8` for 8
+    Mbit/s. Point the device's --edge at --listen. The trace starts with the first connection.
+    """
+    from headgate.runtime.relay import LinkPlan, Relay
+
+    if delay_ms < 0 or queue_bytes < 1:
+        raise UsageError(
+            f"--delay-ms {delay_ms:g} --queue-bytes {queue_bytes}: expected a delay of 0 or more "
+            "and a queue of 1 byte or more"
+        )
+    plan = LinkPlan(
+        uplink=open_trace(trace),
+        downlink=None if down == "none" else open_trace(down),
+        delay_s=delay_ms / 1000,
+        stalls=tuple(parse_window("--stall", text, default_s=None) for text in stalls),
+        cuts=tuple(parse_window("--cut", text, default_s=0.001) for text in cuts),
+        loop=loop,
+        queue_bytes=queue_bytes,
+    )
+    listen_address = parse_address("--listen", listen)
+    refuse_beyond_loopback(listen_address, insecure=insecure)
+    with Relay(listen=listen_address, to=parse_address("--to", to), plan=plan) as relay:
+        click.echo(f"link {trace} from {relay.endpoint} to {to}", err=True)
+        relay.wait(FOREVER_S)
+
+
+def open_trace(text: str) -> Trace:
+    """Read a trace file, or take the built-in trace of that name."""
+    from headgate.runtime.trace import named_trace, read_trace
+
+    path = Path(text)
+    return read_trace(path) if path.exists() or path.suffix else named_trace(text)
+
+
+def parse_window(option: str, text: str, *, default_s: float | None) -> Window:
+    """Read START:SECONDS; without a default the seconds must be said."""
+    from headgate.runtime.shaper import Window
+
+    start, colon, seconds = text.partition(":")
+    try:
+        start_s = float(start)
+        duration_s = float(seconds) if colon or default_s is None else default_s
+    except ValueError:
+        start_s, duration_s = -1.0, -1.0
+    if not (0 <= start_s <= FOREVER_S and 0 < duration_s <= FOREVER_S):
+        expected = "START:SECONDS" if default_s is None else "AT or AT:SECONDS"
+        raise UsageError(
+            f"{option} {text!r}: expected {expected}, seconds after the first connection "
+            f"and a length above 0, as in `{option} 20:3`"
+        )
+    return Window(start_s, duration_s)
+
+
+def parse_address(option: str, text: str) -> Address:
+    """Read tcp://HOST:PORT; an IPv6 host stands in brackets."""
+    host, _, port = text.removeprefix("tcp://").rpartition(":")
+    if not text.startswith("tcp://") or not host or not port.isdigit() or int(port) > 65535:
+        raise UsageError(
+            f"{option} {text!r}: expected tcp://HOST:PORT, as in tcp://127.0.0.1:7701; "
+            "a link relays TCP only"
+        )
+    return host.strip("[]"), int(port)
+
+
+def refuse_beyond_loopback(address: Address, *, insecure: bool) -> None:
+    """The relay passes bytes on for anyone who connects, so it stays on this machine."""
+    import ipaddress
+
+    host = address[0]
+    try:
+        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = False
+    if not local and not insecure:
+        raise UsageError(
+            f"--listen tcp://{host}:{address[1]}: is open to other machines, and a link asks "
+            "nobody for a key; listen on 127.0.0.1, or say --insecure"
+        )
