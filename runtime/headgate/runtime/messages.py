@@ -1,0 +1,155 @@
+"""What device and edge say to each other, as values; their bytes are `headgate.runtime.wire`'s."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+NO_BUDGET_US = 0xFFFF_FFFF  # the frame has no deadline
+MAX_BUDGET_US = NO_BUDGET_US - 1  # 71 minutes; encode larger ones as this
+
+
+class RejectReason(IntEnum):
+    """Why the edge did not answer; the numbers are those of the wire."""
+
+    EXPIRED = 1  # the budget was over before the tail began
+    BUSY = 2  # too many frames of this peer, or of all, are waiting
+    MALFORMED = 3  # the bytes are not what the point says
+    UNKNOWN_POINT = 4  # no such operating point in the family, or one the edge cannot answer
+    UNAUTHORISED = 5  # this peer may not use this edge; asking again will not help
+    WRONG_FAMILY = 6  # none of the edge's families has the digest of HELLO; final
+    WRONG_VERSION = 7  # no version of the protocol in common; final
+    UNKNOWN_PEER = 8  # the edge knows no HELLO of this peer (it restarted): say HELLO again
+    LEAVING = 9  # the edge is shutting down
+    FAILED = 10  # the edge's own fault: its graph failed
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Device: first message of every connection. `family_digest` is the manifest's, in hex.
+
+    `versions` are the protocol versions the device speaks, newest first. `max_message_bytes`
+    bounds what the edge may send back: all parts of one message together.
+    """
+
+    versions: tuple[int, ...]
+    family_digest: str
+    max_message_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """Edge: the HELLO is accepted. All later messages of both sides carry `version`.
+
+    `max_payload_bytes` bounds a frame (all fragments together), `max_in_flight` the frames of
+    this peer that may be unanswered at a time: more are rejected as BUSY.
+    """
+
+    version: int
+    family_digest: str
+    max_payload_bytes: int
+    max_in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Device: one frame, or one slice of it.
+
+    `budget_us` is what was left until the deadline when it was sent: a duration, because the two
+    clocks have nothing in common. Fragments are slices of the payload for the transport, sent in
+    order; only a layer can be decoded (one layer, 0, until progressive families exist).
+    """
+
+    frame_id: int
+    point_index: int
+    budget_us: int
+    payload: bytes
+    layer: int = 0
+    fragment: int = 0
+    fragments: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy the edge is: frames waiting at all, and the busy share of its worker (0 to 1000)."""
+
+    frames_queued: int
+    busy_permille: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NamedTensor:
+    """One named output. Equal when name, dtype, shape and every bit are."""
+
+    name: str
+    array: npt.NDArray[Any]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, NamedTensor):
+            return NotImplemented
+        mine, theirs = self.array, other.array
+        return (
+            self.name == other.name
+            and mine.dtype == theirs.dtype
+            and mine.shape == theirs.shape
+            and np.ascontiguousarray(mine).tobytes() == np.ascontiguousarray(theirs).tobytes()
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.array.shape))
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Edge: the answer to one frame, with where its time went.
+
+    `arrived_us` is the edge's monotonic clock when the last fragment came: only differences
+    between frames mean anything. `residence_us` runs from then to sending; queue, decode and
+    tail lie inside it. A batch's decode and tail times count for each of its frames.
+    """
+
+    frame_id: int
+    point_index: int
+    arrived_us: int
+    residence_us: int
+    queue_us: int
+    decode_us: int
+    tail_us: int
+    load: Load
+    tensors: tuple[NamedTensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Edge: no answer to a frame, or (`frame_id` None) to the connection as a whole, and why."""
+
+    frame_id: int | None
+    reason: RejectReason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Device: measure the path; `padding` is discarded."""
+
+    probe_id: int
+    padding: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReply:
+    """Edge: answer to a probe, with the same clock and meaning as in `Result`."""
+
+    probe_id: int
+    arrived_us: int
+    residence_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """Either side: I am leaving; nothing more will come."""
+
+
+Message = Hello | Welcome | Frame | Result | Reject | Probe | ProbeReply | Goodbye
