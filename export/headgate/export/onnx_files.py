@@ -1,0 +1,145 @@
+"""Turn a torch module into the bytes of a self-contained, reproducible ONNX graph.
+
+Two exports of the same weights give the same bytes: what the exporter notes about this machine
+(source lines, class names, graph signatures) is taken out, and weights are inside the file.
+"""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from math import prod
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from headgate.profiles.errors import UsageError
+
+# The newest opset that every onnxruntime the `cpu` extra admits can run.
+OPSET = 20
+PRODUCER = "headgate"
+# Protobuf cannot hold more in one message, and external data would be a second file to guard.
+MAX_GRAPH_BYTES = (1 << 31) - 1
+MAX_BATCH = 4096
+
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
+
+
+def module_to_onnx(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    *,
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    where: str,
+) -> bytes:
+    """Return an ONNX graph of `module` whose first axis, everywhere, is a free batch size.
+
+    `example` must hold a batch of at least two: torch takes a batch of one for a constant.
+    """
+    assert all(tensor.shape[0] >= 2 for tensor in example)
+    batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
+    with _quiet_exporter(), torch.no_grad():
+        program = torch.onnx.export(
+            module.eval(),
+            example,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(input_names),
+            output_names=list(output_names),
+            dynamic_shapes=tuple({0: batch} for _ in example),
+            verbose=False,
+        )
+    assert program is not None
+    graph = program.model_proto
+    _strip_provenance(graph)
+    _name_batch_axis(graph)
+    onnx.checker.check_model(graph)
+    data: bytes = graph.SerializeToString(deterministic=True)
+    if len(data) > MAX_GRAPH_BYTES:
+        raise UsageError(
+            f"{where}: the graph takes {len(data)} bytes, one ONNX file holds "
+            f"{MAX_GRAPH_BYTES}; use a narrower network or another split"
+        )
+    return data
+
+
+def count_macs(data: bytes) -> int:
+    """Return the multiply-adds that a graph spends on one picture.
+
+    Convolutions and matrix products are counted; what is not (activations, pooling) is small.
+    """
+    graph = onnx.shape_inference.infer_shapes(onnx.load_from_string(data)).graph
+    shapes = _tensor_shapes(graph)
+    total = 0
+    for node in graph.node:
+        if node.op_type in _CONVOLUTIONS:
+            # Conv visits every output position, ConvTranspose every input position.
+            place = node.output[0] if node.op_type == "Conv" else node.input[0]
+            total += prod(shapes[node.input[1]]) * prod(shapes[place][2:])
+        elif node.op_type in ("Gemm", "MatMul"):
+            inner = shapes[node.input[0]][-1]
+            total += inner * prod(shapes[node.output[0]][1:])
+    return total
+
+
+def _tensor_shapes(graph: Any) -> dict[str, tuple[int, ...]]:
+    """Return each tensor's shape with the batch axis, and any other free one, as 1."""
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for value in [*graph.input, *graph.value_info, *graph.output]:
+        dims = value.type.tensor_type.shape.dim
+        shapes[value.name] = tuple(dim.dim_value or 1 for dim in dims)
+    return shapes
+
+
+def _strip_provenance(model: Any) -> None:
+    """Remove everything that says where and how the graph was traced."""
+    model.producer_name = PRODUCER
+    for field in ("producer_version", "doc_string", "metadata_props", "domain"):
+        model.ClearField(field)
+    _strip_described(model.graph)
+
+
+def _strip_described(message: Any) -> None:
+    """Clear notes on a graph and all it holds, subgraphs of its nodes included."""
+    for field in ("doc_string", "metadata_props"):
+        message.ClearField(field)
+    graph = message
+    for item in [*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer]:
+        for field in ("doc_string", "metadata_props"):
+            item.ClearField(field)
+    for node in graph.node:
+        for attribute in node.attribute:
+            attribute.ClearField("doc_string")
+            if attribute.HasField("g"):
+                _strip_described(attribute.g)
+
+
+def _name_batch_axis(model: Any) -> None:
+    """Call the free axis `batch` in inputs and outputs: torch numbers its symbols as it likes."""
+    symbols = {
+        value.type.tensor_type.shape.dim[0].dim_param
+        for value in [*model.graph.input, *model.graph.output]
+    } - {""}
+    # Inner shapes mention products of the symbol too; nobody needs them, shapes are inferred.
+    del model.graph.value_info[:]
+    for value in [*model.graph.input, *model.graph.output]:
+        dims = value.type.tensor_type.shape.dim
+        assert dims[0].dim_param in symbols, f"{value.name}: batch axis became fixed"
+        dims[0].dim_param = "batch"
+
+
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Hide torch's remarks on its own deprecations and on packages that are not installed."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

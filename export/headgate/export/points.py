@@ -1,0 +1,74 @@
+"""Name operating points, sum up their sizes, and decide which split points are worth keeping.
+
+A split point is worth keeping if it answers better than every cheaper one of its member by more
+than noise. All points are measured on the same pictures, so the noise of a difference is that
+of paired answers: only pictures on which exactly one of the two is right count.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headgate.profiles.manifest import ByteStats, OperatingPoint, PointTime
+
+# With few pictures the noise is larger than any gain; a gain above this is kept all the same.
+MAX_TOLERATED_LOSS = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One point with its metrics and bytes filled in, and what they were summed up from."""
+
+    point: OperatingPoint
+    right: NDArray[np.bool_]  # per validation picture: was the label right
+    time: PointTime
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.right.mean())
+
+
+def split_point_id(member_id: str, levels: int) -> str:
+    return f"{member_id}-l{levels}"
+
+
+def offload_point_id(picture_format: str, quality: int) -> str:
+    return f"{picture_format}-q{quality}"
+
+
+def byte_stats(sizes: Sequence[int]) -> ByteStats:
+    """Sum up payload sizes in bytes."""
+    sizes_N = np.asarray(sizes, dtype=np.float64)
+    p5, p50, p95 = (float(value) for value in np.percentile(sizes_N, [5, 50, 95]))
+    return ByteStats(mean=float(sizes_N.mean()), p5=p5, p50=p50, p95=p95, max=float(sizes_N.max()))
+
+
+def worth_keeping(measured: Sequence[Measured]) -> list[Measured]:
+    """Drop the split points of one member that a cheaper one of them equals; keep the order."""
+    kept: list[Measured] = []
+    for candidate in sorted(measured, key=lambda item: (item.point.bytes.mean, -item.accuracy)):
+        if all(_clearly_better(candidate, than=cheaper) for cheaper in kept):
+            kept.append(candidate)
+    ids = {item.point.id for item in kept}
+    return [item for item in measured if item.point.id in ids]
+
+
+def _clearly_better(candidate: Measured, *, than: Measured) -> bool:
+    gain = candidate.accuracy - than.accuracy
+    return gain > min(paired_noise(candidate.right, than.right), MAX_TOLERATED_LOSS)
+
+
+def paired_noise(a_N: NDArray[np.bool_], b_N: NDArray[np.bool_]) -> float:
+    """Return the standard error of the difference of two accuracies on the same pictures."""
+    return sqrt(int(np.count_nonzero(a_N != b_N))) / len(a_N)
+
+
+def with_measurements(
+    point: OperatingPoint, *, accuracy: float, sizes: Sequence[int]
+) -> OperatingPoint:
+    """Return the point with its metrics, and with its bytes if it sends any."""
+    filled = replace(point, metrics={"top1": accuracy})
+    return replace(filled, bytes=byte_stats(sizes)) if sizes else filled

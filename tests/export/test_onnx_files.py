@@ -1,0 +1,77 @@
+"""Claims about headgate.export.onnx_files: reproducible, self-contained, free batch size."""
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from torch import nn
+
+from headgate.export.graphs import FullGraph
+from headgate.export.onnx_files import count_macs, module_to_onnx
+
+
+def small_network() -> nn.Module:
+    torch.manual_seed(3)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.ConvTranspose2d(8, 4, 2, stride=2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 5),
+    )
+    network[1].running_mean.uniform_(-1, 1)
+    network[1].running_var.uniform_(0.5, 2)
+    return network.eval()
+
+
+def exported(network: nn.Module) -> bytes:
+    return module_to_onnx(
+        FullGraph(network),
+        (torch.zeros(2, 6, 10, 3, dtype=torch.uint8),),
+        input_names=FullGraph.input_names,
+        output_names=FullGraph.output_names,
+        where="test",
+    )
+
+
+def test_the_same_weights_give_the_same_bytes() -> None:
+    assert exported(small_network()) == exported(small_network())
+
+
+def test_nothing_in_the_file_tells_of_the_machine_that_wrote_it() -> None:
+    data = exported(small_network())
+    assert b".py" not in data
+    assert b"torch" not in data
+    assert b"aten" not in data
+
+
+def test_weights_are_inside_the_file() -> None:
+    model = onnx.load_from_string(exported(small_network()))
+    assert all(not tensor.external_data for tensor in model.graph.initializer)
+
+
+def test_any_batch_size_runs_and_equals_torch() -> None:
+    network = small_network()
+    session = ort.InferenceSession(exported(network), providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape[0] == "batch"
+    graph = FullGraph(network)
+    for batch in (1, 2, 5):
+        pictures = np.random.default_rng(batch).integers(0, 256, (batch, 6, 10, 3), np.uint8)
+        (found,) = session.run(None, {"picture": pictures})
+        with torch.no_grad():
+            expected = graph(torch.from_numpy(pictures)).numpy()
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_batch_norm_is_folded_into_the_convolution_before_it() -> None:
+    model = onnx.load_from_string(exported(small_network()))
+    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+
+
+def test_multiply_adds_are_those_of_one_picture() -> None:
+    convolution = 8 * 3 * 9 * 6 * 10
+    transposed = 8 * 4 * 4 * 6 * 10
+    linear = 4 * 5
+    assert count_macs(exported(small_network())) == convolution + transposed + linear
