@@ -1,0 +1,1 @@
+"""Train families of split models: backbones, bottleneck, losses and loops. Imports torch."""
