@@ -1,76 +1,398 @@
 """Run the graphs of a family with onnxruntime: the only module that imports it.
 
 `DeviceEngine` turns a picture into what one operating point sends (or answers by itself);
-`TailEngine` turns a batch of payloads into answers behind the `TailBackend` interface. Both load
-and warm every graph at the start, so that switching the operating point costs nothing later.
+`TailEngine` turns a batch of payloads into answers, behind `backend.TailBackend`. Both load and
+warm every graph at the start, so that switching the operating point costs nothing later.
+
+onnxruntime lists providers it cannot use, and falls back to the CPU with only a log line when asked
+for one of them. So what was asked for is compared with what the session says it got.
 
 Shapes: N batch, C sent feature maps, h w their size, H W picture, K classes.
 """
 
-from __future__ import annotations
-
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from headgate.profiles.errors import DataError, FamilyError, UsageError, WireError
 from headgate.profiles.family import Family
-from headgate.profiles.manifest import Manifest, Member, OperatingPoint, PointKind
+from headgate.profiles.manifest import Member, OperatingPoint, PointKind
 from headgate.profiles.pictures import decode_picture, encode_picture, preprocess
-from headgate.runtime.device_session import Answer, Computed
-from headgate.runtime.edge_session import BatchItem, ItemOutcome
+from headgate.runtime.backend import BackendDescription
+from headgate.runtime.edge_session import FULL_GRAPH_KEY, BatchItem, ItemOutcome
+from headgate.runtime.events import Answer, Computed
 from headgate.runtime.features import decode_features, encode_features
+from headgate.runtime.messages import NamedTensor, RejectReason
 
-FULL_GRAPH_KEY = "full"
+Array = npt.NDArray[np.generic]
+Pictures = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
 PROVIDER_CHOICES = ("auto", "cpu", "cuda", "tensorrt")
+CPU_PROVIDER = "CPUExecutionProvider"
+_PROVIDERS = {
+    "cpu": (CPU_PROVIDER,),
+    "cuda": ("CUDAExecutionProvider", CPU_PROVIDER),
+    "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", CPU_PROVIDER),
+}
+# onnxruntime's exceptions share no base of their own (tried with 1.31).
+_ORT_ERRORS = (
+    ort_state.Fail,
+    ort_state.InvalidArgument,
+    ort_state.InvalidGraph,
+    ort_state.InvalidProtobuf,
+    ort_state.NoModel,
+    ort_state.NoSuchFile,
+    ort_state.NotImplemented,
+    ort_state.RuntimeException,
+    ort_state.EPFail,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """How to run graphs. `threads` is per graph run; 0 lets onnxruntime use every core."""
 
-    providers: str = "auto"
+    providers: str = "auto"  # one of PROVIDER_CHOICES
     threads: int = 1
 
 
+DEFAULT_OPTIONS = EngineOptions()
+
+
+def providers_to_try(asked: str, *, available: Sequence[str]) -> tuple[str, ...]:
+    """Return onnxruntime's provider names for what was asked, best first.
+
+    `auto` takes CUDA where this onnxruntime has it; TensorRT only on request, because building
+    its engines takes minutes. Raises UsageError for what this onnxruntime was built without.
+    """
+    if asked not in PROVIDER_CHOICES:
+        raise UsageError(f"providers: {asked!r} is not one of {', '.join(PROVIDER_CHOICES)}")
+    if asked == "auto":
+        return tuple(name for name in _PROVIDERS["cuda"] if name in available)
+    wanted = _PROVIDERS[asked]
+    if wanted[0] not in available:
+        raise UsageError(
+            f"providers: {asked} was asked for, the installed onnxruntime has "
+            f"{', '.join(available)}; install headgate[gpu] instead of headgate[cpu], or use auto"
+        )
+    return tuple(name for name in wanted if name in available)
+
+
+class Graph:
+    """One loaded ONNX graph."""
+
+    def __init__(self, path: Path, *, options: EngineOptions) -> None:
+        session_options = ort.SessionOptions()
+        session_options.intra_op_num_threads = options.threads
+        session_options.inter_op_num_threads = 1
+        # Errors come back as exceptions; warnings about unused outputs help nobody at run time.
+        session_options.log_severity_level = 3
+        # Idle threads must not burn a small device's cores between two frames.
+        session_options.add_session_config_entry("session.force_spinning_stop", "1")
+        providers = providers_to_try(options.providers, available=ort.get_available_providers())
+        try:
+            self._session = ort.InferenceSession(
+                str(path), sess_options=session_options, providers=list(providers)
+            )
+        except _ORT_ERRORS as reason:
+            raise FamilyError(
+                f"{path}: onnxruntime {ort.__version__} cannot load it ({_first_line(reason)}); "
+                "update onnxruntime or export the family again"
+            ) from None
+        self.provider: str = self._session.get_providers()[0]
+        if options.providers != "auto" and self.provider != providers[0]:
+            raise UsageError(
+                f"providers: {options.providers} was asked for, onnxruntime could only start "
+                f"{self.provider}; check driver and GPU, or use auto"
+            )
+        self.inputs = {spec.name: tuple(spec.shape) for spec in self._session.get_inputs()}
+        self.outputs = tuple(spec.name for spec in self._session.get_outputs())
+        self._path = path
+
+    def require(self, *, inputs: set[str], outputs: set[str]) -> None:
+        """Raise FamilyError unless the graph takes exactly `inputs` and gives `outputs`."""
+        if set(self.inputs) != inputs or not outputs <= set(self.outputs):
+            raise FamilyError(
+                f"{self._path}: takes {sorted(self.inputs)} and gives {sorted(self.outputs)}, "
+                f"expected {sorted(inputs)} and {sorted(outputs)}; export the family again"
+            )
+
+    def run(self, outputs: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
+        return self._session.run(outputs, feeds)  # type: ignore[no-any-return]
+
+
+HEAD_OUTPUTS = ("features", "exit_probabilities")
+TAIL_OUTPUTS = ("probabilities",)
+SCALE_INPUTS = {"low", "span", "levels"}
+
+
+@dataclass(frozen=True, slots=True)
+class Scales:
+    """The quantiser's inputs of one point, for one picture, as the graphs take them."""
+
+    low: Floats
+    span: Floats
+    levels: Floats
+
+    def feeds(self, num: int) -> dict[str, Array]:
+        """Return the graph inputs for `num` pictures of this point."""
+        if num == 1:
+            return {"low": self.low, "span": self.span, "levels": self.levels}
+        return {
+            "low": np.repeat(self.low, num, axis=0),
+            "span": np.repeat(self.span, num, axis=0),
+            "levels": np.repeat(self.levels, num, axis=0),
+        }
+
+
+def scales_of(point: OperatingPoint, member: Member) -> Scales:
+    """Return the scales of a split point; for an early exit, where none matter, neutral ones."""
+    num_channels = member.features.shape[0]
+    low = point.low or (0.0,) * num_channels
+    span = point.span or (1.0,) * num_channels
+    return Scales(
+        low=np.array([low], dtype=np.float32),
+        span=np.array([span], dtype=np.float32),
+        levels=np.array([[point.levels or 2]], dtype=np.float32),
+    )
+
+
+def answer_from(probabilities_K: Floats, *, name: str = "probabilities") -> Answer:
+    """Return the classification answer that one row of probabilities amounts to."""
+    label = int(probabilities_K.argmax())
+    return Answer({name: probabilities_K}, label, float(probabilities_K[label]))
+
+
 class DeviceEngine:
-    """The device's graphs: every head, and the whole network for `local`."""
+    """The device's graphs: every head, and the whole network if the family lists it for devices."""
 
-    def __init__(self, family: Family, *, options: EngineOptions = EngineOptions()) -> None: ...
+    def __init__(self, family: Family, *, options: EngineOptions = DEFAULT_OPTIONS) -> None:
+        self.manifest = family.manifest
+        self._input = family.manifest.input
+        self._output_name = family.manifest.outputs[0].name
+        self._heads: dict[str, Graph] = {}
+        self._full: dict[str, Graph] = {}
+        self._scales: dict[str, Scales] = {}
+        for member in self.manifest.members:
+            head = Graph(family.file(member.head), options=options)
+            head.require(inputs={"picture", *SCALE_INPUTS}, outputs=set(HEAD_OUTPUTS))
+            self._heads[member.id] = head
+        for point in self.manifest.points:
+            if point.member is not None:
+                member = self.manifest.member(point.member)
+                self._scales[point.id] = scales_of(point, member)
+            elif point.kind is PointKind.LOCAL and point.graph not in self._full:
+                assert point.graph is not None  # the manifest was checked
+                self._full[point.graph] = _whole_network(family, point.graph, options)
+        graphs = [*self._heads.values(), *self._full.values()]
+        self.provider = graphs[0].provider if graphs else CPU_PROVIDER
+        self._warm_up()
 
-    def compute(self, point: OperatingPoint, picture_HWC: npt.NDArray[np.uint8]) -> Computed:
-        """Do what `point` asks of the device for one picture of any size."""
-        raise NotImplementedError
+    def compute(self, point: OperatingPoint, picture_HWC: Pictures) -> Computed:
+        """Do what `point` asks of the device for one picture of any size.
 
-    def features(
-        self, point: OperatingPoint, pictures_NHWC: npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        The time of resizing is part of `head_s`, or of `encode_s` where no network runs.
+        """
+        started_s = time.perf_counter()
+        picture = preprocess(picture_HWC, self._input)
+        if point.kind is PointKind.OFFLOAD:
+            assert point.picture_format is not None
+            assert point.picture_quality is not None
+            payload = encode_picture(picture, point.picture_format, point.picture_quality)  # type: ignore[arg-type]
+            return Computed(payload, None, 0.0, time.perf_counter() - started_s)
+        picture_1HWC = picture[None]
+        if point.member is None:
+            probabilities = self.full(picture_1HWC, graph=point.graph)
+            answer = answer_from(probabilities[0], name=self._output_name)
+            return Computed(None, answer, time.perf_counter() - started_s, 0.0)
+        features, exit_probabilities = self.features(point, picture_1HWC)
+        answer = answer_from(exit_probabilities[0], name=self._output_name)
+        head_done_s = time.perf_counter()
+        if point.kind is PointKind.LOCAL:
+            return Computed(None, answer, head_done_s - started_s, 0.0)
+        assert point.levels is not None
+        assert point.codec is not None
+        payload = encode_features(features[0], levels=point.levels, codec=point.codec)
+        encoded_s = time.perf_counter()
+        return Computed(payload, answer, head_done_s - started_s, encoded_s - head_done_s)
+
+    def features(self, point: OperatingPoint, pictures_NHWC: Pictures) -> tuple[Pictures, Floats]:
         """Return features [N,C,h,w] and exit probabilities [N,K] of preprocessed pictures."""
-        raise NotImplementedError
+        assert point.member is not None
+        feeds = self._scales[point.id].feeds(len(pictures_NHWC))
+        feeds["picture"] = pictures_NHWC
+        features, exit_probabilities = self._heads[point.member].run(HEAD_OUTPUTS, feeds)
+        return features, exit_probabilities  # type: ignore[return-value]
 
-    def full(self, pictures_NHWC: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def full(self, pictures_NHWC: Pictures, *, graph: str | None = None) -> Floats:
         """Return probabilities [N,K] of the whole network on preprocessed pictures."""
-        raise NotImplementedError
+        network = self._full[graph or self.manifest.full_graph]
+        return network.run(TAIL_OUTPUTS, {"picture": pictures_NHWC})[0]  # type: ignore[return-value]
+
+    def _warm_up(self) -> None:
+        """Run every point twice: the first run of a graph allocates, and is many times slower."""
+        blank = np.zeros((self._input.height_px, self._input.width_px, 3), dtype=np.uint8)
+        for _ in range(2):
+            for point in self.manifest.points:
+                self.compute(point, blank)
 
 
 class TailEngine:
     """The edge's graphs: every tail, and the whole network for offloaded pictures."""
 
     def __init__(
-        self, family: Family, *, options: EngineOptions = EngineOptions(), max_batch: int = 16
-    ) -> None: ...
+        self, family: Family, *, options: EngineOptions = DEFAULT_OPTIONS, max_batch: int = 16
+    ) -> None:
+        self.manifest = family.manifest
+        self.max_batch = max_batch
+        self._healthy = True
+        self._output_name = family.manifest.outputs[0].name
+        self._full = _whole_network(family, self.manifest.full_graph, options)
+        self._tails: dict[str, Graph] = {}
+        self._scales: dict[str, Scales] = {}
+        for member in self.manifest.members:
+            tail = Graph(family.file(member.tail), options=options)
+            tail.require(inputs={"features", *SCALE_INPUTS}, outputs=set(TAIL_OUTPUTS))
+            self._tails[member.id] = tail
+        for point in self.manifest.points:
+            if point.kind is PointKind.SPLIT:
+                assert point.member is not None
+                self._scales[point.id] = scales_of(point, self.manifest.member(point.member))
+        self._warm_up()
+
+    def describe(self) -> BackendDescription:
+        return BackendDescription(
+            family_digest=self.manifest.digest,
+            graph_keys=(*self._tails, FULL_GRAPH_KEY),
+            max_batch=self.max_batch,
+            provider=self._full.provider,
+        )
+
+    def health(self) -> bool:
+        return self._healthy
+
+    def drain(self) -> None:
+        """Nothing outlives a call to `infer` here."""
+        self._healthy = False
 
     def infer(self, graph_key: str, items: Sequence[BatchItem]) -> list[ItemOutcome]:
-        """Decode and run one batch of `graph_key` (a member id or "full")."""
-        raise NotImplementedError
+        """Decode and run one batch of `graph_key` (a member id or "full"), outcomes in order.
 
-    def tails(
-        self, point: OperatingPoint, features_NCHW: npt.NDArray[np.uint8]
-    ) -> npt.NDArray[np.float32]:
+        A payload that cannot be decoded, or that the graph chokes on, fails alone.
+        """
+        assert len(items) <= self.max_batch
+        decoded: list[Pictures] = []
+        decode_s: dict[int, float] = {}
+        outcomes: dict[int, ItemOutcome] = {}
+        for index, item in enumerate(items):
+            started_s = time.perf_counter()
+            try:
+                sample = self._decode(item)
+            except (WireError, DataError) as reason:
+                spent_s = time.perf_counter() - started_s
+                outcomes[index] = ItemOutcome(None, str(reason), spent_s, 0.0)
+                continue
+            decode_s[index] = time.perf_counter() - started_s
+            decoded.append(sample)
+        points = [items[index].point for index in decode_s]
+        results = self._run_or_isolate(graph_key, points, decoded) if decoded else []
+        for index, (probabilities_K, error, tail_s) in zip(decode_s, results, strict=True):
+            tensors = None
+            if probabilities_K is not None:
+                tensors = (NamedTensor(self._output_name, probabilities_K),)
+            outcomes[index] = ItemOutcome(
+                tensors, error, decode_s[index], tail_s, reason=RejectReason.FAILED
+            )
+        return [outcomes[index] for index in range(len(items))]
+
+    def tails(self, point: OperatingPoint, features_NCHW: Pictures) -> Floats:
         """Return probabilities [N,K] of decoded features of one split point."""
-        raise NotImplementedError
+        assert point.member is not None
+        feeds = self._scales[point.id].feeds(len(features_NCHW))
+        feeds["features"] = features_NCHW
+        return self._tails[point.member].run(TAIL_OUTPUTS, feeds)[0]  # type: ignore[return-value]
+
+    def full(self, pictures_NHWC: Pictures) -> Floats:
+        """Return probabilities [N,K] of the whole network on preprocessed pictures."""
+        return self._full.run(TAIL_OUTPUTS, {"picture": pictures_NHWC})[0]  # type: ignore[return-value]
+
+    def _decode(self, item: BatchItem) -> Pictures:
+        point = item.point
+        if point.kind is PointKind.SPLIT:
+            assert point.member is not None
+            assert point.levels is not None
+            assert point.codec is not None
+            shape = self.manifest.member(point.member).features.shape
+            return decode_features(
+                item.payload, shape=shape, levels=point.levels, codec=point.codec
+            )
+        expected = (self.manifest.input.height_px, self.manifest.input.width_px, 3)
+        picture = decode_picture(item.payload, max_pixels=expected[0] * expected[1])
+        if picture.shape != expected:
+            raise DataError(
+                f"picture: is {picture.shape[1]} x {picture.shape[0]} px, "
+                f"expected {expected[1]} x {expected[0]} px"
+            )
+        return picture
+
+    def _run_or_isolate(
+        self, graph_key: str, points: list[OperatingPoint], samples: list[Pictures]
+    ) -> list[tuple[Floats | None, str | None, float]]:
+        """Run the batch; if it fails, each sample alone, so that one cannot fail the others."""
+        started_s = time.perf_counter()
+        try:
+            probabilities_NK = self._run(graph_key, points, samples)
+        except _ORT_ERRORS as reason:
+            if len(samples) == 1:
+                return [(None, f"graph failed: {_first_line(reason)}", 0.0)]
+            return [
+                self._run_or_isolate(graph_key, [point], [sample])[0]
+                for point, sample in zip(points, samples, strict=True)
+            ]
+        tail_s = time.perf_counter() - started_s
+        return [(row_K, None, tail_s) for row_K in probabilities_NK]
+
+    def _run(self, graph_key: str, points: list[OperatingPoint], samples: list[Pictures]) -> Floats:
+        batch = samples[0][None] if len(samples) == 1 else np.stack(samples)
+        if graph_key == FULL_GRAPH_KEY:
+            return self.full(batch)
+        if len(points) == 1:
+            return self.tails(points[0], batch)
+        scales = [self._scales[point.id] for point in points]
+        feeds: dict[str, Array] = {
+            "features": batch,
+            "low": np.concatenate([each.low for each in scales]),
+            "span": np.concatenate([each.span for each in scales]),
+            "levels": np.concatenate([each.levels for each in scales]),
+        }
+        return self._tails[graph_key].run(TAIL_OUTPUTS, feeds)[0]  # type: ignore[return-value]
+
+    def _warm_up(self) -> None:
+        """Run every graph at the smallest and the largest batch, so that no device waits for it."""
+        size_px = (self.manifest.input.height_px, self.manifest.input.width_px)
+        picture = np.zeros((*size_px, 3), dtype=np.uint8)
+        for num in (1, self.max_batch):
+            self.full(np.stack([picture] * num))
+            for member in self.manifest.members:
+                sample = np.zeros(member.features.shape, dtype=np.uint8)
+                points = [p for p in self.manifest.points if p.id in self._scales]
+                first = next((p for p in points if p.member == member.id), None)
+                if first is not None:
+                    self._run(member.id, [first] * num, [sample] * num)
+
+
+def _whole_network(family: Family, name: str, options: EngineOptions) -> Graph:
+    graph = Graph(family.file(name), options=options)
+    graph.require(inputs={"picture"}, outputs=set(TAIL_OUTPUTS))
+    return graph
+
+
+def _first_line(reason: BaseException) -> str:
+    return str(reason).strip().splitlines()[0][:200]
