@@ -1,0 +1,90 @@
+"""One named tensor <-> one payload part of a RESULT.
+
+0  dtype u8 (a key of DTYPES)   1  number of dimensions u8   2  length of name u8   3  zero u8
+4  dimensions u32 each, then the name in ASCII, then zeros up to a multiple of 8,
+   then the values, little-endian, in C order, up to the end of the part
+"""
+
+from math import prod
+from struct import Struct
+from typing import Any
+
+import numpy as np
+
+from headgate.profiles.errors import WireError
+from headgate.runtime.messages import NamedTensor
+
+MAX_NAME_BYTES = 64
+MAX_DIMENSIONS = 8
+MAX_DIMENSION = 1 << 24
+MAX_VALUES = 1 << 28  # counting empty dimensions as 1: NumPy overflows on the others
+
+# Wire code of each dtype; little-endian whatever the machine.
+DTYPES: dict[int, np.dtype[Any]] = {
+    1: np.dtype("u1"),
+    2: np.dtype("i1"),
+    3: np.dtype("<i8"),
+    4: np.dtype("<f2"),
+    5: np.dtype("<f4"),
+}
+_CODES = {dtype: code for code, dtype in DTYPES.items()}
+_HEAD = Struct("<BBBB")
+
+
+def encode_tensor(tensor: NamedTensor) -> bytes:
+    """Return the part that holds the tensor."""
+    name = tensor.name.encode("ascii")
+    dtype = tensor.array.dtype.newbyteorder("<")
+    shape = tensor.array.shape
+    assert 1 <= len(name) <= MAX_NAME_BYTES
+    assert len(shape) <= MAX_DIMENSIONS
+    assert dtype in _CODES, f"tensor {tensor.name}: {dtype} does not cross the wire"
+    head = _HEAD.pack(_CODES[dtype], len(shape), len(name), 0)
+    head += b"".join(size.to_bytes(4, "little") for size in shape) + name
+    return head + bytes(-len(head) % 8) + tensor.array.astype(dtype, copy=False).tobytes()
+
+
+def decode_tensor(part: bytes, *, where: str) -> NamedTensor:
+    """Return a read-only view of the part, every length checked first, or raise WireError."""
+    if len(part) < _HEAD.size:
+        raise WireError(f"{where}: tensor of {len(part)} bytes, expected {_HEAD.size} or more")
+    code, num_dimensions, name_bytes, zero = _HEAD.unpack_from(part)
+    if code not in DTYPES:
+        raise WireError(f"{where}: tensor of unknown dtype {code}, expected one of {list(DTYPES)}")
+    if zero != 0:
+        raise WireError(f"{where}: a tensor's reserved byte is {zero}, expected 0; update Headgate")
+    if num_dimensions > MAX_DIMENSIONS or not 1 <= name_bytes <= MAX_NAME_BYTES:
+        raise WireError(
+            f"{where}: tensor with {num_dimensions} dimensions and a name of {name_bytes} bytes, "
+            f"expected at most {MAX_DIMENSIONS} and 1 to {MAX_NAME_BYTES}"
+        )
+    name_at = _HEAD.size + 4 * num_dimensions
+    name_end = name_at + name_bytes
+    values_at = name_end + -name_end % 8
+    if len(part) < values_at:
+        raise WireError(f"{where}: tensor of {len(part)} bytes, its head alone needs {values_at}")
+    name = part[name_at:name_end]
+    if not all(0x20 < byte < 0x7F for byte in name) or any(part[name_end:values_at]):
+        raise WireError(f"{where}: tensor name {name!r}, expected printable ASCII, then zeros")
+    dimensions = memoryview(part)[_HEAD.size : name_at]
+    shape = tuple(
+        int.from_bytes(dimensions[at : at + 4], "little") for at in range(0, len(dimensions), 4)
+    )
+    label = f"{where}: tensor {name.decode('ascii')!r}"
+    return NamedTensor(name.decode("ascii"), _values(part, values_at, shape, DTYPES[code], label))
+
+
+def _values(
+    part: bytes, values_at: int, shape: tuple[int, ...], dtype: np.dtype[Any], where: str
+) -> np.ndarray[Any, np.dtype[Any]]:
+    too_many = prod(max(1, size) for size in shape) > MAX_VALUES
+    if too_many or max(shape, default=0) > MAX_DIMENSION:
+        raise WireError(f"{where}: shape {list(shape)}, expected at most {MAX_VALUES} values")
+    expected_bytes = dtype.itemsize * prod(shape)
+    if len(part) - values_at != expected_bytes:
+        raise WireError(
+            f"{where}: {len(part) - values_at} bytes of values, "
+            f"shape {list(shape)} of {dtype.name} needs {expected_bytes}"
+        )
+    values = np.frombuffer(part, dtype, count=prod(shape), offset=values_at)
+    return values.reshape(shape)
