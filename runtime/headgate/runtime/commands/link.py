@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +11,6 @@ from headgate.profiles.errors import UsageError
 if TYPE_CHECKING:
     from headgate.runtime.relay import Address
     from headgate.runtime.shaper import Window
-    from headgate.runtime.trace import Trace
 
 FOREVER_S = 1e9
 
@@ -52,6 +50,7 @@ def link(
     Mbit/s. Point the device's --edge at --listen. The trace starts with the first connection.
     """
     from headgate.runtime.relay import LinkPlan, Relay
+    from headgate.runtime.trace import open_trace
 
     if delay_ms < 0 or queue_bytes < 1:
         raise UsageError(
@@ -72,14 +71,6 @@ def link(
     with Relay(listen=listen_address, to=parse_address("--to", to), plan=plan) as relay:
         click.echo(f"link {trace} from {relay.endpoint} to {to}", err=True)
         relay.wait(FOREVER_S)
-
-
-def open_trace(text: str) -> Trace:
-    """Read a trace file, or take the built-in trace of that name."""
-    from headgate.runtime.trace import named_trace, read_trace
-
-    path = Path(text)
-    return read_trace(path) if path.exists() or path.suffix else named_trace(text)
 
 
 def parse_window(option: str, text: str, *, default_s: float | None) -> Window:

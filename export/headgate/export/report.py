@@ -1,0 +1,281 @@
+"""Write what happened in a run as one HTML file that needs nothing else: words, tables, pictures.
+
+The file opens without a network, on a phone as well as at a desk, and holds no scripts.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from headgate.export.compare import RunScore, best
+from headgate.export.plots import (
+    NARROW_IN,
+    WIDE_IN,
+    Bar,
+    Timeline,
+    draw_bars,
+    draw_points,
+    draw_timeline,
+)
+from headgate.profiles.manifest import Manifest, PointKind
+from headgate.profiles.storage import write_atomic
+from headgate.runtime.records import Source
+
+NARROW_PX = 640
+
+
+@dataclass(frozen=True, slots=True)
+class ReportContent:
+    """All that a report says: the real run, its rivals, and how it was made."""
+
+    timeline: Timeline
+    adaptive: RunScore  # measured, in real time
+    adaptive_simulated: RunScore
+    fixed: Sequence[RunScore]  # one per operating point, simulated
+    made_with: dict[str, str]  # what stands at the foot: command, machine, versions, commit
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.timeline.manifest
+
+    def of_kind(self, kind: PointKind) -> list[RunScore]:
+        """Return the fixed runs whose point is of `kind`."""
+        return [run for run in self.fixed if self.manifest.point(run.name).kind is kind]
+
+    def of_format(self, picture_format: str) -> list[RunScore]:
+        """Return the fixed runs that send pictures of this format."""
+        return [
+            run
+            for run in self.fixed
+            if self.manifest.point(run.name).picture_format == picture_format
+        ]
+
+
+def write_report(content: ReportContent, folder: Path) -> Path:
+    """Write report.html and the three PNGs into `folder`; return the path of the report."""
+    figures: tuple[tuple[str, str, Callable[[float], bytes]], ...] = (
+        ("timeline", TIMELINE_ALT, partial(draw_timeline, content.timeline)),
+        ("points", POINTS_ALT, partial(draw_points, content.manifest)),
+        ("comparison", BARS_ALT, partial(draw_bars, _bars(content))),
+    )
+    pictures = {}
+    for name, alt, draw in figures:
+        wide = draw(WIDE_IN)
+        write_atomic(folder / f"{name}.png", wide)
+        pictures[name] = _picture(wide, draw(NARROW_IN), alt=alt)
+    path = folder / "report.html"
+    write_atomic(path, _page(content, pictures))
+    return path
+
+
+def sentences(content: ReportContent) -> list[str]:
+    """Say in plain words what happened; also printed at the end of the demo."""
+    run, manifest = content.adaptive, content.manifest
+    sla_ms = 1000 * content.timeline.sla_s
+    lines = [
+        f"{run.num_frames} frames were captured; {_percent(run.in_time)} were answered within "
+        f"{sla_ms:g} ms, at {run.mean_bytes:.0f} bytes a frame on average.",
+        _who_answered(content),
+    ]
+    if run.correct_in_time is not None:
+        lines.append(
+            f"{_percent(run.correct_in_time)} of all frames were answered rightly and in time."
+        )
+    lines.append(
+        f"With late frames counted as wrong its accuracy is {run.credited:.3f} "
+        f"({content.adaptive_simulated.credited:.3f} in the simulator)."
+    )
+    rival = best(content.fixed)
+    if rival is not None:
+        lines.append(_against("the best fixed point in hindsight", rival, run, manifest))
+    for picture_format, name in (("jpeg", "JPEG"), ("webp", "WebP")):
+        rival = best(content.of_format(picture_format))
+        if rival is not None:
+            lines.append(_against(f"the best {name} offload in hindsight", rival, run, manifest))
+    return lines
+
+
+def comparison_rows(content: ReportContent) -> list[tuple[str, RunScore]]:
+    """Return the rows worth reading first: the run, its simulation, the best of each kind."""
+    rows = [("adaptive", content.adaptive), ("adaptive", content.adaptive_simulated)]
+    rivals = [
+        ("best fixed split", best(content.of_kind(PointKind.SPLIT))),
+        ("best fixed JPEG", best(content.of_format("jpeg"))),
+        ("best fixed WebP", best(content.of_format("webp"))),
+        ("best local", best(content.of_kind(PointKind.LOCAL))),
+    ]
+    return rows + [(f"{title}: {run.name}", run) for title, run in rivals if run is not None]
+
+
+def _who_answered(content: ReportContent) -> str:
+    records = content.timeline.records
+    parts = []
+    for source, words in (
+        (Source.EDGE, "by the edge"),
+        (Source.LOCAL, "on the device"),
+        (Source.NONE, "by nobody"),
+    ):
+        share = sum(record.source is source for record in records) / max(1, len(records))
+        parts.append(f"{_percent(share)} {words}")
+    used = sum(share >= 0.01 for share in content.adaptive.point_shares.values())
+    return (
+        f"Answers came {', '.join(parts[:2])} and {parts[2]}; "
+        f"{used} operating points were used for at least one frame in a hundred."
+    )
+
+
+def _against(title: str, rival: RunScore, run: RunScore, manifest: Manifest) -> str:
+    difference = run.credited - rival.credited
+    verb = "ahead of" if difference >= 0 else "behind"
+    point = manifest.point(rival.name)
+    accuracy = point.metrics[manifest.primary_metric]
+    return (
+        f"It is {100 * abs(difference):.1f} points {verb} {title}: {rival.name}, which has "
+        f"accuracy {accuracy:.3f} but was in time for {_percent(rival.in_time)} of the frames "
+        f"and reaches {rival.credited:.3f} (simulated)."
+    )
+
+
+def _bars(content: ReportContent) -> list[Bar]:
+    bars = [
+        Bar("adaptive (measured)", content.adaptive.credited, measured=True, emphasised=True),
+        Bar(
+            "adaptive (simulated)",
+            content.adaptive_simulated.credited,
+            measured=False,
+            emphasised=True,
+        ),
+    ]
+    return bars + [
+        Bar(run.name, run.credited, measured=run.measured, emphasised=False)
+        for run in content.fixed
+    ]
+
+
+def _page(content: ReportContent, pictures: dict[str, str]) -> str:
+    sla_ms = 1000 * content.timeline.sla_s
+    said = "".join(f"<p>{html.escape(line)}</p>\n" for line in sentences(content))
+    foot = "".join(
+        f"<dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd>\n"
+        for key, value in content.made_with.items()
+    )
+    every = sorted(content.fixed, key=lambda run: -run.credited)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Headgate: one run over {html.escape(content.timeline.trace.name)}</title>
+<style>
+{STYLE}
+</style>
+</head>
+<body>
+<main>
+<h1>One run, frame by frame</h1>
+<section>
+{said}</section>
+<section>
+<h2>Link, choice and latency</h2>
+<p>What the link could carry and what the device believed; what it chose for each frame; how long
+the answer took against the SLA of {sla_ms:g} ms. Longer latencies are drawn at the upper edge.</p>
+{pictures["timeline"]}
+</section>
+<section>
+<h2>Beside fixed choices</h2>
+<p>The same trace and the same family. Only the adaptive run marked measured took place in real
+time between real processes; all others are simulated, with the compute times measured here.</p>
+{_table(comparison_rows(content), caption="The run and the best of each kind")}
+{pictures["comparison"]}
+<details>
+<summary>Every operating point, fixed for the whole run (simulated)</summary>
+{_table([(run.name, run) for run in every], caption="Fixed operating points")}
+</details>
+</section>
+<section>
+<h2>What a frame can be sent as</h2>
+<p>Accuracy on the validation pictures against the bytes of one frame. Up and to the left is
+better. The lines across are answers that need no link.</p>
+{pictures["points"]}
+</section>
+<section>
+<h2>How this was made</h2>
+<dl>
+{foot}</dl>
+</section>
+</main>
+</body>
+</html>
+"""
+
+
+def _table(rows: Sequence[tuple[str, RunScore]], *, caption: str) -> str:
+    body = "".join(
+        f"<tr{' class=own' if run.name.startswith('adaptive') else ''}>"
+        f'<th scope="row">{html.escape(title)}</th>'
+        f"<td>{'measured' if run.measured else 'simulated'}</td>"
+        f"<td>{run.credited:.3f}</td><td>{_percent(run.in_time)}</td>"
+        f"<td>{_milliseconds(run.median_latency_s)}</td><td>{run.mean_bytes:.0f}</td></tr>\n"
+        for title, run in rows
+    )
+    heads = ("", "how", "accuracy, late = wrong", "in time", "median ms", "bytes/frame")
+    return (
+        f'<div class="scroll"><table><caption>{html.escape(caption)}</caption><thead><tr>'
+        + "".join(f'<th scope="col">{head}</th>' for head in heads)
+        + f"</tr></thead><tbody>\n{body}</tbody></table></div>"
+    )
+
+
+def _picture(wide: bytes, narrow: bytes, *, alt: str) -> str:
+    return (
+        f'<picture><source media="(max-width: {NARROW_PX}px)" srcset="{_inline(narrow)}">'
+        f'<img src="{_inline(wide)}" alt="{html.escape(alt)}"></picture>'
+    )
+
+
+def _inline(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "n/a" if seconds is None else f"{1000 * seconds:.1f}"
+
+
+TIMELINE_ALT = (
+    "Three panels over time: bandwidth of the link and the device's estimate of it, the operating "
+    "point chosen for each frame, and each frame's latency against the SLA"
+)
+POINTS_ALT = "Accuracy against mean bytes of every operating point, with JPEG and WebP lines"
+BARS_ALT = "Accuracy within the SLA of the adaptive run and of every fixed operating point"
+
+STYLE = """:root { color-scheme: light; }
+body { margin: 0; background: #ffffff; color: #1b1f23; line-height: 1.5;
+  font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
+main { max-width: 60rem; margin: 0 auto; padding: 1rem; }
+h1 { font-size: 1.6rem; margin: 0.5rem 0 1rem; }
+h2 { font-size: 1.2rem; margin: 2rem 0 0.5rem; border-bottom: 1px solid #d0d7de; }
+p { margin: 0.4rem 0; max-width: 46rem; }
+img { width: 100%; height: auto; display: block; margin: 0.5rem 0; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tabular-nums; }
+caption { text-align: left; color: #57606a; padding: 0.3rem 0; }
+th, td { padding: 0.25rem 0.6rem; text-align: right; border-bottom: 1px solid #e4e8ec; }
+th[scope=row], th[scope=col]:first-child { text-align: left; font-weight: normal; }
+td:nth-child(2) { text-align: left; }
+thead th { font-weight: 600; vertical-align: bottom; }
+tr.own { background: #e8f1f8; }
+tr.own th { font-weight: 600; }
+details { margin: 0.8rem 0; }
+summary { cursor: pointer; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1rem; margin: 0; }
+dt { color: #57606a; }
+dd { margin: 0; overflow-wrap: anywhere; }"""
