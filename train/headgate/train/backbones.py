@@ -1,8 +1,8 @@
 """Builds the network that is to be split, from a built-in name or from the user's own callable.
 
 Built-in networks take a normalised float picture [B, 3, H, W] and return logits [B, K]. Every
-activation is a module of its own, called once, so that each is a layer that can be named as a split.
-Small inputs (64 px and less) get stems without early striding, or nothing would be left to split.
+activation is a module of its own, called once, so that each is a layer to name as a split. Small
+inputs (64 px and less) get stems without early striding, or nothing would be left to split.
 """
 
 from __future__ import annotations

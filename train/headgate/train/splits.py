@@ -54,6 +54,11 @@ def list_splits(model: nn.Module, example_BCHW: Tensor) -> list[SplitPoint]:
     return [point for point, _ in _find_splits(model, _trace(model), example_BCHW)]
 
 
+def find_split(model: nn.Module, split: str | int, example_BCHW: Tensor) -> SplitPoint:
+    """Return the split of that name or number, or refuse one that cannot be cut."""
+    return _choose_valid(_find_splits(model, _trace(model), example_BCHW), split)[0]
+
+
 def cut(
     model: nn.Module, split: str | int, example_BCHW: Tensor
 ) -> tuple[fx.GraphModule, fx.GraphModule]:
@@ -62,16 +67,24 @@ def cut(
     Layers keep their names in both halves. The split 0 gives a head that returns its input.
     """
     graph = _trace(model)
-    found = _find_splits(model, graph, example_BCHW)
+    _, node = _choose_valid(_find_splits(model, graph, example_BCHW), split)
+    return _build_halves(model, graph, node)
+
+
+def _choose_valid(
+    found: list[tuple[SplitPoint, fx.Node]], split: str | int
+) -> tuple[SplitPoint, fx.Node]:
     point, node = _choose(found, split)
     if not point.valid:
         raise UsageError(
             f"split {point.name!r}: {point.reason}; {_valid_names(point for point, _ in found)}"
         )
-    return _build_halves(model, graph, node)
+    return point, node
 
 
-def _choose(found: list[tuple[SplitPoint, fx.Node]], split: str | int) -> tuple[SplitPoint, fx.Node]:
+def _choose(
+    found: list[tuple[SplitPoint, fx.Node]], split: str | int
+) -> tuple[SplitPoint, fx.Node]:
     wanted = str(split)
     for point, node in found:
         if wanted == (str(point.index) if wanted.isdecimal() else point.name):
@@ -131,11 +144,12 @@ def _find_splits(
     num_pictures = example_BCHW.shape[0]
     total_macs = sum(costs.macs.values())
     found: list[tuple[SplitPoint, fx.Node]] = []
-    for node, names in _names(graph).items():
+    all_names = _names(graph)
+    for node, names in all_names.items():
         head = _ancestors(node)
         head_macs = sum(costs.macs[member] for member in head)
         shape = costs.shapes[node]
-        reason = _why_not(model, graph, node, head, shape)
+        reason = _why_not(model, graph, node, head, shape, all_names)
         point = SplitPoint(
             index=len(found),
             name=names[0],
@@ -239,6 +253,7 @@ def _why_not(
     node: fx.Node,
     head: set[fx.Node],
     shape: tuple[int, ...],
+    names: dict[fx.Node, list[str]],
 ) -> str:
     """Say why the network cannot be cut after `node`; empty if it can."""
     crossing = [
@@ -248,8 +263,8 @@ def _why_not(
         if not head.issuperset(source.users)
     ]
     if crossing:
-        others = ", ".join(str(source.target) for source in crossing)
-        return f"more than one tensor crosses it (also the output of {others})"
+        others = ", ".join(names.get(source, [source.name])[0] for source in crossing)
+        return f"more than one tensor crosses it (also {others})"
     tail = [member for member in graph.nodes if member not in head]
     if node not in _ancestors(_output(graph)) or all(member.op == "output" for member in tail):
         return "nothing is computed behind it"
@@ -294,7 +309,8 @@ def _build_halves(
 
 
 def _output(graph: fx.Graph) -> fx.Node:
-    return next(node for node in reversed(graph.nodes) if node.op == "output")
+    output: fx.Node = next(node for node in reversed(graph.nodes) if node.op == "output")
+    return output
 
 
 @contextlib.contextmanager

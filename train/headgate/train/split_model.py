@@ -1,0 +1,190 @@
+"""One member while it is trained: normalise, head, bottleneck, quantiser, tail, and early exit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, fx, nn
+
+from headgate.train.backbones import Normalise
+from headgate.train.bottleneck import Bottleneck
+from headgate.train.quantiser import CodeRange, quantise_straight_through
+from headgate.train.rate import DEFAULT_LEVELS, FactorisedPrior
+from headgate.train.splits import cut, find_split
+
+# Shapes: B batch, P maps at the split, C maps that cross, H x W there, h x w in the code, K classes
+
+EXIT_SHARE = 0.03  # of the head's multiply-adds, for the exit's first layer
+EXIT_MAP_PX = 8  # the exit looks at maps no larger than this
+EXIT_CHANNELS = (8, 64)  # least and most
+
+
+class SplitOutput(NamedTuple):
+    """What a member computes for a batch; a tuple, which wrappers of modules can take apart."""
+
+    logits_BK: Tensor
+    exit_logits_BK: Tensor
+    code_BCHW: Tensor  # 0..1, before quantisation; ascending by index of the map
+    rate_bits_B: Tensor  # zeros where nothing is quantised
+
+
+class ExitHead(nn.Module):
+    """The early exit: a small classifier on the features at the split, run on the device.
+
+    Its input is detached while training, so it never costs the edge's answer any accuracy.
+    """
+
+    def __init__(
+        self, channels: int, *, size_px: tuple[int, int], num_classes: int, head_macs: int
+    ) -> None:
+        super().__init__()
+        pooling = max(1, math.ceil(max(size_px) / EXIT_MAP_PX))
+        pooling = min(pooling, *size_px)
+        height, width = ((px // pooling + 1) // 2 for px in size_px)
+        macs_per_channel = height * width * 9 * channels
+        least, most = EXIT_CHANNELS
+        hidden = min(most, max(least, round(EXIT_SHARE * head_macs / macs_per_channel)))
+        self.layers = nn.Sequential(
+            nn.AvgPool2d(pooling),
+            nn.Conv2d(channels, hidden, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(hidden),
+            nn.ReLU(),
+            nn.Conv2d(hidden, hidden, 3, padding=1, bias=False),
+            nn.BatchNorm2d(hidden),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(hidden * height * width, num_classes),
+        )
+
+    def forward(self, x_BPHW: Tensor) -> Tensor:
+        logits_BK: Tensor = self.layers(x_BPHW)
+        return logits_BK
+
+
+class SplitModel(nn.Module):
+    """A backbone cut in two with a bottleneck between; `budget` and `selected` are its member's.
+
+    Export reads the parts: `normalise`, `head`, `bottleneck` (`encoder`, `encoder_norm`, `f_hat`,
+    `decoder`, `decoder_norm`, `signed`, `selected`), `code_range`, `tail`, `exit_head`.
+    """
+
+    def __init__(
+        self,
+        *,
+        normalise: Normalise,
+        head: fx.GraphModule,
+        bottleneck: Bottleneck,
+        tail: fx.GraphModule,
+        exit_head: ExitHead,
+        levels_choices: Sequence[int] = DEFAULT_LEVELS,
+    ) -> None:
+        super().__init__()
+        self.normalise = normalise
+        self.head = head
+        self.bottleneck = bottleneck
+        self.code_range = CodeRange(bottleneck.channels)
+        self.prior = FactorisedPrior(bottleneck.channels, levels_choices=levels_choices)
+        self.tail = tail
+        self.exit_head = exit_head
+
+    @property
+    def budget(self) -> int:
+        return self.bottleneck.budget
+
+    @property
+    def selected(self) -> tuple[int, ...] | None:
+        """The frozen indices of the maps that cross, ascending; None while f still decides."""
+        return self.bottleneck.selected
+
+    def freeze_selection(self, indices: Sequence[int] | None = None) -> None:
+        """Fix the maps that cross: those given, or those that the filter selects now."""
+        self.bottleneck.freeze_selection(indices)
+
+    def forward(self, x_BCHW: Tensor, *, levels: int | None) -> SplitOutput:
+        """Run pictures with values in 0..1; `levels` of the quantiser, or None for none.
+
+        While training, the ranges and priors of the maps follow the batch.
+        """
+        features_BPHW = self.head(self.normalise(x_BCHW))
+        exit_logits_BK = self.exit_head(features_BPHW.detach())
+        self.bottleneck.update_selection()
+        code_BCHW = self.bottleneck.encode(features_BPHW)
+        received_BCHW, rate_bits_B = self._transmit(code_BCHW, levels)
+        logits_BK = self.tail(self.bottleneck.decode(received_BCHW))
+        return SplitOutput(logits_BK, exit_logits_BK, code_BCHW, rate_bits_B)
+
+    def _transmit(self, code_BCHW: Tensor, levels: int | None) -> tuple[Tensor, Tensor]:
+        selected_C = self.bottleneck.selected_C
+        if self.training:
+            self.code_range.observe(code_BCHW, selected_C)
+        if levels is None:
+            return code_BCHW, torch.zeros(code_BCHW.shape[0], device=code_BCHW.device)
+        low_C, span_C = self.code_range.of(selected_C)
+        quantised = quantise_straight_through(code_BCHW, low_C=low_C, span_C=span_C, levels=levels)
+        rate_bits_B = self.prior.bits(quantised.position_BCHW, levels=levels, selected_C=selected_C)
+        return quantised.value_BCHW, rate_bits_B
+
+    @torch.no_grad()
+    def warm_start(self, x_BCHW: Tensor) -> None:
+        """Start the fresh bottleneck near the backbone's accuracy, from a batch of pictures."""
+        was_training = self.training
+        self.eval()
+        self.bottleneck.warm_start(self.head(self.normalise(x_BCHW)))
+        self.train(was_training)
+
+
+def build_split_model(
+    backbone: nn.Module,
+    *,
+    split: str | int,
+    example_BCHW: Tensor,
+    num_classes: int,
+    resolution_factor: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    budget: int | None = None,
+    levels_choices: Sequence[int] = DEFAULT_LEVELS,
+) -> SplitModel:
+    """Cut `backbone` and put a fresh bottleneck in; the backbone's weights are shared, not copied.
+
+    `budget` None means all maps, phi. `example_BCHW` gives the input's size.
+    """
+    point = find_split(backbone, split, example_BCHW)
+    head, tail = cut(backbone, split, example_BCHW)
+    channels, height, width = point.shape
+    size_px = (height, width)
+    bottleneck = Bottleneck(
+        channels,
+        size_px=size_px,
+        resolution_factor=resolution_factor,
+        budget=budget,
+        signed=_can_be_negative(head, example_BCHW),
+    )
+    exit_head = ExitHead(
+        channels, size_px=size_px, num_classes=num_classes, head_macs=point.head_macs
+    )
+    return SplitModel(
+        normalise=Normalise(mean, std),
+        head=head,
+        bottleneck=bottleneck,
+        tail=tail,
+        exit_head=exit_head,
+        levels_choices=levels_choices,
+    )
+
+
+@torch.no_grad()
+def _can_be_negative(head: fx.GraphModule, example_BCHW: Tensor) -> bool:
+    """Tell whether features at the split can be negative, by trying noise of a fixed seed.
+
+    Behind a ReLU none is; behind a convolution, a batch norm or an addition some are.
+    """
+    noise = torch.randn(example_BCHW.shape[1:], generator=torch.Generator().manual_seed(0))
+    was_training = head.training
+    head.eval()
+    features_BPHW = head(noise[None].to(example_BCHW.device))
+    head.train(was_training)
+    return bool((features_BPHW < 0).any())
