@@ -172,7 +172,7 @@ def _head(member: str) -> onnx.ModelProto:
         *_quantise_nodes(),
         *_classifier_nodes("maps", "exit_probabilities"),
     ]
-    constants = {
+    constants: dict[str, npt.ArrayLike] = {
         "scale": np.float32(1 / 255),
         "kernel": kernel.astype(np.float32),
         "offset": OFFSETS[member],
@@ -198,7 +198,7 @@ def _tail(member: str) -> onnx.ModelProto:
         helper.make_node("Add", ["scaled", "low4"], ["maps"]),
         *_classifier_nodes("maps", "probabilities"),
     ]
-    constants = {
+    constants: dict[str, npt.ArrayLike] = {
         "one": np.float32(1),
         "map_axes": np.array([2, 3], np.int64),
         "weight": TAIL_WEIGHTS[member],
@@ -213,7 +213,7 @@ def _tail(member: str) -> onnx.ModelProto:
 
 def _full() -> onnx.ModelProto:
     nodes = [*_picture_nodes(), *_classifier_nodes("nchw", "probabilities")]
-    constants = {
+    constants: dict[str, npt.ArrayLike] = {
         "scale": np.float32(1 / 255),
         "weight": TAIL_WEIGHTS["b3r1"],
         "bias": TAIL_BIASES["b3r1"],
