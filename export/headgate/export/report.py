@@ -78,13 +78,13 @@ def sentences(content: ReportContent) -> list[str]:
     run, manifest = content.adaptive, content.manifest
     sla_ms = 1000 * content.timeline.sla_s
     lines = [
-        f"{run.num_frames} frames were captured; {_percent(run.in_time)} were answered within "
+        f"{run.summary.frames} frames were captured; {_percent(run.in_time)} were answered within "
         f"{sla_ms:g} ms, at {run.mean_bytes:.0f} bytes a frame on average.",
         _who_answered(content),
     ]
-    if run.correct_in_time is not None:
+    if run.summary.credited is not None:
         lines.append(
-            f"{_percent(run.correct_in_time)} of all frames were answered rightly and in time."
+            f"{_percent(run.summary.credited)} of all frames were answered rightly and in time."
         )
     lines.append(
         f"With late frames counted as wrong its accuracy is {run.credited:.3f} "
@@ -122,7 +122,8 @@ def _who_answered(content: ReportContent) -> str:
     ):
         share = sum(record.source is source for record in records) / max(1, len(records))
         parts.append(f"{_percent(share)} {words}")
-    used = sum(share >= 0.01 for share in content.adaptive.point_shares.values())
+    chosen = content.adaptive.summary.by_point.values()
+    used = sum(count >= 0.01 * len(records) for count in chosen)
     return (
         f"Answers came {', '.join(parts[:2])} and {parts[2]}; "
         f"{used} operating points were used for at least one frame in a hundred."
@@ -220,7 +221,7 @@ def _table(rows: Sequence[tuple[str, RunScore]], *, caption: str) -> str:
         f'<th scope="row">{html.escape(title)}</th>'
         f"<td>{'measured' if run.measured else 'simulated'}</td>"
         f"<td>{run.credited:.3f}</td><td>{_percent(run.in_time)}</td>"
-        f"<td>{_milliseconds(run.median_latency_s)}</td><td>{run.mean_bytes:.0f}</td></tr>\n"
+        f"<td>{_milliseconds(run.summary.latency_p50_s)}</td><td>{run.mean_bytes:.0f}</td></tr>\n"
         for title, run in rows
     )
     heads = ("", "how", "accuracy, late = wrong", "in time", "median ms", "bytes/frame")
@@ -270,7 +271,9 @@ table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tab
 caption { text-align: left; color: #57606a; padding: 0.3rem 0; }
 th, td { padding: 0.25rem 0.6rem; text-align: right; border-bottom: 1px solid #e4e8ec; }
 th[scope=row], th[scope=col]:first-child { text-align: left; font-weight: normal; }
+td { white-space: nowrap; }
 td:nth-child(2) { text-align: left; }
+@media (max-width: 640px) { table { font-size: 0.8rem; } th, td { padding: 0.2rem 0.35rem; } }
 thead th { font-weight: 600; vertical-align: bottom; }
 tr.own { background: #e8f1f8; }
 tr.own th { font-weight: 600; }

@@ -66,9 +66,9 @@ def link(
         loop=loop,
         queue_bytes=queue_bytes,
     )
-    listen_address = parse_address("--listen", listen)
-    refuse_beyond_loopback(listen_address, insecure=insecure)
-    with Relay(listen=listen_address, to=parse_address("--to", to), plan=plan) as relay:
+    listen_address, to_address = parse_address("--listen", listen), parse_address("--to", to)
+    refuse_beyond_loopback(listen, insecure=insecure)
+    with Relay(listen=listen_address, to=to_address, plan=plan) as relay:
         click.echo(f"link {trace} from {relay.endpoint} to {to}", err=True)
         relay.wait(FOREVER_S)
 
@@ -103,17 +103,12 @@ def parse_address(option: str, text: str) -> Address:
     return host.strip("[]"), int(port)
 
 
-def refuse_beyond_loopback(address: Address, *, insecure: bool) -> None:
+def refuse_beyond_loopback(endpoint: str, *, insecure: bool) -> None:
     """The relay passes bytes on for anyone who connects, so it stays on this machine."""
-    import ipaddress
+    from headgate.runtime.keys import is_local
 
-    host = address[0]
-    try:
-        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = False
-    if not local and not insecure:
+    if not insecure and not is_local(endpoint):
         raise UsageError(
-            f"--listen tcp://{host}:{address[1]}: is open to other machines, and a link asks "
-            "nobody for a key; listen on 127.0.0.1, or say --insecure"
+            f"--listen {endpoint}: is open to other machines, and a link asks nobody for a key; "
+            "listen on 127.0.0.1, or say --insecure"
         )
