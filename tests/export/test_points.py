@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
+from headgate.export.candidates import offload_point_id, split_point_id
 from headgate.export.points import (
     Measured,
     byte_stats,
-    offload_point_id,
     paired_noise,
-    split_point_id,
     with_measurements,
     worth_keeping,
 )

@@ -1,4 +1,4 @@
-"""Name operating points, sum up their sizes, and decide which split points are worth keeping.
+"""Sum up what points cost and are worth, and decide which split points are worth keeping.
 
 A split point is worth keeping if it answers better than every cheaper one of its member by more
 than noise. All points are measured on the same pictures, so the noise of a difference is that
@@ -12,8 +12,9 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from headgate.profiles.manifest import ByteStats, OperatingPoint, PointTime
+from headgate.profiles.manifest import ByteStats, OperatingPoint, PointKind, PointTime
 
+METRIC = "top1"  # share of pictures whose most probable label is right, 0 to 1
 # With few pictures the noise is larger than any gain; a gain above this is kept all the same.
 MAX_TOLERATED_LOSS = 0.002
 
@@ -25,18 +26,11 @@ class Measured:
     point: OperatingPoint
     right: NDArray[np.bool_]  # per validation picture: was the label right
     time: PointTime
+    exit_accuracy: float | None = None  # split: of the early exit that rides along
 
     @property
     def accuracy(self) -> float:
         return float(self.right.mean())
-
-
-def split_point_id(member_id: str, levels: int) -> str:
-    return f"{member_id}-l{levels}"
-
-
-def offload_point_id(picture_format: str, quality: int) -> str:
-    return f"{picture_format}-q{quality}"
 
 
 def byte_stats(sizes: Sequence[int]) -> ByteStats:
@@ -46,19 +40,29 @@ def byte_stats(sizes: Sequence[int]) -> ByteStats:
     return ByteStats(mean=float(sizes_N.mean()), p5=p5, p50=p50, p95=p95, max=float(sizes_N.max()))
 
 
+def with_measurements(
+    point: OperatingPoint, *, accuracy: float, sizes: Sequence[int]
+) -> OperatingPoint:
+    """Return the point with its metrics, and with its bytes if it sends any."""
+    filled = replace(point, metrics={METRIC: accuracy})
+    return replace(filled, bytes=byte_stats(sizes)) if sizes else filled
+
+
 def worth_keeping(measured: Sequence[Measured]) -> list[Measured]:
-    """Drop the split points of one member that a cheaper one of them equals; keep the order."""
-    kept: list[Measured] = []
-    for candidate in sorted(measured, key=lambda item: (item.point.bytes.mean, -item.accuracy)):
-        if all(_clearly_better(candidate, than=cheaper) for cheaper in kept):
-            kept.append(candidate)
-    ids = {item.point.id for item in kept}
-    return [item for item in measured if item.point.id in ids]
-
-
-def _clearly_better(candidate: Measured, *, than: Measured) -> bool:
-    gain = candidate.accuracy - than.accuracy
-    return gain > min(paired_noise(candidate.right, than.right), MAX_TOLERATED_LOSS)
+    """Drop split points that a cheaper one of their member equals; keep order, and all others."""
+    kept_ids: set[str] = set()
+    for member_id in {item.point.member for item in measured}:
+        split = [
+            item
+            for item in measured
+            if item.point.kind is PointKind.SPLIT and item.point.member == member_id
+        ]
+        kept_ids |= {item.point.id for item in _frontier(split)}
+    return [
+        item
+        for item in measured
+        if item.point.kind is not PointKind.SPLIT or item.point.id in kept_ids
+    ]
 
 
 def paired_noise(a_N: NDArray[np.bool_], b_N: NDArray[np.bool_]) -> float:
@@ -66,9 +70,14 @@ def paired_noise(a_N: NDArray[np.bool_], b_N: NDArray[np.bool_]) -> float:
     return sqrt(int(np.count_nonzero(a_N != b_N))) / len(a_N)
 
 
-def with_measurements(
-    point: OperatingPoint, *, accuracy: float, sizes: Sequence[int]
-) -> OperatingPoint:
-    """Return the point with its metrics, and with its bytes if it sends any."""
-    filled = replace(point, metrics={"top1": accuracy})
-    return replace(filled, bytes=byte_stats(sizes)) if sizes else filled
+def _frontier(measured: Sequence[Measured]) -> list[Measured]:
+    kept: list[Measured] = []
+    for candidate in sorted(measured, key=lambda item: (item.point.bytes.mean, -item.accuracy)):
+        if all(_clearly_better(candidate, than=cheaper) for cheaper in kept):
+            kept.append(candidate)
+    return kept
+
+
+def _clearly_better(candidate: Measured, *, than: Measured) -> bool:
+    gain = candidate.accuracy - than.accuracy
+    return gain > min(paired_noise(candidate.right, than.right), MAX_TOLERATED_LOSS)

@@ -1,0 +1,83 @@
+"""Propose the operating points of a family: every way to answer a frame that is worth measuring."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headgate.export.calibrate import calibrate
+from headgate.export.deploy import Deployed, Divergence, codes
+from headgate.export.family_writer import FULL_GRAPH
+from headgate.profiles.manifest import Member, OperatingPoint, PointKind
+
+CODEC = "zstd"
+LOCAL_FULL = "local-full"
+LOCAL_EXIT = "local-exit"
+MAX_CODE_BYTES = 1 << 29  # of all calibration codes of one member, in memory
+
+
+def split_point_id(member_id: str, levels: int) -> str:
+    return f"{member_id}-l{levels}"
+
+
+def offload_point_id(picture_format: str, quality: int) -> str:
+    return f"{picture_format}-q{quality}"
+
+
+def split_points(
+    member: Member,
+    deployed: Deployed,
+    *,
+    levels: Sequence[int],
+    calibration_NHWC: NDArray[np.uint8],
+) -> list[OperatingPoint]:
+    """Return one point per number of levels, with the ranges that suit it."""
+    most = max(1, MAX_CODE_BYTES // (4 * member.features.nbytes))
+    code_NCHW = codes(deployed.head, calibration_NHWC[:most])
+    divergence = Divergence(deployed.tail, code_NCHW)
+    points = []
+    for num_levels in levels:
+        scales = calibrate(
+            code_NCHW, levels=num_levels, trained=deployed.trained, divergence=divergence
+        )
+        points.append(
+            OperatingPoint(
+                id=split_point_id(member.id, num_levels),
+                kind=PointKind.SPLIT,
+                metrics={},
+                member=member.id,
+                levels=num_levels,
+                low=scales.low,
+                span=scales.span,
+                codec=CODEC,
+            )
+        )
+    return points
+
+
+def offload_points(
+    *, jpeg_qualities: Sequence[int], webp_qualities: Sequence[int]
+) -> list[OperatingPoint]:
+    """Return one point per picture format and quality, all into the whole network."""
+    asked = [("jpeg", quality) for quality in jpeg_qualities]
+    asked += [("webp", quality) for quality in webp_qualities]
+    return [
+        OperatingPoint(
+            id=offload_point_id(picture_format, quality),
+            kind=PointKind.OFFLOAD,
+            metrics={},
+            picture_format=picture_format,
+            picture_quality=quality,
+            graph=FULL_GRAPH,
+        )
+        for picture_format, quality in asked
+    ]
+
+
+def local_points(members: Sequence[Member]) -> list[OperatingPoint]:
+    """Return the whole network on the device, and the early exit of the cheapest head."""
+    cheapest = min(members, key=lambda member: member.head_macs)
+    return [
+        OperatingPoint(id=LOCAL_FULL, kind=PointKind.LOCAL, metrics={}, graph=FULL_GRAPH),
+        OperatingPoint(id=LOCAL_EXIT, kind=PointKind.LOCAL, metrics={}, member=cheapest.id),
+    ]

@@ -1,0 +1,76 @@
+"""What an export may be asked for, and what is refused before any work is done."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from headgate.profiles.errors import UsageError
+from headgate.profiles.family import MANIFEST_NAME
+from headgate.profiles.quantise import MAX_LEVELS, MIN_LEVELS
+from headgate.profiles.storage import recover_folder
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """What to export and how much to measure."""
+
+    data: str | None = None  # None: the data set of the run
+    levels: tuple[int, ...] = (256, 64, 16, 8, 4)
+    jpeg_qualities: tuple[int, ...] = (10, 20, 40, 60, 80)
+    webp_qualities: tuple[int, ...] = (1, 5, 20, 50, 80)
+    limit: int | None = None  # validation pictures to measure on; None: all
+    num_calibration: int = 256  # training pictures to choose ranges with
+    num_parity: int = 64  # pictures on which exported and trained must agree
+    threads: int = 1  # of the measured engines
+    force: bool = False  # replace an existing family
+    with_times: bool = True  # False: two exports of one run have the same family digest
+
+
+def check_options(options: ExportOptions) -> None:
+    """Refuse numbers that make no point."""
+    for levels in options.levels:
+        if not MIN_LEVELS <= levels <= MAX_LEVELS:
+            raise UsageError(
+                f"--levels: {levels} is impossible; give numbers from {MIN_LEVELS} to {MAX_LEVELS}"
+            )
+    for option, qualities in (
+        ("--jpeg-qualities", options.jpeg_qualities),
+        ("--webp-qualities", options.webp_qualities),
+    ):
+        for quality in qualities:
+            if not 1 <= quality <= 100:
+                raise UsageError(f"{option}: {quality} is impossible; give numbers from 1 to 100")
+        _refuse_twice(option, qualities)
+    _refuse_twice("--levels", options.levels)
+    for option, least, value in (
+        ("--levels", 1, len(options.levels)),
+        ("--calibration", 1, options.num_calibration),
+        ("--parity", 1, options.num_parity),
+        ("--limit", 1, 1 if options.limit is None else options.limit),
+        ("--threads", 0, options.threads),
+    ):
+        if value < least:
+            raise UsageError(f"{option}: found {value}, expected {least} or more")
+
+
+def check_target(family_path: Path, *, run_path: Path, force: bool) -> None:
+    """Refuse to replace what nobody asked to replace, and anything that is not a family."""
+    recover_folder(family_path)
+    if run_path.resolve().is_relative_to(family_path.resolve()):
+        raise UsageError(f"{family_path}: holds the run {run_path}; choose another folder")
+    if not family_path.exists():
+        return
+    if not force:
+        raise UsageError(f"{family_path}: exists already; choose another folder or say --force")
+    is_family = (family_path / MANIFEST_NAME).is_file()
+    if not family_path.is_dir() or (any(family_path.iterdir()) and not is_family):
+        raise UsageError(
+            f"{family_path}: is no family folder ({MANIFEST_NAME} is missing), so --force does not "
+            "replace it; choose another folder"
+        )
+
+
+def _refuse_twice(option: str, values: Sequence[int]) -> None:
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise UsageError(f"{option}: {twice[0]} is given more than once; name each once")

@@ -1,0 +1,117 @@
+"""The parity gate: what was exported must answer as the unsplit torch member does.
+
+The reference is the member as it was trained: batch norm, filter and selection unfolded, with the
+quantiser's arithmetic in between. The candidate is the exported pair, run by the engine, its
+integers having gone through the feature codec. Three things are compared: the integers (rounding
+may fall either way for a value that lies on the edge between two of them), the probabilities that
+both tails make of the same integers, and the labels from picture to answer.
+
+Shapes: N pictures, C sent feature maps, h w their size, K classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headgate.profiles.errors import GateError
+
+# Tried on VGG11 and smaller networks: 1e-5 of all integers differ, probabilities by 1e-6.
+MAX_CODE_STEP = 1
+MAX_SHARE_OFF = 1e-3
+MAX_PROBABILITY_GAP = 1e-3
+# One step at few levels is a large step: the few pictures with a different integer may move more.
+MIN_LABEL_AGREEMENT = 0.98
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What one point makes of some pictures. A plain network has no integers and no exit."""
+
+    probabilities: NDArray[np.float32]  # [N,K]
+    exit: NDArray[np.float32] | None = None  # [N,K]
+    integers: NDArray[np.uint8] | None = None  # [N,C,h,w]
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How far two ways of computing one point are apart."""
+
+    max_code_step: int
+    share_off: float  # of all integers
+    probability_gap: float  # between the tails, on the same integers
+    exit_gap: float
+    label_agreement: float  # from picture to answer
+
+    def __str__(self) -> str:
+        return (
+            f"integers off {self.share_off:.1e} by at most {self.max_code_step}, "
+            f"probabilities by {self.probability_gap:.1e}, exit by {self.exit_gap:.1e}, "
+            f"labels agree {self.label_agreement:.1%}"
+        )
+
+
+def compare(
+    reference: Outputs, candidate: Outputs, *, reference_tail_NK: NDArray[np.float32]
+) -> Parity:
+    """Return how far the candidate is from the reference.
+
+    `reference_tail_NK` is what the reference makes of the candidate's integers: its own may
+    differ by a step, which at few levels moves probabilities more than any wrong weight.
+    """
+    max_step, share_off, exit_gap = 0, 0.0, 0.0
+    if reference.integers is not None:
+        assert candidate.integers is not None
+        steps = np.abs(reference.integers.astype(np.int16) - candidate.integers.astype(np.int16))
+        max_step, share_off = int(steps.max()), float((steps > 0).mean())
+    if reference.exit is not None:
+        assert candidate.exit is not None
+        exit_gap = _gap(reference.exit, candidate.exit)
+    agree_N = reference.probabilities.argmax(axis=1) == candidate.probabilities.argmax(axis=1)
+    return Parity(
+        max_code_step=max_step,
+        share_off=share_off,
+        probability_gap=_gap(reference_tail_NK, candidate.probabilities),
+        exit_gap=exit_gap,
+        label_agreement=float(agree_N.mean()),
+    )
+
+
+def worst(found: Sequence[Parity]) -> Parity:
+    """Return the largest difference of each kind."""
+    return Parity(
+        max_code_step=max(parity.max_code_step for parity in found),
+        share_off=max(parity.share_off for parity in found),
+        probability_gap=max(parity.probability_gap for parity in found),
+        exit_gap=max(parity.exit_gap for parity in found),
+        label_agreement=min(parity.label_agreement for parity in found),
+    )
+
+
+def check_parity(parity: Parity, *, where: str) -> None:
+    """Raise GateError unless the exported graphs do what was trained."""
+    limits = (
+        ("integers differ by", parity.max_code_step, MAX_CODE_STEP),
+        ("share of integers that differ is", parity.share_off, MAX_SHARE_OFF),
+        ("probabilities differ by", parity.probability_gap, MAX_PROBABILITY_GAP),
+        ("the early exit's probabilities differ by", parity.exit_gap, MAX_PROBABILITY_GAP),
+    )
+    for what, found, allowed in limits:
+        # Written so that NaN fails too.
+        if not found <= allowed:
+            raise _failed(where, f"{what} {found:.3g}, at most {allowed:.3g} is allowed")
+    if not parity.label_agreement >= MIN_LABEL_AGREEMENT:
+        agree, least = parity.label_agreement, MIN_LABEL_AGREEMENT
+        raise _failed(where, f"labels agree on {agree:.1%} of pictures, expected {least:.0%}")
+
+
+def _gap(a_NK: NDArray[np.float32], b_NK: NDArray[np.float32]) -> float:
+    return float(np.abs(a_NK - b_NK).max())
+
+
+def _failed(where: str, reason: str) -> GateError:
+    return GateError(
+        f"{where}: exported graphs and trained member are not the same: {reason}; "
+        "nothing was written, report this with the model's code"
+    )

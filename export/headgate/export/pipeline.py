@@ -1,0 +1,219 @@
+"""Export one training run: from weights to a family folder that is measured, checked and whole.
+
+The order matters. Graphs are written into a folder that nobody sees yet, then run from there by
+the runtime's own engines, so what is measured is what will be used. The parity gate comes before
+the measurements: it is quick, and a family that fails it is never written. The folder is published
+as the last step; a kill at any moment leaves what was there before.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from headgate.export.candidates import LOCAL_FULL, local_points, offload_points, split_points
+from headgate.export.deploy import Deployed, MemberReference, PlainReference, deploy
+from headgate.export.family_writer import (
+    FULL_GRAPH,
+    list_files,
+    probabilities_spec,
+    write_full,
+    write_manifest,
+    write_member,
+)
+from headgate.export.graphs import FullGraph
+from headgate.export.measure import Engines, machine_name, measure_point
+from headgate.export.options import ExportOptions, check_options, check_target
+from headgate.export.parity_gate import check_full, check_member
+from headgate.export.points import METRIC, Measured, worth_keeping
+from headgate.export.samples import Samples, load_samples
+from headgate.profiles.family import Family, open_family
+from headgate.profiles.manifest import Manifest, Member, MetricSpec, OperatingPoint
+from headgate.profiles.storage import publish_folder, sha256_file
+from headgate.runtime.engine import DeviceEngine, EngineOptions, TailEngine
+from headgate.train.run_folder import Run, load_run
+from headgate.train.split_model import SplitModel
+
+TASK = "classification"
+VERSIONS_OF = ("headgate", "torch", "onnx", "onnxruntime")
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltMember:
+    """One member on its way: its entry of the manifest, its folded pair, and what was trained."""
+
+    member: Member
+    deployed: Deployed
+    model: SplitModel
+
+
+def export_family(
+    run_path: Path, family_path: Path, options: ExportOptions, progress: Progress
+) -> Manifest:
+    """Export a complete run to `family_path` and return the manifest that was written.
+
+    Raises GateError, with nothing written, if the exported graphs and the trained network differ.
+    """
+    check_options(options)
+    check_target(family_path, run_path=run_path, force=options.force)
+    run = load_run(run_path)
+    progress(f"reading {run.record.dataset.spec if options.data is None else options.data}")
+    samples = load_samples(
+        run,
+        data=options.data,
+        num_calibration=options.num_calibration,
+        limit=options.limit,
+    )
+    with publish_folder(family_path, replace=options.force) as folder:
+        built = [_build_member(run, member_id, folder, progress) for member_id in run.member_ids]
+        progress("full: writing the graph")
+        plain = run.backbone()
+        write_full(folder, full=FullGraph(plain), picture=run.input)
+        points = _candidate_points(built, samples, options, progress)
+        candidate = _candidate(run, built, points, samples, folder)
+        engines = _engines(Family(folder, candidate), options)
+        _pass_parity(candidate, engines, built, PlainReference(plain), samples, options, progress)
+        measured = _measure(candidate, engines, samples, progress)
+        manifest = _finished(candidate, measured, with_times=options.with_times)
+        write_manifest(folder, manifest)
+        open_family(folder)
+    num_dropped = len(candidate.points) - len(manifest.points)
+    progress(f"{family_path}: {len(manifest.points)} points, {num_dropped} not worth keeping")
+    return manifest
+
+
+def _build_member(run: Run, member_id: str, folder: Path, progress: Progress) -> BuiltMember:
+    progress(f"{member_id}: folding and writing its graphs")
+    entry = run.entry(member_id)
+    model = run.member(member_id)
+    deployed = deploy(model)
+    member = write_member(
+        folder,
+        member_id=member_id,
+        budget=entry.budget,
+        resolution_factor=entry.resolution_factor,
+        deployed=deployed,
+        picture=run.input,
+        num_classes=len(run.labels),
+    )
+    return BuiltMember(member, deployed, model)
+
+
+def _candidate_points(
+    built: Sequence[BuiltMember], samples: Samples, options: ExportOptions, progress: Progress
+) -> list[OperatingPoint]:
+    points = []
+    for item in built:
+        progress(f"{item.member.id}: calibrating {len(options.levels)} bit depths")
+        points += split_points(
+            item.member,
+            item.deployed,
+            levels=sorted(options.levels, reverse=True),
+            calibration_NHWC=samples.calibration,
+        )
+    points += offload_points(
+        jpeg_qualities=options.jpeg_qualities, webp_qualities=options.webp_qualities
+    )
+    return points + local_points([item.member for item in built])
+
+
+def _candidate(
+    run: Run,
+    built: Sequence[BuiltMember],
+    points: Sequence[OperatingPoint],
+    samples: Samples,
+    folder: Path,
+) -> Manifest:
+    """Return the manifest with nothing measured yet: enough for the engines to run from."""
+    return Manifest(
+        task=TASK,
+        labels=run.labels,
+        input=run.input,
+        outputs=(probabilities_spec(len(run.labels)),),
+        metrics=(MetricSpec(METRIC, "higher"),),
+        members=tuple(item.member for item in built),
+        points=tuple(points),
+        full_graph=FULL_GRAPH,
+        files=list_files(folder),
+        provenance=_provenance(run, samples),
+    )
+
+
+def _engines(family: Family, options: ExportOptions) -> Engines:
+    engine_options = EngineOptions(threads=options.threads)
+    return Engines(
+        device=DeviceEngine(family, options=engine_options),
+        tail=TailEngine(family, options=engine_options),
+    )
+
+
+def _pass_parity(
+    candidate: Manifest,
+    engines: Engines,
+    built: Sequence[BuiltMember],
+    plain: PlainReference,
+    samples: Samples,
+    options: ExportOptions,
+    progress: Progress,
+) -> None:
+    pictures_NHWC = samples.pictures[: options.num_parity]
+    found = check_full(candidate.point(LOCAL_FULL), plain, engines, pictures_NHWC=pictures_NHWC)
+    progress(f"full: parity on {len(pictures_NHWC)} pictures: {found}")
+    for item in built:
+        worst = check_member(
+            candidate,
+            MemberReference(item.model),
+            engines,
+            member_id=item.member.id,
+            pictures_NHWC=pictures_NHWC,
+        )
+        progress(f"{item.member.id}: parity on {len(pictures_NHWC)} pictures: {worst}")
+
+
+def _measure(
+    candidate: Manifest, engines: Engines, samples: Samples, progress: Progress
+) -> list[Measured]:
+    measured = []
+    for point in candidate.points:
+        item = measure_point(point, engines, pictures_NHWC=samples.pictures, labels=samples.labels)
+        progress(
+            f"{point.id}: {METRIC} {item.accuracy:.4f}, {item.point.bytes.mean:.0f} bytes, "
+            f"device {item.time.device_s * 1e3:.2f} ms, edge {item.time.edge_s * 1e3:.2f} ms"
+        )
+        measured.append(item)
+    return measured
+
+
+def _finished(candidate: Manifest, measured: Sequence[Measured], *, with_times: bool) -> Manifest:
+    """Return the candidate with its measurements, without what is not worth keeping."""
+    exit_accuracy = {
+        item.point.member: item.exit_accuracy for item in measured if item.exit_accuracy is not None
+    }
+    members = tuple(
+        replace(member, exit_metrics={METRIC: exit_accuracy[member.id]})
+        for member in candidate.members
+    )
+    kept = worth_keeping(measured)
+    times = {machine_name(): {item.point.id: item.time for item in kept}} if with_times else {}
+    return replace(
+        candidate, members=members, points=tuple(item.point for item in kept), times=times
+    )
+
+
+def _provenance(run: Run, samples: Samples) -> dict[str, str]:
+    """Say what this family was made of, without a path or a name of any machine."""
+    blueprint = run.blueprint
+    facts = {
+        "run_sha256": sha256_file(run.path / "run.json"),
+        "model": blueprint.model,
+        "width": f"{blueprint.width:g}",
+        "split": blueprint.split,
+        "seed": str(run.record.settings.seed),
+        "data": run.record.dataset.spec.partition(":")[0],
+        "data_sha256": samples.digest,
+        "validation_pictures": str(len(samples.labels)),
+        "calibration_pictures": str(len(samples.calibration)),
+    }
+    return facts | {f"{name}_version": version(name) for name in VERSIONS_OF}

@@ -1,0 +1,75 @@
+"""Get the pictures an export needs: some to calibrate with, others to measure on.
+
+Ranges are calibrated on training pictures and points are measured on validation pictures: a
+range fitted to the pictures it is judged on would look better than it is.
+
+Shapes: N pictures, H W their size.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headgate.profiles.errors import DataError
+from headgate.train.data import TrainingData, load_training_data
+from headgate.train.run_folder import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Pictures at the network's input size, uint8 NHWC, and the labels of those to measure on."""
+
+    calibration: NDArray[np.uint8]
+    pictures: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    digest: str  # of the data set, of everything it was read with, and of what was taken of it
+
+
+def load_samples(run: Run, *, data: str | None, num_calibration: int, limit: int | None) -> Samples:
+    """Read the run's own data set, or the one that `data` names.
+
+    The run's own must still be what it was trained on. At most `limit` validation pictures are
+    used, spread over the whole split: data sets on disk are often sorted by class.
+    """
+    found = _load(run, data)
+    if found.labels != run.labels:
+        raise DataError(
+            f"data set {found.spec}: its {len(found.labels)} classes are not the "
+            f"{len(run.labels)} of {run.path}; give --data with the classes of the training"
+        )
+    picks = _spread(len(found.val_labels_N), limit)
+    calibration = _spread(len(found.train_labels_N), num_calibration)
+    identity = f"{found.digest} {num_calibration} {limit}"
+    return Samples(
+        calibration=_nhwc(found.train_pictures_NCHW.numpy()[calibration]),
+        pictures=_nhwc(found.val_pictures_NCHW.numpy()[picks]),
+        labels=found.val_labels_N.numpy()[picks],
+        digest=hashlib.sha256(identity.encode()).hexdigest(),
+    )
+
+
+def _load(run: Run, data: str | None) -> TrainingData:
+    settings = run.record.settings
+    trained_on = run.record.dataset
+    if data is not None and data != trained_on.spec:
+        return load_training_data(data, run.input)
+    found = load_training_data(trained_on.spec, run.input, limit=settings.limit, seed=settings.seed)
+    if found.digest != trained_on.digest:
+        raise DataError(
+            f"data set {found.spec}: digest is {found.digest[:12]}, {run.path} was trained on "
+            f"{trained_on.digest[:12]}; put the old one back, or name another with --data"
+        )
+    return found
+
+
+def _spread(num: int, limit: int | None) -> NDArray[np.int64]:
+    """Return the indices of `limit` of `num` pictures at even distances, or of all."""
+    if limit is None or limit >= num:
+        return np.arange(num)
+    return np.arange(limit) * num // limit
+
+
+def _nhwc(pictures_NCHW: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(pictures_NCHW.transpose(0, 2, 3, 1))
