@@ -7,7 +7,7 @@ from torch import Tensor
 
 from headgate.profiles.manifest import InputSpec
 from headgate.train.backbones import Normalise, PlainModel, build_backbone
-from headgate.train.split_model import SplitModel
+from headgate.train.split_model import SplitModel, build_split_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class Blueprint:
     resolution_factor: int
     num_classes: int
     num_maps: int  # phi: maps at the split
+    levels: tuple[int, ...]  # that training draws from: the rate term has a prior for each
     input: InputSpec
     mean: tuple[float, ...]  # per colour of pictures in 0..1
     std: tuple[float, ...]
@@ -40,5 +41,16 @@ class Blueprint:
         return PlainModel(Normalise(self.mean, self.std), network)
 
     def build_split_model(self, *, budget: int, plain: PlainModel | None = None) -> SplitModel:
-        """Return a member, fresh or with the weights of `plain`: which it shares, not copies."""
-        raise NotImplementedError
+        """Return a member, fresh or around the weights of `plain`, which it shares, not copies."""
+        plain = plain or self.build_backbone()
+        return build_split_model(
+            plain.network,
+            split=self.split,
+            example_BCHW=self.example(),
+            num_classes=self.num_classes,
+            resolution_factor=self.resolution_factor,
+            mean=self.mean,
+            std=self.std,
+            budget=budget,
+            levels_choices=self.levels,
+        )

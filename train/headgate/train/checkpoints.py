@@ -20,7 +20,8 @@ from torch.optim import Optimizer
 from headgate.profiles.errors import FamilyError
 from headgate.profiles.parse import parse, unparse
 from headgate.profiles.storage import canonical_json, read_json, sha256_file, write_atomic
-from headgate.train.run_record import BackboneEntry, MemberEntry
+from headgate.train.run_folder import read_weights
+from headgate.train.run_record import BackboneEntry, FinishedStage, MemberEntry
 
 CHECKPOINT_SCHEMA = 1
 STATE_FILE = "state.json"
@@ -49,9 +50,9 @@ class Checkpoint:
     selected: tuple[int, ...] | None  # of the member in training, once frozen
     backbone: BackboneEntry | None
     members: tuple[MemberEntry, ...]
-    finished: tuple[tuple[str, str], ...]  # stage id, its file of weights
-    tensors: str | None  # None between stages
-    sha256: str | None
+    finished: tuple[FinishedStage, ...]
+    tensors: str | None = None  # file; None between stages
+    sha256: str | None = None  # of that file
 
 
 def write_checkpoint(folder: Path, state: Checkpoint, *, tensors: Mapping[str, Tensor]) -> None:
@@ -93,6 +94,12 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
     return state
 
 
+def read_tensors(folder: Path, state: Checkpoint) -> dict[str, Tensor]:
+    """Read the tensors that `state` names; `read_checkpoint` has checked their digest."""
+    assert state.tensors is not None
+    return read_weights(folder / state.tensors)
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors as safetensors, whole or not at all."""
     write_atomic(
@@ -126,4 +133,3 @@ def unpack(tensors: Mapping[str, Tensor], model: nn.Module, optimizer: Optimizer
             values.setdefault(int(index), {})[key] = tensor
     state = optimizer.state_dict()
     optimizer.load_state_dict(state | {"state": values})
-

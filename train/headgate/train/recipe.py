@@ -21,6 +21,7 @@ DEFAULT_SPLITS = {  # layers where few maps cross and the head is still cheap
     "mobilenet_v2": "features.6",
 }
 SCHEDULES = ("cosine", "step")
+DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "float32", "bfloat16")
 WARM_UP = 0.05  # share of the backbone's steps; a random network diverges at full rate
 STEP_DROPS = ((0.5, 0.1), (0.75, 0.01))  # schedule "step": from this progress on, this factor
@@ -53,15 +54,17 @@ class PruneConfig:
     schedule: str = "cosine"
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    epsilon: float = 0.05  # weight of the prune loss
-    delta: float = 8.0  # steepness of the prune loss, on (sum f - B) / phi
-    lambda_: float = 0.5  # weight of the prune loss's side that keeps maps from falling below B
-    rate_weight: float = 0.0  # loss per bit per value that crosses
+    epsilon: float = 0.1  # weight of the prune loss
+    delta: float = 4.0  # steepness of the prune loss, on (sum f - B) / phi
+    lambda_: float = 1.0  # weight of the prune loss's side that keeps maps from falling below B
+    rate_weight: float = 0.0  # loss per bit and picture that crosses
+    distill: float = 0.0  # share of a member's task loss that the plain network's answers take over
     levels: tuple[int, ...] = (256, 64, 16, 8, 4)  # one is drawn for each batch
     augment: bool = True
     seed: int = 0
     limit: int | None = None  # use this many pictures of each half of the data set
     threads: int | None = None  # None: as torch sees fit
+    device: str = "auto"  # auto: a GPU if there is one
     precision: str = "auto"  # auto: bfloat16 where the device is quick at it
     checkpoint_steps: int | None = None  # also keep a checkpoint every so many steps
 
@@ -121,7 +124,9 @@ def resolve_budgets(config: PruneConfig, *, num_maps: int) -> tuple[int, ...]:
     """Return the budgets in falling order, or say which one is impossible."""
     budgets = config.budgets
     if not budgets:
-        return tuple(sorted({num_maps, max(1, num_maps // 4), max(1, num_maps // 32)}, reverse=True))
+        return tuple(
+            sorted({num_maps, max(1, num_maps // 4), max(1, num_maps // 32)}, reverse=True)
+        )
     for budget in budgets:
         if not 1 <= budget <= num_maps:
             raise UsageError(
@@ -217,8 +222,9 @@ def check_config(config: PruneConfig) -> None:
     for option, value in not_negative.items():
         if not (math.isfinite(value) and value >= 0):
             raise UsageError(f"{option}: found {value}, expected 0 or more")
-    if not 0 <= config.lambda_ <= 1:
-        raise UsageError(f"--lambda: found {config.lambda_}, expected 0 to 1")
+    for option, share in (("--lambda", config.lambda_), ("--distill", config.distill)):
+        if not 0 <= share <= 1:
+            raise UsageError(f"{option}: found {share}, expected 0 to 1")
     if config.momentum >= 1:
         raise UsageError(f"--momentum: found {config.momentum}, expected less than 1")
     for levels in config.levels:
@@ -231,11 +237,14 @@ def check_config(config: PruneConfig) -> None:
     for option, word, known in (
         ("--schedule", config.schedule, SCHEDULES),
         ("--precision", config.precision, PRECISIONS),
+        ("--device", config.device, DEVICES),
     ):
         if word not in known:
             raise UsageError(f"{option}: {word!r} is not one of {', '.join(known)}")
     if config.from_scratch and config.backbone:
         raise UsageError("--backbone: cannot be given with --from-scratch; leave one of them out")
+    if config.from_scratch and config.distill:
+        raise UsageError("--distill: a run from scratch has no plain network to learn from")
 
 
 def differences(now: PruneConfig, before: PruneConfig) -> list[str]:

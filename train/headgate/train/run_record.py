@@ -50,6 +50,16 @@ class MemberEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class FinishedStage:
+    """A stage that is done: where its weights lie, and what its member selected, if it is one."""
+
+    stage: str
+    file: str  # relative to the run folder
+    budget: int | None
+    selected: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetEntry:
     """What was trained on: `digest` changes when a picture or a label does."""
 

@@ -1,0 +1,140 @@
+"""What a step minimises, for the plain network and for a member, and how good each of them is."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn import functional
+
+from headgate.train.backbones import PlainModel
+from headgate.train.data import TrainingData, as_floats, val_batches
+from headgate.train.loop import StepResult, sum_over_processes
+from headgate.train.losses import Losses, LossWeights, total_loss
+from headgate.train.split_model import SplitModel
+
+# Shapes: B batch, C channels, H height, W width, K classes
+
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneObjective:
+    """Cross entropy, and nothing else."""
+
+    def __call__(
+        self, model: nn.Module, x_BCHW: Tensor, labels_B: Tensor, choices: random.Random
+    ) -> StepResult:
+        logits_BK = model(x_BCHW)
+        task = functional.cross_entropy(logits_BK, labels_B)
+        nothing = torch.zeros_like(task)
+        losses = Losses(
+            total=task,
+            task=task,
+            prune=nothing,
+            rate_bits=nothing,
+            exit=nothing,
+            distill=nothing,
+        )
+        return StepResult(losses, _share_right(logits_BK, labels_B))
+
+
+@dataclass(frozen=True, slots=True)
+class MemberObjective:
+    """All of a member's losses, at a number of levels drawn for each batch.
+
+    `module` is the member itself, whose filter is read; the model that is called may be wrapped.
+    """
+
+    module: SplitModel
+    weights: LossWeights
+    levels: tuple[int, ...]
+    teacher: PlainModel | None = None
+
+    def __call__(
+        self, model: nn.Module, x_BCHW: Tensor, labels_B: Tensor, choices: random.Random
+    ) -> StepResult:
+        out = model(x_BCHW, levels=choices.choice(self.levels))
+        losses = total_loss(
+            out.logits_BK,
+            labels_B,
+            exit_logits_BK=out.exit_logits_BK,
+            rate_bits_B=out.rate_bits_B,
+            filter_P=self.module.bottleneck.filter_P,
+            budget=self.module.bottleneck.budget,
+            weights=self.weights,
+            teacher_BK=self._taught(x_BCHW),
+        )
+        return StepResult(losses, _share_right(out.logits_BK, labels_B))
+
+    @torch.no_grad()
+    def _taught(self, x_BCHW: Tensor) -> Tensor | None:
+        if self.teacher is None:
+            return None
+        teacher_BK: Tensor = self.teacher(x_BCHW)
+        return teacher_BK
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Means over the validation pictures; accuracies 0..1."""
+
+    accuracy: float
+    exit_accuracy: float = 0.0
+    rate_bits: float = 0.0  # per picture; 0 when nothing is quantised
+
+
+@torch.no_grad()
+def evaluate_backbone(fabric: Fabric, model: nn.Module, data: TrainingData) -> Evaluation:
+    """Measure the plain network on the validation pictures, in float32."""
+    model.eval()
+    right = torch.zeros((), device=fabric.device)
+    for x_BCHW, labels_B in _pictures(fabric, data):
+        right += _num_right(model(x_BCHW), labels_B)
+    return Evaluation(accuracy=_per_picture(fabric, right, data)[0])
+
+
+@torch.no_grad()
+def evaluate_member(
+    fabric: Fabric, model: SplitModel, data: TrainingData, *, levels: int | None
+) -> Evaluation:
+    """Measure a member in float32, quantised to `levels` per value, or not at all with None."""
+    model.eval()
+    sums_S = torch.zeros(3, device=fabric.device)
+    for x_BCHW, labels_B in _pictures(fabric, data):
+        out = model(x_BCHW, levels=levels)
+        sums_S += torch.stack(
+            [
+                _num_right(out.logits_BK, labels_B),
+                _num_right(out.exit_logits_BK, labels_B),
+                out.rate_bits_B.sum(),
+            ]
+        )
+    return Evaluation(*_per_picture(fabric, sums_S, data))
+
+
+def _pictures(fabric: Fabric, data: TrainingData) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield this process's share of the validation pictures [B, 3, H, W], 0..1, and labels [B]."""
+    for batch in val_batches(
+        data.val_pictures_NCHW,
+        data.val_labels_N,
+        batch_size=EVALUATION_BATCH,
+        rank=fabric.global_rank,
+        world_size=fabric.world_size,
+    ):
+        yield as_floats(batch.pictures_BCHW), batch.labels_B
+
+
+def _per_picture(fabric: Fabric, sums_S: Tensor, data: TrainingData) -> list[float]:
+    total = sum_over_processes(fabric, sums_S).reshape(-1)
+    return [float(value) / len(data.val_labels_N) for value in total.tolist()]
+
+
+def _share_right(logits_BK: Tensor, labels_B: Tensor) -> Tensor:
+    return (logits_BK.detach().argmax(dim=1) == labels_B).float().mean()
+
+
+def _num_right(logits_BK: Tensor, labels_B: Tensor) -> Tensor:
+    return (logits_BK.argmax(dim=1) == labels_B).float().sum()

@@ -1,0 +1,140 @@
+"""Turns settings into what a run needs before its first step: pictures, architecture and stages."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from headgate.profiles.errors import FamilyError, UsageError
+from headgate.profiles.manifest import InputSpec
+from headgate.train.backbones import PlainModel, build_backbone
+from headgate.train.blueprint import Blueprint
+from headgate.train.data import TrainingData, load_training_data, native_input
+from headgate.train.recipe import (
+    PruneConfig,
+    Stage,
+    check_config,
+    default_split,
+    plan_stages,
+)
+from headgate.train.run_folder import load_run, read_weights
+from headgate.train.run_record import RUN_SCHEMA, TRAINING, DatasetEntry, RunRecord
+from headgate.train.splits import find_split
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that is decided before training begins."""
+
+    config: PruneConfig
+    data: TrainingData
+    blueprint: Blueprint
+    stages: tuple[Stage, ...]
+
+    def record(self) -> RunRecord:
+        """Return the run's record before anything is trained."""
+        return RunRecord(
+            schema=RUN_SCHEMA,
+            status=TRAINING,
+            blueprint=self.blueprint,
+            labels=self.data.labels,
+            dataset=DatasetEntry(
+                spec=self.data.spec,
+                digest=self.data.digest,
+                num_train=len(self.data.train_labels_N),
+                num_val=len(self.data.val_labels_N),
+            ),
+            settings=self.config,
+            backbone=None,
+            members=(),
+        )
+
+
+def make_plan(config: PruneConfig) -> Plan:
+    """Check settings against each other, the data set and the network; read the pictures."""
+    check_config(config)
+    split = default_split(config)
+    data = load_training_data(config.data, input_spec(config), limit=config.limit, seed=config.seed)
+    num_train, num_val = len(data.train_labels_N), len(data.val_labels_N)
+    if num_train < 2 or num_val < 1:
+        raise UsageError(
+            f"data set {config.data}: {num_train} training and {num_val} validation pictures, "
+            "expected at least 2 and 1; use a larger one, or a larger --limit"
+        )
+    size_px = (data.input.height_px, data.input.width_px)
+    network = build_backbone(
+        config.model, num_classes=data.num_classes, input_px=size_px, width=config.width
+    )
+    point = find_split(network, split, torch.zeros(1, 3, *size_px))
+    blueprint = Blueprint(
+        model=config.model,
+        width=config.width,
+        split=point.name,
+        resolution_factor=config.resolution_factor,
+        num_classes=data.num_classes,
+        num_maps=point.shape[0],
+        levels=config.levels,
+        input=data.input,
+        mean=data.mean,
+        std=data.std,
+    )
+    # Built once before anything is written: what the bottleneck refuses, it refuses here.
+    blueprint.build_split_model(budget=blueprint.num_maps)
+    return Plan(config, data, blueprint, plan_stages(config, num_maps=blueprint.num_maps))
+
+
+def check_same_run(plan: Plan, record: RunRecord, *, where: Path) -> None:
+    """Refuse to resume a run whose pictures or network are no longer what they were."""
+    now = plan.record()
+    if now.dataset != record.dataset:
+        raise UsageError(
+            f"{where}: the data set has changed since this run began (digest "
+            f"{now.dataset.digest[:12]}, was {record.dataset.digest[:12]}); put the old one back, "
+            "or start over with --force"
+        )
+    if now.blueprint != record.blueprint:
+        raise UsageError(
+            f"{where}: {now.blueprint} is not the network this run began with, "
+            f"{record.blueprint}; start over with --force"
+        )
+
+
+def input_spec(config: PruneConfig) -> InputSpec:
+    """Return the input's size and how pictures are brought to it.
+
+    Photographs in folders come in all shapes: their centre is cut out. Data sets of
+    one size are stretched, which does nothing unless another size is asked for.
+    """
+    native = native_input(config.data)
+    return InputSpec(
+        height_px=config.input_px or native.height_px,
+        width_px=config.input_px or native.width_px,
+        resize="crop" if config.data.startswith("folder:") else "stretch",
+    )
+
+
+def load_backbone(plain: PlainModel, path: Path) -> None:
+    """Put the weights of another run, or of a safetensors file, into the plain network.
+
+    Mean and deviation stay those of the present data set.
+    """
+    try:
+        weights = load_run(path).backbone().state_dict() if path.is_dir() else read_weights(path)
+    except FamilyError as reason:
+        raise UsageError(f"--backbone: {reason}") from None
+    try:
+        plain.network.load_state_dict(_network_only(weights))
+    except RuntimeError as reason:
+        first = str(reason).splitlines()[-1].strip()
+        raise UsageError(
+            f"--backbone {path}: its weights do not fit this network ({first}); "
+            "give the same --model, --width, input size and number of classes"
+        ) from None
+
+
+def _network_only(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    prefix = "network."
+    if not any(name.startswith(prefix) for name in weights):
+        return weights
+    return {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)}

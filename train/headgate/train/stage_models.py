@@ -1,0 +1,125 @@
+"""What a stage begins with: its network, from whose weights, its objective and its optimizer."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from headgate.train.backbones import PlainModel
+from headgate.train.data import as_floats
+from headgate.train.loop import Objective, derive_seed
+from headgate.train.losses import LossWeights
+from headgate.train.objectives import BackboneObjective, MemberObjective
+from headgate.train.plan import Plan, load_backbone
+from headgate.train.recipe import PruneConfig, Stage, StageKind
+from headgate.train.run_folder import read_weights
+from headgate.train.run_record import FinishedStage
+from headgate.train.split_model import SplitModel
+
+# Shapes: B batch, C channels, H height, W width
+
+BACKBONE = "backbone"
+WARM_START_PICTURES = 256
+
+
+def starting_model(
+    stage: Stage,
+    plan: Plan,
+    *,
+    folder: Path,
+    finished: dict[str, FinishedStage],
+    device: torch.device,
+) -> PlainModel | SplitModel:
+    """Build a stage's network with the weights it begins with, the same on every process.
+
+    `folder` is that of the run, `finished` its stages that are done, by id.
+    """
+    torch.manual_seed(derive_seed(plan.config.seed, "fresh weights", stage.id))
+    if stage.kind is StageKind.BACKBONE:
+        return _plain_network(plan).to(device)
+    assert stage.budget is not None
+    if stage.kind is StageKind.TWIN:
+        return plan.blueprint.build_split_model(budget=stage.budget).to(device)
+    assert stage.start_from is not None
+    before = finished[stage.start_from]
+    if stage.kind is StageKind.BASE:
+        plain = _trained_network(plan, folder / before.file)
+        model = plan.blueprint.build_split_model(budget=stage.budget, plain=plain).to(device)
+        model.freeze_selection()  # all maps cross
+        model.warm_start(_some_pictures(plan))
+        return model
+    assert before.budget is not None
+    assert before.selected is not None
+    model = plan.blueprint.build_split_model(budget=before.budget).to(device)
+    model.load_state_dict(read_weights(folder / before.file))
+    model.freeze_selection(before.selected)
+    # Importance instead of the paper's random draw: the first epoch is quicker for it.
+    model.bottleneck.reset_prune(stage.budget, scores_P=model.bottleneck.importance_P())
+    return model
+
+
+def stage_objective(
+    stage: Stage,
+    model: nn.Module,
+    plan: Plan,
+    *,
+    folder: Path,
+    finished: dict[str, FinishedStage],
+) -> Objective:
+    """Return what the stage minimises."""
+    config = plan.config
+    if stage.kind is StageKind.BACKBONE:
+        return BackboneObjective()
+    assert isinstance(model, SplitModel)
+    teacher = None
+    if config.distill > 0:
+        device = model.bottleneck.f_hat.device
+        teacher = _trained_network(plan, folder / finished[BACKBONE].file).to(device).eval()
+        teacher.requires_grad_(False)
+    weights = LossWeights(
+        prune=config.epsilon,
+        delta=config.delta,
+        symmetry=config.lambda_,
+        rate=config.rate_weight,
+        distill=config.distill,
+    )
+    return MemberObjective(module=model, weights=weights, levels=config.levels, teacher=teacher)
+
+
+def make_optimizer(model: nn.Module, config: PruneConfig) -> SGD:
+    """Return SGD with momentum; weight decay is for convolutions and linear layers' weights only.
+
+    Decay would draw the filter, and the scales of batch norm, to values that mean something.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {
+            "params": [p for p in parameters if p.ndim > 1],
+            "weight_decay": config.weight_decay,
+        },
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    return SGD(groups, lr=config.lr, momentum=config.momentum)
+
+
+def _plain_network(plan: Plan) -> PlainModel:
+    plain = plan.blueprint.build_backbone()
+    if plan.config.backbone is not None:
+        load_backbone(plain, Path(plan.config.backbone))
+    return plain
+
+
+def _trained_network(plan: Plan, weights: Path) -> PlainModel:
+    plain = plan.blueprint.build_backbone()
+    plain.load_state_dict(read_weights(weights))
+    return plain
+
+
+def _some_pictures(plan: Plan) -> Tensor:
+    """Return training pictures [B, 3, H, W] in 0..1, drawn from all over the data set."""
+    pictures_NCHW = plan.data.train_pictures_NCHW
+    draw = torch.Generator().manual_seed(derive_seed(plan.config.seed, "warm start"))
+    chosen = torch.randperm(len(pictures_NCHW), generator=draw)[:WARM_START_PICTURES]
+    return as_floats(pictures_NCHW[chosen.to(pictures_NCHW.device)])

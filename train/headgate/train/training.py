@@ -1,0 +1,260 @@
+"""Trains the stages of a run one after the other, and can begin in the middle of any of them."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lightning_fabric import Fabric
+from torch import nn
+from torch.optim import Optimizer
+
+from headgate.profiles.storage import sha256_file
+from headgate.train.checkpoints import (
+    Checkpoint,
+    Position,
+    pack,
+    read_tensors,
+    unpack,
+    write_checkpoint,
+    write_tensors,
+)
+from headgate.train.data import default_augmentation
+from headgate.train.epoch_log import EPOCH_SCHEMA, EpochRecord, append_epoch
+from headgate.train.loop import (
+    NO_SUMS,
+    EpochPlan,
+    Place,
+    ReadSums,
+    check_finite,
+    epoch_means,
+    share_buffers,
+    steps_per_epoch,
+    train_epoch,
+)
+from headgate.train.objectives import Evaluation, evaluate_backbone, evaluate_member
+from headgate.train.plan import Plan
+from headgate.train.progress import TrainingProgress
+from headgate.train.recipe import Stage, learning_rate
+from headgate.train.run_record import BackboneEntry, FinishedStage, MemberEntry, QuantisedEntry
+from headgate.train.split_model import SplitModel
+from headgate.train.stage_models import make_optimizer, stage_objective, starting_model
+from headgate.train.work_folder import CHECKPOINT, WEIGHTS
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What a stage trains: the bare network, and the optimizer that holds its momentum."""
+
+    stage: Stage
+    model: nn.Module
+    optimizer: Optimizer
+
+
+class Training:
+    """A run under way. `state` is the checkpoint it would write at this moment."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        plan: Plan,
+        *,
+        folder: Path,
+        state: Checkpoint,
+        progress: TrainingProgress,
+    ) -> None:
+        self._fabric = fabric
+        self._plan = replace(plan, data=plan.data.to(fabric.device))
+        self._folder = folder
+        self._progress = progress
+        self._steps = steps_per_epoch(fabric, plan.data, batch_size=plan.config.batch_size)
+        self.state = state
+
+    def run(self) -> None:
+        """Train what is left."""
+        while self.state.position.stage < len(self._plan.stages):
+            self._train_stage(self._plan.stages[self.state.position.stage])
+
+    def _train_stage(self, stage: Stage) -> None:
+        begin = self.state.position
+        before = {done.stage: done for done in self.state.finished}
+        model = starting_model(
+            stage, self._plan, folder=self._folder, finished=before, device=self._fabric.device
+        )
+        if isinstance(model, SplitModel) and self.state.selected is not None:
+            model.freeze_selection(self.state.selected)
+        subject = _Subject(stage, model, make_optimizer(model, self._plan.config))
+        wrapped, wrapped_optimizer = self._fabric.setup(model, subject.optimizer)
+        if self.state.tensors is not None:
+            stored = read_tensors(self._folder / CHECKPOINT, self.state)
+            unpack(stored, model, subject.optimizer)
+        objective = stage_objective(stage, model, self._plan, folder=self._folder, finished=before)
+        self._progress.stage_started(
+            stage,
+            num_steps=stage.epochs * self._steps,
+            steps_done=begin.epoch * self._steps + begin.step,
+        )
+        for _ in range(begin.epoch, stage.epochs):
+            plan = self._epoch_plan(stage)
+            began_s = time.monotonic()
+            sums = train_epoch(
+                self._fabric,
+                wrapped,
+                wrapped_optimizer,
+                objective=objective,
+                data=self._plan.data,
+                plan=plan,
+                sums=self.state.sums,
+                after_step=self._after_step(subject, plan),
+            )
+            share_buffers(self._fabric, model)
+            self._end_epoch(subject, plan, sums, train_s=time.monotonic() - began_s)
+        self._end_stage(stage, model)
+
+    def _epoch_plan(self, stage: Stage) -> EpochPlan:
+        config, data = self._plan.config, self._plan.data
+        position = self.state.position
+        steps_before = position.epoch * self._steps
+
+        def rate(step: int) -> float:
+            return learning_rate(
+                stage,
+                step=steps_before + step,
+                steps_per_epoch=self._steps,
+                schedule=config.schedule,
+            )
+
+        augmentation = default_augmentation(config.data, input_px=min(self._plan.blueprint.size_px))
+        return EpochPlan(
+            place=Place(seed=config.seed, stage=stage.id, epoch=position.epoch),
+            batch_size=min(config.batch_size, len(data.train_labels_N)),
+            steps=self._steps,
+            first_step=position.step,
+            rate=rate,
+            augmentation=augmentation if config.augment else None,
+        )
+
+    def _after_step(self, subject: _Subject, plan: EpochPlan) -> Callable[[int, ReadSums], None]:
+        every = self._plan.config.checkpoint_steps
+
+        def after_step(steps_done: int, read_sums: ReadSums) -> None:
+            self._progress.steps_done(1)
+            if every is None or steps_done % every or steps_done == plan.steps:
+                return
+            sums = read_sums()
+            check_finite(sums, place=plan.place)
+            position = replace(self.state.position, step=steps_done)
+            self._checkpoint(replace(self.state, position=position, sums=sums), subject)
+
+        return after_step
+
+    def _end_epoch(
+        self, subject: _Subject, plan: EpochPlan, sums: tuple[float, ...], *, train_s: float
+    ) -> None:
+        """Freeze the selection if it is time, measure, log, and write a checkpoint."""
+        stage, model = subject.stage, subject.model
+        check_finite(sums, place=plan.place)
+        selected = None
+        if isinstance(model, SplitModel):
+            if model.selected is None:
+                model.freeze_selection()
+            selected = model.selected
+        began_s = time.monotonic()
+        found = self._evaluate(model)
+        means = epoch_means(sums, plan=plan, num_processes=self._fabric.world_size)
+        record = EpochRecord(
+            schema=EPOCH_SCHEMA,
+            stage=stage.id,
+            kind=stage.kind.value,
+            epoch=plan.place.epoch + 1,
+            num_epochs=stage.epochs,
+            learning_rate=plan.rate(plan.steps - 1),
+            loss=means.loss,
+            task_loss=means.task,
+            exit_loss=means.exit,
+            prune_loss=means.prune,
+            distill_loss=means.distill,
+            rate_bits=means.rate_bits,
+            train_accuracy=means.accuracy,
+            accuracy=found.accuracy,
+            exit_accuracy=found.exit_accuracy,
+            num_steps=plan.steps,
+            num_pictures=plan.steps * plan.batch_size,
+            train_s=round(train_s, 3),
+            evaluate_s=round(time.monotonic() - began_s, 3),
+        )
+        if self._fabric.is_global_zero:
+            append_epoch(self._folder, record)
+        state = replace(
+            self.state,
+            position=replace(self.state.position, epoch=plan.place.epoch + 1, step=0),
+            num_epoch_lines=self.state.num_epoch_lines + 1,
+            sums=NO_SUMS,
+            selected=selected,
+        )
+        self._checkpoint(state, subject)
+        self._progress.epoch_done(record)
+
+    def _end_stage(self, stage: Stage, model: nn.Module) -> None:
+        """Write the stage's weights, measure what it made, and step to the next stage."""
+        file = f"{WEIGHTS}/{stage.id}.safetensors"
+        path = self._folder / file
+        if self._fabric.is_global_zero:
+            path.parent.mkdir(exist_ok=True)
+            write_tensors(path, model.state_dict())
+        self._fabric.barrier()
+        digest = sha256_file(path)
+        state = self.state
+        if isinstance(model, SplitModel):
+            assert model.selected is not None
+            if stage.kept:
+                member = self._member_entry(stage, model, file=file, digest=digest)
+                state = replace(state, members=(*state.members, member))
+        else:
+            accuracy = self._evaluate(model).accuracy
+            entry = BackboneEntry(file, digest, accuracy=accuracy, epochs=stage.epochs)
+            state = replace(state, backbone=entry)
+        done = FinishedStage(stage.id, file, budget=stage.budget, selected=state.selected)
+        state = replace(
+            state,
+            position=Position(stage=state.position.stage + 1),
+            selected=None,
+            finished=(*state.finished, done),
+        )
+        self._checkpoint(state, None)
+
+    def _member_entry(
+        self, stage: Stage, model: SplitModel, *, file: str, digest: str
+    ) -> MemberEntry:
+        assert stage.budget is not None
+        assert model.selected is not None
+        found = self._evaluate(model)
+        quantised = []
+        for levels in self._plan.config.levels:
+            at = evaluate_member(self._fabric, model, self._plan.data, levels=levels)
+            quantised.append(QuantisedEntry(levels, at.accuracy, rate_bits=at.rate_bits))
+        return MemberEntry(
+            id=stage.id,
+            budget=stage.budget,
+            resolution_factor=self._plan.config.resolution_factor,
+            selected=model.selected,
+            file=file,
+            sha256=digest,
+            accuracy=found.accuracy,
+            exit_accuracy=found.exit_accuracy,
+            quantised=tuple(quantised),
+            epochs=stage.epochs,
+        )
+
+    def _evaluate(self, model: nn.Module) -> Evaluation:
+        if isinstance(model, SplitModel):
+            return evaluate_member(self._fabric, model, self._plan.data, levels=None)
+        return evaluate_backbone(self._fabric, model, self._plan.data)
+
+    def _checkpoint(self, state: Checkpoint, subject: _Subject | None) -> None:
+        """Make `state` the current one, on disk and here; `subject` is None between stages."""
+        tensors = pack(subject.model, subject.optimizer) if subject else {}
+        if self._fabric.is_global_zero:
+            write_checkpoint(self._folder / CHECKPOINT, state, tensors=tensors)
+        self.state = replace(state, tensors=None, sha256=None)
+        self._fabric.barrier()
