@@ -46,3 +46,8 @@ def _precision(config: PruneConfig, *, accelerator: str) -> Literal["bf16-mixed"
         quick = accelerator == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return "bf16-mixed" if quick else "32-true"
     return "bf16-mixed" if config.precision == "bfloat16" else "32-true"
+
+
+def is_first_process() -> bool:
+    """Say whether this is the process that prints; torchrun numbers them."""
+    return os.environ.get("RANK", "0") == "0"

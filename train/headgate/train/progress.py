@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.progress import TimeRemainingColumn as TimeLeft
 
-from headgate.train.epoch_log import EpochRecord
+from headgate.train.epoch_log import EpochRecord, epoch_line
 from headgate.train.recipe import Stage
 
 
@@ -82,6 +82,27 @@ class TerminalProgress:
         self._task = None
 
 
-def show_progress(*, quiet: bool = False) -> TrainingProgress:
-    """Return what suits this process: nothing where no person watches."""
-    return Silent() if quiet or not sys.stderr.isatty() else TerminalProgress()
+class EpochLines:
+    """Prints each epoch's JSON line on stdout, and tells another as well."""
+
+    def __init__(self, shown: TrainingProgress) -> None:
+        self._shown = shown
+
+    def stage_started(self, stage: Stage, *, num_steps: int, steps_done: int) -> None:
+        self._shown.stage_started(stage, num_steps=num_steps, steps_done=steps_done)
+
+    def steps_done(self, num_steps: int) -> None:
+        self._shown.steps_done(num_steps)
+
+    def epoch_done(self, record: EpochRecord) -> None:
+        print(epoch_line(record), flush=True)
+        self._shown.epoch_done(record)
+
+    def run_ended(self) -> None:
+        self._shown.run_ended()
+
+
+def choose_progress(*, as_json: bool = False) -> TrainingProgress:
+    """Return what suits this process: bars only where a person watches stderr."""
+    shown: TrainingProgress = TerminalProgress() if sys.stderr.isatty() else Silent()
+    return EpochLines(shown) if as_json else shown

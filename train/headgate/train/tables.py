@@ -1,0 +1,76 @@
+"""Tables and lines that `headgate train` prints on stdout."""
+
+import json
+
+from rich.console import Console
+from rich.table import Table
+
+from headgate.profiles.parse import unparse
+from headgate.train.run_record import RunRecord
+from headgate.train.splits import SplitPoint
+
+
+def print_table(table: Table) -> None:
+    """Print a table on stdout, as wide as it needs where that is not a terminal."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table)
+
+
+def members_table(record: RunRecord) -> Table:
+    """Show what each member of a run is worth on the validation pictures."""
+    table = Table(title=f"{record.blueprint.model} on {record.dataset.spec}", title_justify="left")
+    for heading in ("", "maps", "epochs", "accuracy", "early exit"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for levels in record.settings.levels:
+        table.add_column(f"at {levels} levels", justify="right")
+    if record.backbone is not None:
+        table.add_row(
+            "backbone", "", str(record.backbone.epochs), _percent(record.backbone.accuracy), ""
+        )
+    for member in record.members:
+        table.add_row(
+            member.id,
+            str(member.budget),
+            str(member.epochs),
+            _percent(member.accuracy),
+            _percent(member.exit_accuracy),
+            *(f"{_percent(q.accuracy)}, {q.rate_bits / 8:,.0f} B" for q in member.quantised),
+        )
+    table.caption = "bytes are what the rate term estimates, before any codec"
+    return table
+
+
+def splits_table(points: list[SplitPoint], *, title: str) -> Table:
+    """Show every place where a network might be cut; those that cannot be used say why."""
+    table = Table(title=title, title_justify="left")
+    for heading in ("", "split", "shape", "bytes", "head", "tail", "why not"):
+        table.add_column(heading, justify="left" if heading in ("split", "why not") else "right")
+    for point in points:
+        share = head_share(point)
+        table.add_row(
+            str(point.index),
+            point.name,
+            " x ".join(map(str, point.shape)),
+            f"{point.nbytes:,}",
+            f"{100 * share:.1f} %",
+            f"{100 * (1 - share):.1f} %",
+            point.reason,
+            style=None if point.valid else "dim",
+        )
+    return table
+
+
+def split_line(point: SplitPoint) -> str:
+    """Return one split as a JSON line."""
+    return json.dumps(unparse(point) | {"head_share": round(head_share(point), 6)})
+
+
+def head_share(point: SplitPoint) -> float:
+    """Return the share of the multiply-adds that the device would do, 0..1."""
+    return point.head_macs / max(1, point.head_macs + point.tail_macs)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
