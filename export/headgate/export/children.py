@@ -1,0 +1,87 @@
+"""Start other `headgate` processes, and be sure to end them: by their id, whatever happens here."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from headgate.profiles.errors import PeerError
+
+LOOPBACK = "127.0.0.1"
+READY_S = 30.0  # loading and warming the graphs of a large family takes seconds
+END_S = 5.0
+POLL_S = 0.05
+LOG_LINES_SHOWN = 3
+
+
+def headgate_command(*arguments: str) -> list[str]:
+    """Return the command line that runs this very installation of Headgate."""
+    return [sys.executable, "-m", "headgate.runtime.cli", *arguments]
+
+
+@contextlib.contextmanager
+def child(arguments: Sequence[str], *, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `headgate ARGUMENTS` beside this block; end it with the block. Its output is in `log`.
+
+    It is asked to stop by SIGINT, as by Ctrl-C, and killed only if it does not. One thread for
+    numerical libraries: two processes that each take all cores would slow each other down.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            headgate_command(*arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
+        try:
+            yield process
+        finally:
+            end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Stop a process and wait for it; harmless where it has ended already."""
+    if process.poll() is not None:
+        return
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    """Return a TCP port of loopback that nobody uses at this moment."""
+    with socket.create_server((LOOPBACK, 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def wait_for_port(port: int, *, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until `process` listens on `port`, or raise PeerError with its last words."""
+    give_up_s = time.monotonic() + READY_S
+    while time.monotonic() < give_up_s:
+        if process.poll() is not None:
+            break
+        with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=1):
+            return
+        time.sleep(POLL_S)
+    raise PeerError(
+        f"headgate {process.args[3] if isinstance(process.args, list) else ''}: did not listen on "
+        f"port {port} within {READY_S:g} s ({last_words(log)}); see {log}"
+    )
+
+
+def last_words(log: Path) -> str:
+    """Return the end of a log on one line, for a message."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return " / ".join(line.strip() for line in lines[-LOG_LINES_SHOWN:]) or "it said nothing"
