@@ -53,4 +53,4 @@ def test_entropy_is_zero_for_a_constant_and_full_for_a_uniform_channel() -> None
 def test_ranges_survive_a_round_trip_through_json_floats() -> None:
     for scales in propose(codes(), levels=8, trained=None):
         for values in (scales.low, scales.span):
-            assert tuple(map(float, np.float32(values))) == values
+            assert tuple(float(np.float32(value)) for value in values) == values

@@ -12,17 +12,18 @@ from headgate.export.onnx_files import count_macs, module_to_onnx
 
 def small_network() -> nn.Module:
     torch.manual_seed(3)
+    norm = nn.BatchNorm2d(8)
+    nn.init.uniform_(norm.weight, 0.5, 2.0)
+    nn.init.uniform_(norm.bias, -1.0, 1.0)
     network = nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1, bias=False),
-        nn.BatchNorm2d(8),
+        norm,
         nn.ReLU(),
         nn.ConvTranspose2d(8, 4, 2, stride=2),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(4, 5),
     )
-    network[1].running_mean.uniform_(-1, 1)
-    network[1].running_var.uniform_(0.5, 2)
     return network.eval()
 
 

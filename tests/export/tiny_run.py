@@ -1,4 +1,4 @@
-"""A small real run for export's tests: a narrow VGG on pictures of one colour each, trained briefly.
+"""A small real run for export's tests: a narrow network on noisy colours, trained briefly.
 
 It is written the way training writes runs, but by a loop of a few lines, so that export's tests
 need seconds, and no part of the training loop.
@@ -6,6 +6,7 @@ need seconds, and no part of the training loop.
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,12 +47,13 @@ class TinyRun:
 
 
 VGG = TinyRun()
+LENET = TinyRun("lenet", 1.0, "features.2", budgets=(2,), input=InputSpec(16, 16))
 
 
 def write_pictures(path: Path, *, seed: int = 1, noise: float = 60.0) -> None:
     """Write an .npz data set whose class is the colour under heavy noise."""
     generator = np.random.default_rng(seed)
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for split in ("train", "val"):
         labels = np.arange(NUM_PICTURES) % len(COLOURS)
         shape = (NUM_PICTURES, 32, 32, 3)
@@ -150,7 +152,7 @@ def _fit(model: nn.Module, data: TrainingData) -> None:
         else:
             loss = nn.functional.cross_entropy(model(x_BCHW), labels_B)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     model.eval()
 
