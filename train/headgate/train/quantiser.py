@@ -16,6 +16,7 @@ from torch import Tensor, nn
 # Shapes: B batch, C channels that cross, H height, W width, P all phi channels
 
 RANGE_DEVIATIONS = 3.0
+OBSERVED_PICTURES = 32  # of a batch: enough for a range, and a quarter of the time
 MIN_SPAN = 1e-3  # a map that is constant would divide by zero
 
 
@@ -85,7 +86,7 @@ class CodeRange(nn.Module):
 
         The first batches count as a plain average, so that no start value lingers.
         """
-        x_BCHW = x_BCHW.detach().float()
+        x_BCHW = x_BCHW[:OBSERVED_PICTURES].detach().float()
         var_C, mean_C = torch.var_mean(x_BCHW, dim=(0, 2, 3), correction=0)
         reach_C = RANGE_DEVIATIONS * var_C.sqrt()
         low_C = torch.maximum(mean_C - reach_C, x_BCHW.amin(dim=(0, 2, 3)))

@@ -48,22 +48,20 @@ class FactorisedPrior(nn.Module):
         While training, the batch is counted first: a prior that has never seen
         the batch would call everything in it expensive.
         """
-        num_channels = position_BCHW.shape[1]
         position_BCHW = position_BCHW.float()
-        offset_C = levels * torch.arange(num_channels, device=position_BCHW.device)
-        offset_C11 = offset_C.view(-1, 1, 1)
         fixed_BCHW = position_BCHW.detach()
+        first = torch.arange(position_BCHW.shape[1], device=fixed_BCHW.device, dtype=torch.int32)
+        first_C11 = (first * levels).view(-1, 1, 1)  # row c of a table [C, L], flattened
         if self.training:
-            symbols = fixed_BCHW.round().long().add_(offset_C11)
-            self._count(symbols, levels=levels, selected_C=selected_C)
+            self._count(fixed_BCHW.round().int() + first_C11, levels, selected_C)
         length_CL = self._code_length_CL(levels, selected_C)
-        # Cell k lies between the integers k and k + 1; the last integer ends the last cell.
-        cell_BCHW = fixed_BCHW.long().clamp_(max=levels - 2)
         slope_CL = length_CL.diff(dim=1, append=length_CL[:, -1:])
-        where_BCHW = cell_BCHW + offset_C11
-        left_BCHW = length_CL.flatten()[where_BCHW]
-        slope_BCHW = slope_CL.flatten()[where_BCHW]
-        bits_BCHW = left_BCHW + slope_BCHW * (position_BCHW - cell_BCHW)
+        base_CL = length_CL - slope_CL * torch.arange(levels, device=length_CL.device)
+        # Cell k lies between the integers k and k + 1; the last integer ends the last cell.
+        cell_BCHW = fixed_BCHW.int().clamp_(max=levels - 2) + first_C11
+        bits_BCHW = torch.addcmul(
+            _look_up(base_CL, cell_BCHW), _look_up(slope_CL, cell_BCHW), position_BCHW
+        )
         return bits_BCHW.sum(dim=(1, 2, 3))
 
     def _code_length_CL(self, levels: int, selected_C: Tensor) -> Tensor:  # noqa: N802
@@ -71,17 +69,19 @@ class FactorisedPrior(nn.Module):
         return torch.log2(counts_CL.sum(dim=1, keepdim=True) / counts_CL)
 
     @torch.no_grad()
-    def _count(self, symbols: Tensor, *, levels: int, selected_C: Tensor) -> None:
-        num_bins = selected_C.shape[0] * levels
-        new_CL = torch.zeros(num_bins, device=symbols.device)
-        ones = torch.ones((), device=symbols.device).expand(symbols.numel())
-        new_CL.scatter_add_(0, symbols.flatten(), ones)
+    def _count(self, where_BCHW: Tensor, levels: int, selected_C: Tensor) -> None:
         counts_PL = self.counts_PL(levels)
         old_CL = counts_PL[selected_C]
-        new_CL = new_CL.view_as(old_CL)
-        first_C1 = old_CL.sum(dim=1, keepdim=True) == 0
-        mixed_CL = torch.where(first_C1, new_CL, torch.lerp(old_CL, new_CL, self.momentum))
-        counts_PL[selected_C] = mixed_CL
+        new = torch.bincount(where_BCHW.flatten(), minlength=old_CL.numel())
+        new_CL = new.view_as(old_CL).to(old_CL.dtype)
+        is_first_C1 = old_CL.sum(dim=1, keepdim=True) == 0
+        mixed_CL = torch.lerp(old_CL, new_CL, self.momentum)
+        counts_PL[selected_C] = torch.where(is_first_C1, new_CL, mixed_CL)
+
+
+def _look_up(table_CL: Tensor, where_BCHW: Tensor) -> Tensor:
+    # index_select on a flat table takes a quarter of the time of table[where] (tried, CPU).
+    return table_CL.flatten().index_select(0, where_BCHW.flatten()).view(where_BCHW.shape)
 
 
 def _name(levels: int) -> str:

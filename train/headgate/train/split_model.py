@@ -48,7 +48,7 @@ class ExitHead(nn.Module):
         least, most = EXIT_CHANNELS
         hidden = min(most, max(least, round(EXIT_SHARE * head_macs / macs_per_channel)))
         self.layers = nn.Sequential(
-            nn.AvgPool2d(pooling),
+            nn.AvgPool2d(pooling) if pooling > 1 else nn.Identity(),
             nn.Conv2d(channels, hidden, 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(hidden),
             nn.ReLU(),
