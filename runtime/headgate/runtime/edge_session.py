@@ -1,4 +1,4 @@
-"""The edge's side of the protocol as a state machine: events in, effects out, no clock of its own."""
+"""The edge's side of the protocol as a state machine: events in, effects out, no clock."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
