@@ -1,5 +1,7 @@
 """Claims about headgate.export.onnx_files: reproducible, self-contained, free batch size."""
 
+from functools import cache
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -27,6 +29,11 @@ def small_network() -> nn.Module:
     return network.eval()
 
 
+@cache
+def exported_once() -> bytes:
+    return exported(small_network())
+
+
 def exported(network: nn.Module) -> bytes:
     return module_to_onnx(
         FullGraph(network),
@@ -38,24 +45,24 @@ def exported(network: nn.Module) -> bytes:
 
 
 def test_the_same_weights_give_the_same_bytes() -> None:
-    assert exported(small_network()) == exported(small_network())
+    assert exported(small_network()) == exported_once()
 
 
 def test_nothing_in_the_file_tells_of_the_machine_that_wrote_it() -> None:
-    data = exported(small_network())
+    data = exported_once()
     assert b".py" not in data
     assert b"torch" not in data
     assert b"aten" not in data
 
 
 def test_weights_are_inside_the_file() -> None:
-    model = onnx.load_from_string(exported(small_network()))
+    model = onnx.load_from_string(exported_once())
     assert all(not tensor.external_data for tensor in model.graph.initializer)
 
 
 def test_any_batch_size_runs_and_equals_torch() -> None:
     network = small_network()
-    session = ort.InferenceSession(exported(network), providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(exported_once(), providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape[0] == "batch"
     graph = FullGraph(network)
     for batch in (1, 2, 5):
@@ -67,7 +74,7 @@ def test_any_batch_size_runs_and_equals_torch() -> None:
 
 
 def test_batch_norm_is_folded_into_the_convolution_before_it() -> None:
-    model = onnx.load_from_string(exported(small_network()))
+    model = onnx.load_from_string(exported_once())
     assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
 
 
@@ -75,4 +82,4 @@ def test_multiply_adds_are_those_of_one_picture() -> None:
     convolution = 8 * 3 * 9 * 6 * 10
     transposed = 8 * 4 * 4 * 6 * 10
     linear = 4 * 5
-    assert count_macs(exported(small_network())) == convolution + transposed + linear
+    assert count_macs(exported_once()) == convolution + transposed + linear

@@ -31,7 +31,6 @@ from headgate.train.split_model import SplitModel
 
 COLOURS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200]], dtype=np.float32)
 NUM_PICTURES = 48  # of each split
-STEPS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,7 @@ class TinyRun:
     split: str = "features.7"
     resolution_factor: int = 1
     budgets: tuple[int, ...] = (8, 2)
+    steps: int = 12  # of training, for each network
     input: InputSpec = field(default_factory=lambda: InputSpec(32, 32))
 
 
@@ -76,7 +76,7 @@ def write_run(folder: Path, tiny: TinyRun = VGG) -> Path:
     )
     blueprint = _blueprint(tiny, data, settings.levels)
     plain = blueprint.build_backbone()
-    _fit(plain, data)
+    _fit(plain, data, steps=tiny.steps)
     # Saved now: the members share its weights and train on.
     accuracy = _accuracy(plain(_floats(data.val_pictures_NCHW)), data)
     backbone = BackboneEntry(*_save(run, "backbone", plain), accuracy=accuracy, epochs=1)
@@ -85,7 +85,7 @@ def write_run(folder: Path, tiny: TinyRun = VGG) -> Path:
         model = blueprint.build_split_model(budget=budget, plain=plain)
         model.warm_start(_floats(data.train_pictures_NCHW))
         model.freeze_selection(_scattered(budget, blueprint.num_maps))
-        _fit(model, data)
+        _fit(model, data, steps=tiny.steps)
         entries.append(_member_entry(run, model, data))
     record = RunRecord(
         schema=RUN_SCHEMA,
@@ -139,12 +139,12 @@ def _member_entry(run: Path, model: SplitModel, data: TrainingData) -> MemberEnt
     )
 
 
-def _fit(model: nn.Module, data: TrainingData) -> None:
+def _fit(model: nn.Module, data: TrainingData, *, steps: int) -> None:
     """Train for a few steps on all pictures at once, at changing numbers of levels."""
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     x_BCHW, labels_B = _floats(data.train_pictures_NCHW), data.train_labels_N
     model.train()
-    for step in range(STEPS):
+    for step in range(steps):
         if isinstance(model, SplitModel):
             output = model(x_BCHW, levels=(256, 16, 4)[step % 3])
             loss = nn.functional.cross_entropy(output.logits_BK, labels_B)
