@@ -1,0 +1,321 @@
+"""The device's shell: source, compute thread and uplink around a `DeviceSession`.
+
+The main thread waits in one poller for the edge, for finished computations, for new pictures and
+for the control socket, tells the session, and does what it says. Heads run on a thread of their
+own, so that answers are taken and deadlines kept meanwhile; onnxruntime releases the GIL.
+"""
+
+import logging
+import math
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import zmq
+
+from headgate.profiles.errors import HeadgateError, WireError
+from headgate.profiles.manifest import Manifest, OperatingPoint
+from headgate.profiles.profile import Profile, allowed_points
+from headgate.runtime import control
+from headgate.runtime.device_session import DeviceSession
+from headgate.runtime.edge_socket import EdgeSocket, LinkEvent
+from headgate.runtime.events import Answer, Compute, Computed, ComputeFailed, Deliver, Effect, Send
+from headgate.runtime.keys import Authenticator, Context, DeviceKeys
+from headgate.runtime.playback import Playback, Player
+from headgate.runtime.records import FrameRecord
+from headgate.runtime.sources import Source
+from headgate.runtime.summary import Summary, Tally
+from headgate.runtime.wakeup import Wakeup
+from headgate.runtime.wire import DEFAULT_LIMITS
+
+log = logging.getLogger(__name__)
+
+Picture = npt.NDArray[np.uint8]
+
+
+class HeadBackend(Protocol):
+    """What the device needs from whatever computes: `engine.DeviceEngine`."""
+
+    def compute(self, point: OperatingPoint, picture_HWC: Picture) -> Computed:
+        """Do what `point` asks of the device for one picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSettings:
+    """How one run of a device behaves."""
+
+    edge: str
+    profile: Profile
+    sla_s: float  # where the profile names none
+    playback: Playback = field(default_factory=Playback)
+    keys: DeviceKeys | None = None
+    keys_folder: Path | None = None  # admits who may control over TCP
+    control: str | None = None  # None: an ipc address of its own
+
+
+class ComputeThread:
+    """Computes one frame at a time; results wait in `done`."""
+
+    def __init__(self, backend: HeadBackend, *, on_done: Callable[[], None]) -> None:
+        self._backend = backend
+        self._on_done = on_done
+        self._work: queue.SimpleQueue[tuple[int, OperatingPoint, Picture] | None]
+        self._work = queue.SimpleQueue()
+        self.done: deque[tuple[int, Computed | ComputeFailed | BaseException]] = deque()
+        self._thread = threading.Thread(target=self._run, name="heads", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, frame_id: int, point: OperatingPoint, picture: Picture) -> None:
+        self._work.put((frame_id, point, picture))
+
+    def stop(self) -> None:
+        self._work.put(None)
+        self._thread.join(timeout=10.0)
+
+    def _run(self) -> None:
+        while (job := self._work.get()) is not None:
+            frame_id, point, picture = job
+            outcome: Computed | ComputeFailed | BaseException
+            try:
+                outcome = self._backend.compute(point, picture)
+            except HeadgateError as reason:
+                outcome = ComputeFailed(str(reason))
+            except BaseException as failure:  # re-raised by the main thread: a bug must be seen
+                outcome = failure
+            self.done.append((frame_id, outcome))
+            self._on_done()
+
+
+class Device:
+    """One run: from opening the sockets to the summary."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        backend: HeadBackend,
+        source: Source,
+        settings: DeviceSettings,
+        *,
+        deliver: Callable[[FrameRecord, Answer | None], None],
+    ) -> None:
+        """`deliver` gets every record on the main thread; it must return at once."""
+        self._manifest, self._settings = manifest, settings
+        self._deliver = deliver
+        profile = with_sla(settings.profile, sla_s=settings.sla_s)
+        points = allowed_points(profile, manifest)
+        self._session = DeviceSession(manifest=manifest, profile=profile, points=points)
+        self._state = control.State(
+            profile=profile,
+            from_frame=0,
+            next_frame=0,
+            points=tuple(point.id for point in points),
+            has_edge=False,
+            family=manifest.digest,
+        )
+        self._tally = Tally()
+        self._pictures: dict[int, Picture] = {}
+        self._next_frame_id = 0
+        self._stopping = False
+        self._wakeup = Wakeup()
+        self._player = Player(source, settings.playback, on_frame=self._wakeup.set)
+        self._compute = ComputeThread(backend, on_done=self._wakeup.set)
+        self._context: Context = zmq.Context()
+        self._authenticator = self._open_authenticator()
+        try:
+            self._control = control.ControlServer(
+                self._context,
+                settings.control or control.default_address(),
+                own=settings.keys.own if settings.keys else None,
+            )
+        except HeadgateError:
+            self._close_context()
+            raise
+        self._edge = EdgeSocket(
+            self._context,
+            settings.edge,
+            keys=settings.keys,
+            max_part_bytes=DEFAULT_LIMITS.max_part_bytes,
+        )
+
+    @property
+    def control_address(self) -> str:
+        return self._control.address
+
+    def stop(self) -> None:
+        """End the run soon; safe from any thread and from a signal handler."""
+        self._stopping = True
+        self._wakeup.set()
+
+    def summary(self) -> Summary:
+        """Return what was delivered so far."""
+        return self._tally.summary()
+
+    def run(self) -> None:
+        """Play the source to its end, or until `stop`; then every frame has its record.
+
+        Raises the source's error if it failed, and WireError if the edge refused this device for
+        good, but only once every picture has been answered as well as could be.
+        """
+        poller = zmq.Poller()
+        for waited in (self._edge.dealer, self._edge.monitor, self._control.socket):
+            poller.register(waited, zmq.POLLIN)
+        poller.register(self._wakeup, zmq.POLLIN)
+        finishing = False
+        try:
+            self._compute.start()
+            self._edge.connect()
+            self._player.start()
+            while not self._session.drained:
+                ready = dict(poller.poll(self._timeout_ms()))
+                if self._wakeup.fileno() in ready:
+                    self._wakeup.clear()
+                self._take_computed()
+                if self._edge.dealer in ready:
+                    self._take_messages()
+                if self._edge.monitor in ready:
+                    self._take_link_events()
+                if not self._player.ended:
+                    self._take_frames()
+                self._handle_timer()
+                if self._control.socket in ready:
+                    self._control.answer(show=self._show, switch=self._switch)
+                if not finishing and (self._stopping or self._player.ended):
+                    finishing = True
+                    now_s = time.monotonic()
+                    self._obey(self._session.finish(now_s=now_s, at_once=self._stopping))
+                elif finishing and self._stopping:
+                    self._obey(self._session.finish(now_s=time.monotonic(), at_once=True))
+        finally:
+            self._close()
+        self._raise_failures()
+
+    def _timeout_ms(self) -> int | None:
+        timer_s = self._session.next_timer_s()
+        if timer_s is None:
+            return None
+        return max(0, math.ceil(1000 * (timer_s - time.monotonic())))
+
+    def _handle_timer(self) -> None:
+        timer_s = self._session.next_timer_s()
+        now_s = time.monotonic()
+        if timer_s is not None and timer_s <= now_s:
+            self._obey(self._session.handle_timer(now_s=now_s))
+
+    def _take_computed(self) -> None:
+        while self._compute.done:
+            frame_id, outcome = self._compute.done.popleft()
+            if isinstance(outcome, BaseException):
+                raise outcome
+            self._obey(self._session.computed(frame_id, outcome, now_s=time.monotonic()))
+
+    def _take_messages(self) -> None:
+        while (parts := self._edge.receive()) is not None:
+            try:
+                effects = self._session.received(parts, now_s=time.monotonic())
+            except WireError as reason:
+                log.warning("edge %s: %s; message dropped", self._settings.edge, reason)
+                continue
+            self._obey(effects)
+
+    def _take_link_events(self) -> None:
+        for event in self._edge.events():
+            log.info("edge %s: %s", self._settings.edge, event.value)
+            now_s = time.monotonic()
+            if event is LinkEvent.CONNECTED:
+                self._obey(self._session.connected(now_s=now_s))
+            else:
+                self._obey(self._session.disconnected(now_s=now_s))
+
+    def _take_frames(self) -> None:
+        while not self._player.on_demand or self._session.wants_frame:
+            captured = self._player.take(now_s=time.monotonic())
+            if captured is None:
+                return
+            frame_id = self._next_frame_id
+            self._next_frame_id += 1
+            self._pictures[frame_id] = captured.frame.picture
+            self._obey(
+                self._session.frame_captured(
+                    frame_id,
+                    captured_s=captured.captured_s,
+                    now_s=time.monotonic(),
+                    truth=captured.frame.truth,
+                )
+            )
+
+    def _obey(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Compute):
+                picture = self._pictures[effect.frame_id]
+                self._compute.submit(effect.frame_id, effect.point, picture)
+            elif isinstance(effect, Send):
+                if not self._edge.send(effect.messages):
+                    now_s = time.monotonic()
+                    self._obey(self._session.send_failed(effect.frame_id, now_s=now_s))
+            else:
+                assert isinstance(effect, Deliver)
+                self._pictures.pop(effect.record.frame_id, None)
+                self._tally.add(effect.record)
+                self._deliver(effect.record, effect.answer)
+
+    def _show(self) -> control.State:
+        return replace(self._state, next_frame=self._next_frame_id, has_edge=self._session.has_edge)
+
+    def _switch(self, profile: Profile) -> control.State:
+        """Switch the profile, or raise ProfileError and stay with the present one."""
+        profile = with_sla(profile, sla_s=self._settings.sla_s)
+        points = allowed_points(profile, self._manifest)
+        from_frame = self._session.set_profile(profile, points, now_s=time.monotonic())
+        log.info("profile %s from frame %d", profile.name, from_frame)
+        self._state = replace(
+            self._state,
+            profile=profile,
+            from_frame=from_frame,
+            points=tuple(point.id for point in points),
+        )
+        return self._show()
+
+    def _open_authenticator(self) -> Authenticator | None:
+        """Admit holders of the keys in our folder to a control socket over TCP."""
+        settings = self._settings
+        over_tcp = settings.control is not None and not settings.control.startswith("ipc://")
+        if not over_tcp or settings.keys_folder is None:
+            return None
+        return Authenticator(self._context, settings.keys_folder)
+
+    def _raise_failures(self) -> None:
+        if self._player.failure is not None:
+            raise self._player.failure
+        refusal = self._session.refusal
+        if refusal is not None:
+            raise WireError(
+                f"edge {self._settings.edge}: refused this device ({refusal.reason}): "
+                f"{refusal.detail}"
+            )
+
+    def _close(self) -> None:
+        self._player.stop()
+        self._compute.stop()
+        self._edge.close()
+        self._control.close()
+        self._close_context()
+        self._wakeup.close()
+
+    def _close_context(self) -> None:
+        if self._authenticator is not None:
+            self._authenticator.close()
+        self._context.term()
+
+
+def with_sla(profile: Profile, *, sla_s: float) -> Profile:
+    """Return the profile with its own SLA, or the device's where it has none."""
+    return profile if profile.sla_ms is not None else replace(profile, sla_ms=1000 * sla_s)

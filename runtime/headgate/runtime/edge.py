@@ -1,0 +1,244 @@
+"""The edge's shell: one ROUTER, one worker thread for the tails, and an `EdgeSession` between.
+
+The main thread only moves messages, so that probes and new frames are answered while a tail runs.
+Work goes to the worker through a queue and comes back through a queue and a wake-up; nothing polls.
+"""
+
+import contextlib
+import errno
+import logging
+import math
+import queue
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import FrameType
+
+import zmq
+
+from headgate.profiles.errors import UsageError
+from headgate.profiles.manifest import Manifest
+from headgate.runtime.backend import TailBackend
+from headgate.runtime.edge_session import (
+    EdgeEffect,
+    EdgeLimits,
+    EdgeSession,
+    Ignored,
+    ItemOutcome,
+    RunBatch,
+    SendTo,
+)
+from headgate.runtime.edge_socket import HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS
+from headgate.runtime.keys import Authenticator, Context, EdgeKeys, Socket, secure_server
+from headgate.runtime.wakeup import Wakeup
+
+log = logging.getLogger(__name__)
+
+MAX_PARTS = 64  # more parts than any message of ours: the rest of such a message is dropped
+MESSAGES_PER_TURN = 64  # then batches and timers have their turn
+GOODBYE_LINGER_MS = 500  # for the last answers of a drained edge
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What the worker hands back: outcomes, or the bug that ended it."""
+
+    batch_id: int
+    outcomes: Sequence[ItemOutcome]
+    failure: BaseException | None = None
+
+
+class Worker:
+    """Runs batches one after the other on a thread of its own."""
+
+    def __init__(
+        self, backends: Mapping[str, TailBackend], *, on_finished: Callable[[], None]
+    ) -> None:
+        self._backends = backends
+        self._on_finished = on_finished
+        self._work: queue.SimpleQueue[RunBatch | None] = queue.SimpleQueue()
+        self.finished: deque[Finished] = deque()
+        self._thread = threading.Thread(target=self._run, name="tails", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, batch: RunBatch) -> None:
+        self._work.put(batch)
+
+    def stop(self) -> None:
+        self._work.put(None)
+        self._thread.join(timeout=10.0)
+        for backend in self._backends.values():
+            backend.drain()
+
+    def _run(self) -> None:
+        while (batch := self._work.get()) is not None:
+            try:
+                outcomes = self._backends[batch.digest].infer(batch.graph_key, batch.items)
+                self.finished.append(Finished(batch.batch_id, outcomes))
+            except BaseException as failure:  # re-raised by the main thread: a bug must be seen
+                self.finished.append(Finished(batch.batch_id, (), failure))
+            self._on_finished()
+
+
+class EdgeServer:
+    """Serves families at one address until it is told to stop."""
+
+    def __init__(
+        self,
+        backends: Mapping[str, TailBackend],
+        manifests: Mapping[str, Manifest],
+        *,
+        bind: str,
+        keys: EdgeKeys | None = None,
+        limits: EdgeLimits | None = None,
+    ) -> None:
+        """`backends` and `manifests` by family digest. Raises UsageError if it cannot listen."""
+        limits = limits or EdgeLimits()
+        batches = [backend.describe().max_batch for backend in backends.values()]
+        limits = replace(limits, max_batch=min([limits.max_batch, *batches]))
+        self._session = EdgeSession(manifests, limits)
+        self._wakeup = Wakeup()
+        self._worker = Worker(backends, on_finished=self._wakeup.set)
+        self._stopping = False
+        self._context: Context = zmq.Context()
+        self._authenticator: Authenticator | None = None
+        if keys is not None:
+            self._authenticator = Authenticator(self._context, keys.devices)
+        self._router = self._open_router(bind, keys, limits)
+        self.endpoint: str = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    def stop(self) -> None:
+        """Begin to drain; safe from any thread and from a signal handler."""
+        self._stopping = True
+        self._wakeup.set()
+
+    def run(self) -> None:
+        """Serve until `stop`, then finish the running batch, say goodbye and close."""
+        poller = zmq.Poller()
+        poller.register(self._router, zmq.POLLIN)
+        poller.register(self._wakeup, zmq.POLLIN)
+        self._worker.start()
+        draining = False
+        try:
+            while not self._session.drained:
+                ready = dict(poller.poll(self._timeout_ms()))
+                if self._wakeup.fileno() in ready:
+                    self._take_finished()
+                if self._router in ready:
+                    self._take_messages()
+                now_s = time.monotonic()
+                timer_s = self._session.next_timer_s()
+                if timer_s is not None and timer_s <= now_s:
+                    self._obey(self._session.handle_timer(now_s=now_s))
+                if self._stopping and not draining:
+                    draining = True
+                    log.info("draining: queued frames are rejected, the running batch finishes")
+                    self._obey(self._session.drain(now_s=now_s))
+        finally:
+            self._close()
+
+    def _timeout_ms(self) -> int | None:
+        timer_s = self._session.next_timer_s()
+        if timer_s is None:
+            return None
+        return max(0, math.ceil(1000 * (timer_s - time.monotonic())))
+
+    def _take_finished(self) -> None:
+        self._wakeup.clear()
+        while self._worker.finished:
+            done = self._worker.finished.popleft()
+            if done.failure is not None:
+                raise done.failure
+            now_s = time.monotonic()
+            self._obey(self._session.batch_finished(done.batch_id, done.outcomes, now_s=now_s))
+
+    def _take_messages(self) -> None:
+        for _ in range(MESSAGES_PER_TURN):
+            try:
+                peer, *parts = receive_parts(self._router)
+            except zmq.Again:
+                return
+            self._obey(self._session.received(peer, parts, now_s=time.monotonic()))
+
+    def _obey(self, effects: Sequence[EdgeEffect]) -> None:
+        for effect in effects:
+            if isinstance(effect, SendTo):
+                # A ROUTER drops what it cannot send at once: a slow peer delays nobody.
+                with contextlib.suppress(zmq.Again):
+                    self._router.send_multipart([effect.peer, *effect.parts], zmq.NOBLOCK)
+            elif isinstance(effect, RunBatch):
+                self._worker.submit(effect)
+            else:
+                assert isinstance(effect, Ignored)
+                log.warning("peer %s: %s", effect.peer.hex(), effect.reason)
+
+    def _open_router(self, bind: str, keys: EdgeKeys | None, limits: EdgeLimits) -> Socket:
+        router: Socket = self._context.socket(zmq.ROUTER)
+        router.linger = GOODBYE_LINGER_MS
+        router.router_handover = True  # a rejoining device takes its identity over
+        router.maxmsgsize = limits.wire.max_part_bytes
+        router.heartbeat_ivl = HEARTBEAT_MS
+        router.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
+        if keys is not None:
+            secure_server(router, keys.own)
+        try:
+            router.bind(bind)
+        except zmq.ZMQError as reason:
+            router.close(0)
+            self._close_context()
+            raise UsageError(f"--bind {bind}: {_bind_complaint(reason)}") from None
+        return router
+
+    def _close(self) -> None:
+        self._worker.stop()
+        self._router.close()
+        self._close_context()
+        self._wakeup.close()
+
+    def _close_context(self) -> None:
+        if self._authenticator is not None:
+            self._authenticator.close()
+        self._context.term()
+
+
+def receive_parts(router: Socket) -> list[bytes]:
+    """Return one waiting message, cut after MAX_PARTS parts; raises zmq.Again if none waits."""
+    parts = [router.recv(zmq.NOBLOCK)]
+    while router.getsockopt(zmq.RCVMORE):
+        part = router.recv(zmq.NOBLOCK)
+        if len(parts) <= MAX_PARTS:
+            parts.append(part)
+    return parts
+
+
+@contextlib.contextmanager
+def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` on the first SIGINT or SIGTERM; a second one ends the program at once."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def _handle(number: int, frame: FrameType | None) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_DFL)
+        stop()
+
+    for number in numbers:
+        signal.signal(number, _handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _bind_complaint(reason: zmq.ZMQError) -> str:
+    if reason.errno == errno.EADDRINUSE:
+        return "another program listens there already; stop it or choose another port"
+    if reason.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
+        return "is no address of this machine; check with `ip addr`"
+    return f"cannot listen there ({reason})"

@@ -1,0 +1,125 @@
+"""The device's socket to the edge: bounded, reconnecting by itself, telling when it is up.
+
+A default DEALER queues 1000 messages while the server is away and delivers them stale (measured).
+So this one queues only on a live connection (IMMEDIATE), keeps nothing on close (LINGER 0), holds
+few messages, and tells a dead peer by heartbeats.
+"""
+
+import logging
+from enum import Enum
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from headgate.runtime.keys import Context, DeviceKeys, Socket, secure_client
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_MS = 1000
+HEARTBEAT_TIMEOUT_MS = 5000  # a slow link must get a full frame through before the answer
+RECONNECT_MS = 100
+RECONNECT_MAX_MS = 2000
+QUEUED_MESSAGES = 64  # above the fragments of one frame; the session bounds the bytes
+
+_MONITORED = (
+    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_DISCONNECTED
+)
+
+
+class LinkEvent(Enum):
+    """What the transport noticed."""
+
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
+
+
+class EdgeSocket:
+    """One DEALER and its monitor; both belong in the device's poller."""
+
+    def __init__(
+        self,
+        context: Context,
+        endpoint: str,
+        *,
+        keys: DeviceKeys | None,
+        max_part_bytes: int,
+    ) -> None:
+        self.endpoint = endpoint
+        self.dealer: Socket = context.socket(zmq.DEALER)
+        self.dealer.linger = 0
+        self.dealer.immediate = True
+        self.dealer.sndhwm = QUEUED_MESSAGES
+        self.dealer.maxmsgsize = max_part_bytes
+        self.dealer.heartbeat_ivl = HEARTBEAT_MS
+        self.dealer.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
+        self.dealer.reconnect_ivl = RECONNECT_MS
+        self.dealer.reconnect_ivl_max = RECONNECT_MAX_MS
+        self.dealer.connect_timeout = RECONNECT_MAX_MS
+        self._has_keys = keys is not None
+        if keys is not None:
+            secure_client(self.dealer, keys)
+        self.monitor: Socket = self.dealer.get_monitor_socket(_MONITORED)
+        self._last_complaint: str | None = None
+
+    def connect(self) -> None:
+        """Begin to connect; from here on ZeroMQ keeps trying by itself."""
+        self.dealer.connect(self.endpoint)
+
+    def send(self, messages: tuple[list[bytes], ...]) -> bool:
+        """Hand messages to ZeroMQ; False if it took not all of them (no connection, or full)."""
+        try:
+            for parts in messages:
+                self.dealer.send_multipart(parts, zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def receive(self) -> list[bytes] | None:
+        """Return one message that waits, or None."""
+        try:
+            return self.dealer.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+
+    def events(self) -> list[LinkEvent]:
+        """Return what happened to the connection, logging what an operator can mend."""
+        happened = []
+        while self.monitor.poll(0):
+            message = parse_monitor_message(self.monitor.recv_multipart())
+            kind, value = message["event"], message["value"]
+            if kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                happened.append(LinkEvent.CONNECTED)
+                self._last_complaint = None
+            elif kind == zmq.EVENT_DISCONNECTED:
+                happened.append(LinkEvent.DISCONNECTED)
+            else:
+                self._complain(handshake_complaint(kind, value, has_keys=self._has_keys))
+        return happened
+
+    def close(self) -> None:
+        self.dealer.disable_monitor()
+        self.monitor.close(0)
+        self.dealer.close(0)
+
+    def _complain(self, text: str) -> None:
+        """Log a refusal once, not at each of the attempts that follow."""
+        if text != self._last_complaint:
+            log.warning("edge %s: %s; staying on local and trying again", self.endpoint, text)
+            self._last_complaint = text
+
+
+def handshake_complaint(kind: int, value: int, *, has_keys: bool) -> str:
+    """Say what a failed handshake means to the operator of the side that sees it."""
+    if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+        return (
+            f"refused our key (status {value}); add this device's .key file to the edge's "
+            "devices folder"
+        )
+    if value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH or not has_keys:
+        ours = "we have keys and it has none" if has_keys else "it asks for keys and we have none"
+        return f"handshake failed, most likely {ours}; pass --keys on both sides or on neither"
+    return "handshake failed; check that edge.key is the key of that edge"

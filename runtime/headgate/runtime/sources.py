@@ -1,0 +1,243 @@
+"""Where pictures come from: folders, labelled data sets, videos, cameras, streams, or nowhere.
+
+    dir:PATH                    every picture of a folder, in the order of their names
+    cifar10:PATH folder:PATH npz:PATH   the validation split of a labelled data set
+    fake://WIDTHxHEIGHT[?seed=N]        endless noise, for trying things out
+    v4l2:///dev/video0          a camera
+    rtsp://HOST/...             a stream
+    PATH                        a video file
+
+A source only yields pictures; `playback` decides when. Videos and cameras need PyAV (the extra
+`video`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import numpy.typing as npt
+
+from headgate.profiles.datasets import Dataset, is_dataset_spec, open_dataset
+from headgate.profiles.errors import DataError, UsageError
+from headgate.profiles.pictures import PICTURE_SUFFIXES, load_picture
+
+Picture = npt.NDArray[np.uint8]
+
+MAX_FAKE_PX = 1 << 24
+STREAM_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFrame:
+    """One picture, RGB uint8 HWC, and its class where the source knows it."""
+
+    picture: Picture  # HWC
+    truth: int | None = None
+
+
+class Source(Protocol):
+    """Something that yields pictures; iterating again starts again, where that is possible."""
+
+    @property
+    def name(self) -> str:
+        """Return what was opened, for messages and the summary."""
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Return the names that `truth` indexes, or None where the truth is not known."""
+
+    @property
+    def fps(self) -> float | None:
+        """Return the rate the source was recorded at, or None if it has none."""
+
+    @property
+    def is_live(self) -> bool:
+        """Return whether the source sets the pace itself and cannot be played again."""
+
+    def frames(self) -> Iterator[SourceFrame]:
+        """Yield every picture once; raises DataError where one cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSource:
+    """The pictures directly inside a folder, by name."""
+
+    paths: tuple[Path, ...]
+    name: str
+    labels: tuple[str, ...] | None = None
+    fps: float | None = None
+    is_live: bool = False
+
+    def frames(self) -> Iterator[SourceFrame]:
+        for path in self.paths:
+            yield SourceFrame(load_picture(path))
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSource:
+    """A labelled data set, in its own order."""
+
+    dataset: Dataset
+    name: str
+    fps: float | None = None
+    is_live: bool = False
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        return self.dataset.labels
+
+    def frames(self) -> Iterator[SourceFrame]:
+        for index in range(len(self.dataset)):
+            yield SourceFrame(self.dataset.picture(index), self.dataset.label(index))
+
+
+@dataclass(frozen=True, slots=True)
+class FakeSource:
+    """Endless noise of one size, a few different pictures over and over."""
+
+    width_px: int
+    height_px: int
+    name: str
+    seed: int = 0
+    labels: tuple[str, ...] | None = None
+    fps: float | None = None
+    is_live: bool = False
+
+    def frames(self) -> Iterator[SourceFrame]:
+        rng = np.random.default_rng(self.seed)
+        shape = (self.height_px, self.width_px, 3)
+        pictures = [rng.integers(0, 256, shape, dtype=np.uint8) for _ in range(4)]
+        while True:
+            for picture in pictures:
+                yield SourceFrame(picture)
+
+
+class VideoSource:
+    """A video file, a camera or a network stream, through PyAV."""
+
+    labels: tuple[str, ...] | None = None
+
+    def __init__(self, name: str, *, address: str, form: str | None, is_live: bool) -> None:
+        self.name = name
+        self.is_live = is_live
+        self._address = address
+        self._form = form
+        self.fps: float | None = None
+        container = self._open()  # what cannot be decoded is refused at the start
+        try:
+            rate = _video_stream(container, name).average_rate
+            self.fps = float(rate) if rate and not is_live else None
+        finally:
+            container.close()
+
+    def frames(self) -> Iterator[SourceFrame]:
+        av = _import_av(self.name)
+        num_frames = 0
+        container = self._open()
+        try:
+            stream = _video_stream(container, self.name)
+            stream.thread_type = "AUTO"
+            for frame in container.decode(stream):
+                yield SourceFrame(frame.to_ndarray(format="rgb24"))
+                num_frames += 1
+        except (av.FFmpegError, ValueError) as reason:
+            raise DataError(
+                f"{self.name}: cannot be decoded after frame {num_frames} ({_reason(reason)}); "
+                "check the file or the camera"
+            ) from None
+        finally:
+            container.close()
+        if num_frames == 0:
+            raise DataError(f"{self.name}: holds no video frame; check the file")
+
+    def _open(self) -> Any:
+        av = _import_av(self.name)
+        try:
+            return av.open(
+                self._address,
+                format=self._form,
+                timeout=STREAM_TIMEOUT_S if self._form is None and self.is_live else None,
+            )
+        except (av.FFmpegError, OSError, ValueError) as reason:
+            raise DataError(
+                f"{self.name}: cannot be opened as video ({_reason(reason)}); expected a video "
+                "file, v4l2:///dev/videoN or rtsp://..."
+            ) from None
+
+
+def open_source(spec: str) -> Source:
+    """Return the source that `spec` names, or raise UsageError or DataError."""
+    scheme, colon, place = spec.partition(":")
+    if is_dataset_spec(spec):
+        dataset = open_dataset(spec, "val")
+        if len(dataset) == 0:
+            raise DataError(f"{spec}: holds no pictures; check the data set")
+        return DatasetSource(dataset, spec)
+    if colon and scheme == "dir":
+        return _open_folder(Path(place), spec)
+    if scheme == "fake" and colon:
+        return _open_fake(spec)
+    if scheme == "v4l2" and colon:
+        device = place.removeprefix("//")
+        if not Path(device).exists():
+            raise DataError(f"{spec}: no such camera {device!r}; list them with ls /dev/video*")
+        return VideoSource(spec, address=device, form="v4l2", is_live=True)
+    if scheme in ("rtsp", "rtsps") and colon:
+        return VideoSource(spec, address=spec, form=None, is_live=True)
+    path = Path(spec)
+    if path.is_dir():
+        raise UsageError(f"INPUT {spec}: is a folder; write dir:{spec} or folder:{spec}")
+    if not path.is_file():
+        raise DataError(
+            f"INPUT {spec}: no such video file, and not one of dir:PATH, cifar10:PATH, "
+            "folder:PATH, npz:PATH, fake://WxH, v4l2://DEVICE, rtsp://..."
+        )
+    return VideoSource(spec, address=str(path), form=None, is_live=False)
+
+
+def _open_folder(folder: Path, spec: str) -> FolderSource:
+    if not folder.is_dir():
+        raise DataError(f"{spec}: no such folder; check the path")
+    paths = tuple(
+        sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+    )
+    if not paths:
+        raise DataError(
+            f"{spec}: holds no pictures, expected files ending in "
+            f"{', '.join(sorted(PICTURE_SUFFIXES))}; check the path"
+        )
+    return FolderSource(paths, spec)
+
+
+def _open_fake(spec: str) -> FakeSource:
+    parts = urlsplit(spec)
+    width, _, height = (parts.netloc or "224x224").partition("x")
+    seed = parse_qs(parts.query).get("seed", ["0"])[-1]
+    if not (width.isdecimal() and height.isdecimal() and seed.isdecimal()):
+        raise UsageError(f"INPUT {spec}: is not fake://WIDTHxHEIGHT[?seed=N]")
+    if not 0 < int(width) * int(height) <= MAX_FAKE_PX:
+        raise UsageError(f"INPUT {spec}: expected 1 to {MAX_FAKE_PX} pixels")
+    return FakeSource(int(width), int(height), spec, seed=int(seed))
+
+
+def _video_stream(container: Any, name: str) -> Any:
+    if not container.streams.video:
+        raise DataError(f"{name}: holds no video stream; check the file")
+    return container.streams.video[0]
+
+
+def _import_av(name: str) -> Any:
+    try:
+        import av
+    except ImportError:
+        raise UsageError(
+            f"INPUT {name}: videos and cameras need PyAV; pip install 'headgate[video]'"
+        ) from None
+    return av
+
+
+def _reason(reason: BaseException) -> str:
+    return getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
