@@ -1,9 +1,25 @@
-"""The device's side of the protocol as a state machine: events in, effects out, no clock of its own."""
+"""The device's side of the protocol as a state machine: events in, effects out, no clock.
+
+A frame's way, and what can end it (every frame ends once, in a `Deliver`):
+
+    captured -> pending -> computing -> waiting -> answered by the edge
+                  |            |           |------> deadline: the exit's answer, if there is one
+                  |            |           |------> rejected, disconnected, never answered
+                  |            |-> answered locally; failed; edge lost; too late to send
+                  |-> superseded by a newer frame; too late to start; no point can be used
+
+One frame computes at a time and one is pending, while any number waits for the edge, so that the
+head of a frame overlaps with the transfer of those before it.
+"""
 
 from dataclasses import dataclass
 
-from headgate.profiles.manifest import Manifest, OperatingPoint
+from headgate.profiles.errors import WireError
+from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Profile
+from headgate.runtime.controller import Choice, Controller, Situation
+from headgate.runtime.conversation import Conversation, ProbeNeed, Refusal, State
+from headgate.runtime.costs import PointCosts
 from headgate.runtime.events import (
     Answer,
     Compute,
@@ -12,6 +28,19 @@ from headgate.runtime.events import (
     Deliver,
     Effect,
     Send,
+)
+from headgate.runtime.frame_fate import FrameOnItsWay, deliver, read_answer
+from headgate.runtime.records import Source
+from headgate.runtime.wire import (
+    MAX_BUDGET_US,
+    NO_BUDGET_US,
+    Frame,
+    Goodbye,
+    ProbeReply,
+    Reject,
+    Result,
+    Welcome,
+    decode,
 )
 
 __all__ = [
@@ -26,13 +55,18 @@ __all__ = [
     "Send",
 ]
 
+STALLED_S = 0.25  # without an SLA, a first message out for longer means a stall
+CAPTURING_S = 1.0  # without a new frame for longer, nothing is probed
+UPWARD_AFTER_S = 2.0  # an estimate older than this is worth an upward probe
+
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """The edge will not have us, ever: which reason it gave, and its words."""
+class SessionSettings:
+    """Times of the session that are not the profile's."""
 
-    reason: str
-    detail: str
+    guard_s: float = 0.002  # the exit's answer is delivered so long before the deadline
+    give_up_s: float = 2.0  # a frame without insurance is given up so long after its deadline
+    give_up_without_sla_s: float = 10.0  # after sending
 
 
 class DeviceSession:
@@ -44,73 +78,339 @@ class DeviceSession:
         manifest: Manifest,
         profile: Profile,
         points: tuple[OperatingPoint, ...],
+        sla_s: float | None = None,
         machine: str | None = None,
+        settings: SessionSettings = SessionSettings(),
     ) -> None:
-        """`points` are the profile's allowed points; `machine` picks the manifest's priors."""
-        raise NotImplementedError
+        """`points` are the profile's allowed points; the profile's own SLA goes before `sla_s`.
+
+        `machine` names the manifest's compute times to start from.
+        """
+        self._manifest = manifest
+        self._settings = settings
+        self._default_sla_s = sla_s
+        self._profile = profile
+        self._sla_s = sla_s if profile.sla_s is None else profile.sla_s
+        self._costs = PointCosts(manifest, machine=machine)
+        self._controller = Controller(
+            manifest=manifest,
+            costs=self._costs,
+            profile=profile,
+            points=points,
+            sla_s=self._sla_s,
+        )
+        self._edge = Conversation(family_digest=manifest.digest)
+        self._pending: FrameOnItsWay | None = None
+        self._computing: FrameOnItsWay | None = None
+        self._waiting: dict[int, FrameOnItsWay] = {}
+        self._next_frame_id = 0
+        self._captured_s: float | None = None
+        self._answered_locally = False  # the last choice was not to send
+        self._upward_bytes = 0  # of a probe that would show what the next rung needs
+        self._finishing = False
 
     @property
     def refusal(self) -> Refusal | None:
-        """Why the edge refused this device for good, or None."""
-        raise NotImplementedError
+        """Why the edge refused this device for good, or None; frames are answered locally then."""
+        return self._edge.refusal
 
     @property
     def has_edge(self) -> bool:
         """Whether the edge has welcomed us on the present connection."""
-        raise NotImplementedError
+        return self._edge.state is State.READY
 
     @property
     def wants_frame(self) -> bool:
         """Whether a frame captured now would be computed at once (for sources that can wait)."""
-        raise NotImplementedError
+        return not self._finishing and self._computing is None and self._pending is None
+
+    @property
+    def num_open(self) -> int:
+        """Frames captured that have no record yet."""
+        return len(self._waiting) + sum(f is not None for f in (self._pending, self._computing))
 
     @property
     def drained(self) -> bool:
         """Whether `finish` was called and every frame has its record."""
-        raise NotImplementedError
+        return self._finishing and self.num_open == 0
 
     def next_timer_s(self) -> float | None:
         """Return when `handle_timer` wants to be called next, or None."""
-        raise NotImplementedError
+        due_s = [self._over_s(frame) for frame in self._waiting.values()]
+        uplink_s = self._edge.next_timer_s(self._probe_need())
+        if uplink_s is not None:
+            due_s.append(uplink_s)
+        return min(due_s, default=None)
 
     def connected(self, *, now_s: float) -> list[Effect]:
         """Tell that the transport reached the edge (each time it does)."""
-        raise NotImplementedError
+        lost = self._edge_lost("edge reconnected", now_s=now_s)
+        return [*lost, *self._edge.connected(now_s=now_s)]
 
     def disconnected(self, *, now_s: float) -> list[Effect]:
-        """Tell that the transport lost the edge."""
-        raise NotImplementedError
+        """Tell that the transport lost the edge; frames on their way end, later ones stay local."""
+        self._edge.disconnected()
+        return self._edge_lost("edge disconnected", now_s=now_s)
 
     def frame_captured(
         self, frame_id: int, *, captured_s: float, now_s: float, truth: int | None = None
     ) -> list[Effect]:
-        """Take a new frame; an older one that has not been started yet is superseded."""
-        raise NotImplementedError
+        """Take a new frame; an older one that has not been started yet is superseded.
+
+        Frame ids rise by the shell's counting, below 2^32 - 1.
+        """
+        assert not self._finishing
+        self._next_frame_id = frame_id + 1
+        self._captured_s = now_s
+        self._controller.captured(captured_s=captured_s)
+        effects: list[Effect] = []
+        if self._pending is not None:
+            self._pending.profile, self._pending.sla_s = self._profile.name, self._sla_s
+            effects.append(self._end_unanswered(self._pending, "superseded", now_s=now_s))
+        self._pending = FrameOnItsWay(frame_id, captured_s, truth)
+        return [*effects, *self._start_pending(now_s=now_s)]
 
     def computed(
         self, frame_id: int, outcome: Computed | ComputeFailed, *, now_s: float
     ) -> list[Effect]:
         """Take what the shell made of a `Compute` effect."""
-        raise NotImplementedError
+        frame, self._computing = self._computing, None
+        if frame is None or frame.frame_id != frame_id:  # ended meanwhile by finish(at_once=True)
+            self._computing = frame
+            return []
+        effects = self._after_compute(frame, outcome, now_s=now_s)
+        effects += self._start_pending(now_s=now_s)
+        return [*effects, *self._leave_when_drained()]
 
     def received(self, parts: list[bytes], *, now_s: float) -> list[Effect]:
-        """Take one message from the edge; raises WireError if it is not one of ours."""
-        raise NotImplementedError
+        """Take one message from the edge; raises WireError if it is not one we can use."""
+        message = decode(parts)
+        match message:
+            case Result():
+                return self._take_result(message, now_s=now_s)
+            case ProbeReply():
+                self._edge.probe_answered(message, now_s=now_s)
+                return []
+            case Welcome():
+                if message.family_digest != self._manifest.digest:
+                    raise WireError(
+                        f"WELCOME: for family {message.family_digest[:12]}, this device runs "
+                        f"{self._manifest.digest[:12]}; give both the same family"
+                    )
+                return [*self._edge.welcomed(message, now_s=now_s)]
+            case Reject():
+                return self._take_reject(message, now_s=now_s)
+            case Goodbye():
+                self._edge.left(now_s=now_s)
+                return self._edge_lost("edge left", now_s=now_s)
+        raise WireError(
+            f"{type(message).__name__.upper()}: devices send this, an edge does not; "
+            "connect to an edge"
+        )
 
     def send_failed(self, frame_id: int | None, *, now_s: float) -> list[Effect]:
         """Tell that the socket did not take the messages of a `Send`."""
-        raise NotImplementedError
+        if frame_id is None:
+            return []  # greetings and probes are repeated in time
+        self._edge.unsent(frame_id)
+        frame = self._waiting.pop(frame_id, None)
+        if frame is None:
+            return []
+        frame.num_bytes = 0
+        return [self._end_without_edge(frame, "not sent", now_s=now_s)]
 
     def handle_timer(self, *, now_s: float) -> list[Effect]:
         """Do what was due at `next_timer_s`; harmless when called early."""
-        raise NotImplementedError
+        effects: list[Effect] = []
+        for frame in [f for f in self._waiting.values() if self._over_s(f) <= now_s]:
+            del self._waiting[frame.frame_id]
+            effects.append(self._end_without_edge(frame, "edge too late", now_s=now_s))
+        effects += self._edge.handle_timer(self._probe_need(), now_s=now_s)
+        return [*effects, *self._leave_when_drained()]
 
     def set_profile(
         self, profile: Profile, points: tuple[OperatingPoint, ...], *, now_s: float
     ) -> int:
         """Switch the profile; returns the id of the first frame that will be chosen under it."""
-        raise NotImplementedError
+        self._profile = profile
+        self._sla_s = self._default_sla_s if profile.sla_s is None else profile.sla_s
+        self._controller.set_profile(profile, points=points, sla_s=self._sla_s)
+        return self._next_frame_id if self._pending is None else self._pending.frame_id
 
     def finish(self, *, now_s: float, at_once: bool = False) -> list[Effect]:
-        """Take no more frames. `at_once` ends the outstanding ones now; else run until `drained`."""
-        raise NotImplementedError
+        """Take no more frames. `at_once` ends the open ones now; else go on until `drained`."""
+        self._finishing = True
+        effects: list[Effect] = []
+        if at_once:
+            waiting, self._waiting = list(self._waiting.values()), {}
+            effects += [self._end_without_edge(f, "stopped", now_s=now_s) for f in waiting]
+            for frame in (self._computing, self._pending):
+                if frame is not None:
+                    effects.append(self._end_unanswered(frame, "stopped", now_s=now_s))
+            self._computing = self._pending = None
+        return [*effects, *self._leave_when_drained()]
+
+    def _start_pending(self, *, now_s: float) -> list[Effect]:
+        """Choose for the pending frame and start it, if nothing computes."""
+        frame = self._pending
+        if frame is None or self._computing is not None:
+            return []
+        self._pending = None
+        frame.profile, frame.sla_s = self._profile.name, self._sla_s
+        if frame.deadline_s is not None and now_s >= frame.deadline_s:
+            return [self._end_unanswered(frame, "too late to start", now_s=now_s)]
+        choice = self._choose(frame, now_s=now_s)
+        frame.point, frame.estimate = choice.point, choice.estimate
+        if choice.point is None:
+            reason = "uplink full" if self.has_edge else "no edge"
+            return [self._end_unanswered(frame, reason, now_s=now_s)]
+        frame.started_s = now_s
+        self._computing = frame
+        return [Compute(frame.frame_id, choice.point)]
+
+    def _choose(self, frame: FrameOnItsWay, *, now_s: float) -> Choice:
+        outlook = self._edge.outlook(now_s=now_s)
+        limit_s = STALLED_S if self._sla_s is None else self._sla_s
+        stalled = self._edge.waited_s(now_s=now_s) > limit_s
+        choice = self._controller.choose(Situation(now_s, frame.captured_s, outlook, stalled))
+        self._answered_locally = choice.point is None or choice.point.kind is PointKind.LOCAL
+        self._upward_bytes = 0
+        if outlook is not None and not self._answered_locally and outlook.age_s > UPWARD_AFTER_S:
+            self._upward_bytes = self._controller.upward_probe_bytes(outlook)
+        return choice
+
+    def _after_compute(
+        self, frame: FrameOnItsWay, outcome: Computed | ComputeFailed, *, now_s: float
+    ) -> list[Effect]:
+        assert frame.point is not None
+        if isinstance(outcome, ComputeFailed):
+            return [self._end_unanswered(frame, f"failed: {outcome.reason}", now_s=now_s)]
+        frame.head_s, frame.encode_s = outcome.head_s, outcome.encode_s
+        self._costs.device_took(frame.point.id, device_s=outcome.head_s + outcome.encode_s)
+        if outcome.payload is None:
+            return [self._end_locally(frame, outcome.answer, "local", now_s=now_s)]
+        frame.insurance = outcome.answer
+        num_bytes = len(outcome.payload)
+        self._costs.payload_was(frame.point.id, num_bytes=num_bytes)
+        if frame.deadline_s is not None and now_s >= frame.deadline_s - self._settings.guard_s:
+            return [self._end_without_edge(frame, "too late to send", now_s=now_s)]
+        if not self._edge.takes(num_bytes):
+            reason = "too large for the edge" if self.has_edge else "no edge"
+            return [self._end_without_edge(frame, reason, now_s=now_s)]
+        frame.num_bytes = num_bytes
+        self._waiting[frame.frame_id] = frame
+        message = Frame(
+            frame.frame_id,
+            self._manifest.index_of(frame.point.id),
+            self._budget_us(frame, now_s=now_s),
+            outcome.payload,
+        )
+        return [self._edge.send_frame(message, now_s=now_s)]
+
+    def _budget_us(self, frame: FrameOnItsWay, *, now_s: float) -> int:
+        """Return what the edge may use. It counts from arrival, so the path's delay goes off here;
+
+        the time of transfer is not known yet, and a frame that used it up is rejected by nobody.
+        """
+        if frame.deadline_s is None:
+            return NO_BUDGET_US
+        left_s = frame.deadline_s - now_s - self._edge.delay_s
+        return min(MAX_BUDGET_US, max(0, round(left_s * 1e6)))
+
+    def _take_result(self, result: Result, *, now_s: float) -> list[Effect]:
+        """Learn from the answer, and deliver it if its frame still waits."""
+        trip_s = self._edge.answered(result, now_s=now_s)
+        frame = self._waiting.get(result.frame_id)
+        if trip_s is not None and result.point_index < len(self._manifest.points):
+            serve_us = max(0, result.residence_us - result.queue_us)
+            self._costs.edge_took(
+                self._manifest.points[result.point_index].id,
+                queue_s=result.queue_us / 1e6,
+                serve_s=serve_us / 1e6,
+            )
+        if frame is None:
+            return []
+        answer = read_answer(result, self._manifest)
+        del self._waiting[frame.frame_id]
+        effect = deliver(
+            frame,
+            answer,
+            source=Source.EDGE,
+            reason="edge",
+            manifest=self._manifest,
+            now_s=now_s,
+            result=result,
+            uplink_s=trip_s,
+        )
+        return [self._ended(effect), *self._leave_when_drained()]
+
+    def _take_reject(self, reject: Reject, *, now_s: float) -> list[Effect]:
+        effects: list[Effect] = [*self._edge.rejected(reject, now_s=now_s)]
+        reason = f"edge rejected: {reject.reason.name.lower()}"
+        if reject.frame_id is not None:
+            frame = self._waiting.pop(reject.frame_id, None)
+            if frame is not None:
+                effects.append(self._end_without_edge(frame, reason, now_s=now_s))
+        if not self.has_edge:
+            effects += self._edge_lost(reason, now_s=now_s)
+        return [*effects, *self._leave_when_drained()]
+
+    def _edge_lost(self, reason: str, *, now_s: float) -> list[Effect]:
+        """End what waits for an edge that will not answer; exits answer where there are any."""
+        waiting, self._waiting = list(self._waiting.values()), {}
+        return [self._end_without_edge(frame, reason, now_s=now_s) for frame in waiting]
+
+    def _over_s(self, frame: FrameOnItsWay) -> float:
+        """Return when waiting for the edge ends for this frame."""
+        settings = self._settings
+        if frame.deadline_s is None:
+            return frame.captured_s + settings.give_up_without_sla_s
+        if frame.insurance is not None:
+            return frame.deadline_s - settings.guard_s
+        return frame.deadline_s + settings.give_up_s
+
+    def _end_without_edge(self, frame: FrameOnItsWay, reason: str, *, now_s: float) -> Deliver:
+        if frame.insurance is None:
+            return self._end_unanswered(frame, reason, now_s=now_s)
+        return self._end_locally(frame, frame.insurance, reason, now_s=now_s)
+
+    def _end_locally(
+        self, frame: FrameOnItsWay, answer: Answer | None, reason: str, *, now_s: float
+    ) -> Deliver:
+        effect = deliver(
+            frame,
+            answer,
+            source=Source.LOCAL,
+            reason=reason,
+            manifest=self._manifest,
+            now_s=now_s,
+        )
+        return self._ended(effect)
+
+    def _end_unanswered(self, frame: FrameOnItsWay, reason: str, *, now_s: float) -> Deliver:
+        effect = deliver(
+            frame,
+            None,
+            source=Source.NONE,
+            reason=reason,
+            manifest=self._manifest,
+            now_s=now_s,
+        )
+        return self._ended(effect)
+
+    def _ended(self, effect: Deliver) -> Deliver:
+        self._controller.finished(missed=not effect.record.deadline_met)
+        return effect
+
+    def _leave_when_drained(self) -> list[Effect]:
+        return [*self._edge.goodbye()] if self.drained else []
+
+    def _probe_need(self) -> ProbeNeed | None:
+        """Return what probes are wanted for; None while nothing would be sent anyway."""
+        if self._finishing or self._captured_s is None or not self._controller.could_gain:
+            return None
+        return ProbeNeed(
+            until_s=self._captured_s + CAPTURING_S,
+            local=self._answered_locally,
+            upward_bytes=self._upward_bytes,
+        )

@@ -1,0 +1,262 @@
+"""Which operating point the next frame gets: the one with the highest expected credit.
+
+A frame earns the accuracy of what answers it within the SLA, and nothing if nothing does. So a
+point that sends is worth
+
+    accuracy * P(on time) + exit accuracy * P(late)
+
+(the second term for split points: the exit's answer is at hand when the edge is late). Two shares
+bound how often it can be had: frames that come while the device still computes are lost, and
+frames that come while the uplink is still busy are answered by local at best. Both are counted
+with the middling rate, so that a steady link leads to one steady choice instead of a large frame
+and a gap by turns.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
+from headgate.profiles.profile import Preference, Profile
+from headgate.runtime.costs import PointCosts
+from headgate.runtime.link import Outlook
+from headgate.runtime.records import Estimate
+
+OVERHEAD_BYTES = 64  # of one message: our header and ZeroMQ's
+LEVELS_UP = 2  # at most so many rungs up from the last point sent
+STICKINESS = 0.004  # credit by which another point must beat the last one
+SIMILAR = 0.02  # credit given up where a profile prefers fewer bytes or less latency
+MISS_GAIN = 0.02
+MAX_MISS_PRICE = 2.0
+SIZE_WEIGHTS = (0.25, 0.5, 0.25)  # of the 5, 50 and 95 % quantiles
+FIRST_PERIOD_S = 1 / 30
+MAX_PERIOD_S = 1.0
+PROBE_BELOW = 0.9
+FALLBACK_CHANCE = 0.5  # local under the accuracy floor only if nothing else has this chance
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What a choice is made from. `outlook` is None without an edge or without room to send."""
+
+    now_s: float
+    captured_s: float
+    outlook: Outlook | None
+    stalled: bool = False  # the first message out waits longer than the SLA
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The point for the next frame, or None if no allowed point can be used now."""
+
+    point: OperatingPoint | None
+    estimate: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    point: OperatingPoint
+    credit: float
+    on_time: float
+    latency_s: float
+
+
+class Controller:
+    """Chooses points under one profile; learns the pace of captures and the misses."""
+
+    def __init__(
+        self,
+        *,
+        manifest: Manifest,
+        costs: PointCosts,
+        profile: Profile,
+        points: tuple[OperatingPoint, ...],
+        sla_s: float | None,
+    ) -> None:
+        self._manifest = manifest
+        self._costs = costs
+        self._period_s = FIRST_PERIOD_S
+        self._captured_s: float | None = None
+        self._miss_price = 0.0
+        self._exit_quality = {
+            point.id: exit_quality(manifest, point)
+            for point in manifest.points
+            if point.kind is PointKind.SPLIT
+        }
+        self.set_profile(profile, points=points, sla_s=sla_s)
+
+    def set_profile(
+        self, profile: Profile, *, points: tuple[OperatingPoint, ...], sla_s: float | None
+    ) -> None:
+        """Obey another profile from the next choice on; what was learnt stays."""
+        self._profile = profile
+        self._sla_s = sla_s
+        self._local = tuple(point for point in points if point.kind is PointKind.LOCAL)
+        self._ladder = self._pareto([p for p in points if p.kind is not PointKind.LOCAL])
+        self._rank = -1  # of the last point sent, on the ladder
+        self._last: OperatingPoint | None = None
+        self._could_gain = bool(self._ladder)
+
+    @property
+    def ladder(self) -> tuple[OperatingPoint, ...]:
+        """The points that send and that nothing beats in every respect, by rising bytes."""
+        return self._ladder
+
+    @property
+    def could_gain(self) -> bool:
+        """Whether, at the last choice, some point that sends was worth more than answering here."""
+        return self._could_gain
+
+    def upward_probe_bytes(self, outlook: Outlook) -> int:
+        """Return what a probe should carry to find out about the next rung; 0 if it need not.
+
+        Frames so small that the link's noise hides their service never show how fast it is.
+        """
+        above = self._rank + 1
+        if self._profile.prefer is not Preference.ACCURACY or not 0 < above < len(self._ladder):
+            return 0
+        num_bytes = round(self._ladder[above].bytes.mean)
+        by_s = outlook.now_s + (self._sla_s or 1.0)
+        return num_bytes if outlook.on_time(num_bytes, by_s=by_s) < PROBE_BELOW else 0
+
+    def captured(self, *, captured_s: float) -> None:
+        """Learn the pace at which frames come."""
+        if self._captured_s is not None:
+            period_s = min(MAX_PERIOD_S, max(0.0, captured_s - self._captured_s))
+            self._period_s += 0.1 * (period_s - self._period_s)
+        self._captured_s = captured_s
+
+    def finished(self, *, missed: bool) -> None:
+        """Learn whether a frame missed the SLA.
+
+        The price of a miss rises with every miss and falls without, so that in the long run the
+        share of misses comes down to the profile's `miss_rate` where the points allow it.
+        """
+        price = self._miss_price + MISS_GAIN * (missed - self._profile.miss_rate)
+        self._miss_price = min(MAX_MISS_PRICE, max(0.0, price))
+
+    def choose(self, situation: Situation) -> Choice:
+        """Return the point for a frame whose compute starts now."""
+        if situation.stalled:
+            self._rank = -1
+        local = [self._judge_local(point, situation) for point in self._local]
+        fallback = max((candidate.credit for candidate in local), default=0.0)
+        self._could_gain = any(self._manifest.quality(point) > fallback for point in self._ladder)
+        sending: list[_Candidate] = []
+        outlook = situation.outlook
+        if outlook is not None and not (situation.stalled and local):
+            for point in self._reachable():
+                sending.append(self._judge(point, situation, outlook, fallback=fallback))
+        chosen = self._pick(sending, local)
+        if chosen is None:
+            return Choice(None, _estimate(outlook, None))
+        self._last = chosen.point
+        if chosen.point.kind is not PointKind.LOCAL:
+            self._rank = self._ladder.index(chosen.point)
+        return Choice(chosen.point, _estimate(outlook, chosen.on_time))
+
+    def _reachable(self) -> tuple[OperatingPoint, ...]:
+        """Return the ladder up to a bounded step above the last point sent.
+
+        On a dense ladder two rungs are next to nothing: twice the bytes are within reach as well.
+        """
+        top = self._rank + LEVELS_UP
+        if self._rank >= 0:
+            double = 2 * self._ladder[self._rank].bytes.mean
+            while top + 1 < len(self._ladder) and self._ladder[top + 1].bytes.mean <= double:
+                top += 1
+        return self._ladder[: top + 1]
+
+    def _judge_local(self, point: OperatingPoint, situation: Situation) -> _Candidate:
+        device_s = self._costs.device_s(point.id)
+        latency_s = situation.now_s - situation.captured_s + device_s
+        on_time = 1.0 if self._sla_s is None or latency_s <= self._sla_s else 0.0
+        credit = self._kept_up(device_s) * on_time * self._manifest.quality(point)
+        return _Candidate(point, credit - self._miss_price * (1 - on_time), on_time, latency_s)
+
+    def _judge(
+        self, point: OperatingPoint, situation: Situation, outlook: Outlook, *, fallback: float
+    ) -> _Candidate:
+        device_s, edge_s = self._costs.device_s(point.id), self._costs.edge_s(point.id)
+        sizes = [size + OVERHEAD_BYTES for size in self._costs.sizes_bytes(point)]
+        # The payload leaves when the device has computed: what is ahead drains until then.
+        leaving = replace(outlook, now_s=situation.now_s + device_s)
+        on_time = 1.0
+        if self._sla_s is not None:
+            by_s = situation.captured_s + self._sla_s - edge_s
+            on_time = sum(
+                weight * leaving.on_time(size, by_s=by_s)
+                for weight, size in zip(SIZE_WEIGHTS, sizes, strict=True)
+            )
+        exit_quality = self._exit_quality.get(point.id)
+        late_credit = -self._miss_price if exit_quality is None else exit_quality
+        credit = on_time * self._manifest.quality(point) + (1 - on_time) * late_credit
+        service_s = 8 * sizes[1] / outlook.rate_bps
+        sent_share = min(1.0, self._period_s / service_s)
+        credit = sent_share * credit + (1 - sent_share) * fallback
+        waited_s = situation.now_s - situation.captured_s
+        latency_s = waited_s + device_s + service_s + outlook.delay_s + edge_s
+        return _Candidate(point, self._kept_up(device_s) * credit, on_time, latency_s)
+
+    def _kept_up(self, device_s: float) -> float:
+        """Return the share of captured frames that a device this busy gets round to."""
+        return 1.0 if device_s <= self._period_s else self._period_s / device_s
+
+    def _pick(self, sending: list[_Candidate], local: list[_Candidate]) -> _Candidate | None:
+        floor = self._profile.min_accuracy
+        if floor is not None and any(each.on_time >= FALLBACK_CHANCE for each in sending):
+            local = [each for each in local if self._manifest.quality(each.point) >= floor]
+        candidates = [*local, *sending]
+        if not candidates:
+            return None
+        best = max(each.credit for each in candidates)
+        if self._profile.prefer is Preference.ACCURACY:
+            return min(candidates, key=lambda each: (-self._sticky(each), each.point.bytes.mean))
+        near = [each for each in candidates if each.credit >= best - SIMILAR]
+        if (
+            floor is not None
+        ):  # all that are left keep the floor: any that is likely on time will do
+            near = [each for each in candidates if each.on_time >= self._needed] or near
+        if self._profile.prefer is Preference.BYTES:
+            return min(near, key=lambda each: (each.point.bytes.mean, -each.credit))
+        return min(near, key=lambda each: (each.latency_s, -each.credit))
+
+    @property
+    def _needed(self) -> float:
+        """The chance to be on time that the profile's miss rate asks for, as far as it is known."""
+        return 1 - max(self._profile.miss_rate, 0.02)
+
+    def _sticky(self, candidate: _Candidate) -> float:
+        return candidate.credit + (STICKINESS if candidate.point is self._last else 0.0)
+
+    def _pareto(self, points: list[OperatingPoint]) -> tuple[OperatingPoint, ...]:
+        """Return the points that no other beats in bytes, quality and device time, by bytes."""
+        kept = [a for a in points if not any(self._beats(b, a) for b in points if b is not a)]
+        return tuple(sorted(kept, key=lambda point: (point.bytes.mean, point.id)))
+
+    def _beats(self, a: OperatingPoint, b: OperatingPoint) -> bool:
+        """Say whether `a` is at least as good as `b` in everything and better in something."""
+        mine, other = self._merits(a), self._merits(b)
+        return mine != other and all(x >= y for x, y in zip(mine, other, strict=True))
+
+    def _merits(self, point: OperatingPoint) -> tuple[float, ...]:
+        """Return what a point has to offer, higher is better; times to the millisecond."""
+        return (
+            -point.bytes.mean,
+            self._manifest.quality(point),
+            self._exit_quality.get(point.id, -math.inf),
+            -round(self._costs.device_s(point.id), 3),
+            -round(self._costs.edge_s(point.id), 3),
+        )
+
+
+def exit_quality(manifest: Manifest, point: OperatingPoint) -> float:
+    """Return the quality of the early exit on the head of a split point, higher is better."""
+    assert point.member is not None
+    value = manifest.member(point.member).exit_metrics.get(manifest.primary_metric, 0.0)
+    return value if manifest.metrics[0].direction == "higher" else -value
+
+
+def _estimate(outlook: Outlook | None, on_time: float | None) -> Estimate:
+    if outlook is None:
+        return Estimate(on_time=on_time)
+    return Estimate(rate_bps=outlook.rate_bps, delay_s=outlook.delay_s, on_time=on_time)

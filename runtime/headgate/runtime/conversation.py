@@ -1,0 +1,290 @@
+"""The device's talk with one edge: handshake, what is in flight, probes, and refusals.
+
+    NOWHERE --connected--> GREETING --WELCOME--> READY
+       ^                    |  ^  (HELLO again)    |
+       |--disconnected------|  |--UNKNOWN_PEER, LEAVING
+    any --WRONG_FAMILY, WRONG_VERSION, UNAUTHORISED--> REFUSED (final)
+
+Probes keep the estimate alive when no frame does: small ones while frames are answered locally,
+a tiny one each second for the fixed delay, and now and then one as large as the next operating
+point, where the frames sent are too small to show what the link could carry.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from headgate.runtime.events import Send
+from headgate.runtime.link import LinkEstimator, Outlook
+from headgate.runtime.wire import (
+    DEFAULT_LIMITS,
+    SPOKEN_VERSIONS,
+    Frame,
+    Goodbye,
+    Hello,
+    Message,
+    Probe,
+    ProbeReply,
+    Reject,
+    RejectReason,
+    Result,
+    Welcome,
+    encode,
+)
+
+MESSAGE_OVERHEAD_BYTES = 64  # our header and ZeroMQ's
+MAX_AHEAD_BYTES = 512 * 1024  # not known to have arrived: stale bytes cannot be recalled
+FIRST_HELLO_RETRY_S, MAX_HELLO_RETRY_S = 0.5, 4.0
+FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.05, 1.0
+LOST_S = 10.0  # an answer so late is not counted as in flight any more
+LOCAL_PROBE_S, LOCAL_PROBE_BYTES = 0.1, 1000
+DELAY_PROBE_S = 1.0
+UPWARD_PROBE_S, MAX_UPWARD_PROBE_BYTES = 2.0, 32 * 1024
+_HELLO_KEY = -(1 << 40)  # in the estimator; probes have the other negative keys
+
+_FINAL = (RejectReason.WRONG_FAMILY, RejectReason.WRONG_VERSION, RejectReason.UNAUTHORISED)
+_GREET_AGAIN = (RejectReason.UNKNOWN_PEER, RejectReason.LEAVING)
+
+
+class State(Enum):
+    """Where the conversation stands."""
+
+    NOWHERE = "nowhere"
+    GREETING = "greeting"
+    READY = "ready"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The edge will not have us, ever: which reason it gave, and its words."""
+
+    reason: RejectReason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeNeed:
+    """What the session wants probes for, and no later than when: frames must be coming.
+
+    `local`: frames are answered locally though sending could be worth more. `upward_bytes`: of
+    a rung of the ladder to explore, or 0.
+    """
+
+    until_s: float
+    local: bool
+    upward_bytes: int
+
+
+class Conversation:
+    """One edge as the device sees it. Learns the link from everything that is answered."""
+
+    def __init__(self, *, family_digest: str) -> None:
+        self._family_digest = family_digest
+        self._link = LinkEstimator()
+        self._state = State.NOWHERE
+        self._refusal: Refusal | None = None
+        self._welcome: Welcome | None = None
+        self._hello_due_s: float | None = None
+        self._hello_retry_s = FIRST_HELLO_RETRY_S
+        self._in_flight: dict[int, float] = {}  # frame id -> when sent; not answered by the edge
+        self._back_off_s = FIRST_BACKOFF_S
+        self._closed_until_s = 0.0
+        self._num_probes = 0
+        self._sent_s = 0.0  # anything at all
+        self._delay_probe_s = 0.0
+        self._upward_probe_s = 0.0
+
+    @property
+    def state(self) -> State:
+        """Where the conversation stands."""
+        return self._state
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why the edge refused us for good, or None."""
+        return self._refusal
+
+    @property
+    def delay_s(self) -> float:
+        """The fixed delay there and back; 0 while unknown."""
+        return self._link.delay_s or 0.0
+
+    def waited_s(self, *, now_s: float) -> float:
+        """Return for how long the first message out has been in service by now."""
+        return self._link.waited_s(now_s=now_s)
+
+    def outlook(self, *, now_s: float) -> Outlook | None:
+        """Return what to expect of a frame sent now, or None if none may be sent."""
+        welcome = self._welcome
+        if self._state is not State.READY or welcome is None or now_s < self._closed_until_s:
+            return None
+        for frame_id in [f for f, sent_s in self._in_flight.items() if now_s > sent_s + LOST_S]:
+            del self._in_flight[frame_id]
+        full = self._link.ahead_bytes >= MAX_AHEAD_BYTES
+        if full or len(self._in_flight) >= welcome.max_in_flight:
+            return None
+        return self._link.outlook(now_s=now_s)
+
+    def connected(self, *, now_s: float) -> list[Send]:
+        """Greet the edge: each connection begins with HELLO."""
+        self._forget()
+        if self._state is State.REFUSED:
+            return []
+        self._hello_retry_s = FIRST_HELLO_RETRY_S
+        return self._greet(now_s=now_s)
+
+    def disconnected(self) -> None:
+        """Forget what is on its way; a refusal stays."""
+        self._forget()
+        if self._state is not State.REFUSED:
+            self._state = State.NOWHERE
+
+    def takes(self, num_bytes: int) -> bool:
+        """Whether a payload of that size may be sent at all."""
+        welcome = self._welcome
+        if self._state is not State.READY or welcome is None:
+            return False
+        return 0 < num_bytes <= min(welcome.max_payload_bytes, DEFAULT_LIMITS.max_part_bytes)
+
+    def send_frame(self, frame: Frame, *, now_s: float) -> Send:
+        """Send one frame; it counts as in flight until the edge answers or rejects it."""
+        self._in_flight[frame.frame_id] = now_s
+        return self._send(frame, key=frame.frame_id, payload_bytes=len(frame.payload), now_s=now_s)
+
+    def unsent(self, frame_id: int) -> None:
+        """Take back a frame that the socket did not take."""
+        self._in_flight.pop(frame_id, None)
+        self._link.unsent(frame_id)
+
+    def welcomed(self, welcome: Welcome, *, now_s: float) -> list[Send]:
+        """Take WELCOME: from here on frames may be sent. A second one changes nothing."""
+        self._link.answered(_HELLO_KEY, residence_s=0.0, edge_s=None, now_s=now_s)
+        if self._state is not State.GREETING:
+            return []
+        self._state, self._welcome, self._hello_due_s = State.READY, welcome, None
+        # A clean sample of the delay and a first one of the rate, before the first frame.
+        return [self._probe(0, now_s=now_s), self._probe(LOCAL_PROBE_BYTES, now_s=now_s)]
+
+    def answered(self, result: Result, *, now_s: float) -> float | None:
+        """Learn from an answer; returns its time on the network, or None if it was not ours."""
+        self._in_flight.pop(result.frame_id, None)
+        self._back_off_s = FIRST_BACKOFF_S
+        return self._link.answered(
+            result.frame_id,
+            residence_s=result.residence_us / 1e6,
+            edge_s=result.arrived_us / 1e6,
+            now_s=now_s,
+        )
+
+    def probe_answered(self, reply: ProbeReply, *, now_s: float) -> None:
+        """Learn from a probe."""
+        self._link.answered(
+            -1 - reply.probe_id,
+            residence_s=reply.residence_us / 1e6,
+            edge_s=reply.arrived_us / 1e6,
+            now_s=now_s,
+        )
+
+    def rejected(self, reject: Reject, *, now_s: float) -> list[Send]:
+        """Obey a REJECT: stop for good, greet again, or leave the edge alone for a while."""
+        if reject.frame_id is not None:
+            self._in_flight.pop(reject.frame_id, None)
+            # It says nothing of its residence: the rate may seem lower than it is, never higher.
+            self._link.answered(reject.frame_id, residence_s=0.0, edge_s=None, now_s=now_s)
+        if reject.reason in _FINAL:
+            self._forget()
+            self._state = State.REFUSED
+            self._refusal = Refusal(reject.reason, reject.detail)
+        elif reject.reason in _GREET_AGAIN:
+            return self._lost_welcome(reject.reason, now_s=now_s)
+        elif reject.reason is not RejectReason.EXPIRED:
+            self._closed_until_s = now_s + self._back_off_s
+            self._back_off_s = min(MAX_BACKOFF_S, 2 * self._back_off_s)
+        return []
+
+    def left(self, *, now_s: float) -> None:
+        """Take GOODBYE: the edge is leaving; greet again later, as another may take its place."""
+        self._lost_welcome(RejectReason.LEAVING, now_s=now_s)
+
+    def goodbye(self) -> list[Send]:
+        """Take leave, if there is anyone to take leave of."""
+        if self._state is not State.READY:
+            return []
+        self._forget()
+        self._state = State.NOWHERE
+        return [Send(None, (encode(Goodbye()),))]
+
+    def next_timer_s(self, need: ProbeNeed | None) -> float | None:
+        """Return when `handle_timer` has something to do, given what probes are wanted for."""
+        if self._state is State.GREETING:
+            return self._hello_due_s
+        if self._state is not State.READY or need is None:
+            return None
+        due_s, _ = self._probe_due(need)
+        return due_s if due_s <= need.until_s else None
+
+    def handle_timer(self, need: ProbeNeed | None, *, now_s: float) -> list[Send]:
+        """Greet again or probe, if it is time."""
+        due_s = self.next_timer_s(need)
+        if due_s is None or now_s < due_s:
+            return []
+        if self._state is State.GREETING:
+            return self._greet(now_s=now_s)
+        assert need is not None
+        return [self._probe(self._probe_due(need)[1], now_s=now_s)]
+
+    def _probe_due(self, need: ProbeNeed) -> tuple[float, int]:
+        """Return when the next probe is due and its padding in bytes.
+
+        While something is out its answer will tell; only if that seems lost, ask again.
+        """
+        if self._link.num_outstanding:
+            return self._sent_s + DELAY_PROBE_S, LOCAL_PROBE_BYTES if need.local else 0
+        due = [(self._delay_probe_s + DELAY_PROBE_S, 0)]
+        if need.local:
+            due.append((self._sent_s + LOCAL_PROBE_S, LOCAL_PROBE_BYTES))
+        if need.upward_bytes:
+            num_bytes = min(need.upward_bytes, MAX_UPWARD_PROBE_BYTES)
+            due.append((self._upward_probe_s + UPWARD_PROBE_S, num_bytes))
+        return min(due)
+
+    def _probe(self, num_bytes: int, *, now_s: float) -> Send:
+        if num_bytes == 0:
+            self._delay_probe_s = now_s
+        elif num_bytes != LOCAL_PROBE_BYTES:
+            self._upward_probe_s = now_s
+        probe = Probe(self._num_probes, bytes(num_bytes))
+        self._num_probes = (self._num_probes + 1) % (1 << 32)
+        return self._send(probe, key=-1 - probe.probe_id, payload_bytes=num_bytes, now_s=now_s)
+
+    def _greet(self, *, now_s: float) -> list[Send]:
+        self._state, self._welcome = State.GREETING, None
+        self._hello_due_s = now_s + self._hello_retry_s
+        self._hello_retry_s = min(MAX_HELLO_RETRY_S, 2 * self._hello_retry_s)
+        self._link.unsent(_HELLO_KEY)
+        hello = Hello(SPOKEN_VERSIONS, self._family_digest, DEFAULT_LIMITS.max_message_bytes)
+        return [self._send(hello, key=_HELLO_KEY, payload_bytes=0, now_s=now_s)]
+
+    def _lost_welcome(self, reason: RejectReason, *, now_s: float) -> list[Send]:
+        if self._state is not State.READY:
+            return []
+        self._forget()
+        self._hello_retry_s = FIRST_HELLO_RETRY_S
+        if reason is RejectReason.UNKNOWN_PEER:
+            return self._greet(now_s=now_s)
+        self._state = State.GREETING
+        self._hello_due_s = now_s + self._hello_retry_s
+        return []
+
+    def _send(self, message: Message, *, key: int, payload_bytes: int, now_s: float) -> Send:
+        self._link.sent(key, num_bytes=payload_bytes + MESSAGE_OVERHEAD_BYTES, now_s=now_s)
+        self._sent_s = now_s
+        version = self._welcome.version if self._welcome else SPOKEN_VERSIONS[0]
+        return Send(key if key >= 0 else None, (encode(message, version=version),))
+
+    def _forget(self) -> None:
+        self._link.forget_all()
+        self._in_flight.clear()
+        self._welcome = None
+        self._hello_due_s = None
+        self._closed_until_s = 0.0

@@ -1,0 +1,113 @@
+"""One frame on its way through the device, and the record it ends in."""
+
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+
+from headgate.profiles.errors import WireError
+from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
+from headgate.runtime.controller import exit_quality
+from headgate.runtime.events import Answer, Deliver
+from headgate.runtime.messages import Result
+from headgate.runtime.records import Estimate, FrameRecord, Source, Stages
+
+
+@dataclass(slots=True)
+class FrameOnItsWay:
+    """What is known of a frame that has no record yet. SLA and point are set when it starts."""
+
+    frame_id: int
+    captured_s: float
+    truth: int | None
+    profile: str = ""
+    sla_s: float | None = None
+    point: OperatingPoint | None = None
+    estimate: Estimate = field(default_factory=Estimate)
+    started_s: float | None = None
+    head_s: float | None = None
+    encode_s: float | None = None
+    num_bytes: int = 0  # of the payload, once it was sent
+    insurance: Answer | None = None  # the exit's answer, while the edge's is awaited
+    sent: bool = False
+
+    @property
+    def deadline_s(self) -> float | None:
+        return None if self.sla_s is None else self.captured_s + self.sla_s
+
+
+def deliver(
+    frame: FrameOnItsWay,
+    answer: Answer | None,
+    *,
+    source: Source,
+    reason: str,
+    manifest: Manifest,
+    now_s: float,
+    result: Result | None = None,
+    uplink_s: float | None = None,
+) -> Deliver:
+    """End a frame: return the effect that hands out its record."""
+    deadline_s = frame.deadline_s
+    label = None if answer is None else answer.label
+    known = label is not None and 0 <= label < len(manifest.labels)
+    record = FrameRecord(
+        frame_id=frame.frame_id,
+        captured_s=frame.captured_s,
+        source=source,
+        reason=reason,
+        point=None if frame.point is None else frame.point.id,
+        kind=None if frame.point is None else frame.point.kind.value,
+        num_bytes=frame.num_bytes,
+        stages=_stages(frame, result=result, uplink_s=uplink_s, now_s=now_s),
+        sla_s=frame.sla_s,
+        deadline_met=source is not Source.NONE and (deadline_s is None or now_s <= deadline_s),
+        label=label,
+        label_name=manifest.labels[label] if known and label is not None else None,
+        score=None if answer is None else answer.score,
+        correct=None if frame.truth is None else label == frame.truth,
+        quality=_quality(frame, source, manifest),
+        profile=frame.profile,
+        estimate=frame.estimate,
+    )
+    return Deliver(record, answer)
+
+
+def read_answer(result: Result, manifest: Manifest) -> Answer:
+    """Return the answer in an edge's result; raises WireError if it lacks the family's output."""
+    outputs = {tensor.name: tensor.array for tensor in result.tensors}
+    spec = manifest.outputs[0]
+    scores = outputs.get(spec.name)
+    if scores is None or scores.size == 0 or scores.size != prod(spec.shape):
+        raise WireError(
+            f"RESULT {result.frame_id}: tensors {sorted(outputs)}, expected {spec.name!r} "
+            f"of shape {list(spec.shape)}; give device and edge the same family"
+        )
+    label = int(np.argmax(scores))
+    return Answer(outputs, label, float(scores.reshape(-1)[label]))
+
+
+def _stages(
+    frame: FrameOnItsWay, *, result: Result | None, uplink_s: float | None, now_s: float
+) -> Stages:
+    started_s = frame.started_s
+    return Stages(
+        wait_s=None if started_s is None else started_s - frame.captured_s,
+        head_s=frame.head_s,
+        encode_s=frame.encode_s,
+        uplink_s=uplink_s,
+        queue_s=None if result is None else result.queue_us / 1e6,
+        decode_s=None if result is None else result.decode_us / 1e6,
+        tail_s=None if result is None else result.tail_us / 1e6,
+        total_s=now_s - frame.captured_s,
+    )
+
+
+def _quality(frame: FrameOnItsWay, source: Source, manifest: Manifest) -> float:
+    """Return the measured quality of what answered: of the exit where the insurance did."""
+    point = frame.point
+    if source is Source.NONE or point is None:
+        return 0.0
+    if source is Source.LOCAL and point.kind is PointKind.SPLIT:
+        return exit_quality(manifest, point)
+    return manifest.quality(point)

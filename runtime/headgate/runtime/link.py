@@ -1,0 +1,258 @@
+"""What the link will do to the next message, judged from what it did to the last ones.
+
+Model: T = a + S / C. A message of S bytes reaches the edge and its answer comes back after the
+fixed delay `a` (both ways, without the edge's residence), plus its service time on the uplink,
+which serves messages in order at the rate C. `a` is measured apart, by messages so small that
+their service does not count; size divided by latency would call every small frame's link slow.
+
+    sent                          answered
+     |-- waits for those ahead --|-- service S/C --|-- a --|-- residence at the edge --|
+
+One sample of C per answer: bits over the time from the later of (its sending, the arrival of the
+message ahead) to its own arrival. Service within the noise of the delay says only that the link is
+at least so fast. The prediction is a distribution: an exponentially weighted level of log C, plus
+the recent residuals of samples against the level at their sending. What is outstanding censors it:
+a rate at which the oldest message would have been here is impossible, and where no recent residual
+explains the wait, the wait is expected to last about as long again as it did (Lindy's law).
+"""
+
+import math
+from bisect import bisect_left, insort
+from collections import deque
+from dataclasses import dataclass
+
+NUM_RESIDUALS = 150  # 5 s at 30 frames/s
+LEVEL_TIME_S = 0.08  # how far apart samples must be for the newer to outweigh the older
+MIN_GAIN, MAX_GAIN = 0.25, 0.8
+MAX_FALL = 1.5  # of the level in one sample, nats: a stall that is over does not tell the rate
+DELAY_WINDOW_S = 10.0
+SMALL_BYTES = 300  # messages up to this size measure the delay
+MIN_NOISE_S = 0.0005
+STALE_S = 0.5  # older estimates are widened
+MAX_WIDENING = 4.0
+MAX_OUTSTANDING = 4096
+OVERDUE_WEIGHT = 3.0  # residuals that Lindy's law counts for while something is overdue
+# Before the first samples: 1 Mbit/s, give or take a lot.
+FIRST_LEVEL = math.log(1e6)
+FIRST_RESIDUALS = tuple(0.25 * i for i in range(-6, 7))
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """The link's near future, as a distribution; valid for the moment it was asked for."""
+
+    now_s: float
+    delay_s: float
+    level: float  # log of bits per second
+    residuals: list[float]  # sorted; not to be changed
+    widening: float
+    ahead_bytes: int  # outstanding: sent, not known to have arrived
+    busy_since_s: float  # when the first of them began to be served; now_s if there are none
+    bound: float  # log rate above which the first of them would have arrived; inf if none
+    age_s: float  # of the last sample that told the rate, not only a bound of it
+
+    @property
+    def rate_bps(self) -> float:
+        """The middling rate; under the bound where something is overdue."""
+        middle = self.level + self.widening * self.residuals[len(self.residuals) // 2]
+        return math.exp(min(middle, self.bound))
+
+    def on_time(self, num_bytes: float, *, by_s: float) -> float:
+        """Return the probability that an answer to `num_bytes`, sent now, is back at `by_s`.
+
+        The edge's residence is not part of it: take it from `by_s`.
+        """
+        by_s -= self.delay_s
+        alone_s, busy_s = by_s - self.now_s, by_s - self.busy_since_s
+        if alone_s <= 0:
+            return 0.0
+        needed_bps = 8 * max(num_bytes / alone_s, (self.ahead_bytes + num_bytes) / busy_s)
+        needed = math.log(needed_bps)
+        num_enough = len(self.residuals) - self._num_below(needed)
+        if math.isinf(self.bound):
+            return (num_enough + 0.5) / (len(self.residuals) + 1) if num_enough else 0.0
+        num_possible = self._num_below(self.bound)
+        num_enough -= len(self.residuals) - num_possible
+        lindy = max(0.0, 1 - math.exp(needed - self.bound))
+        return (max(0, num_enough) + OVERDUE_WEIGHT * lindy) / (num_possible + OVERDUE_WEIGHT)
+
+    def _num_below(self, log_rate: float) -> int:
+        return bisect_left(self.residuals, (log_rate - self.level) / self.widening)
+
+
+@dataclass(slots=True)
+class _Outstanding:
+    key: int
+    num_bytes: int
+    sent_s: float
+    level: float
+    arrived: bool = False
+
+
+class LinkEstimator:
+    """Learns from every message that has an answer. Keys are the caller's, unique while out."""
+
+    def __init__(self) -> None:
+        self._level = FIRST_LEVEL
+        self._window: deque[float] = deque(FIRST_RESIDUALS)
+        self._sorted: list[float] = sorted(FIRST_RESIDUALS)
+        self._delays: deque[tuple[float, float]] = deque()  # (when, delay), rising delays
+        self._noise_s = MIN_NOISE_S
+        self._queue: deque[_Outstanding] = deque()  # not known to have arrived, in order
+        self._outstanding: dict[int, _Outstanding] = {}
+        self._ahead_bytes = 0
+        self._free_s = -math.inf  # when the last message had been served, on our clock
+        self._last_edge_s: float | None = None  # its arrival, on the edge's clock
+        self._sampled_s: float | None = None
+
+    @property
+    def ahead_bytes(self) -> int:
+        """Bytes sent and not known to have arrived."""
+        return self._ahead_bytes
+
+    @property
+    def num_outstanding(self) -> int:
+        """Messages sent and not known to have arrived."""
+        return len(self._queue)
+
+    @property
+    def delay_s(self) -> float | None:
+        """The fixed delay there and back, or None before the first answer."""
+        return self._delays[0][1] if self._delays else None
+
+    def waited_s(self, *, now_s: float) -> float:
+        """Return for how long the first outstanding message has been in service by now."""
+        if not self._queue:
+            return 0.0
+        return max(0.0, now_s - (self.delay_s or 0.0) - self._busy_since_s())
+
+    def sent(self, key: int, *, num_bytes: int, now_s: float) -> None:
+        """Note a message that will be answered. Messages arrive in the order of these calls."""
+        assert key not in self._outstanding
+        item = _Outstanding(key, num_bytes, now_s, self._level)
+        self._queue.append(item)
+        self._outstanding[key] = item
+        self._ahead_bytes += num_bytes
+        if len(self._outstanding) > MAX_OUTSTANDING:  # answers that an edge never gave
+            del self._outstanding[next(iter(self._outstanding))]
+
+    def unsent(self, key: int) -> None:
+        """Take back a message that never left."""
+        item = self._outstanding.pop(key, None)
+        if item is not None and not item.arrived:
+            self._queue.remove(item)
+            self._ahead_bytes -= item.num_bytes
+
+    def forget_all(self) -> None:
+        """Forget what is outstanding: the connection is gone. What was learnt stays."""
+        self._queue.clear()
+        self._outstanding.clear()
+        self._ahead_bytes = 0
+        self._free_s = -math.inf
+        self._last_edge_s = None
+
+    def answered(
+        self, key: int, *, residence_s: float, edge_s: float | None, now_s: float
+    ) -> float | None:
+        """Learn from an answer; returns the round trip less the residence, None for unknown keys.
+
+        `edge_s` is the arrival on the edge's own clock (None if the answer does not say). Messages
+        sent before this one have arrived too, whether or not they have been answered.
+        """
+        item = self._outstanding.pop(key, None)
+        if item is None:
+            return None
+        trip_s = max(0.0, now_s - item.sent_s - residence_s)
+        if item.arrived:  # a later one was answered first and told all there was to tell
+            return trip_s
+        alone = self._queue[0] is item and item.sent_s >= self._free_s
+        self._learn_delay(trip_s, item, alone=alone, now_s=now_s)
+        start_s = self._busy_since_s()
+        num_bytes = self._arrive_up_to(item)
+        delay_s = self._delays[0][1]
+        arrival_s = now_s - residence_s - delay_s  # on our clock, when it had been served
+        service_s = arrival_s - start_s
+        if edge_s is not None and self._last_edge_s is not None and not alone:
+            # Spacing at the edge is free of the downlink's jitter and of errors of the delay.
+            service_s = min(service_s, edge_s - self._last_edge_s)
+        self._free_s = max(self._free_s, arrival_s)
+        self._last_edge_s = edge_s
+        self._learn_rate(8.0 * num_bytes, service_s, item, now_s=now_s)
+        return trip_s
+
+    def outlook(self, *, now_s: float) -> Outlook:
+        """Return what to expect of a message sent at `now_s`."""
+        age_s = math.inf if self._sampled_s is None else now_s - self._sampled_s
+        widening = 1.0
+        if self._sampled_s is not None and age_s > STALE_S:
+            widening = min(MAX_WIDENING, math.sqrt(age_s / STALE_S))
+        bound = math.inf
+        waited_s = self.waited_s(now_s=now_s)
+        if waited_s > 0:
+            bound = math.log(8 * self._queue[0].num_bytes / waited_s)
+        return Outlook(
+            now_s=now_s,
+            delay_s=self.delay_s or 0.0,
+            level=self._level,
+            residuals=self._sorted,
+            widening=widening,
+            ahead_bytes=self._ahead_bytes,
+            busy_since_s=self._busy_since_s() if self._queue else now_s,
+            bound=bound,
+            age_s=age_s,
+        )
+
+    def _busy_since_s(self) -> float:
+        return max(self._queue[0].sent_s, self._free_s)
+
+    def _arrive_up_to(self, item: _Outstanding) -> int:
+        """Take `item` and all ahead of it off the queue; return their bytes."""
+        num_bytes = 0
+        while True:
+            first = self._queue.popleft()
+            first.arrived = True
+            num_bytes += first.num_bytes
+            if first is item:
+                break
+        self._ahead_bytes -= num_bytes
+        return num_bytes
+
+    def _learn_delay(self, trip_s: float, item: _Outstanding, *, alone: bool, now_s: float) -> None:
+        small = alone and item.num_bytes <= SMALL_BYTES
+        delay_s = self.delay_s
+        if small and delay_s is not None:
+            self._noise_s += 0.1 * (max(0.0, trip_s - delay_s) - self._noise_s)
+        if not small and delay_s is not None and trip_s >= delay_s:
+            return
+        while self._delays and self._delays[-1][1] >= trip_s:
+            self._delays.pop()
+        self._delays.append((now_s, trip_s))
+        while now_s - self._delays[0][0] > DELAY_WINDOW_S:
+            self._delays.popleft()
+
+    def _learn_rate(
+        self, num_bits: float, service_s: float, item: _Outstanding, *, now_s: float
+    ) -> None:
+        noise_s = max(MIN_NOISE_S, 2 * self._noise_s)
+        if service_s < noise_s:
+            at_least = math.log(num_bits / noise_s)
+            if at_least > self._level:
+                self._add_residual(at_least - item.level)
+                self._level = at_least
+            return
+        log_rate = math.log(num_bits / service_s)
+        since_s = math.inf if self._sampled_s is None else now_s - self._sampled_s
+        gain = min(MAX_GAIN, max(MIN_GAIN, 1 - math.exp(-since_s / LEVEL_TIME_S)))
+        if self._sampled_s is None:
+            gain = 1.0
+        else:
+            self._add_residual(log_rate - item.level)
+        self._level += max(-MAX_FALL, gain * (log_rate - self._level))
+        self._sampled_s = now_s
+
+    def _add_residual(self, residual: float) -> None:
+        if len(self._window) >= NUM_RESIDUALS:
+            oldest = self._window.popleft()
+            del self._sorted[bisect_left(self._sorted, oldest)]
+        self._window.append(residual)
+        insort(self._sorted, residual)
