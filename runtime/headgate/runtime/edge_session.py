@@ -1,117 +1,436 @@
-"""The edge's side of the protocol as a state machine: events in, effects out, no clock."""
+"""The edge's side of the protocol as a state machine: events in, effects out, no clock.
 
+A peer is a ROUTER identity. It says HELLO, is welcomed to one of the edge's families, and sends
+frames and probes; every whole frame gets exactly one RESULT or REJECT, unless its peer left or
+said HELLO again in between (a new life of the device, whose frame ids may start anew).
+
+One worker runs one batch at a time: `RunBatch` is not repeated before `batch_finished`.
+"""
+
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from math import inf
 
-from headgate.profiles.manifest import Manifest, OperatingPoint
-from headgate.runtime.messages import NamedTensor, RejectReason
-from headgate.runtime.wire import Limits
+from headgate.profiles.errors import WireError
+from headgate.profiles.manifest import Manifest, PointKind
+from headgate.runtime.batcher import Batcher, GraphKey, Queued
+from headgate.runtime.edge_events import (
+    FULL_GRAPH_KEY,
+    BatchItem,
+    EdgeEffect,
+    EdgeLimits,
+    EdgeStats,
+    Ignored,
+    ItemOutcome,
+    RunBatch,
+    SendTo,
+)
+from headgate.runtime.edge_peers import Peer, Peers
+from headgate.runtime.edge_rules import (
+    FULL_TEXT,
+    LEAVING_TEXT,
+    answer_hello,
+    graph_key,
+    why_busy,
+    why_unknown,
+)
+from headgate.runtime.fragments import Assembled
+from headgate.runtime.messages import (
+    NO_BUDGET_US,
+    Frame,
+    Goodbye,
+    Hello,
+    Load,
+    Message,
+    Probe,
+    ProbeReply,
+    Reject,
+    RejectReason,
+    Result,
+)
+from headgate.runtime.wire import SPOKEN_VERSIONS, decode, encode
 
-FULL_GRAPH_KEY = "full"
+__all__ = [
+    "FULL_GRAPH_KEY",
+    "BatchItem",
+    "EdgeEffect",
+    "EdgeLimits",
+    "EdgeSession",
+    "EdgeStats",
+    "Ignored",
+    "ItemOutcome",
+    "RunBatch",
+    "SendTo",
+]
 
-
-@dataclass(frozen=True, slots=True)
-class EdgeLimits:
-    """Bounds that keep one peer from hurting the others."""
-
-    wire: Limits = Limits()
-    max_payload_bytes: int = 1 << 22  # of one frame, all fragments together
-    max_in_flight: int = 8  # frames of one peer, waiting or running
-    max_queued: int = 256  # frames of all peers, waiting
-    max_peers: int = 1024
-    max_batch: int = 16
-    max_malformed: int = 8  # within `ignore_s`; then the peer is ignored for that long
-    ignore_s: float = 10.0
-    forget_s: float = 300.0  # a peer silent for so long is forgotten
-
-
-@dataclass(frozen=True, slots=True)
-class BatchItem:
-    """One frame of a batch; `point` says how to decode `payload`."""
-
-    peer: bytes
-    frame_id: int
-    point: OperatingPoint
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ItemOutcome:
-    """What the worker made of one item: `tensors`, or `error` (one sentence) and whose fault.
-
-    `decode_s` is this item's decoding, `tail_s` the batch's run.
-    """
-
-    tensors: tuple[NamedTensor, ...] | None
-    error: str | None
-    decode_s: float
-    tail_s: float
-    reason: RejectReason = RejectReason.MALFORMED  # of an error; FAILED if the graph failed
-
-
-@dataclass(frozen=True, slots=True)
-class SendTo:
-    """Effect: send one message to a peer (ROUTER identity first)."""
-
-    peer: bytes
-    parts: list[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class RunBatch:
-    """Effect: decode and run these items, then call `batch_finished` with one outcome each."""
-
-    batch_id: int
-    digest: str  # of the family
-    graph_key: str  # a member id or FULL_GRAPH_KEY
-    items: tuple[BatchItem, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Ignored:
-    """Effect: log that something of this peer was dropped without an answer, and why."""
-
-    peer: bytes
-    reason: str
-
-
-EdgeEffect = SendTo | RunBatch | Ignored
+_MAX_U32 = 0xFFFF_FFFF
+_MAX_U16 = 0xFFFF
 
 
 class EdgeSession:
     """All peers of one edge. All times are the shell's monotonic clock, in seconds."""
 
     def __init__(
-        self, families: Mapping[str, Manifest], limits: EdgeLimits = EdgeLimits()
+        self,
+        families: Mapping[str, Manifest],
+        limits: EdgeLimits | None = None,
+        *,
+        machine: str | None = None,
     ) -> None:
-        """`families` by digest. One batch runs at a time: one worker."""
-        raise NotImplementedError
+        """`families` by digest; `machine` picks the manifests' times as first guesses."""
+        self._families = dict(families)
+        self._limits = limits or EdgeLimits()
+        self._peers = Peers(self._limits)
+        self._batcher = Batcher(max_batch=self._limits.max_batch)
+        self._running: tuple[int, list[Queued], float] | None = None  # id, frames, start
+        self._num_batches = 0
+        self._draining = False
+        self._held_bytes = 0  # of waiting and unfinished frames
+        self._sweep_s = inf  # when to look for silent peers
+        self._counts: Counter[str] = Counter()
+        self._rejected: Counter[RejectReason] = Counter()
+        self._spent_s = {"queue": 0.0, "decode": 0.0, "tail": 0.0}
+        if machine is not None:
+            self._set_priors(machine)
 
     @property
     def drained(self) -> bool:
         """Whether `drain` was called and no batch is running."""
-        raise NotImplementedError
+        return self._draining and self._running is None
+
+    def stats(self, *, now_s: float) -> EdgeStats:
+        """Return the counts so far."""
+        return EdgeStats(
+            num_peers=self._peers.num_welcomed,
+            frames_queued=len(self._batcher),
+            busy_share=self._batcher.busy_share(now_s=now_s),
+            frames_received=self._counts["received"],
+            frames_answered=self._counts["answered"],
+            frames_rejected=dict(self._rejected),
+            messages_refused=self._counts["refused"],
+            messages_ignored=self._counts["ignored"],
+            batches=self._num_batches,
+            frames_batched=self._counts["batched"],
+            payload_bytes=self._counts["payload_bytes"],
+            queue_s=self._spent_s["queue"],
+            decode_s=self._spent_s["decode"],
+            tail_s=self._spent_s["tail"],
+        )
 
     def next_timer_s(self) -> float | None:
         """Return when `handle_timer` wants to be called next, or None."""
-        raise NotImplementedError
+        batcher_s = self._batcher.next_timer_s()
+        first_s = min(inf if batcher_s is None else batcher_s, self._sweep_s)
+        return None if first_s == inf else first_s
+
+    def handle_timer(self, *, now_s: float) -> list[EdgeEffect]:
+        """Do what was due at `next_timer_s`; harmless when called early."""
+        if now_s >= self._sweep_s:
+            for peer in self._peers.silent(now_s=now_s):
+                self._leave(peer)
+            self._sweep_s = now_s + self._limits.ignore_s if any(self._peers) else inf
+        return self._advance(now_s=now_s)
 
     def received(
         self, peer: bytes, parts: Sequence[bytes], *, now_s: float, authorised: bool = True
     ) -> list[EdgeEffect]:
-        """Take one message (without the identity part); never raises for what a peer sends."""
-        raise NotImplementedError
+        """Take one message (without the identity part); never raises for what a peer sends.
+
+        `authorised` is False where the shell knows that the peer's key is not on its list.
+        """
+        known = self._peers.hear(peer, now_s=now_s)
+        self._sweep_s = min(self._sweep_s, now_s + self._limits.ignore_s)
+        if known is None:
+            self._counts["ignored"] += 1
+            text = f"the edge serves {self._limits.max_peers} devices, which is its limit"
+            return [self._send(peer, Reject(None, RejectReason.BUSY, text))]
+        if now_s < known.ignored_until_s:
+            self._counts["ignored"] += 1
+            return []
+        if not authorised:
+            text = "the key of this device is not on the edge's list; add it there"
+            return self._refuse(known, None, RejectReason.UNAUTHORISED, text, now_s=now_s)
+        try:
+            message = decode(parts, self._limits.wire)
+        except WireError as error:
+            return self._refuse(known, None, RejectReason.MALFORMED, str(error), now_s=now_s)
+        return self._handle(known, message, now_s=now_s)
 
     def batch_finished(
         self, batch_id: int, outcomes: Sequence[ItemOutcome], *, now_s: float
     ) -> list[EdgeEffect]:
-        """Take what the worker made of a batch, one outcome per item in the same order."""
-        raise NotImplementedError
+        """Take what the worker made of a batch, one outcome per item in the same order.
 
-    def handle_timer(self, *, now_s: float) -> list[EdgeEffect]:
-        """Do what was due at `next_timer_s`; harmless when called early."""
-        raise NotImplementedError
+        The next batch comes first among the effects, so that the worker does not wait while
+        results are being sent.
+        """
+        assert self._running is not None
+        running_id, frames, began_s = self._running
+        assert batch_id == running_id
+        assert len(outcomes) == len(frames)
+        self._running = None
+        self._batcher.finished(now_s=now_s)
+        effects = self._advance(now_s=now_s)
+        for frame, outcome in zip(frames, outcomes, strict=True):
+            effects += self._answer(frame, outcome, began_s=began_s, now_s=now_s)
+        if self.drained:
+            effects += self._goodbyes()
+        return effects
 
     def drain(self, *, now_s: float) -> list[EdgeEffect]:
-        """Take no more frames: queued ones are rejected, the running batch still finishes."""
-        raise NotImplementedError
+        """Take no more frames: waiting ones are rejected, the running batch still finishes."""
+        if self._draining:
+            return []
+        self._draining = True
+        effects: list[EdgeEffect] = []
+        for frame in self._batcher.take_all():
+            effects.append(self._reject_queued(frame, RejectReason.LEAVING, LEAVING_TEXT))
+        if self.drained:
+            effects += self._goodbyes()
+        return effects
+
+    # --- what peers say
+
+    def _handle(self, peer: Peer, message: Message, *, now_s: float) -> list[EdgeEffect]:
+        match message:
+            case Frame():
+                return self._frame(peer, message, now_s=now_s)
+            case Probe(probe_id):
+                if peer.manifest is None:
+                    return [self._unknown(peer, None)]
+                # The shell answers without delay, so the edge keeps a probe for no time at all.
+                reply = ProbeReply(probe_id, _us(now_s), 0)
+                return [self._send(peer.id, reply, version=peer.version)]
+            case Hello():
+                return self._hello(peer, message, now_s=now_s)
+            case Goodbye():
+                self._leave(peer)
+                return self._advance(now_s=now_s)
+        text = f"{type(message).__name__.upper()}: only an edge says this; connect to an edge"
+        return self._refuse(peer, None, RejectReason.MALFORMED, text, now_s=now_s)
+
+    def _hello(self, peer: Peer, hello: Hello, *, now_s: float) -> list[EdgeEffect]:
+        """Welcome a device, again if need be: what it sent in an earlier life is forgotten."""
+        self._abandon(peer)
+        peer.manifest = None
+        answer = answer_hello(hello, families=self._families, limits=self._limits)
+        if isinstance(answer, Reject):
+            return self._refuse(peer, None, answer.reason, answer.detail, now_s=now_s)
+        if self._draining:
+            return [self._reject(peer, None, RejectReason.LEAVING, LEAVING_TEXT)]
+        peer.manifest = self._families[hello.family_digest]
+        peer.version = answer.version
+        peer.max_message_bytes = hello.max_message_bytes
+        return [self._send(peer.id, answer)]
+
+    def _frame(self, peer: Peer, piece: Frame, *, now_s: float) -> list[EdgeEffect]:
+        if peer.manifest is None:
+            return [self._unknown(peer, piece.frame_id)]
+        try:
+            if piece.layer != 0:
+                raise WireError(f"FRAME {piece.frame_id}: layer {piece.layer}, expected 0")
+            whole = self._add_slice(peer, piece, now_s=now_s)
+        except WireError as error:
+            text = str(error)
+            return self._refuse(peer, piece.frame_id, RejectReason.MALFORMED, text, now_s=now_s)
+        if self._held_bytes > self._limits.max_held_bytes:
+            self._drop_unfinished(peer)
+            return [self._reject(peer, piece.frame_id, RejectReason.BUSY, FULL_TEXT)]
+        if whole is None:
+            return []
+        return self._whole_frame(peer, peer.manifest, whole, now_s=now_s)
+
+    def _add_slice(self, peer: Peer, piece: Frame, *, now_s: float) -> Assembled | None:
+        self._held_bytes -= peer.unfinished.num_bytes
+        try:
+            return peer.unfinished.add(piece, now_s=now_s)
+        finally:
+            self._held_bytes += peer.unfinished.num_bytes
+
+    def _drop_unfinished(self, peer: Peer) -> None:
+        self._held_bytes -= peer.unfinished.num_bytes
+        peer.unfinished.clear()
+
+    def _whole_frame(
+        self, peer: Peer, manifest: Manifest, whole: Assembled, *, now_s: float
+    ) -> list[EdgeEffect]:
+        """Let a frame wait for the worker, or say why not."""
+        frame = whole.frame
+        self._counts["received"] += 1
+        self._counts["payload_bytes"] += len(frame.payload)
+        if frame.frame_id in peer.in_flight:
+            text = f"FRAME {frame.frame_id}: sent twice; number frames anew for each"
+            return self._refuse(peer, frame.frame_id, RejectReason.MALFORMED, text, now_s=now_s)
+        refusal = self._why_not(peer, manifest, frame)
+        if refusal is not None:
+            return [self._reject(peer, frame.frame_id, *refusal)]
+        has_deadline = frame.budget_us != NO_BUDGET_US
+        queued = Queued(
+            key=GraphKey(manifest.digest, graph_key(manifest.points[frame.point_index])),
+            peer=peer.id,
+            frame_id=frame.frame_id,
+            point_index=frame.point_index,
+            payload=frame.payload,
+            arrived_s=now_s,
+            deadline_s=whole.first_arrived_s + frame.budget_us / 1e6 if has_deadline else inf,
+        )
+        peer.in_flight[frame.frame_id] = queued
+        self._held_bytes += len(frame.payload)
+        self._batcher.add(queued)
+        return self._advance(now_s=now_s)
+
+    def _why_not(
+        self, peer: Peer, manifest: Manifest, frame: Frame
+    ) -> tuple[RejectReason, str] | None:
+        """Return why a frame cannot wait, or None."""
+        unknown = why_unknown(frame, manifest=manifest)
+        if unknown is not None:
+            return RejectReason.UNKNOWN_POINT, unknown
+        if self._draining:
+            return RejectReason.LEAVING, LEAVING_TEXT
+        busy = why_busy(
+            frame,
+            num_in_flight=len(peer.in_flight),
+            num_queued=len(self._batcher),
+            held_bytes=self._held_bytes,
+            limits=self._limits,
+        )
+        return None if busy is None else (RejectReason.BUSY, busy)
+
+    # --- the worker
+
+    def _advance(self, *, now_s: float) -> list[EdgeEffect]:
+        """Give up what is too late and start a batch if the worker is idle and should."""
+        effects: list[EdgeEffect] = []
+        for frame in self._batcher.take_too_late(now_s=now_s):
+            left_ms = max(0.0, frame.deadline_s - now_s) * 1e3
+            text = f"{left_ms:.1f} ms of its budget are left, too little for the tail"
+            effects.append(self._reject_queued(frame, RejectReason.EXPIRED, text))
+        frames = self._batcher.start(now_s=now_s)
+        if frames is None:
+            return effects
+        self._num_batches += 1
+        self._counts["batched"] += len(frames)
+        self._running = (self._num_batches, frames, now_s)
+        key = frames[0].key
+        points = self._families[key.digest].points
+        items = tuple(
+            BatchItem(frame.peer, frame.frame_id, points[frame.point_index], frame.payload)
+            for frame in frames
+        )
+        for frame in frames:
+            self._held_bytes -= len(frame.payload)
+        return [RunBatch(self._num_batches, key.digest, key.graph, items), *effects]
+
+    def _answer(
+        self, frame: Queued, outcome: ItemOutcome, *, began_s: float, now_s: float
+    ) -> list[EdgeEffect]:
+        """Return the RESULT or REJECT of a frame that ran."""
+        peer = self._peers.find(frame.peer)
+        if peer is None or peer.in_flight.get(frame.frame_id) is not frame:
+            return [
+                Ignored(
+                    frame.peer, f"frame {frame.frame_id}: its device left, rejoined or is ignored"
+                )
+            ]
+        del peer.in_flight[frame.frame_id]
+        if outcome.tensors is None:
+            text = outcome.error or "the edge gave no reason"
+            if outcome.reason is RejectReason.MALFORMED:
+                return self._refuse(peer, frame.frame_id, outcome.reason, text, now_s=now_s)
+            return [
+                self._reject(peer, frame.frame_id, outcome.reason, text),
+                Ignored(peer.id, f"frame {frame.frame_id}: {text}"),
+            ]
+        busy_permille = round(1000 * self._batcher.busy_share(now_s=now_s))
+        result = Result(
+            frame_id=frame.frame_id,
+            point_index=frame.point_index,
+            arrived_us=_us(frame.arrived_s),
+            residence_us=_duration_us(now_s - frame.arrived_s),
+            queue_us=_duration_us(began_s - frame.arrived_s),
+            decode_us=_duration_us(outcome.decode_s),
+            tail_us=_duration_us(outcome.tail_s),
+            load=Load(min(len(self._batcher), _MAX_U16), busy_permille),
+            tensors=outcome.tensors,
+        )
+        parts = encode(result, version=peer.version)
+        num_bytes = sum(map(len, parts))
+        if num_bytes > peer.max_message_bytes:
+            text = f"the result has {num_bytes} bytes, the device takes {peer.max_message_bytes}"
+            return [self._reject(peer, frame.frame_id, RejectReason.FAILED, text)]
+        self._counts["answered"] += 1
+        self._spent_s["queue"] += began_s - frame.arrived_s
+        self._spent_s["decode"] += outcome.decode_s
+        self._spent_s["tail"] += outcome.tail_s
+        return [SendTo(peer.id, parts)]
+
+    def _set_priors(self, machine: str) -> None:
+        for digest, manifest in self._families.items():
+            for point_id, time in manifest.times.get(machine, {}).items():
+                point = manifest.point(point_id)
+                if point.kind is not PointKind.LOCAL:
+                    key = GraphKey(digest, graph_key(point))
+                    self._batcher.times.set_prior(key, frame_s=time.edge_s)
+
+    # --- leaving and refusing
+
+    def _leave(self, peer: Peer) -> None:
+        self._abandon(peer)
+        self._peers.forget(peer)
+
+    def _abandon(self, peer: Peer) -> None:
+        """Drop what a peer has waiting; what is running will find nobody to answer."""
+        for frame in self._batcher.forget(peer.id):
+            self._held_bytes -= len(frame.payload)
+        self._drop_unfinished(peer)
+        peer.in_flight.clear()
+
+    def _refuse(
+        self, peer: Peer, frame_id: int | None, reason: RejectReason, text: str, *, now_s: float
+    ) -> list[EdgeEffect]:
+        """Reject what no proper device sends, and ignore a peer that goes on doing so."""
+        self._counts["refused"] += 1
+        effects: list[EdgeEffect] = [
+            self._reject(peer, frame_id, reason, text),
+            Ignored(peer.id, text),
+        ]
+        if self._peers.count_malformed(peer, now_s=now_s):
+            self._abandon(peer)
+            seconds = f"{self._limits.ignore_s:g} s"
+            effects.append(Ignored(peer.id, f"too many such messages; ignored for {seconds}"))
+        return effects
+
+    def _unknown(self, peer: Peer, frame_id: int | None) -> SendTo:
+        text = "this edge has seen no HELLO of yours; say HELLO first"
+        return self._reject(peer, frame_id, RejectReason.UNKNOWN_PEER, text)
+
+    def _reject_queued(self, frame: Queued, reason: RejectReason, text: str) -> SendTo:
+        peer = self._peers.find(frame.peer)
+        assert peer is not None, "a peer that leaves takes its waiting frames along"
+        del peer.in_flight[frame.frame_id]
+        self._held_bytes -= len(frame.payload)
+        return self._reject(peer, frame.frame_id, reason, text)
+
+    def _reject(self, peer: Peer, frame_id: int | None, reason: RejectReason, text: str) -> SendTo:
+        self._rejected[reason] += 1
+        return self._send(peer.id, Reject(frame_id, reason, text))
+
+    def _goodbyes(self) -> list[EdgeEffect]:
+        return [
+            self._send(peer.id, Goodbye(), version=peer.version)
+            for peer in self._peers
+            if peer.manifest is not None
+        ]
+
+    @staticmethod
+    def _send(peer_id: bytes, message: Message, *, version: int = SPOKEN_VERSIONS[0]) -> SendTo:
+        return SendTo(peer_id, encode(message, version=version))
+
+
+def _us(seconds: float) -> int:
+    return int(seconds * 1e6)
+
+
+def _duration_us(seconds: float) -> int:
+    return min(max(0, round(seconds * 1e6)), _MAX_U32)

@@ -1,0 +1,99 @@
+"""What the edge session is told beyond bytes and time, what it asks its shell to do, its counts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from headgate.profiles.manifest import OperatingPoint
+from headgate.runtime.messages import NamedTensor, RejectReason
+from headgate.runtime.wire import Limits
+
+FULL_GRAPH_KEY = "full"  # the graph of offloaded pictures; all others are member ids
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeLimits:
+    """Bounds that keep one peer from hurting the others."""
+
+    wire: Limits = field(default_factory=Limits)
+    max_payload_bytes: int = 1 << 22  # of one frame, all fragments together
+    max_in_flight: int = 8  # frames of one peer, waiting or running
+    max_queued: int = 256  # frames of all peers, waiting
+    max_held_bytes: int = 1 << 28  # of waiting and unfinished frames of all peers
+    max_peers: int = 1024
+    max_batch: int = 16
+    max_malformed: int = 8  # within about `ignore_s`; then the peer is ignored for that long
+    ignore_s: float = 10.0
+    forget_s: float = 300.0  # a peer silent for so long is forgotten; it may say HELLO again
+
+
+@dataclass(frozen=True, slots=True)
+class BatchItem:
+    """One frame of a batch; `point` says how to decode `payload`."""
+
+    peer: bytes
+    frame_id: int
+    point: OperatingPoint
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ItemOutcome:
+    """What the worker made of one item: `tensors`, or `error` (one sentence) and whose fault.
+
+    `decode_s` is this item's decoding, `tail_s` the run of the whole batch.
+    """
+
+    tensors: tuple[NamedTensor, ...] | None
+    error: str | None
+    decode_s: float
+    tail_s: float
+    reason: RejectReason = RejectReason.MALFORMED  # of an error; FAILED if the graph failed
+
+
+@dataclass(frozen=True, slots=True)
+class SendTo:
+    """Effect: send one message to a peer (its ROUTER identity goes first)."""
+
+    peer: bytes
+    parts: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class RunBatch:
+    """Effect: decode and run these items, then call `batch_finished` with one outcome each."""
+
+    batch_id: int
+    digest: str  # of the family
+    graph_key: str  # a member id or FULL_GRAPH_KEY
+    items: tuple[BatchItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Effect: log that something of this peer was refused or dropped, and why."""
+
+    peer: bytes
+    reason: str
+
+
+EdgeEffect = SendTo | RunBatch | Ignored
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeStats:
+    """A snapshot for telemetry. Counts and sums are since the start."""
+
+    num_peers: int  # welcomed and not forgotten
+    frames_queued: int
+    busy_share: float  # of the worker, over about the last second
+    frames_received: int  # whole ones, of welcomed peers
+    frames_answered: int
+    frames_rejected: Mapping[RejectReason, int]
+    messages_refused: int  # malformed, unauthorised, of another family or version
+    messages_ignored: int  # of peers that were being ignored
+    batches: int
+    frames_batched: int
+    payload_bytes: int
+    queue_s: float  # sums over answered frames
+    decode_s: float
+    tail_s: float
