@@ -40,7 +40,7 @@ def test_the_trained_range_is_a_proposal() -> None:
 
 def test_among_equally_good_ranges_the_cheapest_wins() -> None:
     a, b, c = (Scales((low,), (1.0,)) for low in (0.0, 0.1, 0.2))
-    scored = [Scored(a, 0.002, 90.0), Scored(b, 0.009, 50.0), Scored(c, 0.5, 10.0)]
+    scored = [Scored(a, 0.002, 90.0), Scored(b, 0.003, 50.0), Scored(c, 0.5, 10.0)]
     assert choose(scored) == b
 
 

@@ -39,6 +39,14 @@ def test_a_tail_is_judged_on_the_integers_it_got() -> None:
     assert parity.probability_gap == 0.0
 
 
+def test_a_label_between_which_the_reference_has_not_decided_does_not_count() -> None:
+    for probability, agreement in ((0.505, 1.0), (0.6, 0.0)):
+        reference = outputs(probability=probability)
+        moved = outputs(probability=0.495)
+        parity = compare(reference, moved, reference_tail_NK=moved.probabilities)
+        assert parity.label_agreement == agreement
+
+
 @pytest.mark.parametrize(
     ("broken", "said"),
     [

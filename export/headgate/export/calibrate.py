@@ -26,7 +26,7 @@ MIN_SPAN = 1e-3
 # Percentiles need no more values than this per channel.
 MAX_VALUES_PER_CHANNEL = 1 << 16
 # Answers that moved this little further than the best set's (mean KL, nats) count as equally good.
-TOLERATED_DIVERGENCE = 0.01
+TOLERATED_DIVERGENCE = 0.002
 
 
 @dataclass(frozen=True, slots=True)

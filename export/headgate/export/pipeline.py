@@ -142,7 +142,9 @@ def _candidate(
 
 
 def _engines(family: Family, options: ExportOptions) -> Engines:
-    engine_options = EngineOptions(threads=options.threads)
+    # On the CPU: times are filed under a processor's name, and a GPU's reduced precision (TF32)
+    # would cost the parity gate its sharpness.
+    engine_options = EngineOptions(providers="cpu", threads=options.threads)
     return Engines(
         device=DeviceEngine(family, options=engine_options),
         tail=TailEngine(family, options=engine_options),

@@ -1,0 +1,100 @@
+"""`headgate export`: turn a training run into a family folder, measured and checked."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from headgate.export.options import ExportOptions
+from headgate.train.command import NumberList
+
+DEFAULTS = ExportOptions()
+
+
+class OptionalNumbers(NumberList):
+    """Whole numbers with commas between them; an empty text is none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        return () if value == "" else super().convert(value, param, ctx)
+
+
+def _listed(values: tuple[int, ...]) -> str:
+    return ",".join(map(str, values))
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("family", type=click.Path(path_type=Path))
+@click.option("--data", help="data set to measure on  [default: the one RUN was trained on]")
+@click.option(
+    "--levels",
+    type=NumberList(),
+    default=_listed(DEFAULTS.levels),
+    show_default=True,
+    help="values per integer that split points may have: 256 is 8 bits, 4 is 2 bits",
+)
+@click.option(
+    "--jpeg-qualities",
+    type=OptionalNumbers(),
+    default=_listed(DEFAULTS.jpeg_qualities),
+    show_default=True,
+    help='offload points, 1 to 100; "" for none',
+)
+@click.option(
+    "--webp-qualities",
+    type=OptionalNumbers(),
+    default=_listed(DEFAULTS.webp_qualities),
+    show_default=True,
+    help='offload points, 1 to 100; "" for none',
+)
+@click.option(
+    "--limit", type=int, help="measure on this many validation pictures  [default: all of them]"
+)
+@click.option(
+    "--calibration",
+    "num_calibration",
+    default=DEFAULTS.num_calibration,
+    show_default=True,
+    help="training pictures to choose quantisation ranges with",
+)
+@click.option(
+    "--parity",
+    "num_parity",
+    default=DEFAULTS.num_parity,
+    show_default=True,
+    help="validation pictures on which exported graphs and trained network must agree",
+)
+@click.option(
+    "--threads",
+    default=DEFAULTS.threads,
+    show_default=True,
+    help="per graph run while measuring; 0 for every core",
+)
+@click.option("--no-times", is_flag=True, help="leave times out: same run, same family digest")
+@click.option("--force", is_flag=True, help="replace FAMILY if it is a family")
+@click.option("--json", "as_json", is_flag=True, help="print the manifest as one JSON object")
+def export(run: Path, family: Path, no_times: bool, as_json: bool, **chosen: Any) -> None:
+    """Export the training run RUN to the folder FAMILY.
+
+    Writes one head and one tail graph per member, measures every operating point on the
+    validation pictures, and refuses (exit code 3) if the graphs differ from what was trained.
+    """
+    from headgate.export.pipeline import export_family
+
+    options = ExportOptions(with_times=not no_times, **chosen)
+    manifest = export_family(run, family, options, _show)
+    if as_json:
+        from headgate.profiles.manifest import manifest_to_json
+        from headgate.profiles.storage import canonical_json
+
+        click.echo(canonical_json(manifest_to_json(manifest)).decode())
+    else:
+        from headgate.runtime.point_table import point_table
+
+        click.echo(point_table(manifest))
+
+
+def _show(line: str) -> None:
+    click.echo(f"export: {line}", err=True)
