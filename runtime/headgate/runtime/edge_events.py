@@ -1,6 +1,5 @@
-"""What the edge session is told beyond bytes and time, what it asks its shell to do, its counts."""
+"""What the edge session is told beyond bytes and time, and what it asks its shell to do."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from headgate.profiles.manifest import OperatingPoint
@@ -77,23 +76,3 @@ class Ignored:
 
 
 EdgeEffect = SendTo | RunBatch | Ignored
-
-
-@dataclass(frozen=True, slots=True)
-class EdgeStats:
-    """A snapshot for telemetry. Counts and sums are since the start."""
-
-    num_peers: int  # welcomed and not forgotten
-    frames_queued: int
-    busy_share: float  # of the worker, over about the last second
-    frames_received: int  # whole ones, of welcomed peers
-    frames_answered: int
-    frames_rejected: Mapping[RejectReason, int]
-    messages_refused: int  # malformed, unauthorised, of another family or version
-    messages_ignored: int  # of peers that were being ignored
-    batches: int
-    frames_batched: int
-    payload_bytes: int
-    queue_s: float  # sums over answered frames
-    decode_s: float
-    tail_s: float

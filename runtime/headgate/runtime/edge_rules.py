@@ -1,10 +1,20 @@
-"""What an edge admits: the decisions about one HELLO and one frame, as functions of values."""
+"""What an edge says to one HELLO or one frame, as functions of values."""
 
 from collections.abc import Mapping
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
-from headgate.runtime.edge_events import FULL_GRAPH_KEY, EdgeLimits
-from headgate.runtime.messages import Frame, Hello, Reject, RejectReason, Welcome
+from headgate.runtime.batcher import GraphKey, Queued
+from headgate.runtime.edge_events import FULL_GRAPH_KEY, EdgeLimits, ItemOutcome
+from headgate.runtime.messages import (
+    Frame,
+    Hello,
+    Load,
+    NamedTensor,
+    Reject,
+    RejectReason,
+    Result,
+    Welcome,
+)
 from headgate.runtime.wire import SPOKEN_VERSIONS, negotiate
 
 LEAVING_TEXT = "the edge is shutting down; connect to another"
@@ -59,3 +69,47 @@ def graph_key(point: OperatingPoint) -> str:
         return FULL_GRAPH_KEY
     assert point.member is not None
     return point.member
+
+
+def priors_s(families: Mapping[str, Manifest], machine: str | None) -> dict[GraphKey, float]:
+    """Return what one frame costs per graph according to the manifests' times on `machine`."""
+    priors: dict[GraphKey, float] = {}
+    for digest, manifest in families.items():
+        for point_id, time in manifest.times.get(machine or "", {}).items():
+            point = manifest.point(point_id)
+            if point.kind is not PointKind.LOCAL:
+                priors[GraphKey(digest, graph_key(point))] = time.edge_s
+    return priors
+
+
+def result_of(
+    frame: Queued,
+    tensors: tuple[NamedTensor, ...],
+    outcome: ItemOutcome,
+    *,
+    began_s: float,
+    now_s: float,
+    frames_queued: int,
+    busy_share: float,
+) -> Result:
+    """Return the RESULT of a frame whose batch began at `began_s` and is being answered now."""
+    return Result(
+        frame_id=frame.frame_id,
+        point_index=frame.point_index,
+        arrived_us=clock_us(frame.arrived_s),
+        residence_us=_duration_us(now_s - frame.arrived_s),
+        queue_us=_duration_us(began_s - frame.arrived_s),
+        decode_us=_duration_us(outcome.decode_s),
+        tail_us=_duration_us(outcome.tail_s),
+        load=Load(min(frames_queued, 0xFFFF), round(1000 * busy_share)),
+        tensors=tensors,
+    )
+
+
+def clock_us(seconds: float) -> int:
+    """Return the edge's clock as the wire has it."""
+    return int(seconds * 1e6)
+
+
+def _duration_us(seconds: float) -> int:
+    return min(max(0, round(seconds * 1e6)), 0xFFFF_FFFF)

@@ -7,19 +7,17 @@ said HELLO again in between (a new life of the device, whose frame ids may start
 One worker runs one batch at a time: `RunBatch` is not repeated before `batch_finished`.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import inf
 
 from headgate.profiles.errors import WireError
-from headgate.profiles.manifest import Manifest, PointKind
+from headgate.profiles.manifest import Manifest
 from headgate.runtime.batcher import Batcher, GraphKey, Queued
 from headgate.runtime.edge_events import (
     FULL_GRAPH_KEY,
     BatchItem,
     EdgeEffect,
     EdgeLimits,
-    EdgeStats,
     Ignored,
     ItemOutcome,
     RunBatch,
@@ -30,23 +28,25 @@ from headgate.runtime.edge_rules import (
     FULL_TEXT,
     LEAVING_TEXT,
     answer_hello,
+    clock_us,
     graph_key,
+    priors_s,
+    result_of,
     why_busy,
     why_unknown,
 )
+from headgate.runtime.edge_tally import EdgeStats, Tally
 from headgate.runtime.fragments import Assembled
 from headgate.runtime.messages import (
     NO_BUDGET_US,
     Frame,
     Goodbye,
     Hello,
-    Load,
     Message,
     Probe,
     ProbeReply,
     Reject,
     RejectReason,
-    Result,
 )
 from headgate.runtime.wire import SPOKEN_VERSIONS, decode, encode
 
@@ -62,9 +62,6 @@ __all__ = [
     "RunBatch",
     "SendTo",
 ]
-
-_MAX_U32 = 0xFFFF_FFFF
-_MAX_U16 = 0xFFFF
 
 
 class EdgeSession:
@@ -83,15 +80,12 @@ class EdgeSession:
         self._peers = Peers(self._limits)
         self._batcher = Batcher(max_batch=self._limits.max_batch)
         self._running: tuple[int, list[Queued], float] | None = None  # id, frames, start
-        self._num_batches = 0
         self._draining = False
         self._held_bytes = 0  # of waiting and unfinished frames
         self._sweep_s = inf  # when to look for silent peers
-        self._counts: Counter[str] = Counter()
-        self._rejected: Counter[RejectReason] = Counter()
-        self._spent_s = {"queue": 0.0, "decode": 0.0, "tail": 0.0}
-        if machine is not None:
-            self._set_priors(machine)
+        self._tally = Tally()
+        for key, frame_s in priors_s(self._families, machine).items():
+            self._batcher.times.set_prior(key, frame_s=frame_s)
 
     @property
     def drained(self) -> bool:
@@ -100,21 +94,10 @@ class EdgeSession:
 
     def stats(self, *, now_s: float) -> EdgeStats:
         """Return the counts so far."""
-        return EdgeStats(
+        return self._tally.snapshot(
             num_peers=self._peers.num_welcomed,
             frames_queued=len(self._batcher),
             busy_share=self._batcher.busy_share(now_s=now_s),
-            frames_received=self._counts["received"],
-            frames_answered=self._counts["answered"],
-            frames_rejected=dict(self._rejected),
-            messages_refused=self._counts["refused"],
-            messages_ignored=self._counts["ignored"],
-            batches=self._num_batches,
-            frames_batched=self._counts["batched"],
-            payload_bytes=self._counts["payload_bytes"],
-            queue_s=self._spent_s["queue"],
-            decode_s=self._spent_s["decode"],
-            tail_s=self._spent_s["tail"],
         )
 
     def next_timer_s(self) -> float | None:
@@ -141,11 +124,11 @@ class EdgeSession:
         known = self._peers.hear(peer, now_s=now_s)
         self._sweep_s = min(self._sweep_s, now_s + self._limits.ignore_s)
         if known is None:
-            self._counts["ignored"] += 1
+            self._tally.messages_ignored += 1
             text = f"the edge serves {self._limits.max_peers} devices, which is its limit"
             return [self._send(peer, Reject(None, RejectReason.BUSY, text))]
         if now_s < known.ignored_until_s:
-            self._counts["ignored"] += 1
+            self._tally.messages_ignored += 1
             return []
         if not authorised:
             text = "the key of this device is not on the edge's list; add it there"
@@ -199,7 +182,7 @@ class EdgeSession:
                 if peer.manifest is None:
                     return [self._unknown(peer, None)]
                 # The shell answers without delay, so the edge keeps a probe for no time at all.
-                reply = ProbeReply(probe_id, _us(now_s), 0)
+                reply = ProbeReply(probe_id, clock_us(now_s), 0)
                 return [self._send(peer.id, reply, version=peer.version)]
             case Hello():
                 return self._hello(peer, message, now_s=now_s)
@@ -256,8 +239,8 @@ class EdgeSession:
     ) -> list[EdgeEffect]:
         """Let a frame wait for the worker, or say why not."""
         frame = whole.frame
-        self._counts["received"] += 1
-        self._counts["payload_bytes"] += len(frame.payload)
+        self._tally.frames_received += 1
+        self._tally.payload_bytes += len(frame.payload)
         if frame.frame_id in peer.in_flight:
             text = f"FRAME {frame.frame_id}: sent twice; number frames anew for each"
             return self._refuse(peer, frame.frame_id, RejectReason.MALFORMED, text, now_s=now_s)
@@ -309,9 +292,9 @@ class EdgeSession:
         frames = self._batcher.start(now_s=now_s)
         if frames is None:
             return effects
-        self._num_batches += 1
-        self._counts["batched"] += len(frames)
-        self._running = (self._num_batches, frames, now_s)
+        self._tally.batches += 1
+        self._tally.frames_batched += len(frames)
+        self._running = (self._tally.batches, frames, now_s)
         key = frames[0].key
         points = self._families[key.digest].points
         items = tuple(
@@ -320,7 +303,7 @@ class EdgeSession:
         )
         for frame in frames:
             self._held_bytes -= len(frame.payload)
-        return [RunBatch(self._num_batches, key.digest, key.graph, items), *effects]
+        return [RunBatch(self._tally.batches, key.digest, key.graph, items), *effects]
 
     def _answer(
         self, frame: Queued, outcome: ItemOutcome, *, began_s: float, now_s: float
@@ -342,36 +325,25 @@ class EdgeSession:
                 self._reject(peer, frame.frame_id, outcome.reason, text),
                 Ignored(peer.id, f"frame {frame.frame_id}: {text}"),
             ]
-        busy_permille = round(1000 * self._batcher.busy_share(now_s=now_s))
-        result = Result(
-            frame_id=frame.frame_id,
-            point_index=frame.point_index,
-            arrived_us=_us(frame.arrived_s),
-            residence_us=_duration_us(now_s - frame.arrived_s),
-            queue_us=_duration_us(began_s - frame.arrived_s),
-            decode_us=_duration_us(outcome.decode_s),
-            tail_us=_duration_us(outcome.tail_s),
-            load=Load(min(len(self._batcher), _MAX_U16), busy_permille),
-            tensors=outcome.tensors,
+        result = result_of(
+            frame,
+            outcome.tensors,
+            outcome,
+            began_s=began_s,
+            now_s=now_s,
+            frames_queued=len(self._batcher),
+            busy_share=self._batcher.busy_share(now_s=now_s),
         )
         parts = encode(result, version=peer.version)
         num_bytes = sum(map(len, parts))
         if num_bytes > peer.max_message_bytes:
             text = f"the result has {num_bytes} bytes, the device takes {peer.max_message_bytes}"
             return [self._reject(peer, frame.frame_id, RejectReason.FAILED, text)]
-        self._counts["answered"] += 1
-        self._spent_s["queue"] += began_s - frame.arrived_s
-        self._spent_s["decode"] += outcome.decode_s
-        self._spent_s["tail"] += outcome.tail_s
+        self._tally.frames_answered += 1
+        self._tally.queue_s += began_s - frame.arrived_s
+        self._tally.decode_s += outcome.decode_s
+        self._tally.tail_s += outcome.tail_s
         return [SendTo(peer.id, parts)]
-
-    def _set_priors(self, machine: str) -> None:
-        for digest, manifest in self._families.items():
-            for point_id, time in manifest.times.get(machine, {}).items():
-                point = manifest.point(point_id)
-                if point.kind is not PointKind.LOCAL:
-                    key = GraphKey(digest, graph_key(point))
-                    self._batcher.times.set_prior(key, frame_s=time.edge_s)
 
     # --- leaving and refusing
 
@@ -390,7 +362,7 @@ class EdgeSession:
         self, peer: Peer, frame_id: int | None, reason: RejectReason, text: str, *, now_s: float
     ) -> list[EdgeEffect]:
         """Reject what no proper device sends, and ignore a peer that goes on doing so."""
-        self._counts["refused"] += 1
+        self._tally.messages_refused += 1
         effects: list[EdgeEffect] = [
             self._reject(peer, frame_id, reason, text),
             Ignored(peer.id, text),
@@ -413,7 +385,7 @@ class EdgeSession:
         return self._reject(peer, frame.frame_id, reason, text)
 
     def _reject(self, peer: Peer, frame_id: int | None, reason: RejectReason, text: str) -> SendTo:
-        self._rejected[reason] += 1
+        self._tally.frames_rejected[reason] += 1
         return self._send(peer.id, Reject(frame_id, reason, text))
 
     def _goodbyes(self) -> list[EdgeEffect]:
@@ -426,11 +398,3 @@ class EdgeSession:
     @staticmethod
     def _send(peer_id: bytes, message: Message, *, version: int = SPOKEN_VERSIONS[0]) -> SendTo:
         return SendTo(peer_id, encode(message, version=version))
-
-
-def _us(seconds: float) -> int:
-    return int(seconds * 1e6)
-
-
-def _duration_us(seconds: float) -> int:
-    return min(max(0, round(seconds * 1e6)), _MAX_U32)
