@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headgate.export.bench_table import BenchResult
-from headgate.export.pipeline import ExportOptions, export_family
+from headgate.export.options import ExportOptions
+from headgate.export.pipeline import export_family
 from headgate.export.plots import draw_points
 from headgate.profiles.family import open_family
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind

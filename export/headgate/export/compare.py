@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from headgate.runtime.records import FrameRecord
+from headgate.runtime.records import FrameRecord, record_from_line
 from headgate.runtime.summary import Summary, Tally
 
 
@@ -51,3 +52,12 @@ def score_run(records: Iterable[FrameRecord], *, name: str, measured: bool) -> R
 def best(scores: Sequence[RunScore]) -> RunScore | None:
     """Return the run with the highest credited accuracy; of equals the one with fewer bytes."""
     return max(scores, key=lambda score: (score.credited, -score.mean_bytes), default=None)
+
+
+def read_frames(path: Path) -> list[FrameRecord]:
+    """Read a device's frames file."""
+    with path.open(encoding="utf-8") as lines:
+        return [
+            record_from_line(line, where=f"{path}:{number}")
+            for number, line in enumerate(lines, start=1)
+        ]

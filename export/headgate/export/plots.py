@@ -117,9 +117,7 @@ def _draw_link(axes: Axes, timeline: Timeline) -> None:
     end_s = max((timeline.at_s(record) for record in timeline.records), default=1.0)
     step_s = max(LINK_STEP_S, end_s / 2000)
     times_s = [step_s * step for step in range(int(end_s / step_s) + 1)]
-    rates = [
-        max(timeline.trace.mean_rate_bps(at_s, at_s + step_s) / 1e6, 1e-3) for at_s in times_s
-    ]
+    rates = [max(timeline.trace.mean_rate_bps(at_s, at_s + step_s) / 1e6, 1e-3) for at_s in times_s]
     axes.fill_between(times_s, rates, 1e-3, color="#DCE6EC", linewidth=0, step="post")
     axes.step(times_s, rates, where="post", color=GREY, linewidth=1.2, label="link")
     known = [r for r in timeline.records if r.estimate.rate_bps is not None]

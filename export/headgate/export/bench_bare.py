@@ -1,0 +1,80 @@
+"""The parts of a frame's way without Headgate: a head run, a tail run, a ZeroMQ round trip."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import zmq
+
+from headgate.export.children import LOOPBACK, end, free_port
+from headgate.profiles.family import Family
+from headgate.profiles.manifest import OperatingPoint
+from headgate.runtime.engine import DeviceEngine, TailEngine
+
+ANSWER_BYTES = 160  # a result with ten probabilities, about
+
+
+def bare_graphs(
+    family: Family, point: OperatingPoint, *, times: int, pace_s: float
+) -> tuple[list[float], list[float]]:
+    """Return the seconds of each run of the head, then of the tail, of one picture each."""
+    device, tail = DeviceEngine(family), TailEngine(family)
+    size = family.manifest.input
+    stream = np.random.default_rng(0)
+    shape = (1, size.height_px, size.width_px, 3)
+    picture_1HWC = stream.integers(0, 256, shape, dtype=np.uint8)
+    features_1CHW, _ = device.features(point, picture_1HWC)
+    head_s = paced(lambda: device.features(point, picture_1HWC), times=times, pace_s=pace_s)
+    tail_s = paced(lambda: tail.tails(point, features_1CHW), times=times, pace_s=pace_s)
+    return head_s, tail_s
+
+
+def bare_round_trip(port: int, *, num_bytes: int, times: int, pace_s: float) -> list[float]:
+    """Return the seconds of each message to the echo server and back."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.connect(f"tcp://{LOOPBACK}:{port}")
+    payload = bytes(num_bytes)
+
+    def round_trip() -> None:
+        socket.send(payload)
+        socket.recv_multipart()
+
+    try:
+        round_trip()
+        return paced(round_trip, times=times, pace_s=pace_s)
+    finally:
+        socket.close()
+        context.term()
+
+
+@contextlib.contextmanager
+def echo_server() -> Iterator[int]:
+    """Run the echo server in a process of its own; yield its port."""
+    port = free_port()
+    command = [sys.executable, "-m", "headgate.export.bench_echo", str(port), str(ANSWER_BYTES)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE)
+    try:
+        yield port
+    finally:
+        end(process)
+
+
+def paced(work: Callable[[], object], *, times: int, pace_s: float) -> list[float]:
+    """Do `work` again and again, one start every `pace_s`; return the seconds of each."""
+    taken_s = []
+    next_s = time.perf_counter()
+    for _ in range(times):
+        if (wait_s := next_s - time.perf_counter()) > 0:
+            time.sleep(wait_s)
+        started_s = time.perf_counter()
+        work()
+        taken_s.append(time.perf_counter() - started_s)
+        next_s = max(next_s + pace_s, time.perf_counter())
+    return taken_s

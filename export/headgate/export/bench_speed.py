@@ -1,0 +1,213 @@
+"""Speed of the runtime over loopback: what Headgate adds to the networks it runs.
+
+Overhead: one frame in flight at a steady pace; median capture to answer, minus the medians of a
+bare head run, a bare tail run and a bare ZeroMQ round trip of the same bytes. The bare ones are
+taken at the same pace, because a processor that has slept answers later than a busy one.
+
+Throughput: frames as fast as the device takes them, against the slower of a bare head loop and a
+bare tail loop (one picture a run).
+
+Memory: the device process while it answers, with every graph of the family loaded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from headgate.export.bench_bare import bare_graphs, bare_round_trip, echo_server
+from headgate.export.bench_table import BenchResult, Goal, median, milliseconds
+from headgate.export.children import LOOPBACK, child, free_port, last_words, wait_for_port
+from headgate.export.compare import read_frames
+from headgate.profiles.errors import PeerError
+from headgate.profiles.family import Family
+from headgate.profiles.manifest import OperatingPoint, PointKind
+from headgate.profiles.storage import write_atomic
+from headgate.runtime.records import FrameRecord, Source
+
+MAX_OVERHEAD_S = 0.0003
+MIN_THROUGHPUT = 0.9
+MAX_MEMORY_BYTES = 150e6
+PACE_S = 0.02
+WARM_UP_FRAMES = 50
+LOOSE_SLA_MS = 2000.0
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedOptions:
+    """What to run and how long."""
+
+    family: Family
+    folder: Path  # logs, profile and frames go here
+    frames: int = 400
+    point: str | None = None  # None: the middle member's
+
+
+def bench_overhead(options: SpeedOptions) -> BenchResult:
+    """Measure capture to answer at one frame in flight beside its unavoidable parts."""
+    point = chosen_point(options)
+    records = run_device(options, point, fps=1 / PACE_S).records
+    kept = [r for r in records[WARM_UP_FRAMES:] if r.source is Source.EDGE]
+    if len(kept) < len(records) // 2:
+        raise PeerError(
+            f"only {len(kept)} of {len(records)} frames were answered by the edge; "
+            f"see the logs in {options.folder}"
+        )
+    totals_s = [record.stages.total_s for record in kept if record.stages.total_s is not None]
+    payload_bytes = round(median([record.num_bytes for record in kept]))
+    num = len(kept)
+    head_s, tail_s = bare_graphs(options.family, point, times=num, pace_s=PACE_S)
+    with echo_server() as port:
+        trip_s = bare_round_trip(port, num_bytes=payload_bytes, times=num, pace_s=PACE_S)
+    total_s, parts_s = median(totals_s), (median(head_s), median(tail_s), median(trip_s))
+    overhead_s = total_s - sum(parts_s)
+    names = ("bare head run", "bare tail run", f"bare ZeroMQ round trip, {payload_bytes} B")
+    rows = [("capture to answer", milliseconds(total_s))]
+    rows += [(name, milliseconds(part)) for name, part in zip(names, parts_s, strict=True)]
+    rows.append(("overhead", milliseconds(overhead_s)))
+    return BenchResult(
+        name="Overhead",
+        columns=("part", "median, ms"),
+        rows=tuple(rows),
+        goals=(Goal("overhead at most 0.3 ms", 1000 * overhead_s, overhead_s <= MAX_OVERHEAD_S),),
+        notes=(
+            f"{point.id}, {num} frames at {1 / PACE_S:.0f} per second, one in flight",
+            "the overhead holds preprocessing, codec, wire, decisions and hand-overs; "
+            + stage_note(kept),
+        ),
+    )
+
+
+def bench_throughput(options: SpeedOptions) -> BenchResult:
+    """Measure frames per second through both processes beside the bare loops."""
+    point = chosen_point(options)
+    loops = bare_graphs(options.family, point, times=options.frames, pace_s=0.0)
+    head_rate, tail_rate = (len(times_s) / sum(times_s) for times_s in loops)
+    records = run_device(options, point, fps=None).records[WARM_UP_FRAMES:]
+    answered = [record for record in records if record.source is Source.EDGE]
+    ends_s = sorted(r.captured_s + (r.stages.total_s or 0.0) for r in answered)
+    rate = (len(ends_s) - 1) / max(1e-9, ends_s[-1] - ends_s[0]) if len(ends_s) > 1 else 0.0
+    share = rate / min(head_rate, tail_rate)
+    rows = (
+        ("bare head loop", f"{head_rate:.0f}"),
+        ("bare tail loop", f"{tail_rate:.0f}"),
+        ("device to edge and back", f"{rate:.0f}"),
+        ("share of the slower loop", f"{share:.3f}"),
+    )
+    return BenchResult(
+        name="Throughput",
+        columns=("what", "frames per second"),
+        rows=rows,
+        goals=(Goal(f"share at least {MIN_THROUGHPUT}", share, share >= MIN_THROUGHPUT),),
+        notes=(
+            f"{point.id}; {len(answered)} of {len(records)} frames answered by the edge; "
+            "one thread for each side's graphs",
+        ),
+    )
+
+
+def bench_memory(options: SpeedOptions) -> BenchResult:
+    """Read the device process's resident memory while it answers frames."""
+    run = run_device(options, chosen_point(options), fps=1 / PACE_S)
+    members = len(options.family.manifest.members)
+    return BenchResult(
+        name="Memory",
+        columns=("process", "resident now, MB", "peak, MB"),
+        rows=(("device", f"{run.resident_bytes / 1e6:.1f}", f"{run.peak_bytes / 1e6:.1f}"),),
+        goals=(
+            Goal(
+                "resident under 150 MB",
+                run.resident_bytes / 1e6,
+                0 < run.resident_bytes < MAX_MEMORY_BYTES,
+            ),
+        ),
+        notes=(f"{members} members, every head and the whole network loaded",),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRun:
+    """What one device process left."""
+
+    records: list[FrameRecord]
+    resident_bytes: int  # the last reading before it ended; 0 where the system does not say
+    peak_bytes: int
+
+
+def run_device(options: SpeedOptions, point: OperatingPoint, *, fps: float | None) -> DeviceRun:
+    """Run an edge and a device over loopback at one operating point and read the records."""
+    folder, port = options.folder, free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    profile, frames = folder / "fixed.toml", folder / "frames.jsonl"
+    write_atomic(profile, f'schema = 1\nname = "fixed"\npoints = ["{point.id}"]\n')
+    frames.unlink(missing_ok=True)
+    edge_log, device_log = folder / "edge.log", folder / "device.log"
+    size = options.family.manifest.input
+    family = str(options.family.path)
+    device = [
+        "device",
+        family,
+        f"fake://{size.width_px}x{size.height_px}",
+        str(frames),
+        f"--edge=tcp://{LOOPBACK}:{port}",
+        f"--sla-ms={LOOSE_SLA_MS:g}",
+        f"--profile={profile}",
+        f"--frames={options.frames + WARM_UP_FRAMES}",
+        *([] if fps is None else [f"--fps={fps:g}"]),
+    ]
+    with child(["edge", family, f"--bind=tcp://{LOOPBACK}:{port}"], log=edge_log) as edge:
+        wait_for_port(port, process=edge, log=edge_log)
+        with child(device, log=device_log) as process:
+            memory = (0, 0)
+            while process.poll() is None:
+                memory = read_memory(process.pid) or memory
+                time.sleep(0.05)
+    if process.returncode != 0 or not frames.exists():
+        raise PeerError(
+            f"headgate device: ended with {process.returncode}, expected 0 "
+            f"({last_words(device_log)}); see {device_log} and {edge_log}"
+        )
+    return DeviceRun(read_frames(frames), *memory)
+
+
+def chosen_point(options: SpeedOptions) -> OperatingPoint:
+    """Return the point asked for, or a split point of the middle member."""
+    manifest = options.family.manifest
+    if options.point is not None:
+        return manifest.point(options.point)
+    members = manifest.members
+    wanted = members[len(members) // 2].id
+    return next(point for point in manifest.points if _is_split_of(point, wanted))
+
+
+def read_memory(pid: int) -> tuple[int, int] | None:
+    """Return resident and peak bytes of a process, or None where the system does not say."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    if "VmRSS" not in fields:  # it is ending
+        return None
+    return _kilobytes(fields["VmRSS"]), _kilobytes(fields["VmHWM"])
+
+
+def stage_note(records: Sequence[FrameRecord]) -> str:
+    """Say where the time went by the records' own stages."""
+    parts = []
+    for name in ("wait", "head", "encode", "uplink", "queue", "decode", "tail"):
+        values = [getattr(record.stages, f"{name}_s") for record in records]
+        known = [value for value in values if value is not None]
+        if known:
+            parts.append(f"{name} {milliseconds(median(known))}")
+    return "medians of the stages in ms: " + ", ".join(parts)
+
+
+def _kilobytes(text: str) -> int:
+    return int(text.split()[0]) * 1024
+
+
+def _is_split_of(point: OperatingPoint, member_id: str) -> bool:
+    return point.kind is PointKind.SPLIT and point.member == member_id
