@@ -9,13 +9,11 @@ import errno
 import logging
 import math
 import queue
-import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import FrameType
 
 import zmq
 
@@ -101,6 +99,7 @@ class EdgeServer:
         limits = limits or EdgeLimits()
         batches = [backend.describe().max_batch for backend in backends.values()]
         limits = replace(limits, max_batch=min([limits.max_batch, *batches]))
+        self.digests = tuple(manifests)
         self._session = EdgeSession(manifests, limits)
         self._wakeup = Wakeup()
         self._worker = Worker(backends, on_finished=self._wakeup.set)
@@ -214,26 +213,6 @@ def receive_parts(router: Socket) -> list[bytes]:
         if len(parts) <= MAX_PARTS:
             parts.append(part)
     return parts
-
-
-@contextlib.contextmanager
-def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` on the first SIGINT or SIGTERM; a second one ends the program at once."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
-
-    def _handle(number: int, frame: FrameType | None) -> None:
-        for each in numbers:
-            signal.signal(each, signal.SIG_DFL)
-        stop()
-
-    for number in numbers:
-        signal.signal(number, _handle)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _bind_complaint(reason: zmq.ZMQError) -> str:

@@ -85,11 +85,12 @@ class Player:
 
     def _run(self) -> None:
         try:
-            paced: Iterator[Captured | SourceFrame]
-            passes = self._passes()
-            paced = passes if self.on_demand else self._pace(passes)
-            for item in itertools.islice(paced, self._playback.frames):
-                self._put(item)
+            if self.on_demand:
+                for frame in itertools.islice(self._passes(), self._playback.frames):
+                    self._put(frame)
+            else:
+                for captured in itertools.islice(self._pace(), self._playback.frames):
+                    self._put(captured)
         except HeadgateError as failure:
             self.failure = failure
         self._put(None)
@@ -106,10 +107,10 @@ class Player:
             if not self._playback.loop or self._source.is_live or num_frames == 0:
                 return
 
-    def _pace(self, frames: Iterator[SourceFrame]) -> Iterator[Captured]:
+    def _pace(self) -> Iterator[Captured]:
         """Yield each picture when it is due; of a live source, only as many as are wanted."""
         next_s = time.monotonic()
-        for frame in frames:
+        for frame in self._passes():
             now_s = time.monotonic()
             if self._source.is_live:
                 if now_s < next_s:

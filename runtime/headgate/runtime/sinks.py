@@ -3,6 +3,7 @@
 import queue
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -22,8 +23,10 @@ class JsonLines:
     Every line is flushed once no other waits, so that a kill loses at most the last ones.
     """
 
-    def __init__(self, output: str) -> None:
+    def __init__(self, output: str, *, on_failure: Callable[[], None]) -> None:
+        """`on_failure` is called once, from the writing thread, when a write fails."""
         self._output = output
+        self._on_failure = on_failure
         self._stream = _open(output)
         self._records: queue.SimpleQueue[FrameRecord | None] = queue.SimpleQueue()
         self._failure: OSError | None = None
@@ -64,6 +67,7 @@ class JsonLines:
                     self._stream.flush()
             except OSError as reason:
                 self._failure = reason
+                self._on_failure()
         if self._failure is None:
             try:
                 self._stream.flush()

@@ -1,0 +1,205 @@
+"""`headgate device`: answer every picture of an input in time, with the help of an edge."""
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from headgate.runtime.config import DeviceConfig, load_config
+
+if TYPE_CHECKING:
+    from headgate.runtime.device import Device
+    from headgate.runtime.events import Answer
+    from headgate.runtime.records import FrameRecord
+
+DEFAULT = DeviceConfig()
+
+
+@click.command()
+@click.argument("family", type=click.Path(path_type=Path))
+@click.argument("source", metavar="INPUT")
+@click.argument("output", metavar="[OUTPUT]", required=False)
+@click.option("--edge", metavar="ADDRESS", help=f"The edge.  [default: {DEFAULT.device.edge}]")
+@click.option(
+    "--sla-ms",
+    type=click.FloatRange(min=0, min_open=True),
+    help=f"Answer wanted so long after capture.  [default: {DEFAULT.device.sla_ms:g}]",
+)
+@click.option(
+    "--profile", metavar="NAME", help=f"Preset or TOML file.  [default: {DEFAULT.device.profile}]"
+)
+@click.option(
+    "--fps",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Play at this rate, newest picture first.  [default: a video's own; else one by one]",
+)
+@click.option("--frames", type=click.IntRange(1), help="Stop after so many.  [default: all]")
+@click.option("--loop", is_flag=True, default=None, help="Start again at the end.")
+@click.option("--keys", metavar="DIR", help="The device's keys folder (see keygen).")
+@click.option("--insecure", is_flag=True, default=None, help="Allow other machines without keys.")
+@click.option(
+    "--control", metavar="ADDRESS", help="Listen for `headgate profile`.  [default: ipc, its own]"
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(0),
+    help=f"Per head run; 0 is every core.  [default: {DEFAULT.engine.threads}]",
+)
+@click.option(
+    "--providers",
+    metavar="auto|cpu|cuda|tensorrt",
+    help=f"What runs the heads.  [default: {DEFAULT.engine.providers}]",
+)
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="TOML file, see examples/device.toml."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
+def device(
+    family: Path,
+    source: str,
+    output: str | None,
+    edge: str | None,
+    sla_ms: float | None,
+    profile: str | None,
+    fps: float | None,
+    frames: int | None,
+    loop: bool | None,
+    keys: str | None,
+    insecure: bool | None,
+    control: str | None,
+    threads: int | None,
+    providers: str | None,
+    config: Path | None,
+    as_json: bool,
+) -> None:
+    """Answer every picture of INPUT within the SLA, with the edge's help where the link allows.
+
+    INPUT is dir:PATH, a video file, cifar10:PATH, folder:PATH or npz:PATH (labelled: accuracy
+    is reported), v4l2:///dev/video0, rtsp://..., or fake://WxH. One JSON line per frame goes to
+    OUTPUT (default: standard output; none with --json), the summary to stderr at the end.
+    Without an edge, frames are answered locally while the device keeps trying.
+    """
+    from headgate.profiles.errors import UsageError
+    from headgate.runtime.commands.logs import log_to_stderr
+
+    settings = load_config(
+        DeviceConfig,
+        flags={
+            "device.edge": edge,
+            "device.sla_ms": sla_ms,
+            "device.profile": profile,
+            "device.control": control,
+            "source.fps": fps,
+            "source.frames": frames,
+            "source.loop": loop,
+            "engine.providers": providers,
+            "engine.threads": threads,
+            "security.keys": keys,
+            "security.insecure": insecure,
+        },
+        environment=os.environ,
+        path=config,
+    )
+    if as_json and output == "-":
+        raise UsageError(
+            "--json: the summary and the records cannot both go to stdout; name a file"
+        )
+    if output is None and not as_json:
+        output = "-"
+    log_to_stderr()
+    play(family, source, settings, output=output, as_json=as_json)
+
+
+def play(
+    family: Path, source: str, settings: DeviceConfig, *, output: str | None, as_json: bool
+) -> None:
+    """Run one device from start to summary."""
+    from headgate.profiles.errors import HeadgateError
+    from headgate.runtime.live import LiveView
+    from headgate.runtime.signals import stopping_on_signals
+    from headgate.runtime.sinks import JsonLines, print_summary
+
+    consumers: list[Callable[[FrameRecord], None]] = []
+
+    def _deliver(record: "FrameRecord", answer: "Answer | None") -> None:
+        for consume in consumers:
+            consume(record)
+
+    device = open_device(family, source, settings, deliver=_deliver)
+    with contextlib.ExitStack() as stack:
+        if output is not None:
+            lines = JsonLines(output, on_failure=device.stop)
+            stack.callback(lines.close)
+            consumers.append(lines.write)
+        if sys.stderr.isatty():
+            consumers.append(stack.enter_context(LiveView(title=source)).add)
+        stack.enter_context(stopping_on_signals(device.stop))
+        ready = {
+            "event": "started",
+            "control": device.control_address,
+            "edge": settings.device.edge,
+        }
+        click.echo(json.dumps(ready), err=True)
+        failure: HeadgateError | None = None
+        try:
+            device.run()
+        except HeadgateError as reason:  # what was answered until then still counts
+            failure = reason
+    summary = device.summary()
+    if as_json:
+        click.echo(json.dumps(summary.to_json()))
+    print_summary(summary, name=source)
+    if failure is not None:
+        raise failure
+
+
+def open_device(
+    family: Path,
+    source: str,
+    settings: DeviceConfig,
+    *,
+    deliver: "Callable[[FrameRecord, Answer | None], None]",
+) -> "Device":
+    """Verify and load everything a run needs, or raise what is wrong with any of it."""
+    from headgate.profiles.family import open_family
+    from headgate.profiles.profile import load_profile
+    from headgate.runtime.device import Device, DeviceSettings
+    from headgate.runtime.engine import DeviceEngine, EngineOptions
+    from headgate.runtime.keys import check_endpoint, check_exposure, load_device_keys
+    from headgate.runtime.playback import Playback
+    from headgate.runtime.sources import open_source
+
+    asked, security = settings.device, settings.security
+    keys = None if security.keys is None else load_device_keys(Path(security.keys))
+    for address, option in ((asked.edge, "--edge"), (asked.control, "--control")):
+        if address is not None:
+            check_endpoint(address, option=option)
+            check_exposure(
+                address, option=option, has_keys=keys is not None, insecure=security.insecure
+            )
+    profile = load_profile(asked.profile)
+    opened = open_family(family, roles=("device",))
+    pictures = open_source(source)
+    options = EngineOptions(providers=settings.engine.providers, threads=settings.engine.threads)
+    return Device(
+        opened.manifest,
+        DeviceEngine(opened, options=options),
+        pictures,
+        DeviceSettings(
+            edge=asked.edge,
+            profile=profile,
+            sla_s=asked.sla_ms / 1000,
+            playback=Playback(
+                fps=settings.source.fps, frames=settings.source.frames, loop=settings.source.loop
+            ),
+            keys=keys,
+            keys_folder=None if security.keys is None else Path(security.keys),
+            control=asked.control,
+        ),
+        deliver=deliver,
+    )

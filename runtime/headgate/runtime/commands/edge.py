@@ -1,0 +1,112 @@
+"""`headgate edge`: serve families to devices."""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from headgate.runtime.config import EdgeConfig, load_config
+
+if TYPE_CHECKING:
+    from headgate.runtime.edge import EdgeServer
+
+DEFAULT = EdgeConfig()
+
+
+@click.command()
+@click.argument(
+    "families", metavar="FAMILY...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option("--bind", metavar="ADDRESS", help=f"Listen here.  [default: {DEFAULT.edge.bind}]")
+@click.option("--keys", metavar="DIR", help="The edge's keys folder (see keygen).")
+@click.option("--insecure", is_flag=True, default=None, help="Allow other machines without keys.")
+@click.option(
+    "--threads",
+    type=click.IntRange(0),
+    help=f"Per tail run; 0 is every core.  [default: {DEFAULT.engine.threads}]",
+)
+@click.option(
+    "--providers",
+    metavar="auto|cpu|cuda|tensorrt",
+    help=f"What runs the tails.  [default: {DEFAULT.engine.providers}]",
+)
+@click.option(
+    "--max-batch",
+    type=click.IntRange(1, 256),
+    help=f"Most frames in one tail run.  [default: {DEFAULT.edge.max_batch}]",
+)
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="TOML file, see examples/edge.toml."
+)
+def edge(
+    families: tuple[Path, ...],
+    bind: str | None,
+    keys: str | None,
+    insecure: bool | None,
+    threads: int | None,
+    providers: str | None,
+    max_batch: int | None,
+    config: Path | None,
+) -> None:
+    """Serve each FAMILY to devices until told to stop (SIGINT or SIGTERM).
+
+    Prints one JSON line on stderr once it listens. Every option can also come from --config or
+    from the environment (HEADGATE_EDGE__BIND, HEADGATE_ENGINE__THREADS, ...).
+    """
+    from headgate.runtime.commands.logs import log_to_stderr
+    from headgate.runtime.signals import stopping_on_signals
+
+    settings = load_config(
+        EdgeConfig,
+        flags={
+            "edge.bind": bind,
+            "edge.max_batch": max_batch,
+            "engine.providers": providers,
+            "engine.threads": threads,
+            "security.keys": keys,
+            "security.insecure": insecure,
+        },
+        environment=os.environ,
+        path=config,
+    )
+    log_to_stderr()
+    server = open_server(families, settings)
+    with stopping_on_signals(server.stop):
+        ready = {
+            "event": "listening",
+            "endpoint": server.endpoint,
+            "families": [digest[:12] for digest in server.digests],
+            "keys": settings.security.keys is not None,
+        }
+        click.echo(json.dumps(ready), err=True)
+        server.run()
+
+
+def open_server(families: tuple[Path, ...], settings: EdgeConfig) -> "EdgeServer":
+    """Verify and load the families and listen, or raise what is wrong with any of it."""
+    from headgate.profiles.errors import UsageError
+    from headgate.profiles.family import open_family
+    from headgate.runtime.edge import EdgeServer
+    from headgate.runtime.engine import EngineOptions, TailEngine
+    from headgate.runtime.keys import check_endpoint, check_exposure, load_edge_keys
+
+    bind, security = settings.edge.bind, settings.security
+    check_endpoint(bind, option="--bind")
+    check_exposure(
+        bind, option="--bind", has_keys=security.keys is not None, insecure=security.insecure
+    )
+    if not 1 <= settings.edge.max_batch <= 256:
+        raise UsageError(f"edge.max_batch: {settings.edge.max_batch} is not within 1 to 256")
+    keys = None if security.keys is None else load_edge_keys(Path(security.keys))
+    opened = [open_family(path, roles=("edge",)) for path in families]
+    options = EngineOptions(providers=settings.engine.providers, threads=settings.engine.threads)
+    engines = {
+        family.manifest.digest: TailEngine(
+            family, options=options, max_batch=settings.edge.max_batch
+        )
+        for family in opened
+    }
+    manifests = {family.manifest.digest: family.manifest for family in opened}
+    return EdgeServer(engines, manifests, bind=bind, keys=keys)

@@ -1,0 +1,27 @@
+"""`headgate inspect`: verify a family folder and show its operating points."""
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from headgate.profiles.family import open_family
+from headgate.runtime.points_table import family_to_json, points_table
+
+PIPED_WIDTH = 120
+
+
+@click.command()
+@click.argument("family", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def inspect(family: Path, as_json: bool) -> None:
+    """Verify every file of FAMILY and list its operating points, dominated ones marked."""
+    manifest = open_family(family).manifest
+    if as_json:
+        click.echo(json.dumps(family_to_json(manifest)))
+        return
+    console = Console()
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH
+    console.print(points_table(manifest))

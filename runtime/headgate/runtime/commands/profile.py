@@ -1,0 +1,97 @@
+"""`headgate profile`: list the presets, and show or switch the profile of a running device."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from headgate.profiles.profile import DEFAULT_PROFILE, Profile, list_presets, load_profile
+
+AUTO = "auto"
+
+
+@click.group()
+def profile() -> None:
+    """List profiles, and show or switch the one of a running device."""
+
+
+def _device_options(command: Any) -> Any:
+    """Add the options that say which device is meant."""
+    for option in (
+        click.option(
+            "--device",
+            metavar="ADDRESS",
+            help="Control address the device printed.  [default: the only one running here]",
+        ),
+        click.option(
+            "--keys",
+            type=click.Path(path_type=Path),
+            help="A copy of the device's keys folder, for tcp addresses.",
+        ),
+        click.option("--insecure", is_flag=True, help="Allow other machines without keys."),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+    ):
+        command = option(command)
+    return command
+
+
+@profile.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
+def list_profiles(as_json: bool) -> None:
+    """List the profiles that ship with Headgate."""
+    presets = list_presets()
+    if as_json:
+        rows = [{"name": each.name, "description": each.description} for each in presets]
+        click.echo(json.dumps(rows))
+        return
+    width = max(len(each.name) for each in presets)
+    for each in presets:
+        click.echo(f"{each.name:{width}}  {each.description}")
+
+
+@profile.command()
+@_device_options
+def show(device: str | None, keys: Path | None, insecure: bool, as_json: bool) -> None:
+    """Show the profile a running device follows."""
+    _ask(device, keys=keys, insecure=insecure, as_json=as_json, wanted=None)
+
+
+@profile.command("set")
+@click.argument("name", metavar="NAME|auto")
+@_device_options
+def set_profile(
+    name: str, device: str | None, keys: Path | None, insecure: bool, as_json: bool
+) -> None:
+    """Switch a running device to NAME (a preset or a TOML file); `auto` is the default one.
+
+    Prints the number of the first frame that is chosen under it.
+    """
+    wanted = load_profile(DEFAULT_PROFILE if name == AUTO else name)
+    _ask(device, keys=keys, insecure=insecure, as_json=as_json, wanted=wanted)
+
+
+def _ask(
+    device: str | None,
+    *,
+    keys: Path | None,
+    insecure: bool,
+    as_json: bool,
+    wanted: Profile | None,
+) -> None:
+    from headgate.profiles.parse import unparse
+    from headgate.runtime import control
+    from headgate.runtime.keys import check_endpoint, check_exposure, load_device_keys
+
+    address = control.find_device() if device is None else device
+    check_endpoint(address, option="--device")
+    check_exposure(address, option="--device", has_keys=keys is not None, insecure=insecure)
+    own = None if keys is None else load_device_keys(keys)
+    state = control.ask_device(address, profile=wanted, keys=own)
+    if as_json:
+        click.echo(json.dumps(unparse(state)))
+        return
+    sla = "none" if state.profile.sla_ms is None else f"{state.profile.sla_ms:g} ms"
+    click.echo(f"profile {state.profile.name} from frame {state.from_frame}")
+    click.echo(f"SLA {sla}, edge {'connected' if state.has_edge else 'not connected'}")
+    click.echo(f"points {', '.join(state.points)}")

@@ -1,0 +1,130 @@
+"""What operating points cost and are worth, side by side, and which are never worth taking."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from headgate.profiles.manifest import Manifest, OperatingPoint, PointTime
+
+
+@dataclass(frozen=True, slots=True)
+class PointCost:
+    """One point as it is compared: `quality` higher is better, the rest lower."""
+
+    id: str
+    quality: float
+    num_bytes: float  # mean payload
+    device_s: float
+    edge_s: float
+
+    def dominates(self, other: "PointCost") -> bool:
+        """Return whether this point is at least as good everywhere and better somewhere."""
+        mine, theirs = self._costs(), other._costs()
+        no_worse = all(a <= b for a, b in zip(mine, theirs, strict=True))
+        return no_worse and mine != theirs
+
+    def _costs(self) -> tuple[float, float, float, float]:
+        return (-self.quality, self.num_bytes, self.device_s, self.edge_s)
+
+
+def dominated_by(costs: Sequence[PointCost]) -> dict[str, str]:
+    """Return, for every dominated point's id, the id of the first point that dominates it."""
+    found = {}
+    for cost in costs:
+        better = next((other.id for other in costs if other.dominates(cost)), None)
+        if better is not None:
+            found[cost.id] = better
+    return found
+
+
+def point_costs(manifest: Manifest, times: Mapping[str, PointTime]) -> list[PointCost]:
+    """Return the points as they compare on one machine; without times only by worth and bytes."""
+    unknown = PointTime(device_s=0.0, edge_s=0.0)
+    return [
+        PointCost(
+            id=point.id,
+            quality=manifest.quality(point),
+            num_bytes=point.bytes.mean,
+            device_s=times.get(point.id, unknown).device_s,
+            edge_s=times.get(point.id, unknown).edge_s,
+        )
+        for point in manifest.points
+    ]
+
+
+def pick_machine(manifest: Manifest) -> str | None:
+    """Return the machine whose times are shown: the first by name, or None without any."""
+    return min(manifest.times, default=None)
+
+
+def family_to_json(manifest: Manifest) -> dict[str, Any]:
+    """Return the inspected family as one JSON object, times in milliseconds."""
+    machine = pick_machine(manifest)
+    times = manifest.times[machine] if machine is not None else {}
+    dominated = dominated_by(point_costs(manifest, times))
+    return {
+        "digest": manifest.digest,
+        "task": manifest.task,
+        "labels": list(manifest.labels),
+        "input_px": [manifest.input.height_px, manifest.input.width_px],
+        "members": [member.id for member in manifest.members],
+        "num_files": len(manifest.files),
+        "machine": machine,
+        "points": [
+            {
+                "id": point.id,
+                "kind": point.kind.value,
+                "metrics": point.metrics,
+                "bytes": {
+                    "mean": point.bytes.mean,
+                    "p5": point.bytes.p5,
+                    "p95": point.bytes.p95,
+                    "max": point.bytes.max,
+                },
+                "device_ms": _ms(times, point, "device_s"),
+                "edge_ms": _ms(times, point, "edge_s"),
+                "dominated_by": dominated.get(point.id),
+            }
+            for point in manifest.points
+        ],
+    }
+
+
+def points_table(manifest: Manifest) -> Table:
+    """Return the table of points for a terminal; dominated ones are dim and say by which."""
+    machine = pick_machine(manifest)
+    times = manifest.times[machine] if machine is not None else {}
+    dominated = dominated_by(point_costs(manifest, times))
+    metric = manifest.primary_metric
+    caption = f"family {manifest.digest[:12]}, {len(manifest.files)} files verified"
+    if machine is not None:
+        caption += f"; times on {machine}"
+    table = Table(title="operating points", caption=caption)
+    for title in ("point", "kind"):
+        table.add_column(title)
+    for title in (metric, "bytes mean", "p5", "p95", "device ms", "edge ms"):
+        table.add_column(title, justify="right")
+    table.add_column("dominated by")
+    for point in manifest.points:
+        sizes = (point.bytes.mean, point.bytes.p5, point.bytes.p95)
+        table.add_row(
+            point.id,
+            point.kind.value,
+            f"{point.metrics[metric]:.4f}",
+            *(f"{size:.0f}" for size in sizes),
+            *(_ms_text(_ms(times, point, key)) for key in ("device_s", "edge_s")),
+            dominated.get(point.id, ""),
+            style="dim" if point.id in dominated else None,
+        )
+    return table
+
+
+def _ms(times: Mapping[str, PointTime], point: OperatingPoint, key: str) -> float | None:
+    time = times.get(point.id)
+    return None if time is None else round(1000 * getattr(time, key), 4)
+
+
+def _ms_text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
