@@ -79,8 +79,11 @@ def make_plan(config: PruneConfig) -> Plan:
         mean=data.mean,
         std=data.std,
     )
-    # Built once before anything is written: what the bottleneck refuses, it refuses here.
-    blueprint.build_split_model(budget=blueprint.num_maps)
+    # Tried once before anything is written: what will be refused is refused here.
+    plain = blueprint.build_backbone()
+    if config.backbone is not None:
+        load_backbone(plain, Path(config.backbone))
+    blueprint.build_split_model(budget=blueprint.num_maps, plain=plain)
     return Plan(config, data, blueprint, plan_stages(config, num_maps=blueprint.num_maps))
 
 

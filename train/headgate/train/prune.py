@@ -80,7 +80,7 @@ def _train(
                 write_record(partial_folder(out), plan.record())
         fabric.barrier()
         folder = partial_folder(out)
-        state = read_checkpoint(folder / CHECKPOINT) or _beginning(fabric)
+        state = read_checkpoint(folder / CHECKPOINT) or beginning(fabric)
         if state.num_processes != fabric.world_size:
             raise UsageError(
                 f"{out}: was begun by {state.num_processes} processes and cannot be resumed by "
@@ -97,7 +97,8 @@ def _train(
             )
 
 
-def _beginning(fabric: Fabric) -> Checkpoint:
+def beginning(fabric: Fabric) -> Checkpoint:
+    """Return the state of a run of which nothing is done."""
     return Checkpoint(
         schema=CHECKPOINT_SCHEMA,
         position=Position(),

@@ -232,6 +232,9 @@ def check_config(config: PruneConfig) -> None:
             raise UsageError(
                 f"--levels: {levels} is impossible; give numbers from {MIN_LEVELS} to {MAX_LEVELS}"
             )
+    for levels in config.levels:
+        if config.levels.count(levels) > 1:
+            raise UsageError(f"--levels: {levels} is given more than once; name each number once")
     if not config.levels:
         raise UsageError("--levels: the list is empty; give at least one number, 256 is 8 bits")
     for option, word, known in (

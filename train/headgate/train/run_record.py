@@ -93,4 +93,10 @@ def read_record(path: Path) -> RunRecord:
         raise FamilyError(
             f"{path}: schema {schema}, this version reads up to {RUN_SCHEMA}; upgrade headgate"
         )
-    return parse(RunRecord, data, where=str(path), error=FamilyError)
+    record = parse(RunRecord, data, where=str(path), error=FamilyError)
+    files = [member.file for member in record.members]
+    files += [record.backbone.file] if record.backbone else []
+    for file in files:
+        if Path(file).is_absolute() or ".." in Path(file).parts:
+            raise FamilyError(f"{path}: {file!r} leaves the folder; train the run again")
+    return record

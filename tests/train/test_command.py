@@ -1,0 +1,116 @@
+"""Claims about `headgate train`: what it prints, and how it refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from headgate.runtime.cli import main
+from headgate.train.run_folder import load_run
+from train.tiny_runs import write_pictures
+
+TINY = ["--model", "lenet", "--split", "features.2", "--epochs", "1", "--base-epochs", "1"]
+TINY += ["--member-epochs", "1", "--batch-size", "8", "--threads", "1", "--device", "cpu"]
+
+
+def headgate(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def prune(folder: Path, *options: str) -> Result:
+    pictures = folder / "tiny.npz"
+    if not pictures.exists():
+        write_pictures(pictures)
+    return headgate(
+        "train", "prune", "--data", f"npz:{pictures}", "--out", str(folder / "run"), *TINY, *options
+    )
+
+
+def test_prune_prints_a_json_line_per_epoch_and_nothing_else(tmp_path: Path) -> None:
+    result = prune(tmp_path, "--budgets", "2,6", "--json")
+    assert result.exit_code == 0
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["stage"] for line in lines] == ["backbone", "b6r1", "b2r1"]
+    stored = (tmp_path / "run" / "epochs.jsonl").read_text()
+    assert result.stdout == stored
+    assert result.stderr == ""
+
+
+def test_prune_prints_a_table_of_members_and_is_quiet_on_stderr(tmp_path: Path) -> None:
+    result = prune(tmp_path, "--budgets", "6,2")
+    assert result.exit_code == 0
+    assert "backbone" in result.stdout
+    assert "b2r1" in result.stdout
+    assert result.stderr == ""
+    assert load_run(tmp_path / "run").member_ids == ("b6r1", "b2r1")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--budgets", "7"], "--budgets: 7 is impossible, 6 maps leave the split"),
+        (["--budgets", "0"], "--budgets: 0 is impossible"),
+        (["--budgets", "2,2"], "--budgets: 2 is given more than once"),
+        (["--split", "nowhere"], "the model has no such layer; valid splits: 0, features.0"),
+        (["--model", "vgg99"], "'vgg99' is not a built-in model"),
+        (["--data", "npz:nowhere.npz"], "nowhere.npz"),
+        (["--data", "magic:here"], "'magic' is not one of"),
+        (["--lambda", "2"], "--lambda: found 2.0, expected 0 to 1"),
+        (["--resume", "--force"], "--force: cannot be given with --resume"),
+    ],
+)
+def test_bad_options_end_with_one_sentence_and_exit_code_2(
+    options: list[str], message: str, tmp_path: Path
+) -> None:
+    result = prune(tmp_path, *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.startswith("headgate: error: ")
+    assert len(result.stderr.splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.npz"]
+
+
+@pytest.mark.parametrize(
+    "options", [["--budgets", "six"], ["--epochs", "many"], ["--frobnicate"], ["--levels", ""]]
+)
+def test_unreadable_options_are_refused_by_name(options: list[str], tmp_path: Path) -> None:
+    result = prune(tmp_path, *options)
+    assert result.exit_code == 2
+    assert options[0] in result.stderr
+
+
+def test_splits_prints_a_row_per_layer_with_shares_that_add_up() -> None:
+    result = headgate("train", "splits", "vgg11", "--input-px", "32", "--width", "0.125")
+    assert result.exit_code == 0
+    row = next(line for line in result.stdout.splitlines() if "features.7" in line)
+    assert "16 x 8 x 8" in row
+    assert row.count("%") == 2
+
+
+def test_splits_as_json_starts_with_the_picture_and_says_why_a_layer_is_no_split() -> None:
+    result = headgate(
+        "train", "splits", "resnet18", "--input-px", "32", "--width", "0.125", "--json"
+    )
+    assert result.exit_code == 0
+    points = [json.loads(line) for line in result.stdout.splitlines()]
+    assert points[0]["name"] == "0"
+    assert points[0]["shape"] == [3, 32, 32]
+    assert points[0]["head_share"] == 0
+    refused = [point for point in points if not point["valid"]]
+    assert refused
+    assert all(point["reason"] for point in refused)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["vgg99"], "'vgg99' is not a built-in model"),
+        (["vgg11", "--input-px", "8"], "expected at least 32 px"),
+        (["vgg11", "--num-classes", "0"], "--num-classes: found 0"),
+    ],
+)
+def test_splits_refuses_what_it_cannot_build(arguments: list[str], message: str) -> None:
+    result = headgate("train", "splits", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr

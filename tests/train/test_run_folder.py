@@ -1,0 +1,121 @@
+"""Claims about finished runs on disk: they open as what they were, and damage is noticed."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from headgate.profiles.errors import FamilyError
+from headgate.train.run_folder import Run, load_run
+from train.tiny_runs import train_tiny, write_pictures
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("made")
+    pictures = write_pictures(folder / "tiny.npz")
+    return train_tiny(pictures, folder / "run", epochs=1, member_epochs=1, budgets=(6, 2))
+
+
+@pytest.fixture
+def copied(made: Run, tmp_path: Path) -> Path:
+    return shutil.copytree(made.path, tmp_path / "run")
+
+
+def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+
+
+def test_a_run_holds_nothing_but_its_record_its_epochs_and_its_weights(made: Run) -> None:
+    files = sorted(str(path.relative_to(made.path)) for path in made.path.rglob("*"))
+    assert files == [
+        "epochs.jsonl",
+        "run.json",
+        "weights",
+        "weights/b2r1.safetensors",
+        "weights/b6r1.safetensors",
+        "weights/backbone.safetensors",
+    ]
+
+
+def test_networks_are_the_same_wherever_the_folder_lies(made: Run, copied: Path) -> None:
+    torch.manual_seed(0)
+    x_BCHW = torch.rand(2, 3, 16, 16)
+    moved = load_run(copied)
+    assert torch.equal(made.backbone()(x_BCHW), moved.backbone()(x_BCHW))
+    for member_id in made.member_ids:
+        ours = made.member(member_id)(x_BCHW, levels=8)
+        theirs = moved.member(member_id)(x_BCHW, levels=8)
+        assert torch.equal(ours.logits_BK, theirs.logits_BK)
+
+
+def test_an_unknown_member_is_refused_naming_those_there_are(made: Run) -> None:
+    with pytest.raises(FamilyError, match="no member 'b9r1'; it has b6r1, b2r1"):
+        made.member("b9r1")
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_flipped_byte_in_any_weights_is_noticed(place: int, copied: Path) -> None:
+    for name in ("backbone", "b6r1", "b2r1"):
+        path = copied / "weights" / f"{name}.safetensors"
+        content = bytearray(path.read_bytes())
+        content[place] ^= 1
+        path.write_bytes(content)
+    run = load_run(copied)
+    with pytest.raises(FamilyError, match=r"backbone.safetensors: sha256 is \w+, run.json says"):
+        run.backbone()
+    for member_id in run.member_ids:
+        with pytest.raises(FamilyError, match=f"{member_id}.safetensors: sha256"):
+            run.member(member_id)
+
+
+def test_missing_weights_are_named(copied: Path) -> None:
+    (copied / "weights" / "b2r1.safetensors").unlink()
+    with pytest.raises(FamilyError, match=r"b2r1.safetensors: missing"):
+        load_run(copied).member("b2r1")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data.update(status="training"), "status is 'training'"),
+        (lambda data: data.update(schema=99), "schema 99, this version reads up to 1"),
+        (lambda data: data.pop("schema"), "has no schema number"),
+        (lambda data: data.update(colour="red"), r"unknown keys \['colour'\]"),
+        (lambda data: data.pop("labels"), r"keys \['labels'\] are missing"),
+        (lambda data: data["members"][0].update(budget="six"), r"members\[0\].budget"),
+        (
+            lambda data: data["backbone"].update(file="../../secret"),
+            r"'../../secret' leaves the folder",
+        ),
+    ],
+)
+def test_a_record_that_is_not_a_complete_run_is_refused(
+    change: Callable[[dict[str, Any]], object], message: str, copied: Path
+) -> None:
+    rewrite(copied / "run.json", change)
+    with pytest.raises(FamilyError, match=message):
+        load_run(copied)
+
+
+def test_a_record_cut_short_is_refused(copied: Path) -> None:
+    path = copied / "run.json"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(FamilyError, match=r"run.json: not JSON"):
+        load_run(copied)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FamilyError, match="no run.json in it"):
+        load_run(tmp_path / "nothing")
+
+
+def test_a_swap_that_was_cut_short_is_repaired(copied: Path) -> None:
+    copied.rename(copied.with_name(".run.old"))
+    assert load_run(copied).member_ids == ("b6r1", "b2r1")

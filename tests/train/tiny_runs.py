@@ -1,0 +1,80 @@
+"""Small real training runs for tests: 32 pictures of 16 x 16 px, a LeNet, one thread, float32."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from headgate.train.epoch_log import EpochRecord
+from headgate.train.progress import Silent
+from headgate.train.prune import train_prune
+from headgate.train.recipe import PruneConfig
+from headgate.train.run_folder import Run
+
+
+def write_pictures(path: Path, *, seed: int = 0, num_train: int = 32, num_val: int = 16) -> Path:
+    """Write a data set of two classes, bright and dark noise, as .npz."""
+    draw = np.random.default_rng(seed)
+    arrays = {}
+    for half, count in (("train", num_train), ("val", num_val)):
+        labels = np.arange(count) % 2
+        noise = draw.integers(0, 128, (count, 16, 16, 3))
+        arrays[f"{half}_pictures"] = (noise + 127 * labels[:, None, None, None]).astype(np.uint8)
+        arrays[f"{half}_labels"] = labels.astype(np.int64)
+    np.savez(path, allow_pickle=False, **arrays)
+    return path
+
+
+def tiny_config(pictures: Path, **changes: object) -> PruneConfig:
+    """Return settings for four stages of one or two epochs of four steps."""
+    config = PruneConfig(
+        data=f"npz:{pictures}",
+        model="lenet",
+        split="features.2",
+        budgets=(6, 3, 1),
+        epochs=2,
+        base_epochs=1,
+        member_epochs=2,
+        batch_size=8,
+        rate_weight=1e-5,
+        levels=(256, 8),
+        threads=1,
+        device="cpu",
+        precision="float32",
+    )
+    return replace(config, **changes)  # type: ignore[arg-type]
+
+
+class StoppedOnPurposeError(Exception):
+    """The run was stopped where a test wanted it to be."""
+
+
+class StopAfter(Silent):
+    """Stops a run after so many epochs, or so many steps."""
+
+    def __init__(self, *, epochs: int | None = None, steps: int | None = None) -> None:
+        self._epochs_left = epochs
+        self._steps_left = steps
+
+    def steps_done(self, num_steps: int) -> None:
+        if self._steps_left is not None:
+            self._steps_left -= num_steps
+            if self._steps_left <= 0:
+                raise StoppedOnPurposeError
+
+    def epoch_done(self, record: EpochRecord) -> None:
+        if self._epochs_left is not None:
+            self._epochs_left -= 1
+            if self._epochs_left <= 0:
+                raise StoppedOnPurposeError
+
+
+def digests(run: Run) -> list[str]:
+    """Return what identifies all weights of a run."""
+    assert run.record.backbone is not None
+    return [run.record.backbone.sha256, *(member.sha256 for member in run.record.members)]
+
+
+def train_tiny(pictures: Path, out: Path, **changes: object) -> Run:
+    """Train a tiny run from beginning to end."""
+    return train_prune(tiny_config(pictures, **changes), out)
