@@ -134,7 +134,7 @@ def quality(
 ) -> None:
     """Pruned members beside twins trained from scratch. Hours on a CPU without --pictures."""
     from headgate.export.bench_quality import QualityOptions, bench_quality
-    from headgate.train.progress import show_progress
+    from headgate.train.progress import choose_progress
 
     options = QualityOptions(
         data=data,
@@ -146,7 +146,7 @@ def quality(
         batch_size=batch_size,
         seed=seed,
     )
-    _show(bench_quality(options, progress=show_progress(), say=_say), out, as_json=as_json)
+    _show(bench_quality(options, progress=choose_progress(), say=_say), out, as_json=as_json)
 
 
 @bench.command()
@@ -175,7 +175,7 @@ def rates(
 ) -> None:
     """Accuracy against bytes of a family beside JPEG and WebP."""
     from headgate.export.bench_rates import RatesOptions, bench_rates
-    from headgate.train.progress import show_progress
+    from headgate.train.progress import choose_progress
 
     options = RatesOptions(
         data=data,
@@ -190,7 +190,7 @@ def rates(
         input_px=input_px,
         seed=seed,
     )
-    _show(bench_rates(options, progress=show_progress(), say=_say), out, as_json=as_json)
+    _show(bench_rates(options, progress=choose_progress(), say=_say), out, as_json=as_json)
 
 
 def _speed(family: Path | None, point: str | None, frames: int, out: Path) -> SpeedOptions:
