@@ -41,7 +41,13 @@ _STRIPS: dict[Split, tuple[tuple[float, float], ...]] = {
 }
 _ZOOMS = (1.0, 1.4, 2.0)  # of the photograph; at 1 the narrowest strip just covers the picture
 _FINE_PX = 32  # side of a digit after smoothing
-_NUM_STROKES = 3
+_NUM_STROKES = 2
+# How hard it is. Harder than this, and a small network needs minutes to begin to learn.
+_CONTRASTS = (0.35, 0.8)  # of the photographs
+_SIZES = (0.5, 0.85)  # of the digits, shares of the picture
+_REACH = 0.7  # of the digits' moves; 1 reaches the border
+_STRENGTHS = (0.7, 1.0)  # of the ink; 1 covers
+_TINT = 0.3  # of the ink, around near-white and near-black
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +72,14 @@ class _Draws:
     photo: npt.NDArray[np.int64]
     place: npt.NDArray[np.float64]  # [B, 2] of the crop, 0 to 1
     mirrored: npt.NDArray[np.bool_]
+    contrast: npt.NDArray[np.float64]  # of the photograph, 1 as it is, 0 all of one colour
     digit: npt.NDArray[np.int64]
     size: npt.NDArray[np.float64]  # of the digit, share of the picture
     turn: npt.NDArray[np.float64]  # radians
     slant: npt.NDArray[np.float64]
     centre: npt.NDArray[np.float64]  # [B, 2] x and y, -1 to 1
-    ink: npt.NDArray[np.float64]  # [B, 3] of the digit, 0 to 1
+    bright_below: npt.NDArray[np.float64]  # ink is bright where the mean beneath is darker
+    tint: npt.NDArray[np.float64]  # [B, 3] of the ink
     strength: npt.NDArray[np.float64]  # of the ink, 1 covers
     strokes: npt.NDArray[np.float64]  # [B, S, 4] end points, -1 to 1
     stroke_ink: npt.NDArray[np.float64]  # [B, S, 3]
@@ -170,36 +178,38 @@ def _load_photographs(split: Split, *, px: int) -> list[Picture]:
 
 def _draw(stream: np.random.Generator, *, num_photos: int, num_digits: int) -> _Draws:
     """Make all random choices of a whole block, also when fewer pictures are wanted."""
-    shade = stream.random((_BLOCK, 1))
-    tint = stream.uniform(-0.25, 0.25, (_BLOCK, 3))
-    present = stream.random((_BLOCK, _NUM_STROKES)) < 0.6
-    size = stream.uniform(0.32, 0.72, _BLOCK)
+    size = stream.uniform(*_SIZES, _BLOCK)
+    present = stream.random((_BLOCK, _NUM_STROKES)) < 0.5
+    stroke_width = stream.uniform(0.015, 0.04, (_BLOCK, _NUM_STROKES))
     return _Draws(
         photo=stream.integers(0, num_photos, _BLOCK),
         place=stream.random((_BLOCK, 2)),
         mirrored=stream.random(_BLOCK) < 0.5,
+        contrast=stream.uniform(*_CONTRASTS, _BLOCK),
         digit=stream.integers(0, num_digits, _BLOCK),
         size=size,
-        turn=stream.uniform(-0.3, 0.3, _BLOCK),
-        slant=stream.uniform(-0.25, 0.25, _BLOCK),
-        centre=stream.uniform(-1, 1, (_BLOCK, 2)) * (1 - size)[:, None],
-        ink=np.clip(shade + tint, 0, 1),
-        strength=stream.uniform(0.55, 1.0, _BLOCK),
+        turn=stream.uniform(-0.2, 0.2, _BLOCK),
+        slant=stream.uniform(-0.2, 0.2, _BLOCK),
+        centre=stream.uniform(-_REACH, _REACH, (_BLOCK, 2)) * (1 - size)[:, None],
+        bright_below=stream.uniform(0.35, 0.65, _BLOCK),
+        tint=stream.uniform(-_TINT, _TINT, (_BLOCK, 3)),
+        strength=stream.uniform(*_STRENGTHS, _BLOCK),
         strokes=stream.uniform(-1, 1, (_BLOCK, _NUM_STROKES, 4)),
         stroke_ink=stream.random((_BLOCK, _NUM_STROKES, 3)),
-        stroke_width=np.where(present, stream.uniform(0.015, 0.05, (_BLOCK, _NUM_STROKES)), -1.0),
+        stroke_width=np.where(present, stroke_width, -1.0),
     )
 
 
 def _compose(draws: _Draws, *, digits_NHW: Tensor, photos: list[Picture], px: int) -> Picture:
     """Put strokes and digits on the photograph crops: uint8 [B, H, W, 3]."""
     picture_BCHW = torch.from_numpy(_crop_photographs(draws, photos=photos, px=px)).float() / 255
+    contrast = torch.from_numpy(draws.contrast).float()[:, None, None, None]
+    picture_BCHW.sub_(0.5).mul_(contrast).add_(0.5)
     for stroke in range(_NUM_STROKES):
         cover_BHW = _stroke_cover(draws, stroke, px=px)
         _paint(picture_BCHW, cover_BHW, draws.stroke_ink[:, stroke])
     cover_BHW = _digit_cover(draws, digits_NHW, px=px)
-    ink_B3 = _readable_ink(draws, picture_BCHW, cover_BHW)
-    _paint(picture_BCHW, cover_BHW, ink_B3)
+    _paint(picture_BCHW, cover_BHW, _readable_ink(draws, picture_BCHW, cover_BHW))
     pictures_BHWC = (picture_BCHW * 255 + 0.5).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
     return np.ascontiguousarray(pictures_BHWC.numpy())
 
@@ -249,16 +259,15 @@ def _stroke_cover(draws: _Draws, stroke: int, *, px: int) -> Tensor:
     return distance.mul_(-1 / edge).add_(width / edge + 0.5).clamp_(0, 1)
 
 
-def _readable_ink(draws: _Draws, picture_BCHW: Tensor, cover_BHW: Tensor) -> npt.NDArray[Any]:
-    """Return the drawn inks, moved away from the mean colour beneath where they would vanish."""
-    weight = cover_BHW[:, None]
-    beneath_B3 = ((picture_BCHW * weight).sum((2, 3)) / weight.sum((2, 3)).clamp(min=1)).numpy()
-    ink_B3 = draws.ink
-    gap_B1 = (ink_B3 - beneath_B3).mean(1, keepdims=True)
-    # Half of full contrast lies between 0.2 and 1: hard to see at its low end, never absent.
-    away_B1 = np.where(beneath_B3.mean(1, keepdims=True) < 0.5, 1.0, -1.0)
-    needed_B1 = np.where(np.abs(gap_B1) < 0.25, away_B1 * 0.35 - gap_B1, 0.0)
-    return np.asarray(np.clip(ink_B3 + needed_B1, 0, 1))
+def _readable_ink(
+    draws: _Draws, picture_BCHW: Tensor, cover_BHW: Tensor
+) -> npt.NDArray[np.float64]:
+    """Return bright ink over what is dark and dark ink over what is bright, tinted."""
+    grey_BHW = picture_BCHW.mean(1)
+    beneath_B = (grey_BHW * cover_BHW).sum((1, 2)) / cover_BHW.sum((1, 2)).clamp(min=1)
+    bright_B = beneath_B.numpy() < draws.bright_below
+    ink_B3 = np.where(bright_B, 0.9, 0.1)[:, None] + draws.tint
+    return np.asarray(np.clip(ink_B3, 0, 1))
 
 
 def _paint(picture_BCHW: Tensor, cover_BHW: Tensor, ink_B3: npt.NDArray[Any]) -> None:
