@@ -13,7 +13,7 @@ and a gap by turns.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Preference, Profile
@@ -72,11 +72,11 @@ class Controller:
         points: tuple[OperatingPoint, ...],
         sla_s: float | None,
     ) -> None:
-        self._manifest = manifest
         self._costs = costs
         self._period_s = FIRST_PERIOD_S
         self._captured_s: float | None = None
         self._miss_price = 0.0
+        self._quality = {point.id: manifest.quality(point) for point in manifest.points}
         self._exit_quality = {
             point.id: exit_quality(manifest, point)
             for point in manifest.points
@@ -140,12 +140,11 @@ class Controller:
             self._rank = -1
         local = [self._judge_local(point, situation) for point in self._local]
         fallback = max((candidate.credit for candidate in local), default=0.0)
-        self._could_gain = any(self._manifest.quality(point) > fallback for point in self._ladder)
+        self._could_gain = any(self._quality[point.id] > fallback for point in self._ladder)
         sending: list[_Candidate] = []
         outlook = situation.outlook
         if outlook is not None and not (situation.stalled and local):
-            for point in self._reachable():
-                sending.append(self._judge(point, situation, outlook, fallback=fallback))
+            sending = self._judge_sending(situation, outlook, fallback=fallback)
         chosen = self._pick(sending, local)
         if chosen is None:
             return Choice(None, _estimate(outlook, None))
@@ -170,29 +169,48 @@ class Controller:
         device_s = self._costs.device_s(point.id)
         latency_s = situation.now_s - situation.captured_s + device_s
         on_time = 1.0 if self._sla_s is None or latency_s <= self._sla_s else 0.0
-        credit = self._kept_up(device_s) * on_time * self._manifest.quality(point)
+        credit = self._kept_up(device_s) * on_time * self._quality[point.id]
         return _Candidate(point, credit - self._miss_price * (1 - on_time), on_time, latency_s)
 
+    def _judge_sending(
+        self, situation: Situation, outlook: Outlook, *, fallback: float
+    ) -> list[_Candidate]:
+        """Judge the reachable rungs from the top; once none below can win, leave them out."""
+        judged: list[_Candidate] = []
+        best, rate_bps = -math.inf, outlook.rate_bps
+        sticky_matters = self._profile.prefer is Preference.ACCURACY
+        for point in reversed(self._reachable()):
+            if sticky_matters and self._quality[point.id] + STICKINESS < best:
+                break
+            judged.append(
+                self._judge(point, situation, outlook, rate_bps=rate_bps, fallback=fallback)
+            )
+            best = max(best, judged[-1].credit)
+        return judged
+
     def _judge(
-        self, point: OperatingPoint, situation: Situation, outlook: Outlook, *, fallback: float
+        self,
+        point: OperatingPoint,
+        situation: Situation,
+        outlook: Outlook,
+        *,
+        rate_bps: float,
+        fallback: float,
     ) -> _Candidate:
         device_s, edge_s = self._costs.device_s(point.id), self._costs.edge_s(point.id)
-        sizes = [size + OVERHEAD_BYTES for size in self._costs.sizes_bytes(point)]
-        # The payload leaves when the device has computed: what is ahead drains until then.
-        leaving = replace(outlook, now_s=situation.now_s + device_s)
+        sizes = self._costs.sizes_bytes(point)
         on_time = 1.0
         if self._sla_s is not None:
             by_s = situation.captured_s + self._sla_s - edge_s
-            on_time = sum(
-                weight * leaving.on_time(size, by_s=by_s)
-                for weight, size in zip(SIZE_WEIGHTS, sizes, strict=True)
+            on_time = _expected_on_time(
+                outlook, sizes, by_s=by_s, leaving_s=situation.now_s + device_s
             )
-        exit_quality = self._exit_quality.get(point.id)
+        quality, exit_quality = self._quality[point.id], self._exit_quality.get(point.id)
         late_credit = -self._miss_price if exit_quality is None else exit_quality
-        credit = on_time * self._manifest.quality(point) + (1 - on_time) * late_credit
-        service_s = 8 * sizes[1] / outlook.rate_bps
+        service_s = 8 * (sizes[1] + OVERHEAD_BYTES) / rate_bps
         sent_share = min(1.0, self._period_s / service_s)
-        credit = sent_share * credit + (1 - sent_share) * fallback
+        credit = sent_share * (on_time * quality + (1 - on_time) * late_credit)
+        credit += (1 - sent_share) * fallback
         waited_s = situation.now_s - situation.captured_s
         latency_s = waited_s + device_s + service_s + outlook.delay_s + edge_s
         return _Candidate(point, self._kept_up(device_s) * credit, on_time, latency_s)
@@ -204,7 +222,7 @@ class Controller:
     def _pick(self, sending: list[_Candidate], local: list[_Candidate]) -> _Candidate | None:
         floor = self._profile.min_accuracy
         if floor is not None and any(each.on_time >= FALLBACK_CHANCE for each in sending):
-            local = [each for each in local if self._manifest.quality(each.point) >= floor]
+            local = [each for each in local if self._quality[each.point.id] >= floor]
         candidates = [*local, *sending]
         if not candidates:
             return None
@@ -242,11 +260,23 @@ class Controller:
         """Return what a point has to offer, higher is better; times to the millisecond."""
         return (
             -point.bytes.mean,
-            self._manifest.quality(point),
+            self._quality[point.id],
             self._exit_quality.get(point.id, -math.inf),
             -round(self._costs.device_s(point.id), 3),
             -round(self._costs.edge_s(point.id), 3),
         )
+
+
+def _expected_on_time(
+    outlook: Outlook, sizes: tuple[float, float, float], *, by_s: float, leaving_s: float
+) -> float:
+    """Return the chance to be on time, over the sizes that the payload may turn out to have."""
+    if sizes[0] == sizes[2]:
+        return outlook.on_time(sizes[1] + OVERHEAD_BYTES, by_s=by_s, leaving_s=leaving_s)
+    return sum(
+        weight * outlook.on_time(size + OVERHEAD_BYTES, by_s=by_s, leaving_s=leaving_s)
+        for weight, size in zip(SIZE_WEIGHTS, sizes, strict=True)
+    )
 
 
 def exit_quality(manifest: Manifest, point: OperatingPoint) -> float:

@@ -5,9 +5,10 @@ points that were used: a slow device is slow at all of them.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
+from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind, PointTime
 
 GAIN = 0.1
 # Compute times scatter; predict a little above the mean, as TCP does for its timer.
@@ -59,10 +60,9 @@ class _Times:
 class PointCosts:
     """Predicts device time, edge time and payload size of the family's points."""
 
-    def __init__(self, manifest: Manifest, *, machine: str | None = None) -> None:
-        """`machine` names the priors to start from; without them, those of any machine."""
-        times = manifest.times
-        priors = times.get(machine or "") or next(iter(times.values()), {})
+    def __init__(self, manifest: Manifest, *, times: Mapping[str, PointTime] | None = None) -> None:
+        """`times` are the priors per point; without them, those of the manifest's first machine."""
+        priors = next(iter(manifest.times.values()), {}) if times is None else times
         self._points = {point.id: point for point in manifest.points}
         self._device = _Times({key: time.device_s for key, time in priors.items()})
         self._edge = _Times({key: time.edge_s for key, time in priors.items()})

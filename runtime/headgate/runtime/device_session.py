@@ -12,10 +12,11 @@ One frame computes at a time and one is pending, while any number waits for the 
 head of a frame overlaps with the transfer of those before it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headgate.profiles.errors import WireError
-from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
+from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind, PointTime
 from headgate.profiles.profile import Profile
 from headgate.runtime.controller import Choice, Controller, Situation
 from headgate.runtime.conversation import Conversation, ProbeNeed, Refusal, State
@@ -79,19 +80,19 @@ class DeviceSession:
         profile: Profile,
         points: tuple[OperatingPoint, ...],
         sla_s: float | None = None,
-        machine: str | None = None,
+        times: Mapping[str, PointTime] | None = None,
         settings: SessionSettings = SessionSettings(),
     ) -> None:
         """`points` are the profile's allowed points; the profile's own SLA goes before `sla_s`.
 
-        `machine` names the manifest's compute times to start from.
+        `times` are the compute times to start from, by default the manifest's.
         """
         self._manifest = manifest
         self._settings = settings
         self._default_sla_s = sla_s
         self._profile = profile
         self._sla_s = sla_s if profile.sla_s is None else profile.sla_s
-        self._costs = PointCosts(manifest, machine=machine)
+        self._costs = PointCosts(manifest, times=times)
         self._controller = Controller(
             manifest=manifest,
             costs=self._costs,

@@ -32,9 +32,9 @@ STALE_S = 0.5  # older estimates are widened
 MAX_WIDENING = 4.0
 MAX_OUTSTANDING = 4096
 OVERDUE_WEIGHT = 3.0  # residuals that Lindy's law counts for while something is overdue
-# Before the first samples: 1 Mbit/s, give or take a lot.
+# Before the first samples: 1 Mbit/s, give or take a lot. The widest are the first to be dropped.
 FIRST_LEVEL = math.log(1e6)
-FIRST_RESIDUALS = tuple(0.25 * i for i in range(-6, 7))
+FIRST_RESIDUALS = tuple(sign * 0.25 * i for i in range(6, 0, -1) for sign in (-1, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +57,37 @@ class Outlook:
         middle = self.level + self.widening * self.residuals[len(self.residuals) // 2]
         return math.exp(min(middle, self.bound))
 
-    def on_time(self, num_bytes: float, *, by_s: float) -> float:
-        """Return the probability that an answer to `num_bytes`, sent now, is back at `by_s`.
+    def on_time(self, num_bytes: float, *, by_s: float, leaving_s: float | None = None) -> float:
+        """Return the probability that an answer to `num_bytes` is back at `by_s`.
 
-        The edge's residence is not part of it: take it from `by_s`.
+        They are sent at `leaving_s` (default: now); until then what is ahead drains. The edge's
+        residence is not part of it: take it from `by_s`.
         """
         by_s -= self.delay_s
-        alone_s, busy_s = by_s - self.now_s, by_s - self.busy_since_s
+        alone_s = by_s - (self.now_s if leaving_s is None else leaving_s)
         if alone_s <= 0:
             return 0.0
+        busy_s = by_s - self.busy_since_s
         needed_bps = 8 * max(num_bytes / alone_s, (self.ahead_bytes + num_bytes) / busy_s)
         needed = math.log(needed_bps)
         num_enough = len(self.residuals) - self._num_below(needed)
-        if math.isinf(self.bound):
-            return (num_enough + 0.5) / (len(self.residuals) + 1) if num_enough else 0.0
-        num_possible = self._num_below(self.bound)
-        num_enough -= len(self.residuals) - num_possible
+        if self.bound == math.inf:
+            return _share(num_enough, len(self.residuals))
+        num_impossible = len(self.residuals) - self._num_below(self.bound)
+        if num_impossible == 0:
+            return _share(num_enough, len(self.residuals))
+        num_possible = len(self.residuals) - num_impossible
+        weight = OVERDUE_WEIGHT * num_impossible / len(self.residuals)
         lindy = max(0.0, 1 - math.exp(needed - self.bound))
-        return (max(0, num_enough) + OVERDUE_WEIGHT * lindy) / (num_possible + OVERDUE_WEIGHT)
+        return (max(0, num_enough - num_impossible) + weight * lindy) / (num_possible + weight)
 
     def _num_below(self, log_rate: float) -> int:
         return bisect_left(self.residuals, (log_rate - self.level) / self.widening)
+
+
+def _share(part: int, whole: int) -> float:
+    """Return the share, less than certain even where all of a few agree."""
+    return part / (whole + 0.5)
 
 
 @dataclass(slots=True)
@@ -96,6 +106,7 @@ class LinkEstimator:
         self._level = FIRST_LEVEL
         self._window: deque[float] = deque(FIRST_RESIDUALS)
         self._sorted: list[float] = sorted(FIRST_RESIDUALS)
+        self._num_guessed = len(FIRST_RESIDUALS)  # of those, not measured
         self._delays: deque[tuple[float, float]] = deque()  # (when, delay), rising delays
         self._noise_s = MIN_NOISE_S
         self._queue: deque[_Outstanding] = deque()  # not known to have arrived, in order
@@ -177,7 +188,8 @@ class LinkEstimator:
             service_s = min(service_s, edge_s - self._last_edge_s)
         self._free_s = max(self._free_s, arrival_s)
         self._last_edge_s = edge_s
-        self._learn_rate(8.0 * num_bytes, service_s, item, now_s=now_s)
+        if num_bytes > SMALL_BYTES:  # smaller ones are in the delay already
+            self._learn_rate(8.0 * num_bytes, service_s, item, now_s=now_s)
         return trip_s
 
     def outlook(self, *, now_s: float) -> Outlook:
@@ -251,7 +263,8 @@ class LinkEstimator:
         self._sampled_s = now_s
 
     def _add_residual(self, residual: float) -> None:
-        if len(self._window) >= NUM_RESIDUALS:
+        if self._num_guessed or len(self._window) >= NUM_RESIDUALS:
+            self._num_guessed = max(0, self._num_guessed - 1)
             oldest = self._window.popleft()
             del self._sorted[bisect_left(self._sorted, oldest)]
         self._window.append(residual)
