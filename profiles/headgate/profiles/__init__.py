@@ -1,1 +1,1 @@
-"""What the stages say to each other: manifest, operating points, profiles, data sets, arithmetic."""
+"""The stages' common language: manifest, operating points, profiles, data sets, arithmetic."""

@@ -1,1 +1,1 @@
-"""The runtimes of device and edge: a pure core (sessions, wire, codec) and thin shells around it."""
+"""Device and edge at run time: a pure core (sessions, wire, codec) and thin shells around it."""
