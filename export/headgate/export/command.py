@@ -1,11 +1,14 @@
 """`headgate export`: turn a training run into a family folder, measured and checked."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 
 from headgate.export.options import ExportOptions
+from headgate.runtime.commands.inspect import PIPED_WIDTH
 from headgate.train.command import NumberList
 
 DEFAULTS = ExportOptions()
@@ -74,7 +77,7 @@ def _listed(values: tuple[int, ...]) -> str:
 )
 @click.option("--no-times", is_flag=True, help="leave times out: same run, same family digest")
 @click.option("--force", is_flag=True, help="replace FAMILY if it is a family")
-@click.option("--json", "as_json", is_flag=True, help="print the manifest as one JSON object")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object, as inspect does")
 def export(run: Path, family: Path, no_times: bool, as_json: bool, **chosen: Any) -> None:
     """Export the training run RUN to the folder FAMILY.
 
@@ -82,18 +85,17 @@ def export(run: Path, family: Path, no_times: bool, as_json: bool, **chosen: Any
     validation pictures, and refuses (exit code 3) if the graphs differ from what was trained.
     """
     from headgate.export.pipeline import export_family
+    from headgate.runtime.points_table import family_to_json, points_table
 
     options = ExportOptions(with_times=not no_times, **chosen)
     manifest = export_family(run, family, options, _show)
     if as_json:
-        from headgate.profiles.manifest import manifest_to_json
-        from headgate.profiles.storage import canonical_json
-
-        click.echo(canonical_json(manifest_to_json(manifest)).decode())
-    else:
-        from headgate.runtime.point_table import point_table
-
-        click.echo(point_table(manifest))
+        click.echo(json.dumps(family_to_json(manifest)))
+        return
+    console = Console()
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH
+    console.print(points_table(manifest))
 
 
 def _show(line: str) -> None:

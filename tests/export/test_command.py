@@ -1,0 +1,65 @@
+"""Claims about `headgate export` as a user meets it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from export.tiny_run import LENET, write_run
+from headgate.profiles.family import open_family
+from headgate.runtime.cli import main
+
+
+def invoke(*args: str | Path) -> Result:
+    return CliRunner().invoke(main, ["export", *map(str, args)])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("lenet"), LENET)
+
+
+def test_progress_goes_to_stderr_and_the_result_to_stdout(run: Path, tmp_path: Path) -> None:
+    options = ["--levels", "16", "--jpeg-qualities", "50", "--webp-qualities", "", "--json"]
+    result = invoke(run, tmp_path / "family", *options, "--limit", "9", "--calibration", "8")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    manifest = open_family(tmp_path / "family").manifest
+    assert found["digest"] == manifest.digest
+    assert [point["id"] for point in found["points"]] == [
+        "b2r1-l16",
+        "jpeg-q50",
+        "local-full",
+        "local-exit",
+    ]
+    assert manifest.provenance["validation_pictures"] == "9"
+    lines = result.stderr.splitlines()
+    assert all(line.startswith("export: ") for line in lines)
+    assert any("parity" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("options", "exit_code", "said"),
+    [
+        (["--levels", "1"], 2, "--levels: 1 is impossible"),
+        (["--levels", "many"], 2, "not a list of whole numbers"),
+        (["--jpeg-qualities", "0"], 2, "--jpeg-qualities: 0 is impossible"),
+        (["--data", "imagenet:/x"], 2, "imagenet"),
+        (["--unknown"], 2, "No such option"),
+    ],
+)
+def test_wrong_options_end_with_exit_code_2(
+    run: Path, tmp_path: Path, options: list[str], exit_code: int, said: str
+) -> None:
+    result = invoke(run, tmp_path / "family", *options)
+    assert (result.exit_code, said in result.stderr) == (exit_code, True), result.stderr
+    assert not (tmp_path / "family").exists()
+
+
+def test_a_missing_run_ends_with_exit_code_4_and_one_line(tmp_path: Path) -> None:
+    result = invoke(tmp_path / "nothing", tmp_path / "family")
+    assert result.exit_code == 4
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("headgate: error: ")
