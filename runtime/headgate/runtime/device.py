@@ -2,7 +2,8 @@
 
 The main thread waits in one poller for the edge, for finished computations, for new pictures and
 for the control socket, tells the session, and does what it says. Heads run on a thread of their
-own, so that answers are taken and deadlines kept meanwhile; onnxruntime releases the GIL.
+own, so that answers are taken and deadlines kept meanwhile (onnxruntime releases the GIL), unless
+they are shorter than the hand-over.
 """
 
 import logging
@@ -29,6 +30,7 @@ from headgate.runtime.edge_socket import EdgeSocket, LinkEvent
 from headgate.runtime.events import Answer, Compute, Computed, ComputeFailed, Deliver, Effect, Send
 from headgate.runtime.keys import Authenticator, Context, DeviceKeys
 from headgate.runtime.playback import Playback, Player
+from headgate.runtime.quickness import Quickness
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.sources import Source
 from headgate.runtime.summary import Summary, Tally
@@ -38,6 +40,10 @@ from headgate.runtime.wire import DEFAULT_LIMITS
 log = logging.getLogger(__name__)
 
 Picture = npt.NDArray[np.uint8]
+
+# Pictures that can wait are kept back so long for the edge to be there: a small set would else be
+# answered locally before the first handshake is through.
+EDGE_HEAD_START_S = 1.0
 
 
 class HeadBackend(Protocol):
@@ -60,38 +66,51 @@ class DeviceSettings:
     control: str | None = None  # None: an ipc address of its own
 
 
+Outcome = Computed | ComputeFailed
+
+
 class ComputeThread:
-    """Computes one frame at a time; results wait in `done`."""
+    """Computes one frame at a time, at once where that is quick; else results wait in `done`."""
 
     def __init__(self, backend: HeadBackend, *, on_done: Callable[[], None]) -> None:
         self._backend = backend
         self._on_done = on_done
+        self._quickness = Quickness()
         self._work: queue.SimpleQueue[tuple[int, OperatingPoint, Picture] | None]
         self._work = queue.SimpleQueue()
-        self.done: deque[tuple[int, Computed | ComputeFailed | BaseException]] = deque()
+        self.done: deque[tuple[int, Outcome | BaseException]] = deque()
         self._thread = threading.Thread(target=self._run, name="heads", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def submit(self, frame_id: int, point: OperatingPoint, picture: Picture) -> None:
+    def submit(self, frame_id: int, point: OperatingPoint, picture: Picture) -> Outcome | None:
+        """Return the outcome if it is there at once; None if it will come in `done`."""
+        if self._quickness.is_quick(point.id):
+            return self._compute(point, picture)
         self._work.put((frame_id, point, picture))
+        return None
 
     def stop(self) -> None:
         self._work.put(None)
         self._thread.join(timeout=10.0)
 
+    def _compute(self, point: OperatingPoint, picture: Picture) -> Outcome:
+        started_s = time.perf_counter()
+        try:
+            outcome = self._backend.compute(point, picture)
+        except HeadgateError as reason:
+            return ComputeFailed(str(reason))
+        self._quickness.took(point.id, time.perf_counter() - started_s)
+        return outcome
+
     def _run(self) -> None:
         while (job := self._work.get()) is not None:
             frame_id, point, picture = job
-            outcome: Computed | ComputeFailed | BaseException
             try:
-                outcome = self._backend.compute(point, picture)
-            except HeadgateError as reason:
-                outcome = ComputeFailed(str(reason))
+                self.done.append((frame_id, self._compute(point, picture)))
             except BaseException as failure:  # re-raised by the main thread: a bug must be seen
-                outcome = failure
-            self.done.append((frame_id, outcome))
+                self.done.append((frame_id, failure))
             self._on_done()
 
 
@@ -125,6 +144,7 @@ class Device:
         self._pictures: dict[int, Picture] = {}
         self._next_frame_id = 0
         self._stopping = False
+        self._head_start_s = 0.0
         self._wakeup = Wakeup()
         self._player = Player(source, settings.playback, on_frame=self._wakeup.set)
         self._compute = ComputeThread(backend, on_done=self._wakeup.set)
@@ -174,6 +194,7 @@ class Device:
             self._compute.start()
             self._edge.connect()
             self._player.start()
+            self._head_start_s = time.monotonic() + EDGE_HEAD_START_S
             while not self._session.drained:
                 ready = dict(poller.poll(self._timeout_ms()))
                 if self._wakeup.fileno() in ready:
@@ -200,9 +221,10 @@ class Device:
 
     def _timeout_ms(self) -> int | None:
         timer_s = self._session.next_timer_s()
-        if timer_s is None:
-            return None
-        return max(0, math.ceil(1000 * (timer_s - time.monotonic())))
+        now_s = time.monotonic()
+        if self._player.on_demand and not self._player.ended and now_s < self._head_start_s:
+            timer_s = self._head_start_s if timer_s is None else min(timer_s, self._head_start_s)
+        return None if timer_s is None else max(0, math.ceil(1000 * (timer_s - now_s)))
 
     def _handle_timer(self) -> None:
         timer_s = self._session.next_timer_s()
@@ -236,6 +258,9 @@ class Device:
                 self._obey(self._session.disconnected(now_s=now_s))
 
     def _take_frames(self) -> None:
+        now_s = time.monotonic()
+        if self._player.on_demand and not self._session.has_edge and now_s < self._head_start_s:
+            return
         while not self._player.on_demand or self._session.wants_frame:
             captured = self._player.take(now_s=time.monotonic())
             if captured is None:
@@ -255,8 +280,11 @@ class Device:
     def _obey(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, Compute):
-                picture = self._pictures[effect.frame_id]
-                self._compute.submit(effect.frame_id, effect.point, picture)
+                frame_id = effect.frame_id
+                outcome = self._compute.submit(frame_id, effect.point, self._pictures[frame_id])
+                if outcome is not None:
+                    now_s = time.monotonic()
+                    self._obey(self._session.computed(frame_id, outcome, now_s=now_s))
             elif isinstance(effect, Send):
                 if not self._edge.send(effect.messages):
                     now_s = time.monotonic()

@@ -2,6 +2,8 @@
 
 The main thread only moves messages, so that probes and new frames are answered while a tail runs.
 Work goes to the worker through a queue and comes back through a queue and a wake-up; nothing polls.
+A single frame whose tail is shorter than that hand-over runs at once, if no other message waits:
+under load frames must queue up, or there would be nothing to batch.
 """
 
 import contextlib
@@ -31,6 +33,7 @@ from headgate.runtime.edge_session import (
 )
 from headgate.runtime.edge_socket import HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS
 from headgate.runtime.keys import Authenticator, Context, EdgeKeys, Socket, secure_server
+from headgate.runtime.quickness import Quickness
 from headgate.runtime.wakeup import Wakeup
 
 log = logging.getLogger(__name__)
@@ -57,6 +60,7 @@ class Worker:
     ) -> None:
         self._backends = backends
         self._on_finished = on_finished
+        self._quickness = Quickness()
         self._work: queue.SimpleQueue[RunBatch | None] = queue.SimpleQueue()
         self.finished: deque[Finished] = deque()
         self._thread = threading.Thread(target=self._run, name="tails", daemon=True)
@@ -65,7 +69,20 @@ class Worker:
         self._thread.start()
 
     def submit(self, batch: RunBatch) -> None:
+        """Let the worker's thread run the batch; it will be in `finished`."""
         self._work.put(batch)
+
+    def is_quick(self, batch: RunBatch) -> bool:
+        """Return whether running the batch here is cheaper than handing it over."""
+        return len(batch.items) == 1 and self._quickness.is_quick(batch.digest + batch.graph_key)
+
+    def run(self, batch: RunBatch) -> Sequence[ItemOutcome]:
+        """Run the batch on the caller's thread; only while the worker's has none."""
+        started_s = time.perf_counter()
+        outcomes = self._backends[batch.digest].infer(batch.graph_key, batch.items)
+        if len(batch.items) == 1:
+            self._quickness.took(batch.digest + batch.graph_key, time.perf_counter() - started_s)
+        return outcomes
 
     def stop(self) -> None:
         self._work.put(None)
@@ -76,8 +93,7 @@ class Worker:
     def _run(self) -> None:
         while (batch := self._work.get()) is not None:
             try:
-                outcomes = self._backends[batch.digest].infer(batch.graph_key, batch.items)
-                self.finished.append(Finished(batch.batch_id, outcomes))
+                self.finished.append(Finished(batch.batch_id, self.run(batch)))
             except BaseException as failure:  # re-raised by the main thread: a bug must be seen
                 self.finished.append(Finished(batch.batch_id, (), failure))
             self._on_finished()
@@ -165,16 +181,29 @@ class EdgeServer:
             self._obey(self._session.received(peer, parts, now_s=time.monotonic()))
 
     def _obey(self, effects: Sequence[EdgeEffect]) -> None:
-        for effect in effects:
-            if isinstance(effect, SendTo):
-                # A ROUTER drops what it cannot send at once: a slow peer delays nobody.
-                with contextlib.suppress(zmq.Again):
-                    self._router.send_multipart([effect.peer, *effect.parts], zmq.NOBLOCK)
-            elif isinstance(effect, RunBatch):
-                self._worker.submit(effect)
-            else:
-                assert isinstance(effect, Ignored)
-                log.warning("peer %s: %s", effect.peer.hex(), effect.reason)
+        """Do what the session says; answers go out before a quick batch runs on this thread."""
+        quick: deque[RunBatch] = deque()
+        while True:
+            for effect in effects:
+                if isinstance(effect, SendTo):
+                    # A ROUTER drops what it cannot send at once: a slow peer delays nobody.
+                    with contextlib.suppress(zmq.Again):
+                        self._router.send_multipart([effect.peer, *effect.parts], zmq.NOBLOCK)
+                elif isinstance(effect, Ignored):
+                    log.warning("peer %s: %s", effect.peer.hex(), effect.reason)
+                elif self._worker.is_quick(effect) and not self._has_message():
+                    quick.append(effect)
+                else:
+                    self._worker.submit(effect)
+            if not quick:
+                return
+            batch = quick.popleft()
+            outcomes = self._worker.run(batch)
+            now_s = time.monotonic()
+            effects = self._session.batch_finished(batch.batch_id, outcomes, now_s=now_s)
+
+    def _has_message(self) -> bool:
+        return bool(int(self._router.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
 
     def _open_router(self, bind: str, keys: EdgeKeys | None, limits: EdgeLimits) -> Socket:
         router: Socket = self._context.socket(zmq.ROUTER)
