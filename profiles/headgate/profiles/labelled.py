@@ -76,6 +76,9 @@ class ArrayDataset:
         """Return all pictures at once, uint8 NHWC, not copied: training wants them in bulk."""
         return self._pictures_NHWC
 
+    def all_labels(self) -> Labels:
+        return self._labels_N
+
     def __len__(self) -> int:
         return len(self._labels_N)
 
