@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import zmq
 
-from headgate.export.children import LOOPBACK, end, free_port
+from headgate.export.children import LOOPBACK, free_port
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import OperatingPoint
 from headgate.runtime.engine import DeviceEngine, TailEngine
@@ -59,11 +59,12 @@ def echo_server() -> Iterator[int]:
     """Run the echo server in a process of its own; yield its port."""
     port = free_port()
     command = [sys.executable, "-m", "headgate.export.bench_echo", str(port), str(ANSWER_BYTES)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE)
-    try:
-        yield port
-    finally:
-        end(process)
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        try:
+            yield port
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()  # which ends it
 
 
 def paced(work: Callable[[], object], *, times: int, pace_s: float) -> list[float]:
