@@ -1,12 +1,16 @@
 """Claims about `headgate train`: what it prints, and how it refuses."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from headgate.runtime.cli import main
+from headgate.train.command import prune as prune_command
+from headgate.train.recipe import PruneConfig
 from headgate.train.run_folder import load_run
 from train.tiny_runs import write_pictures
 
@@ -78,6 +82,12 @@ def test_unreadable_options_are_refused_by_name(options: list[str], tmp_path: Pa
     result = prune(tmp_path, *options)
     assert result.exit_code == 2
     assert options[0] in result.stderr
+
+
+def test_options_default_to_what_the_settings_default_to() -> None:
+    settings = {field.name: field.default for field in fields(PruneConfig)}
+    options = {p.name: p.get_default(click.Context(prune_command)) for p in prune_command.params}
+    assert {name: options[name] for name in settings} == settings
 
 
 def test_splits_prints_a_row_per_layer_with_shares_that_add_up() -> None:

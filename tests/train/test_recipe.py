@@ -11,6 +11,7 @@ from headgate.train.recipe import (
     StageKind,
     check_config,
     default_split,
+    default_width,
     differences,
     learning_rate,
     plan_stages,
@@ -142,6 +143,13 @@ def test_a_users_model_has_no_default_split() -> None:
     with pytest.raises(UsageError, match="train splits mine:net"):
         default_split(PruneConfig(model="mine:net"))
     assert default_split(PruneConfig(model="mine:net", split="body.3")) == "body.3"
+
+
+def test_networks_for_the_embedded_pictures_are_narrow_unless_they_are_the_users() -> None:
+    assert default_width(PruneConfig(data="embedded:px=128")) == 0.25
+    assert default_width(PruneConfig(data="embedded", width=1.0)) == 1.0
+    assert default_width(PruneConfig(data="embedded", model="mine:net")) == 1.0
+    assert default_width(PruneConfig(data="cifar10:somewhere")) == 1.0
 
 
 def test_differences_name_what_changes_the_result_and_nothing_else() -> None:

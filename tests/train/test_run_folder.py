@@ -112,7 +112,7 @@ def test_a_record_cut_short_is_refused(copied: Path) -> None:
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FamilyError, match="no run.json in it"):
+    with pytest.raises(FamilyError, match=r"no run\.json in it"):
         load_run(tmp_path / "nothing")
 
 

@@ -41,12 +41,14 @@ def train() -> None:
 )
 @click.option(
     "--model",
-    default="vgg11",
+    default="resnet18",
     show_default=True,
     help="vgg11, mobilenet_v2, resnet18, lenet, or package.module:callable",
 )
 @click.option(
-    "--width", default=1.0, show_default=True, help="multiplies the channels of the network"
+    "--width",
+    type=float,
+    help="multiplies a built-in network's channels  [default: 1, or 0.25 on embedded]",
 )
 @click.option(
     "--split",
@@ -71,12 +73,12 @@ def train() -> None:
     help="r: shrinks height and width of the maps",
 )
 @click.option(
-    "--epochs", type=int, help="epochs of the plain network  [default: 20, or 0 with --backbone]"
+    "--epochs", type=int, help="epochs of the plain network  [default: 10, or 0 with --backbone]"
 )
 @click.option(
-    "--base-epochs", default=4, show_default=True, help="epochs of the member that sends all maps"
+    "--base-epochs", default=2, show_default=True, help="epochs of the member that sends all maps"
 )
-@click.option("--member-epochs", default=4, show_default=True, help="epochs of each smaller member")
+@click.option("--member-epochs", default=2, show_default=True, help="epochs of each smaller member")
 @click.option("--backbone", help="run folder or safetensors file with the plain network's weights")
 @click.option(
     "--from-scratch",

@@ -16,6 +16,7 @@ from headgate.train.recipe import (
     Stage,
     check_config,
     default_split,
+    default_width,
     plan_stages,
 )
 from headgate.train.run_folder import load_run, read_weights
@@ -64,12 +65,12 @@ def make_plan(config: PruneConfig) -> Plan:
         )
     size_px = (data.input.height_px, data.input.width_px)
     network = build_backbone(
-        config.model, num_classes=data.num_classes, input_px=size_px, width=config.width
+        config.model, num_classes=data.num_classes, input_px=size_px, width=default_width(config)
     )
     point = find_split(network, split, torch.zeros(1, 3, *size_px))
     blueprint = Blueprint(
         model=config.model,
-        width=config.width,
+        width=default_width(config),
         split=point.name,
         resolution_factor=config.resolution_factor,
         num_classes=data.num_classes,

@@ -14,6 +14,7 @@ from headgate.profiles.errors import UsageError
 from headgate.profiles.quantise import MAX_LEVELS, MIN_LEVELS
 
 DEFAULT_DATA = "embedded"
+EMBEDDED_WIDTH = 0.25
 DEFAULT_SPLITS = {  # layers where few maps cross and the head is still cheap
     "vgg11": "features.7",  # the second pooling, the paper's layer 5
     "lenet": "features.5",  # the second pooling
@@ -35,15 +36,15 @@ class PruneConfig:
     """
 
     data: str = DEFAULT_DATA
-    model: str = "vgg11"
-    width: float = 1.0
+    model: str = "resnet18"
+    width: float | None = None  # None: 1, or 0.25 for the embedded pictures, to suit a CPU
     split: str | None = None  # a layer's name or its number; None: the model's default
     input_px: int | None = None  # None: the size of the data set's pictures
     budgets: tuple[int, ...] = ()  # maps that may cross; empty: phi, phi / 4, phi / 32
     resolution_factor: int = 1
-    epochs: int | None = None  # of the plain network; None: 20, or 0 with `backbone`
-    base_epochs: int = 4  # of the member with B = phi
-    member_epochs: int = 4  # of each smaller member
+    epochs: int | None = None  # of the plain network; None: 10, or 0 with `backbone`
+    base_epochs: int = 2  # of the member with B = phi
+    member_epochs: int = 2  # of each smaller member
     backbone: str | None = None  # a run folder or a safetensors file to start from
     from_scratch: bool = False  # each member from fresh weights, to compare with
     batch_size: int = 64
@@ -72,7 +73,7 @@ class PruneConfig:
     def backbone_epochs(self) -> int:
         if self.epochs is not None:
             return self.epochs
-        return 0 if self.backbone else 20
+        return 0 if self.backbone else 10
 
 
 # These change how a run is computed, not what it computes.
@@ -118,6 +119,15 @@ def default_split(config: PruneConfig) -> str:
             f"`headgate train splits {config.model}` lists them"
         )
     return DEFAULT_SPLITS[config.model]
+
+
+def default_width(config: PruneConfig) -> float:
+    """Return the width asked for, or one that suits the data set."""
+    if config.width is not None:
+        return config.width
+    is_embedded = config.data.partition(":")[0] == DEFAULT_DATA
+    is_built_in = ":" not in config.model
+    return EMBEDDED_WIDTH if is_embedded and is_built_in else 1.0
 
 
 def resolve_budgets(config: PruneConfig, *, num_maps: int) -> tuple[int, ...]:
