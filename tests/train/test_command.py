@@ -4,7 +4,6 @@ import json
 from dataclasses import fields
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -86,7 +85,7 @@ def test_unreadable_options_are_refused_by_name(options: list[str], tmp_path: Pa
 
 def test_options_default_to_what_the_settings_default_to() -> None:
     settings = {field.name: field.default for field in fields(PruneConfig)}
-    options = {p.name: p.get_default(click.Context(prune_command)) for p in prune_command.params}
+    options = prune_command.make_context("prune", ["--out", "run"]).params
     assert {name: options[name] for name in settings} == settings
 
 
