@@ -25,6 +25,7 @@ NUM_RESIDUALS = 150  # 5 s at 30 frames/s
 LEVEL_TIME_S = 0.08  # how far apart samples must be for the newer to outweigh the older
 MIN_GAIN, MAX_GAIN = 0.25, 0.8
 MAX_FALL = 1.5  # of the level in one sample, nats: a stall that is over does not tell the rate
+MAX_RESIDUAL = 2.0
 DELAY_WINDOW_S = 10.0
 SMALL_BYTES = 300  # messages up to this size measure the delay
 MIN_NOISE_S = 0.0005
@@ -247,10 +248,10 @@ class LinkEstimator:
     ) -> None:
         noise_s = max(MIN_NOISE_S, 2 * self._noise_s)
         if service_s < noise_s:
+            # At least so fast, perhaps faster: counts against large messages, not small ones.
             at_least = math.log(num_bits / noise_s)
-            if at_least > self._level:
-                self._add_residual(at_least - item.level)
-                self._level = at_least
+            self._add_residual(min(0.0, at_least - item.level))
+            self._level = max(self._level, at_least)
             return
         log_rate = math.log(num_bits / service_s)
         since_s = math.inf if self._sampled_s is None else now_s - self._sampled_s
@@ -263,6 +264,7 @@ class LinkEstimator:
         self._sampled_s = now_s
 
     def _add_residual(self, residual: float) -> None:
+        residual = min(MAX_RESIDUAL, max(-MAX_RESIDUAL, residual))
         if self._num_guessed or len(self._window) >= NUM_RESIDUALS:
             self._num_guessed = max(0, self._num_guessed - 1)
             oldest = self._window.popleft()
