@@ -45,12 +45,14 @@ def silent(line: str) -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("lenet"), LENET)
+    """A run of one member, cut at the picture itself, with pictures that no r divides."""
+    tiny = replace(LENET, split="0", resolution_factor=3, input=InputSpec(17, 20))
+    return write_run(tmp_path_factory.mktemp("lenet"), tiny)
 
 
 @pytest.fixture(scope="module")
 def exported(run: Path) -> Family:
-    """A family of one member of lenet at few points, without times."""
+    """A family of one member at few points, without times."""
     export_family(run, run.parent / "family", replace(QUICK, with_times=False), silent)
     return open_family(run.parent / "family")
 
@@ -239,11 +241,10 @@ def test_one_wrong_weight_of_a_member_fails_the_gate(family: Family, name: str) 
         )
 
 
-def test_a_split_at_the_picture_with_a_resolution_factor_exports(tmp_path: Path) -> None:
-    tiny = replace(LENET, split="0", resolution_factor=3, input=InputSpec(17, 20))
-    manifest = export_family(write_run(tmp_path, tiny), tmp_path / "family", QUICK, silent)
-    assert manifest.member("b2r3").features.shape == (2, 7, 8)
-    assert manifest.input == InputSpec(17, 20)
+def test_a_split_at_the_picture_with_a_resolution_factor_exports(exported: Family) -> None:
+    member = exported.manifest.member("b2r3")
+    assert member.features.shape == (2, 7, 8)
+    assert exported.manifest.input == InputSpec(17, 20)
 
 
 def test_a_graph_that_answers_differently_fails_and_nothing_is_written(tmp_path: Path) -> None:

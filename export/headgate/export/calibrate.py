@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from headgate.profiles.quantise import dequantise, quantise
 
-# Percent cut off at each end.
+# Percent cut off at each end. Wider cuts have smaller squared errors at 2 and 3 levels but worse
+# answers (tried: 0.42 instead of 0.46 top-1 at 2 levels): rare large values carry the class.
 CLIPS_PERCENT = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
 # Those that are offered for all channels alike; the others only compete per channel.
 UNIFORM_CLIPS_PERCENT = (0.0, 1.0)
