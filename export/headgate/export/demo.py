@@ -144,6 +144,7 @@ def write_pictures(data: str, path: Path) -> None:
         train_labels=labels[:1],
         val_pictures=pictures,
         val_labels=labels,
+        label_names=np.array(dataset.labels),
     )
 
 
