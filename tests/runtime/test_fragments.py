@@ -49,8 +49,24 @@ def test_a_slice_out_of_order_is_refused_and_drops_the_frame() -> None:
     with pytest.raises(WireError, match="fragment 2 of 3 came where fragment 1 of frame 7"):
         pile.add(third, now_s=0.0)
     assert pile.num_bytes == 0
+    assert pile.add(second, now_s=0.0) is None
+    assert pile.num_bytes == 0
+
+
+def test_a_slice_of_a_frame_that_never_began_is_refused_once() -> None:
+    pile = reassembly()
+    _, second, third = fragment(FRAME, 3)
     with pytest.raises(WireError, match="where nothing could follow"):
         pile.add(second, now_s=0.0)
+    assert pile.add(third, now_s=0.0) is None
+
+
+def test_a_refused_frame_may_be_sent_again_from_its_first_slice() -> None:
+    pile = reassembly()
+    pieces = fragment(FRAME, 3)
+    pile.add(pieces[0], now_s=0.0)
+    pile.refuse(FRAME.frame_id)
+    assert [pile.add(piece, now_s=1.0) for piece in pieces] == [None, None, Assembled(FRAME, 1.0)]
 
 
 def test_a_slice_sent_twice_is_refused() -> None:

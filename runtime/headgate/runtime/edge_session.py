@@ -208,7 +208,7 @@ class EdgeSession:
 
     def _frame(self, peer: Peer, piece: Frame, *, now_s: float) -> list[EdgeEffect]:
         if peer.manifest is None:
-            return [self._unknown(peer, piece.frame_id)]
+            return [] if piece.fragment else [self._unknown(peer, piece.frame_id)]
         try:
             if piece.layer != 0:
                 raise WireError(f"FRAME {piece.frame_id}: layer {piece.layer}, expected 0")
@@ -218,6 +218,7 @@ class EdgeSession:
             return self._refuse(peer, piece.frame_id, RejectReason.MALFORMED, text, now_s=now_s)
         if self._held_bytes > self._limits.max_held_bytes:
             self._drop_unfinished(peer)
+            peer.unfinished.refuse(piece.frame_id)
             return [self._reject(peer, piece.frame_id, RejectReason.BUSY, FULL_TEXT)]
         if whole is None:
             return []
@@ -311,11 +312,8 @@ class EdgeSession:
         """Return the RESULT or REJECT of a frame that ran."""
         peer = self._peers.find(frame.peer)
         if peer is None or peer.in_flight.get(frame.frame_id) is not frame:
-            return [
-                Ignored(
-                    frame.peer, f"frame {frame.frame_id}: its device left, rejoined or is ignored"
-                )
-            ]
+            text = f"frame {frame.frame_id}: its device left, rejoined or is ignored"
+            return [Ignored(frame.peer, text)]
         del peer.in_flight[frame.frame_id]
         if outcome.tensors is None:
             text = outcome.error or "the edge gave no reason"

@@ -47,6 +47,7 @@ class Reassembly:
     def __init__(self, *, max_payload_bytes: int) -> None:
         self._max_payload_bytes = max_payload_bytes
         self._first: Frame | None = None
+        self._refused_id: int | None = None
         self._first_arrived_s = 0.0
         self._slices: list[bytes] = []
         self._num_bytes = 0
@@ -60,20 +61,23 @@ class Reassembly:
         """Take one slice; return the whole frame with the last, and None before.
 
         The first slice of another frame abandons the unfinished one: a device may stop sending
-        what has become stale. Any other disorder drops the unfinished frame and raises WireError.
+        what has become stale. Any other disorder drops the unfinished frame and raises WireError,
+        once: what is still under way of the refused frame is passed over.
         """
         if piece.fragment == 0:
             self.clear()
             self._first, self._first_arrived_s = piece, now_s
+        elif piece.frame_id == self._refused_id:
+            return None
         elif not self._continues(piece):
             found = "nothing" if self._first is None else self._expected()
-            self.clear()
+            self.refuse(piece.frame_id)
             raise WireError(
                 f"FRAME {piece.frame_id}: fragment {piece.fragment} of {piece.fragments} came "
                 f"where {found} could follow; send a frame's fragments in order, unmixed"
             )
         if self._num_bytes + len(piece.payload) > self._max_payload_bytes:
-            self.clear()
+            self.refuse(piece.frame_id)
             raise WireError(
                 f"FRAME {piece.frame_id}: more than {self._max_payload_bytes} bytes of payload; "
                 "WELCOME names the limit"
@@ -84,8 +88,14 @@ class Reassembly:
             return None
         return self._take()
 
+    def refuse(self, frame_id: int) -> None:
+        """Forget the unfinished frame and pass over all further slices of this one."""
+        self.clear()
+        self._refused_id = frame_id
+
     def clear(self) -> None:
         """Forget the unfinished frame."""
+        self._refused_id = None
         self._first = None
         self._slices = []
         self._num_bytes = 0
