@@ -44,6 +44,8 @@ Picture = npt.NDArray[np.uint8]
 # Pictures that can wait are kept back so long for the edge to be there: a small set would else be
 # answered locally before the first handshake is through.
 EDGE_HEAD_START_S = 1.0
+# And they wait while so many are open, enough to keep head, link and tail busy at once.
+MAX_OPEN_ON_DEMAND = 4
 
 
 class HeadBackend(Protocol):
@@ -261,7 +263,7 @@ class Device:
         now_s = time.monotonic()
         if self._player.on_demand and not self._session.has_edge and now_s < self._head_start_s:
             return
-        while not self._player.on_demand or self._session.wants_frame:
+        while not self._player.on_demand or self._wants_picture():
             captured = self._player.take(now_s=time.monotonic())
             if captured is None:
                 return
@@ -276,6 +278,9 @@ class Device:
                     truth=captured.frame.truth,
                 )
             )
+
+    def _wants_picture(self) -> bool:
+        return self._session.wants_frame and self._session.num_open < MAX_OPEN_ON_DEMAND
 
     def _obey(self, effects: Sequence[Effect]) -> None:
         for effect in effects:

@@ -1,0 +1,135 @@
+"""Runs real edges and devices for tests: in threads, or as processes of their own."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from headgate.profiles.family import Family
+from headgate.profiles.profile import Profile
+from headgate.runtime.device import Device, DeviceSettings
+from headgate.runtime.edge import EdgeServer
+from headgate.runtime.engine import DeviceEngine, TailEngine
+from headgate.runtime.events import Answer
+from headgate.runtime.keys import DeviceKeys, EdgeKeys
+from headgate.runtime.playback import Playback
+from headgate.runtime.records import FrameRecord
+from headgate.runtime.sources import open_source
+
+PATIENCE_S = 30.0  # for what takes milliseconds; reached only when something is broken
+SLA_S = 2.0  # generous: tests ask who answers, not how fast
+
+
+def headgate(*arguments: str, **environment: str) -> list[str]:
+    """Return the command line of this very interpreter's headgate."""
+    return [sys.executable, "-m", "headgate.runtime.cli", *arguments]
+
+
+@contextlib.contextmanager
+def edge_thread(
+    family: Family, *, bind: str = "tcp://127.0.0.1:*", keys: EdgeKeys | None = None
+) -> Iterator[EdgeServer]:
+    """Serve `family` from a thread of this process."""
+    digest = family.manifest.digest
+    server = EdgeServer(
+        {digest: TailEngine(family, max_batch=4)}, {digest: family.manifest}, bind=bind, keys=keys
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+
+
+@contextlib.contextmanager
+def edge_process(family: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Serve `family` from a process of its own; yield it and the endpoint it printed."""
+    process = subprocess.Popen(
+        headgate("edge", str(family), *(arguments or ("--bind", "tcp://127.0.0.1:*"))),
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    try:
+        assert process.stderr is not None
+        ready = json.loads(process.stderr.readline())
+        assert ready["event"] == "listening"
+        yield process, ready["endpoint"]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+class RunningDevice:
+    """A device in a thread, and every record it delivered so far."""
+
+    def __init__(
+        self,
+        family: Family,
+        source: str,
+        *,
+        edge: str,
+        playback: Playback | None = None,
+        keys: DeviceKeys | None = None,
+        profile: Profile | None = None,
+        until: Callable[[list[FrameRecord]], bool] = lambda records: False,
+    ) -> None:
+        self.records: list[FrameRecord] = []
+        self.failure: BaseException | None = None
+        self._until = until
+        self._changed = threading.Condition()
+        self.device = Device(
+            family.manifest,
+            DeviceEngine(family),
+            open_source(source),
+            DeviceSettings(
+                edge=edge,
+                profile=profile or Profile("test"),
+                sla_s=SLA_S,
+                playback=playback or Playback(),
+                keys=keys,
+            ),
+            deliver=self._deliver,
+        )
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> "RunningDevice":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.device.stop()
+        self.join()
+
+    def wait_for(self, claim: Callable[[list[FrameRecord]], bool]) -> None:
+        """Wait until `claim` holds for the records so far, looking after every new one."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: claim(self.records), PATIENCE_S), self.records[
+                -3:
+            ]
+
+    def join(self) -> list[FrameRecord]:
+        """Wait for the end of the run and return its records."""
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive()
+        return self.records
+
+    def _deliver(self, record: FrameRecord, answer: Answer | None) -> None:
+        with self._changed:
+            self.records.append(record)
+            self._changed.notify_all()
+        if self._until(self.records):
+            self.device.stop()
+
+    def _run(self) -> None:
+        try:
+            self.device.run()
+        except BaseException as failure:
+            self.failure = failure

@@ -1,0 +1,182 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headgate.profiles.errors import FamilyError, UsageError
+from headgate.profiles.family import Family
+from headgate.profiles.manifest import PointKind
+from headgate.profiles.quantise import quantise
+from headgate.runtime.edge_session import FULL_GRAPH_KEY, BatchItem
+from headgate.runtime.engine import (
+    DeviceEngine,
+    EngineOptions,
+    Graph,
+    TailEngine,
+    providers_to_try,
+)
+from headgate.runtime.features import decode_features
+from headgate.runtime.messages import RejectReason
+from runtime.tiny_family import tinted_pictures, write_tiny_family
+
+
+@pytest.fixture(scope="module")
+def device(tiny_family: Family) -> DeviceEngine:
+    return DeviceEngine(tiny_family)
+
+
+@pytest.fixture(scope="module")
+def tails(tiny_family: Family) -> TailEngine:
+    return TailEngine(tiny_family, max_batch=4)
+
+
+def item(device: DeviceEngine, point_id: str, picture: np.ndarray, frame_id: int = 0) -> BatchItem:
+    point = device.manifest.point(point_id)
+    payload = device.compute(point, picture).payload
+    assert payload is not None
+    return BatchItem(b"peer", frame_id, point, payload)
+
+
+@pytest.mark.parametrize("point_id", ["b3r1-l16", "b1r1-l5", "jpeg-q50"])
+def test_what_the_device_sends_is_answered_rightly_by_the_edge(
+    device: DeviceEngine, tails: TailEngine, point_id: str
+) -> None:
+    pictures, labels = tinted_pictures(20, seed=1)
+    key = device.manifest.point(point_id).member or FULL_GRAPH_KEY
+    for picture, label in zip(pictures, labels, strict=True):
+        (outcome,) = tails.infer(key, [item(device, point_id, picture)])
+        assert outcome.error is None
+        assert outcome.tensors is not None
+        assert outcome.tensors[0].name == "probabilities"
+        assert outcome.tensors[0].array.argmax() == label
+
+
+@pytest.mark.parametrize("point_id", ["local-full", "local-exit"])
+def test_local_points_answer_by_themselves_and_send_nothing(
+    device: DeviceEngine, point_id: str
+) -> None:
+    pictures, labels = tinted_pictures(20, seed=2)
+    for picture, label in zip(pictures, labels, strict=True):
+        computed = device.compute(device.manifest.point(point_id), picture)
+        assert computed.payload is None
+        assert computed.answer is not None
+        assert computed.answer.label == label
+
+
+def test_a_split_frame_carries_the_exit_answer_and_exactly_the_quantised_maps(
+    device: DeviceEngine,
+) -> None:
+    picture = tinted_pictures(1)[0][0]
+    point = device.manifest.point("b3r1-l16")
+    computed = device.compute(point, picture)
+    assert computed.answer is not None
+    assert computed.payload is not None
+    sent = decode_features(computed.payload, shape=(3, 8, 8), levels=16, codec="zstd")
+    maps = (picture / 255).reshape(8, 2, 8, 2, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
+    expected = quantise(
+        maps.astype(np.float32),
+        low_C=np.zeros(3, np.float32),
+        span_C=np.ones(3, np.float32),
+        levels=16,
+    )
+    assert np.abs(sent.astype(int) - expected.astype(int)).max() <= 1
+    assert (sent == expected).mean() > 0.99
+
+
+def test_a_picture_of_another_size_is_resized_first(device: DeviceEngine) -> None:
+    pictures, labels = tinted_pictures(1, side_px=50)
+    answer = device.compute(device.manifest.point("local-full"), pictures[0]).answer
+    assert answer is not None
+    assert answer.label == labels[0]
+
+
+def test_frames_of_different_points_of_one_member_share_a_batch(
+    tiny_family: Family, device: DeviceEngine, tails: TailEngine
+) -> None:
+    pictures, _ = tinted_pictures(2)
+    fine = device.manifest.point("b3r1-l16")
+    coarse = replace(fine, id="b3r1-l3", levels=3)
+    items = [item(device, "b3r1-l16", pictures[0])]
+    alone = tails.infer("b3r1", items)[0]
+    manifest = replace(tiny_family.manifest, points=(*tiny_family.manifest.points, coarse))
+    both_device = DeviceEngine(replace(tiny_family, manifest=manifest))
+    both_tails = TailEngine(replace(tiny_family, manifest=manifest))
+    items.append(item(both_device, "b3r1-l3", pictures[1]))
+    together = both_tails.infer("b3r1", items)
+    assert alone.tensors is not None
+    assert together[0].tensors is not None
+    assert together[1].tensors is not None
+    np.testing.assert_allclose(
+        alone.tensors[0].array, together[0].tensors[0].array, rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("point_id", ["b3r1-l16", "jpeg-q50"])
+def test_a_broken_payload_fails_alone(
+    device: DeviceEngine, tails: TailEngine, point_id: str
+) -> None:
+    picture = tinted_pictures(1)[0][0]
+    good = item(device, point_id, picture)
+    bad = replace(good, payload=good.payload[: len(good.payload) // 2])
+    empty = replace(good, payload=b"")
+    key = good.point.member or FULL_GRAPH_KEY
+    first, second, third, fourth = tails.infer(key, [good, bad, empty, good])
+    assert first.tensors is not None
+    assert fourth.tensors is not None
+    for broken in (second, third):
+        assert broken.tensors is None
+        assert broken.error
+        assert broken.reason is RejectReason.MALFORMED
+
+
+def test_a_picture_of_the_wrong_size_is_refused_before_the_network(
+    device: DeviceEngine, tails: TailEngine
+) -> None:
+    from headgate.profiles.pictures import encode_picture
+
+    point = device.manifest.point("jpeg-q50")
+    small = encode_picture(np.zeros((8, 8, 3), np.uint8), "jpeg", 50)
+    (outcome,) = tails.infer(FULL_GRAPH_KEY, [BatchItem(b"peer", 0, point, small)])
+    assert outcome.error is not None
+    assert "8 x 8 px, expected 16 x 16 px" in outcome.error
+
+
+def test_cuda_asked_for_without_cuda_is_refused_and_auto_is_not(tiny_family: Family) -> None:
+    with pytest.raises(UsageError, match="cuda was asked for, the installed onnxruntime has"):
+        providers_to_try("cuda", available=["CPUExecutionProvider"])
+    assert providers_to_try("auto", available=["CPUExecutionProvider"]) == ("CPUExecutionProvider",)
+    assert providers_to_try("tensorrt", available=["TensorrtExecutionProvider"]) == (
+        "TensorrtExecutionProvider",
+    )
+    with pytest.raises(UsageError, match="'gpu' is not one of auto, cpu, cuda, tensorrt"):
+        DeviceEngine(tiny_family, options=EngineOptions(providers="gpu"))
+
+
+def test_a_file_that_is_no_graph_is_a_family_error(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"not a graph")
+    with pytest.raises(FamilyError, match="cannot load it"):
+        Graph(path, options=EngineOptions())
+
+
+def test_a_graph_with_other_inputs_is_a_family_error(tmp_path: Path) -> None:
+    family = write_tiny_family(tmp_path / "family")
+    members = tuple(
+        replace(each, head=family.manifest.full_graph) for each in family.manifest.members
+    )
+    manifest = replace(family.manifest, members=members)
+    with pytest.raises(FamilyError, match=r"takes \['picture'\].*expected"):
+        DeviceEngine(replace(family, manifest=manifest))
+
+
+def test_the_backend_says_what_it_serves(tails: TailEngine, tiny_family: Family) -> None:
+    described = tails.describe()
+    assert described.family_digest == tiny_family.manifest.digest
+    assert described.graph_keys == ("b3r1", "b1r1", FULL_GRAPH_KEY)
+    assert described.max_batch == 4
+    assert tails.health()
+
+
+def test_every_kind_of_point_is_in_the_tiny_family(tiny_family: Family) -> None:
+    assert {point.kind for point in tiny_family.manifest.points} == set(PointKind)

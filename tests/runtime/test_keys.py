@@ -1,0 +1,193 @@
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from headgate.profiles.errors import UsageError
+from headgate.profiles.family import Family
+from headgate.runtime import keys
+from headgate.runtime.playback import Playback
+from headgate.runtime.records import Source
+from runtime.running import RunningDevice, edge_thread
+
+
+def test_a_set_of_keys_trusts_each_other_and_secrets_are_private(tmp_path: Path) -> None:
+    edge, device = keys.make_set(tmp_path, device="cam1")
+    edge_keys, device_keys = keys.load_edge_keys(edge), keys.load_device_keys(device)
+    assert device_keys.edge_public == edge_keys.own.public
+    assert [path.name for path in edge_keys.devices.iterdir()] == ["cam1.key"]
+    for secret in (edge / "edge.key_secret", device / "device.key_secret"):
+        assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    assert b"secret" not in (device / "device.key").read_bytes()
+
+
+def test_a_second_device_joins_the_same_edge(tmp_path: Path) -> None:
+    edge, first = keys.make_set(tmp_path, device="cam1")
+    again, second = keys.make_set(tmp_path, device="cam2")
+    assert again == edge
+    assert keys.load_device_keys(second).edge_public == keys.load_device_keys(first).edge_public
+    assert {path.stem for path in (edge / "devices").iterdir()} == {"cam1", "cam2"}
+
+
+def test_keys_are_never_overwritten(tmp_path: Path) -> None:
+    keys.make_set(tmp_path, device="cam1")
+    with pytest.raises(UsageError, match="has keys already; choose another --name"):
+        keys.make_set(tmp_path, device="cam1")
+    with pytest.raises(UsageError, match="is there already"):
+        keys.write_pair(tmp_path / "edge", "edge")
+
+
+@pytest.mark.parametrize("name", ["edge", "", "../up", "a/b", "-x"])
+def test_a_name_that_is_no_file_name_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="--name"):
+        keys.make_set(tmp_path, device=name)
+
+
+def test_a_secret_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    _, device = keys.make_set(tmp_path, device="cam1")
+    (device / "device.key_secret").chmod(0o644)
+    with pytest.raises(UsageError, match=r"others may read it \(mode 644, expected 600\)"):
+        keys.load_device_keys(device)
+
+
+def test_missing_and_broken_key_files_are_named(tmp_path: Path) -> None:
+    edge, device = keys.make_set(tmp_path, device="cam1")
+    with pytest.raises(UsageError, match=r"edge.key_secret: no such key file; make keys"):
+        keys.load_edge_keys(device)
+    (device / "edge.key").write_text("nonsense")
+    with pytest.raises(UsageError, match=r"edge.key: is not a key file"):
+        keys.load_device_keys(device)
+    (device / "edge.key").unlink()
+    with pytest.raises(UsageError, match=r"edge.key: no such key file; copy it"):
+        keys.load_device_keys(device)
+    (edge / "devices" / "cam1.key").write_text('curve\n    public-key = "short"\n')
+    with pytest.raises(UsageError, match="has 5 characters, expected 40"):
+        keys.load_edge_keys(edge)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "local"),
+    [
+        ("tcp://127.0.0.1:7700", True),
+        ("tcp://127.9.9.9:7700", True),
+        ("tcp://[::1]:7700", True),
+        ("ipc:///tmp/x", True),
+        ("tcp://0.0.0.0:7700", False),
+        ("tcp://*:7700", False),
+        ("tcp://192.0.2.1:7700", False),
+        ("tcp://[2001:db8::1]:7700", False),
+    ],
+)
+def test_only_loopback_and_ipc_are_local(endpoint: str, local: bool) -> None:
+    assert keys.is_local(endpoint) is local
+
+
+def test_a_host_name_counts_by_what_it_resolves_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"near": ["127.0.0.1"], "both": ["127.0.0.1", "192.0.2.1"], "far": ["192.0.2.1"]}
+
+    def resolve(host: str, port: object) -> list[tuple[object, ...]]:
+        if host not in found:
+            raise socket.gaierror("unknown")
+        return [(0, 0, 0, "", (address, 0)) for address in found[host]]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    assert keys.is_local("tcp://near:1")
+    assert not keys.is_local("tcp://both:1")
+    assert not keys.is_local("tcp://far:1")
+    assert not keys.is_local("tcp://eth0:1")
+
+
+def test_beyond_loopback_needs_keys_or_insecure() -> None:
+    far = "tcp://192.0.2.1:7700"
+    with pytest.raises(UsageError, match=r"not loopback and there are no keys.*--insecure"):
+        keys.check_exposure(far, option="--edge", has_keys=False, insecure=False)
+    keys.check_exposure(far, option="--edge", has_keys=True, insecure=False)
+    keys.check_exposure(far, option="--edge", has_keys=False, insecure=True)
+    keys.check_exposure("tcp://127.0.0.1:1", option="--edge", has_keys=False, insecure=False)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["7700", "udp://x:1", "tcp://host", "tcp://:1", "tcp://h:99999"]
+)
+def test_an_endpoint_that_is_none_is_refused(endpoint: str) -> None:
+    with pytest.raises(UsageError, match=r"is not tcp://HOST:PORT or ipc://PATH"):
+        keys.check_endpoint(endpoint, option="--edge")
+
+
+def test_a_device_on_the_list_is_answered_by_the_edge(
+    tiny_family: Family, tiny_set: Path, tmp_path: Path
+) -> None:
+    edge, device = keys.make_set(tmp_path, device="cam1")
+    with (
+        edge_thread(tiny_family, keys=keys.load_edge_keys(edge)) as server,
+        RunningDevice(
+            tiny_family,
+            f"npz:{tiny_set}",
+            edge=server.endpoint,
+            keys=keys.load_device_keys(device),
+            playback=Playback(fps=200, loop=True),
+        ) as running,
+    ):
+        running.wait_for(lambda records: sum(r.source is Source.EDGE for r in records) >= 5)
+    assert running.failure is None
+
+
+def refused(
+    family: Family,
+    pictures: Path,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    edge: keys.EdgeKeys | None,
+    device: keys.DeviceKeys | None,
+) -> str:
+    """Run a device until it has logged why it was not let in; return what it logged."""
+    caplog.set_level("WARNING")
+    with (
+        edge_thread(family, keys=edge) as server,
+        RunningDevice(
+            family,
+            f"npz:{pictures}",
+            edge=server.endpoint,
+            keys=device,
+            playback=Playback(fps=200, loop=True),
+            until=lambda records: "staying on local" in caplog.text,
+        ) as running,
+    ):
+        records = running.join()
+    assert {record.source for record in records if record.reason != "stopped"} <= {Source.LOCAL}
+    assert running.failure is None
+    return caplog.text
+
+
+def test_an_unknown_key_is_refused_and_the_device_says_what_to_do(
+    tiny_family: Family, tiny_set: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    edge, device = keys.make_set(tmp_path, device="cam1")
+    (edge / "devices" / "cam1.key").unlink()
+    text = refused(
+        tiny_family,
+        tiny_set,
+        caplog,
+        edge=keys.load_edge_keys(edge),
+        device=keys.load_device_keys(device),
+    )
+    assert "refused our key" in text
+    assert "add this device's .key file to the edge's devices folder" in text
+
+
+def test_a_device_without_keys_is_told_that_the_edge_asks_for_them(
+    tiny_family: Family, tiny_set: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    edge, _ = keys.make_set(tmp_path, device="cam1")
+    text = refused(tiny_family, tiny_set, caplog, edge=keys.load_edge_keys(edge), device=None)
+    assert "it asks for keys and we have none" in text
+
+
+def test_a_device_with_keys_does_not_talk_to_an_edge_without(
+    tiny_family: Family, tiny_set: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, device = keys.make_set(tmp_path, device="cam1")
+    text = refused(tiny_family, tiny_set, caplog, edge=None, device=keys.load_device_keys(device))
+    assert "check that edge.key is the key of that edge" in text
+    assert "was started with --keys" in text
