@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +38,19 @@ def test_an_error_while_writing_keeps_the_old_folder(tmp_path: Path) -> None:
         write_half()
     assert (target / "a.txt").read_text() == "old"
     assert [item.name for item in tmp_path.iterdir()] == ["family"]
+
+
+def test_what_a_killed_process_began_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    orphan = tmp_path / f".family.{ended.pid}.new"
+    orphan.mkdir()
+    alive = tmp_path / f".family.{os.getppid()}.new"
+    alive.mkdir()
+    with publish_folder(tmp_path / "family"):
+        pass
+    assert not orphan.exists()
+    assert alive.exists()
 
 
 def test_an_existing_folder_is_refused_without_replace(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def publish_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     complete. Raises UsageError where `target` may not be written.
     """
     recover_folder(target)
+    _remove_orphans(target)
     if target.exists() and not replace:
         raise UsageError(f"{target}: exists already; choose another folder or say --force")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -100,6 +101,24 @@ def read_json(path: Path, *, error: type[HeadgateError] = FamilyError) -> Any:
             f"{path}: not JSON at line {reason.lineno}, column {reason.colno} ({reason.msg}); "
             "the file is damaged, write it again"
         ) from None
+
+
+def _remove_orphans(target: Path) -> None:
+    """Remove what killed processes began to write for `target` and will not finish."""
+    for orphan in target.parent.glob(f".{target.name}.*.new"):
+        owner = orphan.name.split(".")[-2]
+        if not (owner.isdecimal() and _is_alive(int(owner))):
+            shutil.rmtree(orphan, ignore_errors=True)
+
+
+def _is_alive(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _old_name(target: Path) -> Path:
