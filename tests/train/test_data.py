@@ -241,8 +241,5 @@ def test_digits_are_never_mirrored_and_photographs_are() -> None:
 
 
 def test_floats_are_from_0_to_1() -> None:
-    assert as_floats(torch.tensor([0, 51, 255], dtype=torch.uint8)).tolist() == [
-        0.0,
-        pytest.approx(0.2),
-        1.0,
-    ]
+    pictures_BCHW = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 3, 1, 1)
+    assert as_floats(pictures_BCHW).flatten().tolist() == [0.0, pytest.approx(0.2), 1.0]

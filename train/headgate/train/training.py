@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from lightning_fabric import Fabric
 from torch import nn
 from torch.optim import Optimizer
@@ -83,6 +84,8 @@ class Training:
         )
         if isinstance(model, SplitModel) and self.state.selected is not None:
             model.freeze_selection(self.state.selected)
+        # As pictures are, see `as_floats`; torch's stubs do not know the argument.
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         subject = _Subject(stage, model, make_optimizer(model, self._plan.config))
         wrapped, wrapped_optimizer = self._fabric.setup(model, subject.optimizer)
         if self.state.tensors is not None:
