@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from headgate.export.report import ReportContent
 
 
+POSITIVE = click.FloatRange(min=0, min_open=True)
+
+
 @click.command()
 @click.option(
     "--out",
@@ -30,14 +33,24 @@ if TYPE_CHECKING:
 @click.option(
     "--trace", default="demo", show_default=True, help="trace file or built-in trace of the uplink"
 )
-@click.option("--fps", default=15.0, show_default=True, help="pictures a second")
-@click.option("--sla-ms", default=100.0, show_default=True, help="answer wanted within, in ms")
+@click.option(
+    "--share",
+    type=POSITIVE,
+    default=0.15,
+    show_default=True,
+    help="of the trace's rate that this device gets",
+)
+@click.option("--fps", type=POSITIVE, default=15.0, show_default=True, help="pictures a second")
+@click.option(
+    "--sla-ms", type=POSITIVE, default=100.0, show_default=True, help="answer wanted within, in ms"
+)
 @click.option("--json", "as_json", is_flag=True, help="print summary.json, not a table")
 def demo(
     out: Path,
     seconds: float | None,
     seed: int,
     trace: str,
+    share: float,
     fps: float,
     sla_ms: float,
     as_json: bool,
@@ -52,7 +65,13 @@ def demo(
     # Asked to end like by Ctrl-C: the edge and the device must end with us.
     signal.signal(signal.SIGTERM, _interrupt)
     options = DemoOptions(
-        out=out, seconds=seconds, seed=seed, trace=trace, fps=fps, sla_s=sla_ms / 1000
+        out=out,
+        seconds=seconds,
+        seed=seed,
+        trace=trace,
+        share=share,
+        fps=fps,
+        sla_s=sla_ms / 1000,
     )
     content = run_demo(options, say=_say, progress=choose_progress())
     if as_json:

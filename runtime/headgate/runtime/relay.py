@@ -114,11 +114,15 @@ class Relay:
         """Wait until the link has closed for good (see `LinkPlan.loop`); True if it has."""
         return self._finished.wait(timeout_s)
 
-    def stop(self) -> None:
-        """Close everything and end the thread."""
+    def request_stop(self) -> None:
+        """Ask the thread to end, without waiting for it: safe in a signal handler."""
         self._stopping.set()
         with contextlib.suppress(OSError):
             self._wake_write.send(b"x")
+
+    def stop(self) -> None:
+        """Close everything and end the thread."""
+        self.request_stop()
         if self._thread.is_alive():
             self._thread.join()
         self._wake_write.close()

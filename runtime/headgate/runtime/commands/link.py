@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import click
@@ -44,12 +45,14 @@ def link(
     queue_bytes: int,
     insecure: bool,
 ) -> None:
-    """Relay TCP at the rate of TRACE, until Ctrl-C.
+    """Relay TCP at the rate of TRACE until told to stop (SIGINT or SIGTERM).
 
     TRACE is a file (CSV `t_s,mbps` or mahimahi) or a built-in name: `demo`, `steady:8` for 8
     Mbit/s. Point the device's --edge at --listen. The trace starts with the first connection.
     """
+    from headgate.runtime.commands.logs import log_to_stderr
     from headgate.runtime.relay import LinkPlan, Relay
+    from headgate.runtime.signals import stopping_on_signals
     from headgate.runtime.trace import open_trace
 
     if delay_ms < 0 or queue_bytes < 1:
@@ -68,9 +71,12 @@ def link(
     )
     listen_address, to_address = parse_address("--listen", listen), parse_address("--to", to)
     refuse_beyond_loopback(listen, insecure=insecure)
-    with Relay(listen=listen_address, to=to_address, plan=plan) as relay:
-        click.echo(f"link {trace} from {relay.endpoint} to {to}", err=True)
-        relay.wait(FOREVER_S)
+    log_to_stderr()
+    relay = Relay(listen=listen_address, to=to_address, plan=plan)
+    with relay, stopping_on_signals(relay.request_stop):
+        ready = {"event": "listening", "endpoint": relay.endpoint, "to": to, "trace": trace}
+        click.echo(json.dumps(ready), err=True)
+        relay.wait()
 
 
 def parse_window(option: str, text: str, *, default_s: float | None) -> Window:
