@@ -114,7 +114,7 @@ def test_the_end_of_a_stream_reaches_the_other_side() -> None:
 def test_a_cut_closes_connections_and_refuses_new_ones_until_it_ends() -> None:
     plan = LinkPlan(None, cuts=(Window(start_s=0.05, duration_s=0.5),))
     with linked(plan, handle=echo) as relay:
-        with connect(relay) as conn, contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError), connect(relay) as conn:
             assert conn.recv(1) == b""
         with pytest.raises(OSError):
             connect(relay)
@@ -140,7 +140,7 @@ def test_a_far_side_that_is_not_there_closes_the_connection_and_the_relay_lives(
         to = taken.getsockname()[:2]
     with Relay(listen=LOOPBACK, to=to, plan=LinkPlan(None)) as relay:
         for _ in range(2):
-            with connect(relay) as conn, contextlib.suppress(ConnectionError):
+            with contextlib.suppress(ConnectionError), connect(relay) as conn:
                 assert conn.recv(1) == b""
 
 
