@@ -77,8 +77,9 @@ def device(
     config: Path | None,
     as_json: bool,
 ) -> None:
-    """Answer every picture of INPUT within the SLA, with the edge's help where the link allows.
+    """Answer every picture of INPUT in time.
 
+    The edge helps where the link allows it within the SLA; else the device answers alone.
     INPUT is dir:PATH, a video file, cifar10:PATH, folder:PATH or npz:PATH (labelled: accuracy
     is reported), v4l2:///dev/video0, rtsp://..., or fake://WxH. One JSON line per frame goes to
     OUTPUT (default: standard output; none with --json), the summary to stderr at the end.

@@ -50,10 +50,11 @@ def edge(
     max_batch: int | None,
     config: Path | None,
 ) -> None:
-    """Serve each FAMILY to devices until told to stop (SIGINT or SIGTERM).
+    """Serve families to devices.
 
-    Prints one JSON line on stderr once it listens. Every option can also come from --config or
-    from the environment (HEADGATE_EDGE__BIND, HEADGATE_ENGINE__THREADS, ...).
+    Serves each FAMILY until told to stop (SIGINT or SIGTERM). Prints one JSON line on stderr
+    once it listens. Every option can also come from --config or from the environment
+    (HEADGATE_EDGE__BIND, HEADGATE_ENGINE__THREADS, ...).
     """
     from headgate.runtime.commands.logs import log_to_stderr
     from headgate.runtime.signals import stopping_on_signals

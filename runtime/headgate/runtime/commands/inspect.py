@@ -4,10 +4,6 @@ import json
 from pathlib import Path
 
 import click
-from rich.console import Console
-
-from headgate.profiles.family import open_family
-from headgate.runtime.points_table import family_to_json, points_table
 
 PIPED_WIDTH = 120
 
@@ -16,7 +12,15 @@ PIPED_WIDTH = 120
 @click.argument("family", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def inspect(family: Path, as_json: bool) -> None:
-    """Verify every file of FAMILY and list its operating points, dominated ones marked."""
+    """Verify FAMILY and list its operating points.
+
+    Every file is checked against its digest; dominated points are marked.
+    """
+    from rich.console import Console
+
+    from headgate.profiles.family import open_family
+    from headgate.runtime.points_table import family_to_json, points_table
+
     manifest = open_family(family).manifest
     if as_json:
         click.echo(json.dumps(family_to_json(manifest)))

@@ -4,9 +4,6 @@ from pathlib import Path
 
 import click
 
-from headgate.profiles.errors import UsageError
-from headgate.runtime import keys
-
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
@@ -17,13 +14,18 @@ from headgate.runtime import keys
 )
 @click.option("--name", default="device", show_default=True, help="What the edge calls the device.")
 def keygen(folder: Path, role: str | None, name: str) -> None:
-    """Make CURVE keys in DIR, for `headgate edge --keys` and `headgate device --keys`.
+    """Make CURVE keys for edge and devices in DIR.
+
+    They are for `headgate edge --keys` and `headgate device --keys`.
 
     Without --role, DIR/edge and DIR/NAME are made to trust each other; calling it again with
     another --name admits another device. With --role, only that side is made, and the public keys
     (.key) have to be exchanged by hand: edge.key into the device's folder, the device's .key
     file into the edge's devices folder. Secret keys (.key_secret) never leave their machine.
     """
+    from headgate.profiles.errors import UsageError
+    from headgate.runtime import keys
+
     if role is None:
         edge, device = keys.make_set(folder, device=name)
         click.echo(f"edge:   headgate edge --keys {edge}")

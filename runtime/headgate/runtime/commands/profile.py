@@ -13,7 +13,7 @@ AUTO = "auto"
 
 @click.group()
 def profile() -> None:
-    """List profiles, and show or switch the one of a running device."""
+    """List profiles; show or switch a device's."""
 
 
 def _device_options(command: Any) -> Any:

@@ -1,0 +1,120 @@
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from headgate.profiles.errors import (
+    FamilyError,
+    GateError,
+    HeadgateError,
+    PeerError,
+    TrainingError,
+    UsageError,
+    WireError,
+)
+from headgate.runtime import cli
+
+COMMANDS = {
+    "train", "export", "inspect", "edge", "device", "link", "profile", "bench", "demo", "keygen",
+}  # fmt: skip
+
+
+def failing(error: BaseException) -> click.Group:
+    """Return the command with one subcommand, `fail`, that raises."""
+
+    @click.group(cls=cli.HeadgateGroup)
+    def group() -> None: ...
+
+    @group.command()
+    def fail() -> None:
+        raise error
+
+    return group
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (HeadgateError("what"), 1),
+        (TrainingError("what"), 1),
+        (UsageError("what"), 2),
+        (GateError("what"), 3),
+        (FamilyError("what"), 4),
+        (WireError("what"), 4),
+        (PeerError("what"), 5),
+    ],
+)
+def test_every_error_is_one_line_on_stderr_and_its_exit_code(
+    error: HeadgateError, code: int
+) -> None:
+    result = CliRunner().invoke(failing(error), ["fail"])
+    assert result.exit_code == code
+    assert result.stderr == "headgate: error: what\n"
+    assert result.stdout == ""
+
+
+def test_interrupting_is_exit_code_130_without_a_traceback() -> None:
+    result = CliRunner().invoke(failing(KeyboardInterrupt()), ["fail"])
+    assert result.exit_code == 130
+    assert result.stderr == "headgate: interrupted\n"
+
+
+def test_a_missing_extra_is_named() -> None:
+    result = CliRunner().invoke(failing(ModuleNotFoundError("x", name="torch.nn")), ["fail"])
+    assert result.exit_code == 2
+    assert "needs the Python module 'torch.nn'" in result.stderr
+    assert "pip install 'headgate[train]'" in result.stderr
+
+
+def test_a_bug_is_not_dressed_up() -> None:
+    result = CliRunner().invoke(failing(ZeroDivisionError("bug")), ["fail"])
+    assert isinstance(result.exception, ZeroDivisionError)
+    result = CliRunner().invoke(failing(ModuleNotFoundError("x", name="headgate.odd")), ["fail"])
+    assert isinstance(result.exception, ModuleNotFoundError)
+
+
+def test_every_command_is_found_and_an_unknown_one_is_a_usage_error() -> None:
+    assert set(cli.available_commands()) == COMMANDS
+    result = CliRunner().invoke(cli.main, ["divide"])
+    assert result.exit_code == 2
+    assert "No such command 'divide'" in result.stderr
+
+
+def test_help_survives_a_command_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = EntryPoint("broken", "headgate_no_such_module:command", cli.COMMAND_GROUP)
+    monkeypatch.setattr(cli, "available_commands", lambda: {"broken": broken})
+    result = CliRunner().invoke(cli.main, ["--help"])
+    assert result.exit_code == 0
+    assert "broken" in result.stdout
+
+
+def modules_after(code: str) -> set[str]:
+    """Return what a fresh interpreter has imported after running `code`."""
+    script = f"import sys\n{code}\nprint('\\nMODULES', *sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(done.stdout.rsplit("MODULES", 1)[1].split())
+
+
+def test_help_imports_neither_torch_nor_onnx_nor_onnxruntime() -> None:
+    code = (
+        "from headgate.runtime.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit as end:\n    assert end.code == 0"
+    )
+    found = modules_after(code)
+    assert found.isdisjoint({"torch", "onnx", "onnxruntime", "matplotlib", "av", "zmq"})
+    assert "headgate.runtime.commands.device" in found
+
+
+def test_the_whole_device_path_imports_no_torch_and_no_onnx() -> None:
+    found = modules_after(
+        "import headgate.runtime, headgate.runtime.device, headgate.runtime.engine\n"
+        "import headgate.runtime.sources, headgate.runtime.sinks, headgate.runtime.live\n"
+        "import headgate.runtime.commands.device"
+    )
+    assert "onnxruntime" in found
+    assert found.isdisjoint({"torch", "torchvision", "onnx", "onnxscript", "lightning_fabric"})

@@ -1,0 +1,211 @@
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from headgate.profiles.errors import DataError, ProfileError, WireError
+from headgate.profiles.family import Family
+from headgate.profiles.manifest import OperatingPoint, PointKind
+from headgate.profiles.profile import Profile
+from headgate.runtime.device import Device, DeviceSettings
+from headgate.runtime.engine import DeviceEngine
+from headgate.runtime.events import Computed
+from headgate.runtime.playback import Playback
+from headgate.runtime.quickness import MIN_RUNS, QUICK_S, Quickness
+from headgate.runtime.records import FrameRecord, Source
+from headgate.runtime.sources import open_source
+from runtime.running import RunningDevice, edge_thread
+from runtime.tiny_family import write_tiny_family
+
+NO_EDGE = "tcp://127.0.0.1:9"  # nobody listens on the discard port
+
+
+def check_complete(records: list[FrameRecord]) -> None:
+    """Check that every frame has exactly one record."""
+    counts = Counter(record.frame_id for record in records)
+    assert set(counts) == set(range(len(counts)))
+    assert set(counts.values()) == {1}
+
+
+def from_edge(records: list[FrameRecord]) -> list[FrameRecord]:
+    return [record for record in records if record.source is Source.EDGE]
+
+
+def test_without_an_edge_every_picture_is_answered_locally_and_rightly(
+    tiny_family: Family, tiny_set: Path
+) -> None:
+    with RunningDevice(tiny_family, f"npz:{tiny_set}", edge=NO_EDGE) as running:
+        records = running.join()
+    assert running.failure is None
+    assert len(records) == 40
+    check_complete(records)
+    assert {record.source for record in records} == {Source.LOCAL}
+    assert all(record.correct for record in records)
+    summary = running.device.summary()
+    assert (summary.frames, summary.within_sla, summary.num_bytes) == (40, 40, 0)
+
+
+@pytest.mark.parametrize("point_id", ["b3r1-l16", "b1r1-l5", "jpeg-q50"])
+def test_the_edge_answers_what_a_point_sends(
+    tiny_family: Family, tiny_set: Path, point_id: str
+) -> None:
+    with (
+        edge_thread(tiny_family) as server,
+        RunningDevice(
+            tiny_family,
+            f"npz:{tiny_set}",
+            edge=server.endpoint,
+            profile=Profile("fixed", points=(point_id,)),
+            playback=Playback(fps=500, loop=True),
+        ) as running,
+    ):
+        running.wait_for(lambda records: len(from_edge(records)) >= 20)
+        running.device.stop()
+        records = running.join()
+    check_complete(records)
+    answered = from_edge(records)
+    assert {record.point for record in answered} == {point_id}
+    assert all(record.correct for record in answered)
+    assert all(record.num_bytes > 0 for record in answered)
+
+
+def test_heads_and_tails_of_quick_and_slow_graphs_give_the_same_records(
+    tiny_family: Family, tiny_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Quickness, "is_quick", lambda self, kind: False)
+    with (
+        edge_thread(tiny_family) as server,
+        RunningDevice(
+            tiny_family,
+            f"npz:{tiny_set}",
+            edge=server.endpoint,
+            profile=Profile("fixed", points=("b3r1-l16",)),
+            playback=Playback(fps=500, loop=True),
+        ) as running,
+    ):
+        running.wait_for(lambda records: len(from_edge(records)) >= 20)
+        running.device.stop()
+        records = running.join()
+    check_complete(records)
+    assert all(record.correct for record in from_edge(records))
+
+
+def test_work_is_quick_only_after_some_runs_and_while_it_stays_so() -> None:
+    quickness = Quickness()
+    for _ in range(MIN_RUNS - 1):
+        quickness.took("head", QUICK_S / 10)
+    assert not quickness.is_quick("head")
+    quickness.took("head", QUICK_S / 10)
+    assert quickness.is_quick("head")
+    assert not quickness.is_quick("tail")
+    for _ in range(20):
+        quickness.took("head", 3 * QUICK_S)
+    assert not quickness.is_quick("head")
+
+
+def test_a_family_the_edge_does_not_serve_is_refused_in_words_while_answers_go_on(
+    tiny_family: Family, tiny_set: Path, tmp_path: Path
+) -> None:
+    other = write_tiny_family(tmp_path / "family")
+    changed = replace(other, manifest=replace(other.manifest, provenance={"made": "again"}))
+    with (
+        edge_thread(changed) as server,
+        RunningDevice(
+            tiny_family,
+            f"npz:{tiny_set}",
+            edge=server.endpoint,
+            playback=Playback(fps=200, loop=True),
+            until=lambda records: running.device._session.refusal is not None,
+        ) as running,
+    ):
+        records = running.join()
+    assert {r.source for r in records if r.reason != "stopped"} == {Source.LOCAL}
+    assert isinstance(running.failure, WireError)
+    text = str(running.failure)
+    assert tiny_family.manifest.digest[:12] in text
+    assert changed.manifest.digest[:12] in text
+
+
+def test_a_source_that_breaks_ends_the_run_with_its_error_after_the_records(
+    tiny_family: Family, tmp_path: Path
+) -> None:
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / name)
+    (tmp_path / "c.png").write_bytes(b"broken")
+    with RunningDevice(tiny_family, f"dir:{tmp_path}", edge=NO_EDGE) as running:
+        records = running.join()
+    assert len(records) == 2
+    assert isinstance(running.failure, DataError)
+    assert "c.png" in str(running.failure)
+
+
+def test_a_profile_that_names_what_the_family_lacks_is_refused_before_anything_runs(
+    tiny_family: Family,
+) -> None:
+    with pytest.raises(ProfileError, match="'b7\\*' matches no point of the family"):
+        RunningDevice(
+            tiny_family, "fake://16x16", edge=NO_EDGE, profile=Profile("odd", points=("b7*",))
+        )
+
+
+def test_stopping_ends_every_open_frame_with_a_record(tiny_family: Family) -> None:
+    with RunningDevice(
+        tiny_family,
+        "fake://16x16",
+        edge=NO_EDGE,
+        playback=Playback(fps=1000),
+        until=lambda records: len(records) >= 50,
+    ) as running:
+        records = running.join()
+    check_complete(records)
+    assert running.failure is None
+
+
+class Buggy:
+    """A backend with a bug: not the picture's fault, so it must not be hidden."""
+
+    def compute(self, point: OperatingPoint, picture_HWC: npt.NDArray[np.uint8]) -> Computed:
+        raise ZeroDivisionError("bug")
+
+
+def test_a_bug_in_the_backend_ends_the_run_and_closes_everything(tiny_family: Family) -> None:
+    device = Device(
+        tiny_family.manifest,
+        Buggy(),
+        open_source("fake://16x16"),
+        DeviceSettings(edge=NO_EDGE, profile=Profile("any"), sla_s=1.0),
+        deliver=lambda record, answer: None,
+    )
+    with pytest.raises(ZeroDivisionError):
+        device.run()
+
+
+def test_a_picture_the_device_cannot_compute_fails_alone(
+    tiny_family: Family, tiny_set: Path
+) -> None:
+    engine = DeviceEngine(tiny_family)
+    calls = []
+
+    class FailingOnce:
+        def compute(self, point: OperatingPoint, picture_HWC: npt.NDArray[np.uint8]) -> Computed:
+            calls.append(point.id)
+            if len(calls) == 3:
+                raise DataError("picture: too strange; replace it")
+            return engine.compute(point, picture_HWC)
+
+    records: list[FrameRecord] = []
+    device = Device(
+        tiny_family.manifest,
+        FailingOnce(),
+        open_source(f"npz:{tiny_set}"),
+        DeviceSettings(edge=NO_EDGE, profile=Profile("local", kinds=(PointKind.LOCAL,)), sla_s=1.0),
+        deliver=lambda record, answer: records.append(record),
+    )
+    device.run()
+    assert len(records) == 40
+    failed = [record for record in records if record.source is Source.NONE]
+    assert [record.reason for record in failed] == ["failed: picture: too strange; replace it"]

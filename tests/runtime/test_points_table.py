@@ -1,0 +1,68 @@
+import io
+import json
+from pathlib import Path
+
+from click.testing import CliRunner
+from rich.console import Console
+
+from headgate.profiles.family import Family
+from headgate.runtime.cli import main
+from headgate.runtime.points_table import PointCost, dominated_by, points_table
+from runtime.tiny_family import write_tiny_family
+
+
+def cost(name: str, quality: float, num_bytes: float, device_s: float, edge_s: float) -> PointCost:
+    return PointCost(name, quality, num_bytes, device_s, edge_s)
+
+
+def test_a_point_that_is_nowhere_better_and_somewhere_worse_is_dominated() -> None:
+    good = cost("good", 0.9, 100, 0.001, 0.001)
+    assert dominated_by([good, cost("larger", 0.9, 101, 0.001, 0.001)]) == {"larger": "good"}
+    assert dominated_by([good, cost("worse", 0.8, 100, 0.001, 0.001)]) == {"worse": "good"}
+
+
+def test_a_point_that_is_better_anywhere_is_not_dominated() -> None:
+    points = [
+        cost("accurate", 0.9, 100, 0.001, 0.001),
+        cost("small", 0.5, 1, 0.001, 0.001),
+        cost("light", 0.5, 100, 0.0001, 0.001),
+        cost("kind to the edge", 0.5, 100, 0.001, 0.0001),
+    ]
+    assert dominated_by(points) == {}
+
+
+def test_equal_points_do_not_dominate_each_other() -> None:
+    twins = [cost("one", 0.9, 100, 0.001, 0.001), cost("two", 0.9, 100, 0.001, 0.001)]
+    assert dominated_by(twins) == {}
+
+
+def test_the_table_names_every_point_and_by_which_it_is_dominated(tiny_family: Family) -> None:
+    out = io.StringIO()
+    Console(file=out, width=120).print(points_table(tiny_family.manifest))
+    rows = {line.split()[1]: line for line in out.getvalue().splitlines() if line.startswith("│")}
+    assert set(rows) == {point.id for point in tiny_family.manifest.points}
+    assert "b3r1-l16" in rows["jpeg-q50"].split("│")[-2]
+
+
+def test_inspect_prints_json_with_digest_points_and_dominance(tiny_family: Family) -> None:
+    result = CliRunner().invoke(main, ["inspect", str(tiny_family.path), "--json"])
+    assert result.exit_code == 0
+    shown = json.loads(result.stdout)
+    assert shown["digest"] == tiny_family.manifest.digest
+    points = {point["id"]: point for point in shown["points"]}
+    assert points["jpeg-q50"]["dominated_by"] == "b3r1-l16"
+    assert points["b3r1-l16"]["dominated_by"] is None
+    assert points["b3r1-l16"]["bytes"]["mean"] == 100.0
+
+
+def test_inspect_refuses_one_flipped_byte_with_exit_code_4(tmp_path: Path) -> None:
+    family = write_tiny_family(tmp_path / "family")
+    path = family.file("tails/b1r1/1/model.onnx")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    result = CliRunner().invoke(main, ["inspect", str(family.path)])
+    assert result.exit_code == 4
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert "sha256 is" in result.stderr

@@ -1,0 +1,84 @@
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from headgate.profiles.errors import HeadgateError
+from headgate.runtime.records import Estimate, FrameRecord, Source, Stages, record_from_line
+from headgate.runtime.sinks import JsonLines, print_summary
+from headgate.runtime.summary import Tally
+
+
+def record(frame_id: int, *, source: Source = Source.EDGE, total_s: float = 0.05) -> FrameRecord:
+    return FrameRecord(
+        frame_id=frame_id,
+        captured_s=frame_id / 10,
+        source=source,
+        reason=source.value,
+        point="b3r1-l16",
+        kind="split",
+        num_bytes=100,
+        stages=Stages(total_s=total_s),
+        sla_s=0.1,
+        deadline_met=source is not Source.NONE and total_s <= 0.1,
+        label=1,
+        label_name="green",
+        score=0.9,
+        correct=True,
+        quality=0.95,
+        profile="balanced",
+        estimate=Estimate(rate_bps=2e6),
+    )
+
+
+def unused() -> None:
+    raise AssertionError("nothing failed")
+
+
+def test_every_record_is_one_line_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "frames.jsonl"
+    lines = JsonLines(str(path), on_failure=unused)
+    for frame_id in range(100):
+        lines.write(record(frame_id))
+    lines.close()
+    read = [record_from_line(text, where="line") for text in path.read_text().splitlines()]
+    assert read == [record(frame_id) for frame_id in range(100)]
+
+
+def test_records_go_to_standard_output_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = JsonLines("-", on_failure=unused)
+    lines.write(record(7))
+    lines.close()
+    assert json.loads(capsys.readouterr().out)["frame"] == 7
+
+
+def test_an_output_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(HeadgateError, match=r"OUTPUT .*frames.jsonl: cannot be written"):
+        JsonLines(str(tmp_path / "none" / "frames.jsonl"), on_failure=unused)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_told_once_and_the_error_names_the_output() -> None:
+    told: list[int] = []
+    lines = JsonLines("/dev/full", on_failure=lambda: told.append(1))
+    for frame_id in range(3):
+        lines.write(record(frame_id))
+    with pytest.raises(HeadgateError, match=r"OUTPUT /dev/full: cannot be written \(No space left"):
+        lines.close()
+    assert len(told) <= 1
+
+
+def test_the_summary_says_what_people_ask_first() -> None:
+    tally = Tally()
+    for frame_id in range(3):
+        tally.add(record(frame_id))
+    tally.add(record(3, source=Source.NONE))
+    out = io.StringIO()
+    print_summary(tally.summary(), name="clip", console=Console(file=out, width=100))
+    text = out.getvalue()
+    assert "clip: 4 frames" in text
+    assert "3 (75.0%)" in text
+    assert "edge 3, none 1" in text
+    assert "50." in text

@@ -1,0 +1,134 @@
+import contextlib
+import itertools
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headgate.profiles.errors import DataError, HeadgateError, UsageError
+from headgate.runtime.sources import open_source
+from runtime.tiny_family import tinted_pictures
+
+
+def write_video(path: Path, *, num_frames: int, fps: int = 25) -> Path:
+    """Write a short MPEG-4 video whose frames get brighter."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=Fraction(fps))
+        stream.width = stream.height = 32
+        for index in range(num_frames):
+            picture = np.full((32, 32, 3), 20 * index, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def test_a_folder_yields_its_pictures_by_name_and_nothing_else(tmp_path: Path) -> None:
+    for name, value in (("b.png", 2), ("a.png", 1), ("c.JPG", 200)):
+        picture = Image.fromarray(np.full((4, 4, 3), value, np.uint8))
+        picture.save(tmp_path / name, "PNG" if name.endswith("png") else "JPEG")
+    (tmp_path / "notes.txt").write_text("not a picture")
+    source = open_source(f"dir:{tmp_path}")
+    assert [int(frame.picture[0, 0, 0]) for frame in source.frames()] == [1, 2, 200]
+    assert source.labels is None
+    assert source.fps is None
+
+
+def test_a_labelled_set_tells_the_truth_with_every_picture(tiny_set: Path) -> None:
+    source = open_source(f"npz:{tiny_set}")
+    pictures, labels = tinted_pictures(40)
+    assert [frame.truth for frame in source.frames()] == labels.tolist()
+    np.testing.assert_array_equal(next(iter(source.frames())).picture, pictures[0])
+
+
+def test_fake_pictures_have_the_asked_size_and_repeat_by_seed() -> None:
+    first, again, other = (
+        next(iter(open_source(spec).frames())).picture
+        for spec in ("fake://20x10", "fake://20x10", "fake://20x10?seed=1")
+    )
+    assert first.shape == (10, 20, 3)
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    assert next(iter(open_source("fake://").frames())).picture.shape == (224, 224, 3)
+
+
+def test_a_video_yields_every_frame_at_its_own_rate_and_ends(tmp_path: Path) -> None:
+    source = open_source(str(write_video(tmp_path / "clip.mp4", num_frames=5)))
+    brightness = [float(frame.picture.mean()) for frame in source.frames()]
+    assert len(brightness) == 5
+    assert brightness == sorted(brightness)
+    assert source.fps == 25
+    assert len(list(source.frames())) == 5  # it can be played again
+
+
+def test_a_video_that_cannot_be_decoded_is_refused_at_the_start(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"not a video" * 100)
+    with pytest.raises(DataError, match=r"broken.mp4: cannot be opened as video"):
+        open_source(str(broken))
+
+
+def test_a_video_that_breaks_off_gives_what_it_has(tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "clip.avi", num_frames=12)
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    num_frames = 0
+    with contextlib.suppress(DataError):  # some decoders notice, some just end
+        for _ in open_source(str(cut)).frames():
+            num_frames += 1
+    assert num_frames < 12
+
+
+@pytest.mark.parametrize(
+    ("spec", "error", "message"),
+    [
+        ("dir:/nowhere", DataError, "no such folder"),
+        ("nowhere.mp4", DataError, "no such video file, and not one of dir:PATH"),
+        ("fake://0x10", UsageError, "expected 1 to"),
+        ("fake://axb", UsageError, "is not fake://WIDTHxHEIGHT"),
+        ("fake://99999x99999", UsageError, "expected 1 to"),
+        ("v4l2:///dev/video987", DataError, "no such camera '/dev/video987'"),
+        ("npz:/nowhere.npz", DataError, "nowhere.npz"),
+        ("cifar10:/nowhere", DataError, "nowhere"),
+    ],
+)
+def test_an_input_that_is_not_there_is_refused(
+    spec: str, error: type[HeadgateError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        open_source(spec)
+
+
+def test_a_plain_folder_is_told_how_to_be_written(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a folder; write dir:"):
+        open_source(str(tmp_path))
+    with pytest.raises(DataError, match="holds no pictures"):
+        open_source(f"dir:{tmp_path}")
+
+
+def test_a_broken_picture_in_a_folder_is_named_when_its_turn_comes(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"\x89PNG broken")
+    frames = open_source(f"dir:{tmp_path}").frames()
+    next(frames)
+    with pytest.raises(DataError, match=r"b.png"):
+        next(frames)
+
+
+def test_without_pyav_a_video_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"video")
+    with pytest.raises(UsageError, match=r"pip install 'headgate\[video\]'"):
+        open_source(str(clip))
+
+
+def test_fake_pictures_never_end() -> None:
+    frames = itertools.islice(open_source("fake://2x2").frames(), 1000)
+    assert sum(1 for _ in frames) == 1000
