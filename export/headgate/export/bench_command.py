@@ -119,6 +119,7 @@ def training_step(
 @click.option("--base-epochs", default=10, show_default=True, help="of the member with all maps")
 @click.option("--member-epochs", default=10, show_default=True, help="of each smaller member")
 @click.option("--batch-size", default=128, show_default=True, help="pictures a step")
+@click.option("--precision", default="auto", show_default=True, help="as of `train prune`")
 @click.option("--seed", default=0, show_default=True)
 @_outputs
 def quality(
@@ -128,6 +129,7 @@ def quality(
     base_epochs: int,
     member_epochs: int,
     batch_size: int,
+    precision: str,
     seed: int,
     out: Path,
     as_json: bool,
@@ -144,6 +146,7 @@ def quality(
         member_epochs=member_epochs,
         pictures=pictures,
         batch_size=batch_size,
+        precision=precision,
         seed=seed,
     )
     _show(bench_quality(options, progress=choose_progress(), say=_say), out, as_json=as_json)
@@ -158,6 +161,7 @@ def quality(
 @click.option("--member-epochs", default=8, show_default=True, help="of every member")
 @click.option("--pictures", type=int, help="of each half; fewer for a CPU  [default: all]")
 @click.option("--input-px", type=int, help="side of the input  [default: that of the pictures]")
+@click.option("--precision", default="auto", show_default=True, help="as of `train prune`")
 @click.option("--seed", default=0, show_default=True)
 @_outputs
 def rates(
@@ -169,6 +173,7 @@ def rates(
     member_epochs: int,
     pictures: int | None,
     input_px: int | None,
+    precision: str,
     seed: int,
     out: Path,
     as_json: bool,
@@ -188,6 +193,7 @@ def rates(
         member_epochs=member_epochs,
         pictures=pictures,
         input_px=input_px,
+        precision=precision,
         seed=seed,
     )
     _show(bench_rates(options, progress=choose_progress(), say=_say), out, as_json=as_json)

@@ -33,6 +33,7 @@ class QualityOptions:
     budgets: tuple[int, ...] = (128, 32, 4)
     pictures: int | None = None  # of each half; None: all
     batch_size: int = 128
+    precision: str = "auto"
     seed: int = 0
 
     def pruned(self) -> PruneConfig:
@@ -46,6 +47,7 @@ class QualityOptions:
             member_epochs=self.member_epochs,
             batch_size=self.batch_size,
             limit=self.pictures,
+            precision=self.precision,
             seed=self.seed,
         )
 

@@ -35,6 +35,7 @@ class RatesOptions:
     width: float = 0.5
     input_px: int | None = None
     pictures: int | None = None
+    precision: str = "auto"
     seed: int = 0
 
     def recipe(self) -> PruneConfig:
@@ -52,6 +53,7 @@ class RatesOptions:
             rate_weight=self.rate_weight,
             input_px=self.input_px,
             limit=self.pictures,
+            precision=self.precision,
             seed=self.seed,
         )
 
