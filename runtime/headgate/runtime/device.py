@@ -95,7 +95,8 @@ class ComputeThread:
 
     def stop(self) -> None:
         self._work.put(None)
-        self._thread.join(timeout=10.0)
+        if self._thread.ident is not None:  # started
+            self._thread.join(timeout=10.0)
 
     def _compute(self, point: OperatingPoint, picture: Picture) -> Outcome:
         started_s = time.perf_counter()
@@ -145,7 +146,7 @@ class Device:
         self._tally = Tally()
         self._pictures: dict[int, Picture] = {}
         self._next_frame_id = 0
-        self._stopping = False
+        self._stopping = self._closed = False
         self._head_start_s = 0.0
         self._wakeup = Wakeup()
         self._player = Player(source, settings.playback, on_frame=self._wakeup.set)
@@ -218,7 +219,7 @@ class Device:
                 elif finishing and self._stopping:
                     self._obey(self._session.finish(now_s=time.monotonic(), at_once=True))
         finally:
-            self._close()
+            self.close()
         self._raise_failures()
 
     def _timeout_ms(self) -> int | None:
@@ -335,7 +336,11 @@ class Device:
                 f"{refusal.detail}"
             )
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Stop the threads and close the sockets; `run` does it by itself."""
+        if self._closed:
+            return
+        self._closed = True
         self._player.stop()
         self._compute.stop()
         self._edge.close()

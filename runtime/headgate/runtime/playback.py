@@ -68,7 +68,8 @@ class Player:
         self._stop.set()
         self._ended = True
         self._drop_ready()  # the thread may wait for room in the queue
-        self._thread.join(timeout=2.0)
+        if self._thread.ident is not None:  # started
+            self._thread.join(timeout=2.0)
 
     def take(self, *, now_s: float) -> Captured | None:
         """Return the next picture if one is there."""

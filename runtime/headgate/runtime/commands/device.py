@@ -133,6 +133,7 @@ def play(
 
     device = open_device(family, source, settings, deliver=_deliver)
     with contextlib.ExitStack() as stack:
+        stack.callback(device.close)
         if output is not None:
             lines = JsonLines(output, on_failure=device.stop)
             stack.callback(lines.close)

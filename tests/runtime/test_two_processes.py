@@ -1,0 +1,201 @@
+"""The commands themselves, as processes of their own, over real sockets."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headgate.profiles.family import Family
+from headgate.runtime import keys
+from headgate.runtime.playback import Playback
+from headgate.runtime.records import FrameRecord, Source, record_from_line
+from runtime.running import PATIENCE_S, RunningDevice, edge_process, headgate
+
+NO_EDGE = "tcp://127.0.0.1:9"  # nobody listens on the discard port
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run one headgate command to its end."""
+    return subprocess.run(
+        headgate(*arguments),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+    )
+
+
+def read(path: Path) -> list[FrameRecord]:
+    return [record_from_line(line, where=str(path)) for line in path.read_text().splitlines()]
+
+
+def answered_by(source: Source, *, after: int = 0) -> Callable[[list[FrameRecord]], bool]:
+    """Return the claim that a record since the `after`-th is `source`'s."""
+    return lambda records: any(record.source is source for record in records[after:])
+
+
+def test_a_device_and_an_edge_answer_every_frame_and_sum_it_up(
+    tiny_family: Family, tiny_set: Path, tmp_path: Path
+) -> None:
+    frames = tmp_path / "frames.jsonl"
+    with edge_process(tiny_family.path) as (edge, endpoint):
+        device = run(
+            "device", str(tiny_family.path), f"npz:{tiny_set}", str(frames),
+            "--edge", endpoint, "--sla-ms", "2000", "--fps", "100", "--loop", "--frames", "150",
+            "--json",
+        )  # fmt: skip
+        assert device.returncode == 0, device.stderr
+        edge.send_signal(signal.SIGTERM)
+        assert edge.wait(PATIENCE_S) == 0
+    records = read(frames)
+    assert sorted(record.frame_id for record in records) == list(range(150))
+    by_edge = [record for record in records if record.source is Source.EDGE]
+    assert len(by_edge) > 75
+    assert all(record.correct for record in by_edge)
+    summary = json.loads(device.stdout)
+    assert summary["frames"] == 150
+    assert summary["by_source"]["edge"] == len(by_edge)
+    assert summary["bytes"] == sum(record.num_bytes for record in records)
+    started = json.loads(device.stderr.splitlines()[0])
+    assert started["event"] == "started"
+    assert "answered by" in device.stderr
+
+
+def test_an_edge_that_is_killed_and_comes_back_is_used_again(
+    tiny_family: Family, tiny_set: Path
+) -> None:
+    with (
+        edge_process(tiny_family.path) as (edge, endpoint),
+        RunningDevice(
+            tiny_family,
+            f"npz:{tiny_set}",
+            edge=endpoint,
+            playback=Playback(fps=100, loop=True),
+        ) as running,
+    ):
+        running.wait_for(answered_by(Source.EDGE))
+        edge.kill()
+        edge.wait()
+        killed_at = len(running.records)
+        running.wait_for(answered_by(Source.LOCAL, after=killed_at + 5))
+        with edge_process(tiny_family.path, "--bind", endpoint):
+            restarted_at = len(running.records)
+            running.wait_for(answered_by(Source.EDGE, after=restarted_at))
+    records = running.join()
+    assert running.failure is None
+    assert sorted(record.frame_id for record in records) == list(range(len(records)))
+    ends = [record for record in records if record.reason != "stopped"]
+    assert all(record.source is not Source.NONE for record in ends[:killed_at])
+
+
+def test_without_an_edge_the_device_command_answers_locally(
+    tiny_family: Family, tiny_set: Path
+) -> None:
+    device = run("device", str(tiny_family.path), f"npz:{tiny_set}", "--edge", NO_EDGE)
+    assert device.returncode == 0, device.stderr
+    lines = [json.loads(line) for line in device.stdout.splitlines()]
+    assert len(lines) == 40
+    assert {line["source"] for line in lines} == {"local"}
+    assert "accuracy within SLA" in device.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_device_that_is_told_to_stop_sums_up_and_leaves_whole_lines(
+    tiny_family: Family, tmp_path: Path, number: signal.Signals
+) -> None:
+    frames = tmp_path / "frames.jsonl"
+    os.mkfifo(frames)
+    process = subprocess.Popen(
+        headgate(
+            "device", str(tiny_family.path), "fake://16x16", str(frames), "--edge", NO_EDGE,
+            "--fps", "200", "--json",
+        ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    with frames.open() as lines:  # opened once the device writes
+        first: dict[str, Any] = json.loads(lines.readline())
+        process.send_signal(number)
+        rest = lines.readlines()
+    stdout, stderr = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, stderr
+    assert first["frame"] == 0
+    assert all(line.endswith("\n") for line in rest)
+    assert json.loads(stdout)["frames"] == 1 + len(rest)
+
+
+def test_settings_come_from_the_environment_and_a_file(
+    tiny_family: Family, tiny_set: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "device.toml"
+    config.write_text(f'[device]\nedge = "{NO_EDGE}"\nsla_ms = 1234\n[source]\nframes = 3\n')
+    device = run(
+        "device", str(tiny_family.path), f"npz:{tiny_set}", "--config", str(config),
+        HEADGATE_DEVICE__PROFILE="low-bandwidth",
+    )  # fmt: skip
+    assert device.returncode == 0, device.stderr
+    lines = [json.loads(line) for line in device.stdout.splitlines()]
+    assert [line["sla_ms"] for line in lines] == [1234.0] * 3
+    assert {line["profile"] for line in lines} == {"low-bandwidth"}
+
+
+def test_keys_made_by_the_command_connect_both_sides(
+    tiny_family: Family, tiny_set: Path, tmp_path: Path
+) -> None:
+    made = run("keygen", str(tmp_path / "keys"), "--name", "cam1")
+    assert made.returncode == 0, made.stderr
+    folder = tmp_path / "keys"
+    with (
+        edge_process(
+            tiny_family.path, "--bind", "tcp://127.0.0.1:*", "--keys", str(folder / "edge")
+        ) as (_, endpoint),
+        RunningDevice(
+            tiny_family,
+            f"npz:{tiny_set}",
+            edge=endpoint,
+            keys=keys.load_device_keys(folder / "cam1"),
+            playback=Playback(fps=100, loop=True),
+        ) as running,
+    ):
+        running.wait_for(answered_by(Source.EDGE))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["edge", "FAMILY", "--bind", "tcp://0.0.0.0:7700"], 2, "not loopback and there are no"),
+        (["device", "FAMILY", "SET", "--edge", "tcp://192.0.2.1:7700"], 2, "--insecure"),
+        (["device", "FAMILY", "SET", "--control", "tcp://192.0.2.1:7700"], 2, "--control"),
+        (["device", "FAMILY", "SET", "--edge", "7700"], 2, "is not tcp://HOST:PORT"),
+        (["device", "FAMILY", "SET", "--keys", "/nowhere"], 2, "no such key file"),
+        (["device", "FAMILY", "SET", "--profile", "odd"], 2, "neither a preset"),
+        (["device", "FAMILY", "SET", "--providers", "gpu"], 2, "is not one of auto"),
+        (["device", "FAMILY", "SET", "--config", "/nowhere"], 2, "cannot be read"),
+        (["device", "FAMILY", "SET", "/nowhere/out"], 1, "cannot be written"),
+        (["device", "FAMILY", "SET", "-", "--json"], 2, "cannot both go to stdout"),
+        (["device", "FAMILY", "nowhere.mp4"], 2, "no such video file"),
+        (["device", "/nowhere", "SET"], 4, "no such folder"),
+        (["edge", "/nowhere"], 4, "no such folder"),
+        (["inspect", "/nowhere"], 4, "no such folder"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_its_exit_code(
+    tiny_family: Family, tiny_set: Path, arguments: list[str], code: int, message: str
+) -> None:
+    from click.testing import CliRunner
+
+    from headgate.runtime.cli import main
+
+    known = {"FAMILY": str(tiny_family.path), "SET": f"npz:{tiny_set}"}
+    result = CliRunner().invoke(main, [known.get(each, each) for each in arguments])
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    assert result.stderr.startswith("headgate: error: ")
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
