@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from headgate.export.bench_speed import SpeedOptions
     from headgate.export.bench_table import BenchResult
 
+STARTUP_ROUNDS = 7
 DEFAULT_FOLDER = Path("out/bench")
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -85,7 +86,7 @@ def memory(family: Path | None, point: str | None, frames: int, out: Path, as_js
 
 
 @bench.command()
-@click.option("--rounds", default=7, show_default=True, help="starts of each kind")
+@click.option("--rounds", default=STARTUP_ROUNDS, show_default=True, help="starts of each kind")
 @_outputs
 def startup(rounds: int, out: Path, as_json: bool) -> None:
     """Time to start the command and to import the runtime."""
@@ -110,6 +111,22 @@ def training_step(
         model=model, input_px=input_px, batch_size=batch_size, rounds=rounds
     )
     _show(bench_training_step(options), out, as_json=as_json)
+
+
+@bench.command()
+@_speed_options
+@_outputs
+def speed(family: Path | None, point: str | None, frames: int, out: Path, as_json: bool) -> None:
+    """All of startup, memory, overhead, throughput and training-step."""
+    from headgate.export.bench_speed import bench_memory, bench_overhead, bench_throughput
+    from headgate.export.bench_startup import bench_startup
+    from headgate.export.bench_training import TrainingStepOptions, bench_training_step
+
+    options = _speed(family, point, frames, out)
+    _show(bench_startup(rounds=STARTUP_ROUNDS), out, as_json=as_json)
+    for measure in (bench_memory, bench_overhead, bench_throughput):
+        _show(measure(options), out, as_json=as_json)
+    _show(bench_training_step(TrainingStepOptions()), out, as_json=as_json)
 
 
 @bench.command()
