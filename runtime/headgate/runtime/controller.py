@@ -7,9 +7,9 @@ point that sends is worth
 
 (the second term for split points: the exit's answer is at hand when the edge is late). Two shares
 bound how often it can be had: frames that come while the device still computes are lost, and
-frames that come while the uplink is still busy are answered by local at best. Both are counted
-with the middling rate, so that a steady link leads to one steady choice instead of a large frame
-and a gap by turns.
+frames that come while the uplink is still busy cannot be sent. The latter is counted with the
+middling rate, so that a steady link leads to one steady choice that keeps pace, instead of a large
+frame and a gap by turns. Only the lowest rung may skip frames: there is nothing smaller to send.
 """
 
 import math
@@ -23,6 +23,7 @@ from headgate.runtime.records import Estimate
 
 OVERHEAD_BYTES = 64  # of one message: our header and ZeroMQ's
 LEVELS_UP = 2  # at most so many rungs up from the last point sent
+UTILISATION = 0.95  # of the uplink; nearer to 1 the queue grows with every hiccup
 STICKINESS = 0.004  # credit by which another point must beat the last one
 SIMILAR = 0.02  # credit given up where a profile prefers fewer bytes or less latency
 MISS_GAIN = 0.02
@@ -208,9 +209,10 @@ class Controller:
         quality, exit_quality = self._quality[point.id], self._exit_quality.get(point.id)
         late_credit = -self._miss_price if exit_quality is None else exit_quality
         service_s = 8 * (sizes[1] + OVERHEAD_BYTES) / rate_bps
-        sent_share = min(1.0, self._period_s / service_s)
+        sent_share = min(1.0, UTILISATION * self._period_s / service_s)
         credit = sent_share * (on_time * quality + (1 - on_time) * late_credit)
-        credit += (1 - sent_share) * fallback
+        if point is self._ladder[0]:
+            credit += (1 - sent_share) * fallback
         waited_s = situation.now_s - situation.captured_s
         latency_s = waited_s + device_s + service_s + outlook.delay_s + edge_s
         return _Candidate(point, self._kept_up(device_s) * credit, on_time, latency_s)

@@ -21,9 +21,9 @@ from bisect import bisect_left, insort
 from collections import deque
 from dataclasses import dataclass
 
-NUM_RESIDUALS = 150  # 5 s at 30 frames/s
-LEVEL_TIME_S = 0.08  # how far apart samples must be for the newer to outweigh the older
-MIN_GAIN, MAX_GAIN = 0.25, 0.8
+NUM_RESIDUALS = 300  # 10 s at 30 frames/s
+LEVEL_TIME_S = 0.12  # how far apart samples must be for the newer to outweigh the older
+MIN_GAIN, MAX_GAIN = 0.2, 0.6
 MAX_FALL = 1.5  # of the level in one sample, nats: a stall that is over does not tell the rate
 MAX_RESIDUAL = 2.0
 DELAY_WINDOW_S = 10.0
@@ -32,6 +32,7 @@ MIN_NOISE_S = 0.0005
 STALE_S = 0.5  # older estimates are widened
 MAX_WIDENING = 4.0
 MAX_OUTSTANDING = 4096
+BLUR = 0.05  # of the bound: samples are not exact, and a hair's breadth late means nothing
 OVERDUE_WEIGHT = 3.0  # residuals that Lindy's law counts for while something is overdue
 # Before the first samples: 1 Mbit/s, give or take a lot. The widest are the first to be dropped.
 FIRST_LEVEL = math.log(1e6)
@@ -74,7 +75,7 @@ class Outlook:
         num_enough = len(self.residuals) - self._num_below(needed)
         if self.bound == math.inf:
             return _share(num_enough, len(self.residuals))
-        num_impossible = len(self.residuals) - self._num_below(self.bound)
+        num_impossible = len(self.residuals) - self._num_below(self.bound + BLUR)
         if num_impossible == 0:
             return _share(num_enough, len(self.residuals))
         num_possible = len(self.residuals) - num_impossible
@@ -110,6 +111,7 @@ class LinkEstimator:
         self._num_guessed = len(FIRST_RESIDUALS)  # of those, not measured
         self._delays: deque[tuple[float, float]] = deque()  # (when, delay), rising delays
         self._noise_s = MIN_NOISE_S
+        self._residence_s = 0.0  # at the edge: falls slowly from the largest seen
         self._queue: deque[_Outstanding] = deque()  # not known to have arrived, in order
         self._outstanding: dict[int, _Outstanding] = {}
         self._ahead_bytes = 0
@@ -133,10 +135,14 @@ class LinkEstimator:
         return self._delays[0][1] if self._delays else None
 
     def waited_s(self, *, now_s: float) -> float:
-        """Return for how long the first outstanding message has been in service by now."""
+        """Return for how long the first outstanding message has been in service by now.
+
+        Its answer may be under way or at the edge: the usual time of both is not waiting.
+        """
         if not self._queue:
             return 0.0
-        return max(0.0, now_s - (self.delay_s or 0.0) - self._busy_since_s())
+        usual_s = (self.delay_s or 0.0) + self._residence_s + self._noise_s
+        return max(0.0, now_s - usual_s - self._busy_since_s())
 
     def sent(self, key: int, *, num_bytes: int, now_s: float) -> None:
         """Note a message that will be answered. Messages arrive in the order of these calls."""
@@ -175,6 +181,8 @@ class LinkEstimator:
         if item is None:
             return None
         trip_s = max(0.0, now_s - item.sent_s - residence_s)
+        usual_s = self._residence_s + 0.05 * (residence_s - self._residence_s)
+        self._residence_s = max(residence_s, usual_s)
         if item.arrived:  # a later one was answered first and told all there was to tell
             return trip_s
         alone = self._queue[0] is item and item.sent_s >= self._free_s

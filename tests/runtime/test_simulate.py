@@ -1,0 +1,182 @@
+"""Whole runs in virtual time: device and edge sessions over links that are traces."""
+
+from itertools import pairwise
+
+import pytest
+
+from headgate.profiles.errors import UsageError
+from headgate.profiles.manifest import PointTime
+from headgate.profiles.profile import Preference, Profile
+from headgate.runtime.records import FrameRecord, Source
+from headgate.runtime.simulate import Link, Pace, simulate
+from headgate.runtime.summary import Summary, Tally
+from headgate.runtime.trace import Trace, named_trace
+from runtime.ladders import EXIT_ACCURACY, LOCAL_ACCURACY, RUNGS, ladder_manifest
+
+MANIFEST = ladder_manifest()
+PROFILE = Profile(name="test")
+PACE = Pace(fps=30, duration_s=20)
+
+
+def run(
+    link: Link, *, pace: Pace = PACE, profile: Profile = PROFILE, fixed: str | None = None
+) -> list[FrameRecord]:
+    records = simulate(MANIFEST, profile=profile, link=link, pace=pace, sla_s=0.1, fixed=fixed)
+    assert sorted(record.frame_id for record in records) == list(range(len(records)))
+    assert len(records) == pytest.approx(pace.fps * pace.duration_s, abs=1)
+    return sorted(records, key=lambda record: record.frame_id)
+
+
+def summary(records: list[FrameRecord]) -> Summary:
+    tally = Tally()
+    for record in records:
+        tally.add(record)
+    return tally.summary()
+
+
+def after(records: list[FrameRecord], start_s: float, end_s: float = 1e9) -> list[FrameRecord]:
+    return [record for record in records if start_s <= record.captured_s < end_s]
+
+
+def steps(*mbps_for_s: tuple[float, float]) -> Trace:
+    """A trace of (rate, duration) steps."""
+    times_s, now_s = [], 0.0
+    for _, duration_s in mbps_for_s:
+        times_s.append(now_s)
+        now_s += duration_s
+    return Trace("steps", tuple(times_s), tuple(mbps * 1e6 for mbps, _ in mbps_for_s), now_s)
+
+
+@pytest.mark.parametrize("mbps", [0.1, 0.3, 0.5, 1.0, 2.0, 3.5, 6.0, 12.0, 40.0, 200.0])
+@pytest.mark.parametrize("rtt_s", [0.005, 0.02, 0.05])
+def test_controller_settles_on_a_steady_link(mbps: float, rtt_s: float) -> None:
+    records = run(Link(named_trace(f"steady:{mbps}"), rtt_s))
+    settled = after(records, 5.0)
+    sent = [record.point for record in settled if record.kind != "local"]
+    # Frames may be skipped where not even the smallest point keeps pace, but the point is one.
+    switches = sum(a != b for a, b in pairwise(sent))
+    assert switches <= 2
+    assert sum(not record.deadline_met for record in settled) <= 1
+
+
+@pytest.mark.parametrize("mbps", [1.0, 3.5, 10.0, 40.0])
+def test_adaptive_run_is_as_good_as_the_best_fixed_point_on_a_steady_link(mbps: float) -> None:
+    link = Link(named_trace(f"steady:{mbps}"), 0.02)
+    adaptive = summary(run(link)).expected_credited
+    for point in MANIFEST.points:
+        fixed = summary(run(link, fixed=point.id)).expected_credited
+        assert adaptive >= fixed - 0.01, point.id
+
+
+def test_frames_flow_through_an_outage_and_the_edge_returns_in_time() -> None:
+    trace = steps((10.0, 10.0), (0.0, 5.0), (10.0, 100.0))
+    records = run(Link(trace, 0.02), pace=Pace(30, 25))
+    outage = after(records, 10.2, 15.0)
+    assert all(record.source is Source.LOCAL for record in outage)
+    assert all(record.deadline_met for record in outage)
+    back = next(r for r in after(records, 15.0) if r.source is Source.EDGE)
+    assert back.captured_s < 15.5
+    assert summary(after(records, 17.0)).expected_credited > 0.74
+
+
+def test_connection_that_breaks_and_returns_is_greeted_again() -> None:
+    records = run(Link(named_trace("steady:10"), 0.02, cuts=((5.0, 9.0),)))
+    assert {record.source for record in after(records, 5.0, 9.0)} == {Source.LOCAL}
+    assert all(record.deadline_met for record in records)
+    assert summary(after(records, 9.5)).by_source["edge"] > 0.95 * len(after(records, 9.5))
+
+
+def test_edge_that_is_never_there_leaves_all_to_local() -> None:
+    result = summary(run(Link(None, 0.02)))
+    assert result.by_source == {"edge": 0, "local": result.frames, "none": 0}
+    assert result.within_sla == result.frames
+    assert result.expected_credited == pytest.approx(LOCAL_ACCURACY)
+
+
+def test_link_that_is_dead_from_the_start_costs_nothing() -> None:
+    result = summary(run(Link(named_trace("steady:0"), 0.02)))
+    assert result.expected_credited == pytest.approx(LOCAL_ACCURACY)
+
+
+def test_sudden_fall_of_the_rate_costs_a_few_frames_only() -> None:
+    records = run(Link(steps((40.0, 10.0), (1.0, 100.0)), 0.02))
+    assert sum(not record.deadline_met for record in after(records, 9.9)) <= 5
+    assert summary(after(records, 12.0)).by_source["edge"] > 200
+
+
+def test_rise_of_the_rate_is_found_within_a_second() -> None:
+    records = run(Link(steps((0.6, 10.0), (40.0, 100.0)), 0.02))
+    assert after(records, 9.0, 10.0)[0].num_bytes < 4000
+    assert summary(after(records, 11.0)).num_bytes / len(after(records, 11.0)) > 40_000
+
+
+def test_late_split_frames_are_answered_by_their_exit_before_the_deadline() -> None:
+    records = run(Link(named_trace("steady:1"), 0.02), fixed=f"b1r1-l{16 + len(RUNGS) - 1}")
+    late = [record for record in records if record.source is Source.LOCAL]
+    assert len(late) > 30
+    assert all(record.deadline_met and record.quality == EXIT_ACCURACY for record in late)
+
+
+def test_fixed_offload_on_a_slow_link_is_never_answered_twice_and_mostly_late() -> None:
+    records = run(Link(named_trace("steady:1"), 0.02), fixed="webp-q80")
+    assert summary(records).within_sla == 0
+
+
+def test_whole_network_that_takes_longer_than_a_frame_lasts_answers_as_many_as_it_can() -> None:
+    times = {point.id: PointTime(0.003, 0.002) for point in MANIFEST.points}
+    times["local-full"] = PointTime(0.060, 0.0)
+    records = simulate(
+        MANIFEST,
+        profile=PROFILE,
+        link=Link(None, 0.0),
+        pace=PACE,
+        sla_s=0.1,
+        times=times,
+        fixed="local-full",
+    )
+    assert summary(records).within_sla == pytest.approx(PACE.duration_s / 0.060, rel=0.05)
+    assert summary(records).by_reason["superseded"] > 0.4 * len(records)
+
+
+def test_byte_cap_and_preference_for_bytes_are_obeyed() -> None:
+    link = Link(named_trace("steady:40"), 0.02)
+    capped = run(link, profile=Profile(name="capped", max_bytes=6000))
+    assert max(record.num_bytes for record in capped) <= 6000 * 1.1
+    thrifty = Profile(name="thrifty", prefer=Preference.BYTES, min_accuracy=0.70)
+    points = summary(after(run(link, profile=thrifty), 2.0)).by_point
+    assert points == {"b1r1-l17": len(after(capped, 2.0))}
+
+
+def test_preference_for_latency_sends_less_than_preference_for_accuracy() -> None:
+    link = Link(named_trace("steady:12"), 0.02)
+    quick = summary(run(link, profile=Profile(name="quick", prefer=Preference.LATENCY)))
+    best = summary(run(link))
+    assert quick.latency_p50_s is not None
+    assert best.latency_p50_s is not None
+    assert quick.latency_p50_s < best.latency_p50_s
+    assert quick.expected_credited > best.expected_credited - 0.03
+
+
+def test_correctness_per_picture_reaches_the_records() -> None:
+    correct = {point.id: [True, False] for point in MANIFEST.points} | {"b1r1/exit": [False]}
+    records = simulate(
+        MANIFEST,
+        profile=PROFILE,
+        link=Link(named_trace("steady:40"), 0.02),
+        pace=PACE,
+        sla_s=0.1,
+        correct=correct,
+    )
+    assert all(record.correct == (record.frame_id % 2 == 0) for record in records)
+    assert summary(records).credited == pytest.approx(0.5, abs=0.01)
+
+
+def test_same_run_twice_gives_the_same_records() -> None:
+    link = Link(named_trace("demo"), 0.03)
+    assert run(link) == run(link)
+
+
+def test_point_without_compute_times_is_refused() -> None:
+    times = {p.id: PointTime(0.0, 0.0) for p in MANIFEST.points if p.id != "webp-q80"}
+    with pytest.raises(UsageError, match=r"no compute times for \['webp-q80'\]"):
+        simulate(MANIFEST, profile=PROFILE, link=Link(None, 0.0), pace=PACE, times=times)
