@@ -7,7 +7,6 @@ they are shorter than the hand-over.
 """
 
 import logging
-import math
 import queue
 import threading
 import time
@@ -29,12 +28,12 @@ from headgate.runtime.device_session import DeviceSession
 from headgate.runtime.edge_socket import EdgeSocket, LinkEvent
 from headgate.runtime.events import Answer, Compute, Computed, ComputeFailed, Deliver, Effect, Send
 from headgate.runtime.keys import Authenticator, Context, DeviceKeys
-from headgate.runtime.playback import Playback, Player
+from headgate.runtime.playback import Captured, Playback, Player
 from headgate.runtime.quickness import Quickness
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.sources import Source
 from headgate.runtime.summary import Summary, Tally
-from headgate.runtime.wakeup import Wakeup
+from headgate.runtime.wakeup import Wakeup, poll_timeout_ms
 from headgate.runtime.wire import DEFAULT_LIMITS
 
 log = logging.getLogger(__name__)
@@ -192,14 +191,16 @@ class Device:
         for waited in (self._edge.dealer, self._edge.monitor, self._control.socket):
             poller.register(waited, zmq.POLLIN)
         poller.register(self._wakeup, zmq.POLLIN)
-        finishing = False
+        finishing = has_more = False
         try:
             self._compute.start()
             self._edge.connect()
             self._player.start()
             self._head_start_s = time.monotonic() + EDGE_HEAD_START_S
             while not self._session.drained:
-                ready = dict(poller.poll(self._timeout_ms()))
+                timer_s = self._next_timer_s()
+                timeout_ms = poll_timeout_ms(timer_s, now_s=time.monotonic())
+                ready = dict(poller.poll(0 if has_more else timeout_ms))
                 if self._wakeup.fileno() in ready:
                     self._wakeup.clear()
                 self._take_computed()
@@ -207,14 +208,14 @@ class Device:
                     self._take_messages()
                 if self._edge.monitor in ready:
                     self._take_link_events()
-                if not self._player.ended:
-                    self._take_frames()
-                self._handle_timer()
+                has_more = not self._player.ended and self._take_frames()
+                now_s = time.monotonic()
+                if timer_s is not None and timer_s <= now_s:
+                    self._obey(self._session.handle_timer(now_s=now_s))
                 if self._control.socket in ready:
                     self._control.answer(show=self._show, switch=self._switch)
                 if not finishing and (self._stopping or self._player.ended):
                     finishing = True
-                    now_s = time.monotonic()
                     self._obey(self._session.finish(now_s=now_s, at_once=self._stopping))
                 elif finishing and self._stopping:
                     self._obey(self._session.finish(now_s=time.monotonic(), at_once=True))
@@ -222,18 +223,16 @@ class Device:
             self.close()
         self._raise_failures()
 
-    def _timeout_ms(self) -> int | None:
+    def _next_timer_s(self) -> float | None:
         timer_s = self._session.next_timer_s()
-        now_s = time.monotonic()
-        if self._player.on_demand and not self._player.ended and now_s < self._head_start_s:
-            timer_s = self._head_start_s if timer_s is None else min(timer_s, self._head_start_s)
-        return None if timer_s is None else max(0, math.ceil(1000 * (timer_s - now_s)))
+        if self._holds_back(now_s=time.monotonic()):
+            return self._head_start_s if timer_s is None else min(timer_s, self._head_start_s)
+        return timer_s
 
-    def _handle_timer(self) -> None:
-        timer_s = self._session.next_timer_s()
-        now_s = time.monotonic()
-        if timer_s is not None and timer_s <= now_s:
-            self._obey(self._session.handle_timer(now_s=now_s))
+    def _holds_back(self, *, now_s: float) -> bool:
+        """Return whether pictures wait for the edge's first welcome."""
+        waits = self._player.on_demand and not self._player.ended
+        return waits and now_s < self._head_start_s and not self._session.has_edge
 
     def _take_computed(self) -> None:
         while self._compute.done:
@@ -260,28 +259,39 @@ class Device:
             else:
                 self._obey(self._session.disconnected(now_s=now_s))
 
-    def _take_frames(self) -> None:
-        now_s = time.monotonic()
-        if self._player.on_demand and not self._session.has_edge and now_s < self._head_start_s:
-            return
+    def _take_frames(self) -> bool:
+        """Capture what there is; on demand one picture a turn. Return whether there may be more.
+
+        A set of pictures that the device answers by itself never makes it wait, so without turns
+        the edge would not be heard until its end.
+        """
+        if self._holds_back(now_s=time.monotonic()):
+            return False
         while not self._player.on_demand or self._wants_picture():
             captured = self._player.take(now_s=time.monotonic())
             if captured is None:
-                return
-            frame_id = self._next_frame_id
-            self._next_frame_id += 1
-            self._pictures[frame_id] = captured.frame.picture
-            self._obey(
-                self._session.frame_captured(
-                    frame_id,
-                    captured_s=captured.captured_s,
-                    now_s=time.monotonic(),
-                    truth=captured.frame.truth,
-                )
+                return False
+            self._capture(captured)
+            if self._player.on_demand:
+                return True
+        return False
+
+    def _capture(self, captured: Captured) -> None:
+        frame_id = self._next_frame_id
+        self._next_frame_id += 1
+        self._pictures[frame_id] = captured.frame.picture
+        self._obey(
+            self._session.frame_captured(
+                frame_id,
+                captured_s=captured.captured_s,
+                now_s=time.monotonic(),
+                truth=captured.frame.truth,
             )
+        )
 
     def _wants_picture(self) -> bool:
-        return self._session.wants_frame and self._session.num_open < MAX_OPEN_ON_DEMAND
+        session = self._session
+        return session.wants_frame and session.num_open < MAX_OPEN_ON_DEMAND
 
     def _obey(self, effects: Sequence[Effect]) -> None:
         for effect in effects:

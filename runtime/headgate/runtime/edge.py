@@ -9,7 +9,6 @@ under load frames must queue up, or there would be nothing to batch.
 import contextlib
 import errno
 import logging
-import math
 import queue
 import threading
 import time
@@ -31,10 +30,10 @@ from headgate.runtime.edge_session import (
     RunBatch,
     SendTo,
 )
-from headgate.runtime.edge_socket import HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS
+from headgate.runtime.edge_socket import HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, has_message
 from headgate.runtime.keys import Authenticator, Context, EdgeKeys, Socket, secure_server
 from headgate.runtime.quickness import Quickness
-from headgate.runtime.wakeup import Wakeup
+from headgate.runtime.wakeup import Wakeup, poll_timeout_ms
 
 log = logging.getLogger(__name__)
 
@@ -141,13 +140,13 @@ class EdgeServer:
         draining = False
         try:
             while not self._session.drained:
-                ready = dict(poller.poll(self._timeout_ms()))
+                timer_s = self._session.next_timer_s()
+                ready = dict(poller.poll(poll_timeout_ms(timer_s, now_s=time.monotonic())))
                 if self._wakeup.fileno() in ready:
                     self._take_finished()
                 if self._router in ready:
                     self._take_messages()
                 now_s = time.monotonic()
-                timer_s = self._session.next_timer_s()
                 if timer_s is not None and timer_s <= now_s:
                     self._obey(self._session.handle_timer(now_s=now_s))
                 if self._stopping and not draining:
@@ -156,12 +155,6 @@ class EdgeServer:
                     self._obey(self._session.drain(now_s=now_s))
         finally:
             self._close()
-
-    def _timeout_ms(self) -> int | None:
-        timer_s = self._session.next_timer_s()
-        if timer_s is None:
-            return None
-        return max(0, math.ceil(1000 * (timer_s - time.monotonic())))
 
     def _take_finished(self) -> None:
         self._wakeup.clear()
@@ -174,10 +167,9 @@ class EdgeServer:
 
     def _take_messages(self) -> None:
         for _ in range(MESSAGES_PER_TURN):
-            try:
-                peer, *parts = receive_parts(self._router)
-            except zmq.Again:
+            if not has_message(self._router):
                 return
+            peer, *parts = receive_parts(self._router)
             self._obey(self._session.received(peer, parts, now_s=time.monotonic()))
 
     def _obey(self, effects: Sequence[EdgeEffect]) -> None:
@@ -191,7 +183,7 @@ class EdgeServer:
                         self._router.send_multipart([effect.peer, *effect.parts], zmq.NOBLOCK)
                 elif isinstance(effect, Ignored):
                     log.warning("peer %s: %s", effect.peer.hex(), effect.reason)
-                elif self._worker.is_quick(effect) and not self._has_message():
+                elif self._worker.is_quick(effect) and not has_message(self._router):
                     quick.append(effect)
                 else:
                     self._worker.submit(effect)
@@ -201,9 +193,6 @@ class EdgeServer:
             outcomes = self._worker.run(batch)
             now_s = time.monotonic()
             effects = self._session.batch_finished(batch.batch_id, outcomes, now_s=now_s)
-
-    def _has_message(self) -> bool:
-        return bool(int(self._router.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
 
     def _open_router(self, bind: str, keys: EdgeKeys | None, limits: EdgeLimits) -> Socket:
         router: Socket = self._context.socket(zmq.ROUTER)

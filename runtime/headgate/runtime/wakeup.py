@@ -1,5 +1,6 @@
 """Wakes a thread that waits in a ZeroMQ poller, from any other thread or a signal handler."""
 
+import math
 import socket
 
 
@@ -33,3 +34,8 @@ class Wakeup:
     def close(self) -> None:
         self._reader.close()
         self._writer.close()
+
+
+def poll_timeout_ms(timer_s: float | None, *, now_s: float) -> int | None:
+    """Return how long a poller may wait for a timer, rounded up: never early, 1 ms late at most."""
+    return None if timer_s is None else max(0, math.ceil(1000 * (timer_s - now_s)))
