@@ -11,6 +11,7 @@ from headgate.profiles.errors import DataError, ProfileError, WireError
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import OperatingPoint, PointKind
 from headgate.profiles.profile import Profile
+from headgate.runtime import device as device_module
 from headgate.runtime.device import Device, DeviceSettings
 from headgate.runtime.engine import DeviceEngine
 from headgate.runtime.events import Computed
@@ -92,6 +93,26 @@ def test_heads_and_tails_of_quick_and_slow_graphs_give_the_same_records(
         records = running.join()
     check_complete(records)
     assert all(record.correct for record in from_edge(records))
+
+
+def test_a_set_the_device_could_answer_alone_still_lets_the_edge_be_heard(
+    tiny_family: Family, tiny_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_module, "EDGE_HEAD_START_S", 0.0)
+    with (
+        edge_thread(tiny_family) as server,
+        RunningDevice(
+            tiny_family,
+            f"npz:{tiny_set}",
+            edge=server.endpoint,
+            playback=Playback(loop=True),
+            until=lambda records: records[-1].source is Source.EDGE,
+        ) as running,
+    ):
+        records = running.join()
+    assert records[0].source is Source.LOCAL
+    assert from_edge(records)
+    check_complete(records)
 
 
 def test_work_is_quick_only_after_some_runs_and_while_it_stays_so() -> None:

@@ -7,29 +7,23 @@ they are shorter than the hand-over.
 """
 
 import logging
-import queue
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
 import zmq
 
 from headgate.profiles.errors import HeadgateError, WireError
-from headgate.profiles.manifest import Manifest, OperatingPoint
+from headgate.profiles.manifest import Manifest
 from headgate.profiles.profile import Profile, allowed_points
 from headgate.runtime import control
+from headgate.runtime.compute_thread import ComputeThread, HeadBackend, Picture
 from headgate.runtime.device_session import DeviceSession
 from headgate.runtime.edge_socket import EdgeSocket, LinkEvent
-from headgate.runtime.events import Answer, Compute, Computed, ComputeFailed, Deliver, Effect, Send
+from headgate.runtime.events import Answer, Compute, Deliver, Effect, Send
 from headgate.runtime.keys import Authenticator, Context, DeviceKeys
 from headgate.runtime.playback import Captured, Playback, Player
-from headgate.runtime.quickness import Quickness
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.sources import Source
 from headgate.runtime.summary import Summary, Tally
@@ -38,20 +32,11 @@ from headgate.runtime.wire import DEFAULT_LIMITS
 
 log = logging.getLogger(__name__)
 
-Picture = npt.NDArray[np.uint8]
-
 # Pictures that can wait are kept back so long for the edge to be there: a small set would else be
 # answered locally before the first handshake is through.
 EDGE_HEAD_START_S = 1.0
 # And they wait while so many are open, enough to keep head, link and tail busy at once.
 MAX_OPEN_ON_DEMAND = 4
-
-
-class HeadBackend(Protocol):
-    """What the device needs from whatever computes: `engine.DeviceEngine`."""
-
-    def compute(self, point: OperatingPoint, picture_HWC: Picture) -> Computed:
-        """Do what `point` asks of the device for one picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,55 +50,6 @@ class DeviceSettings:
     keys: DeviceKeys | None = None
     keys_folder: Path | None = None  # admits who may control over TCP
     control: str | None = None  # None: an ipc address of its own
-
-
-Outcome = Computed | ComputeFailed
-
-
-class ComputeThread:
-    """Computes one frame at a time, at once where that is quick; else results wait in `done`."""
-
-    def __init__(self, backend: HeadBackend, *, on_done: Callable[[], None]) -> None:
-        self._backend = backend
-        self._on_done = on_done
-        self._quickness = Quickness()
-        self._work: queue.SimpleQueue[tuple[int, OperatingPoint, Picture] | None]
-        self._work = queue.SimpleQueue()
-        self.done: deque[tuple[int, Outcome | BaseException]] = deque()
-        self._thread = threading.Thread(target=self._run, name="heads", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def submit(self, frame_id: int, point: OperatingPoint, picture: Picture) -> Outcome | None:
-        """Return the outcome if it is there at once; None if it will come in `done`."""
-        if self._quickness.is_quick(point.id):
-            return self._compute(point, picture)
-        self._work.put((frame_id, point, picture))
-        return None
-
-    def stop(self) -> None:
-        self._work.put(None)
-        if self._thread.ident is not None:  # started
-            self._thread.join(timeout=10.0)
-
-    def _compute(self, point: OperatingPoint, picture: Picture) -> Outcome:
-        started_s = time.perf_counter()
-        try:
-            outcome = self._backend.compute(point, picture)
-        except HeadgateError as reason:
-            return ComputeFailed(str(reason))
-        self._quickness.took(point.id, time.perf_counter() - started_s)
-        return outcome
-
-    def _run(self) -> None:
-        while (job := self._work.get()) is not None:
-            frame_id, point, picture = job
-            try:
-                self.done.append((frame_id, self._compute(point, picture)))
-            except BaseException as failure:  # re-raised by the main thread: a bug must be seen
-                self.done.append((frame_id, failure))
-            self._on_done()
 
 
 class Device:
