@@ -83,6 +83,8 @@ def read_answer(result: Result, manifest: Manifest) -> Answer:
             f"RESULT {result.frame_id}: tensors {sorted(outputs)}, expected {spec.name!r} "
             f"of shape {list(spec.shape)}; give device and edge the same family"
         )
+    if not np.isfinite(scores).all():
+        raise WireError(f"RESULT {result.frame_id}: {spec.name!r} is not finite; check the edge")
     label = int(np.argmax(scores))
     return Answer(outputs, label, float(scores.reshape(-1)[label]))
 

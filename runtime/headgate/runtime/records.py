@@ -5,6 +5,7 @@ known, and every captured frame ends in exactly one.
 """
 
 import json
+import math
 from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any
@@ -210,4 +211,4 @@ def _s(milliseconds: float | None) -> float | None:
 
 
 def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None else round(value, digits)
+    return None if value is None or not math.isfinite(value) else round(value, digits)

@@ -1,0 +1,138 @@
+"""Choices of the controller for given prospects."""
+
+import math
+
+import pytest
+
+from headgate.profiles.profile import Preference, Profile, allowed_points
+from headgate.runtime.controller import Choice, Controller, Situation
+from headgate.runtime.costs import PointCosts
+from headgate.runtime.link import Outlook
+from runtime.ladders import ladder_manifest
+
+MANIFEST = ladder_manifest(spread=0.0)
+STEADY = [0.001 * i for i in range(-100, 101)]  # residuals of a calm link
+
+
+def controller(profile: Profile | None = None, *, sla_s: float | None = 0.1) -> Controller:
+    profile = profile or Profile(name="test")
+    points = allowed_points(profile, MANIFEST)
+    costs = PointCosts(MANIFEST)
+    return Controller(manifest=MANIFEST, costs=costs, profile=profile, points=points, sla_s=sla_s)
+
+
+def outlook(mbps: float, *, residuals: list[float] | None = None, delay_s: float = 0.02) -> Outlook:
+    return Outlook(
+        now_s=0.0,
+        delay_s=delay_s,
+        level=math.log(mbps * 1e6),
+        residuals=STEADY if residuals is None else residuals,
+        widening=1.0,
+        ahead_bytes=0,
+        busy_since_s=0.0,
+        bound=math.inf,
+        age_s=0.0,
+    )
+
+
+def choose(chooser: Controller, mbps: float | None, *, stalled: bool = False) -> str | None:
+    prospect = None if mbps is None else outlook(mbps)
+    choice: Choice = chooser.choose(Situation(0.0, 0.0, prospect, stalled))
+    return None if choice.point is None else choice.point.id
+
+
+def climb(chooser: Controller, mbps: float) -> list[str | None]:
+    return [choose(chooser, mbps) for _ in range(6)]
+
+
+def test_best_sustainable_point_is_reached_two_rungs_at_a_time() -> None:
+    assert climb(controller(), 100.0) == [
+        "b1r1-l17",
+        "b1r1-l19",
+        "webp-q80",
+        "webp-q80",
+        "webp-q80",
+        "webp-q80",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mbps", "expected"),
+    [(0.05, "local-full"), (0.6, "b1r1-l16"), (3.0, "b1r1-l18"), (14.0, "b1r1-l20")],
+)
+def test_point_follows_the_rate(mbps: float, expected: str) -> None:
+    assert climb(controller(), mbps)[-1] == expected
+
+
+def test_without_an_edge_the_choice_is_local_and_without_local_none() -> None:
+    assert choose(controller(), None) == "local-full"
+    assert choose(controller(Profile(name="x", points=("webp-*",))), None) is None
+
+
+def test_stall_means_local_and_the_climb_begins_anew() -> None:
+    chooser = controller()
+    climb(chooser, 100.0)
+    assert choose(chooser, 100.0, stalled=True) == "local-full"
+    assert choose(chooser, 100.0) == "b1r1-l17"
+
+
+def test_small_gain_does_not_move_the_choice() -> None:
+    chooser = controller()
+    climb(chooser, 3.0)
+    # At 2.7 Mbit/s another rung alone would win by less than the stickiness.
+    assert choose(chooser, 2.7) == "b1r1-l18"
+
+
+def test_link_of_two_minds_gets_a_point_that_both_can_carry() -> None:
+    chooser = controller()
+    moody = [-3.0] * 8 + [0.0] * 12
+    for _ in range(4):
+        choice = chooser.choose(Situation(0.0, 0.0, outlook(14.0, residuals=sorted(moody))))
+    assert choice.point is not None
+    assert choice.point.bytes.mean <= 5000
+
+
+def test_tight_deadline_excludes_what_a_loose_one_admits() -> None:
+    assert climb(controller(sla_s=0.035), 3.0)[-1] == "b1r1-l16"
+    assert climb(controller(sla_s=None), 3.0)[-1] == "b1r1-l18"
+
+
+def test_misses_raise_the_price_of_points_without_insurance() -> None:
+    chooser = controller(Profile(name="x", points=("webp-*", "local-*"), miss_rate=0.01))
+    risky = sorted([-3.0] * 2 + [0.0] * 18)  # one frame of ten would be late
+    prospect = outlook(100.0, residuals=risky)
+    assert chooser.choose(Situation(0.0, 0.0, prospect)).point == MANIFEST.point("webp-q80")
+    for _ in range(100):
+        chooser.finished(missed=True)
+    assert chooser.choose(Situation(0.0, 0.0, prospect)).point == MANIFEST.point("local-full")
+    for _ in range(20_000):
+        chooser.finished(missed=False)
+    assert chooser.choose(Situation(0.0, 0.0, prospect)).point == MANIFEST.point("webp-q80")
+
+
+def test_local_under_the_floor_is_only_a_fallback() -> None:
+    floor = Profile(name="x", min_accuracy=0.70, prefer=Preference.BYTES)
+    chooser = controller(floor)
+    assert climb(chooser, 20.0)[-1] == "b1r1-l17"
+    assert choose(chooser, 0.05) == "local-full"
+
+
+def test_profile_changes_the_next_choice() -> None:
+    chooser = controller()
+    climb(chooser, 100.0)
+    small = Profile(name="small", max_bytes=5000)
+    chooser.set_profile(small, points=allowed_points(small, MANIFEST), sla_s=0.1)
+    assert climb(chooser, 100.0)[-1] == "b1r1-l17"
+
+
+def test_ladder_leaves_out_what_another_point_beats() -> None:
+    ids = [point.id for point in controller().ladder]
+    assert ids == ["b1r1-l16", "b1r1-l17", "b1r1-l18", "b1r1-l19", "b1r1-l20", "webp-q80"]
+
+
+def test_upward_probe_is_wanted_only_for_a_rung_that_looks_out_of_reach() -> None:
+    chooser = controller()
+    assert chooser.upward_probe_bytes(outlook(0.6)) == 0  # nothing was sent yet
+    climb(chooser, 0.6)
+    assert chooser.upward_probe_bytes(outlook(0.4)) == 5000
+    assert chooser.upward_probe_bytes(outlook(50.0)) == 0

@@ -1,0 +1,174 @@
+"""The estimator of the uplink, fed by a fluid link in virtual time."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headgate.runtime.link import LinkEstimator
+from headgate.runtime.trace import Trace, named_trace
+
+
+class Fluid:
+    """A fluid uplink that answers after `delay_s`; keys count up."""
+
+    def __init__(self, trace: Trace, *, delay_s: float, residence_s: float = 0.0) -> None:
+        self.link = LinkEstimator()
+        self._trace = trace
+        self._delay_s, self._residence_s = delay_s, residence_s
+        self._free_s = 0.0
+        self._key = 0
+
+    def send(self, num_bytes: int, *, now_s: float) -> float:
+        """Send, and return when the answer will be back."""
+        self._key += 1
+        self.link.sent(self._key, num_bytes=num_bytes, now_s=now_s)
+        self._free_s = self._trace.finish_s(max(now_s, self._free_s), num_bytes)
+        return self._free_s + self._delay_s + self._residence_s
+
+    def answer(self, *, now_s: float, key: int | None = None) -> float | None:
+        return self.link.answered(
+            key or self._key,
+            residence_s=self._residence_s,
+            edge_s=now_s - self._residence_s - self._delay_s / 2 + 1000.0,
+            now_s=now_s,
+        )
+
+    def exchange(self, num_bytes: int, *, now_s: float) -> float:
+        """Send and take the answer; return when that is."""
+        back_s = self.send(num_bytes, now_s=now_s)
+        self.answer(now_s=back_s)
+        return back_s
+
+
+@pytest.mark.parametrize("mbps", [0.2, 2.0, 8.0, 30.0])
+@pytest.mark.parametrize("delay_s", [0.005, 0.05])
+@pytest.mark.parametrize("num_bytes", [5000, 50_000])
+def test_rate_and_delay_are_told_apart(mbps: float, delay_s: float, num_bytes: int) -> None:
+    fluid = Fluid(named_trace(f"steady:{mbps}"), delay_s=delay_s, residence_s=0.004)
+    now_s = fluid.exchange(40, now_s=0.0)
+    for _ in range(20):
+        now_s = fluid.exchange(num_bytes, now_s=now_s + 0.03)
+    outlook = fluid.link.outlook(now_s=now_s)
+    assert outlook.rate_bps == pytest.approx(mbps * 1e6, rel=0.05)
+    assert outlook.delay_s == pytest.approx(delay_s, abs=0.002)
+
+
+def test_queue_of_earlier_messages_is_not_taken_for_a_slow_link() -> None:
+    fluid = Fluid(named_trace("steady:8"), delay_s=0.02)
+    now_s = fluid.exchange(40, now_s=0.0)
+    for _ in range(5):
+        backs_s = [fluid.send(10_000, now_s=now_s) for _ in range(4)]
+        first_key = fluid._key - 3
+        for i, back_s in enumerate(backs_s):
+            fluid.answer(now_s=back_s, key=first_key + i)
+        now_s = backs_s[-1] + 0.05
+    assert fluid.link.outlook(now_s=now_s).rate_bps == pytest.approx(8e6, rel=0.05)
+
+
+def test_answers_out_of_order_free_the_queue_and_keep_the_estimate() -> None:
+    fluid = Fluid(named_trace("steady:8"), delay_s=0.02)
+    now_s = fluid.exchange(40, now_s=0.0)
+    for _ in range(10):
+        fluid.send(5000, now_s=now_s)
+        back_s = fluid.send(5000, now_s=now_s)
+        fluid.answer(now_s=back_s, key=fluid._key)
+        assert fluid.link.num_outstanding == 0
+        assert fluid.answer(now_s=back_s + 0.001, key=fluid._key - 1) is not None
+        now_s = back_s + 0.03
+    assert fluid.link.ahead_bytes == 0
+    assert fluid.link.outlook(now_s=now_s).rate_bps == pytest.approx(8e6, rel=0.1)
+
+
+def test_small_messages_only_bound_a_fast_link_from_below() -> None:
+    fluid = Fluid(named_trace("steady:1000"), delay_s=0.02)
+    now_s = fluid.exchange(40, now_s=0.0)
+    for _ in range(30):
+        now_s = fluid.exchange(2000, now_s=now_s + 0.03)
+    outlook = fluid.link.outlook(now_s=now_s)
+    assert 8e6 < outlook.rate_bps < 100e6
+    assert math.isinf(outlook.age_s)
+    assert outlook.on_time(2000, by_s=now_s + 0.05) > 0.9
+    assert outlook.on_time(10**6, by_s=now_s + 0.05) < 0.1
+
+
+def test_message_that_is_overdue_lowers_the_chances_at_once() -> None:
+    fluid = Fluid(named_trace("steady:8"), delay_s=0.02)
+    now_s = fluid.exchange(40, now_s=0.0)
+    for _ in range(50):
+        now_s = fluid.exchange(10_000, now_s=now_s + 0.03)
+    fluid.send(10_000, now_s=now_s)  # due in 30 ms
+    chances = [
+        fluid.link.outlook(now_s=now_s + wait_s).on_time(10_000, by_s=now_s + wait_s + 0.1)
+        for wait_s in (0.01, 0.03, 0.06, 0.12, 0.5)
+    ]
+    assert chances[0] > 0.98
+    assert chances[1] > 0.98
+    assert chances == sorted(chances, reverse=True)
+    assert chances[-1] < 0.2
+    assert fluid.link.waited_s(now_s=now_s + 0.5) == pytest.approx(0.48, abs=0.002)
+
+
+def test_estimate_is_widened_with_age() -> None:
+    fluid = Fluid(named_trace("steady:8"), delay_s=0.02)
+    now_s = fluid.exchange(40, now_s=0.0)
+    for i in range(50):
+        now_s = fluid.exchange(10_000 + 1000 * (i % 3), now_s=now_s + 0.03)
+    assert fluid.link.outlook(now_s=now_s).widening == 1.0
+    assert fluid.link.outlook(now_s=now_s + 2.0).widening == pytest.approx(2.0, abs=0.1)
+    assert fluid.link.outlook(now_s=now_s + 1e6).widening == 4.0
+
+
+def test_delay_that_rises_is_learnt_when_the_old_one_leaves_the_window() -> None:
+    near = Fluid(named_trace("steady:8"), delay_s=0.02)
+    now_s = near.exchange(40, now_s=0.0)
+    near._delay_s = 0.06
+    for _ in range(12):
+        now_s = near.exchange(40, now_s=now_s + 1.0)
+    assert near.link.delay_s == pytest.approx(0.06, abs=0.001)
+
+
+def test_forgotten_connection_leaves_nothing_outstanding() -> None:
+    fluid = Fluid(named_trace("steady:8"), delay_s=0.02)
+    fluid.send(1000, now_s=0.0)
+    fluid.link.forget_all()
+    assert (fluid.link.num_outstanding, fluid.link.ahead_bytes) == (0, 0)
+    assert fluid.answer(now_s=1.0) is None
+
+
+def test_message_that_never_left_is_taken_back() -> None:
+    fluid = Fluid(named_trace("steady:8"), delay_s=0.02)
+    fluid.send(1000, now_s=0.0)
+    fluid.send(2000, now_s=0.0)
+    fluid.link.unsent(1)
+    fluid.link.unsent(1)
+    assert (fluid.link.num_outstanding, fluid.link.ahead_bytes) == (1, 2000)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 200_000), min_size=1, max_size=40),
+    steps_s=st.lists(st.floats(0, 0.3), min_size=40, max_size=40),
+    mbps=st.floats(0.01, 1000),
+    losses=st.sets(st.integers(1, 40)),
+)
+def test_chances_stay_chances_and_fall_with_size(
+    sizes: list[int], steps_s: list[float], mbps: float, losses: set[int]
+) -> None:
+    fluid = Fluid(Trace("t", (0.0,), (mbps * 1e6,), 1.0), delay_s=0.02, residence_s=0.003)
+    now_s = 0.0
+    due: list[tuple[float, int]] = []
+    for num_bytes, step_s in zip(sizes, steps_s, strict=False):
+        due.append((fluid.send(num_bytes, now_s=now_s), fluid._key))
+        now_s += step_s
+        for back_s, key in [item for item in due if item[0] <= now_s]:
+            if key not in losses:
+                fluid.answer(now_s=back_s, key=key)
+        due = [item for item in due if item[0] > now_s]
+        outlook = fluid.link.outlook(now_s=now_s)
+        chances = [outlook.on_time(n, by_s=now_s + 0.1) for n in (100, 1000, 10**4, 10**5)]
+        assert all(0.0 <= chance <= 1.0 for chance in chances)
+        assert chances == sorted(chances, reverse=True)
+        assert math.isfinite(outlook.rate_bps)
+        assert fluid.link.ahead_bytes >= 0
