@@ -18,8 +18,8 @@ from train.tiny_runs import tiny_config, write_pictures
 SCRIPT = """
 import sys
 from pathlib import Path
-from safetensors.torch import save_file
 from train.tiny_runs import tiny_config
+from headgate.train.checkpoints import write_tensors
 from headgate.train.plan import make_plan
 from headgate.train.processes import start_fabric
 from headgate.train.prune import beginning, train_prune
@@ -35,8 +35,8 @@ work.mkdir(exist_ok=True)
 
 class Noting(Training):
     def _end_stage(self, stage, model):
-        weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        save_file(weights, folder / f"{stage.id}-{fabric.global_rank}.safetensors")
+        mine = folder / f"{stage.id}-{fabric.global_rank}.safetensors"
+        write_tensors(mine, model.state_dict())
         super()._end_stage(stage, model)
 
 Noting(fabric, plan, folder=work, state=beginning(fabric), progress=Silent()).run()
