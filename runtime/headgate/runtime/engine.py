@@ -28,6 +28,7 @@ from headgate.runtime.backend import BackendDescription
 from headgate.runtime.edge_session import FULL_GRAPH_KEY, BatchItem, ItemOutcome
 from headgate.runtime.events import Answer, Computed
 from headgate.runtime.features import decode_features, encode_features
+from headgate.runtime.memory import return_freed_memory
 from headgate.runtime.messages import NamedTensor, RejectReason
 
 Array = npt.NDArray[np.generic]
@@ -194,6 +195,7 @@ class DeviceEngine:
         graphs = [*self._heads.values(), *self._full.values()]
         self.provider = graphs[0].provider if graphs else CPU_PROVIDER
         self._warm_up()
+        return_freed_memory()
 
     def compute(self, point: OperatingPoint, picture_HWC: Pictures) -> Computed:
         """Do what `point` asks of the device for one picture of any size.
@@ -266,6 +268,7 @@ class TailEngine:
                 assert point.member is not None
                 self._scales[point.id] = scales_of(point, self.manifest.member(point.member))
         self._warm_up()
+        return_freed_memory()
 
     def describe(self) -> BackendDescription:
         return BackendDescription(
