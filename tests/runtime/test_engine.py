@@ -180,3 +180,29 @@ def test_the_backend_says_what_it_serves(tails: TailEngine, tiny_family: Family)
 
 def test_every_kind_of_point_is_in_the_tiny_family(tiny_family: Family) -> None:
     assert {point.kind for point in tiny_family.manifest.points} == set(PointKind)
+
+
+def test_a_sample_the_graph_chokes_on_is_the_edges_fault_and_fails_alone(
+    device: DeviceEngine, tiny_family: Family
+) -> None:
+    tails = TailEngine(tiny_family)
+    decode = tails._decode
+    pictures, labels = tinted_pictures(3)
+    items = [item(device, "b3r1-l16", picture, index) for index, picture in enumerate(pictures)]
+
+    def decode_one_badly(each: BatchItem) -> np.ndarray:
+        sample = decode(each)
+        return sample[:2] if each.frame_id == 1 else sample
+
+    tails._decode = decode_one_badly  # type: ignore[method-assign, assignment]
+    (alone,) = tails.infer("b3r1", items[1:2])
+    assert alone.error is not None
+    assert alone.error.startswith("graph failed: ")
+    assert alone.reason is RejectReason.FAILED
+    first, last = tails.infer("b3r1", [items[0], items[2]])
+    assert first.tensors is not None
+    assert last.tensors is not None
+    assert [int(each.tensors[0].array.argmax()) for each in (first, last) if each.tensors] == [
+        labels[0],
+        labels[2],
+    ]

@@ -20,9 +20,9 @@ import numpy.typing as npt
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from headgate.profiles.errors import DataError, FamilyError, UsageError, WireError
+from headgate.profiles.errors import DataError, FamilyError, HeadgateError, UsageError, WireError
 from headgate.profiles.family import Family
-from headgate.profiles.manifest import Member, OperatingPoint, PointKind
+from headgate.profiles.manifest import OperatingPoint, PointKind
 from headgate.profiles.pictures import decode_picture, encode_picture, preprocess
 from headgate.runtime.backend import BackendDescription
 from headgate.runtime.edge_session import FULL_GRAPH_KEY, BatchItem, ItemOutcome
@@ -30,6 +30,7 @@ from headgate.runtime.events import Answer, Computed
 from headgate.runtime.features import decode_features, encode_features
 from headgate.runtime.memory import return_freed_memory
 from headgate.runtime.messages import NamedTensor, RejectReason
+from headgate.runtime.scales import SCALE_INPUTS, Scales, scales_of
 
 Array = npt.NDArray[np.generic]
 Pictures = npt.NDArray[np.uint8]
@@ -86,6 +87,10 @@ def providers_to_try(asked: str, *, available: Sequence[str]) -> tuple[str, ...]
     return tuple(name for name in wanted if name in available)
 
 
+class GraphRunError(HeadgateError):
+    """A graph that loaded could not be run on this input."""
+
+
 class Graph:
     """One loaded ONNX graph."""
 
@@ -126,43 +131,15 @@ class Graph:
             )
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
-        return self._session.run(outputs, feeds)  # type: ignore[no-any-return]
+        """Return the named outputs; raises GraphRunError if onnxruntime cannot compute them."""
+        try:
+            return self._session.run(outputs, feeds)  # type: ignore[no-any-return]
+        except _ORT_ERRORS as reason:
+            raise GraphRunError(f"graph failed: {_first_line(reason)}") from None
 
 
 HEAD_OUTPUTS = ("features", "exit_probabilities")
 TAIL_OUTPUTS = ("probabilities",)
-SCALE_INPUTS = {"low", "span", "levels"}
-
-
-@dataclass(frozen=True, slots=True)
-class Scales:
-    """The quantiser's inputs of one point, for one picture, as the graphs take them."""
-
-    low: Floats
-    span: Floats
-    levels: Floats
-
-    def feeds(self, num: int) -> dict[str, Array]:
-        """Return the graph inputs for `num` pictures of this point."""
-        if num == 1:
-            return {"low": self.low, "span": self.span, "levels": self.levels}
-        return {
-            "low": np.repeat(self.low, num, axis=0),
-            "span": np.repeat(self.span, num, axis=0),
-            "levels": np.repeat(self.levels, num, axis=0),
-        }
-
-
-def scales_of(point: OperatingPoint, member: Member) -> Scales:
-    """Return the scales of a split point; for an early exit, where none matter, neutral ones."""
-    num_channels = member.features.shape[0]
-    low = point.low or (0.0,) * num_channels
-    span = point.span or (1.0,) * num_channels
-    return Scales(
-        low=np.array([low], dtype=np.float32),
-        span=np.array([span], dtype=np.float32),
-        levels=np.array([[point.levels or 2]], dtype=np.float32),
-    )
 
 
 def answer_from(probabilities_K: Floats, *, name: str = "probabilities") -> Answer:
@@ -352,9 +329,9 @@ class TailEngine:
         started_s = time.perf_counter()
         try:
             probabilities_NK = self._run(graph_key, points, samples)
-        except _ORT_ERRORS as reason:
+        except GraphRunError as reason:
             if len(samples) == 1:
-                return [(None, f"graph failed: {_first_line(reason)}", 0.0)]
+                return [(None, str(reason), 0.0)]
             return [
                 self._run_or_isolate(graph_key, [point], [sample])[0]
                 for point, sample in zip(points, samples, strict=True)
