@@ -1,9 +1,11 @@
 """Choices of the controller for given prospects."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
+from headgate.profiles.manifest import OperatingPoint, PointKind, PointTime
 from headgate.profiles.profile import Preference, Profile, allowed_points
 from headgate.runtime.controller import Choice, Controller, Situation
 from headgate.runtime.costs import PointCosts
@@ -11,6 +13,8 @@ from headgate.runtime.link import Outlook
 from runtime.ladders import ladder_manifest
 
 MANIFEST = ladder_manifest(spread=0.0)
+EXIT = OperatingPoint("local-exit", PointKind.LOCAL, {"top1": 0.55}, member="b1r1")
+TWO_LOCAL = replace(MANIFEST, points=(*MANIFEST.points, EXIT))
 STEADY = [0.001 * i for i in range(-100, 101)]  # residuals of a calm link
 
 
@@ -136,3 +140,18 @@ def test_upward_probe_is_wanted_only_for_a_rung_that_looks_out_of_reach() -> Non
     climb(chooser, 0.6)
     assert chooser.upward_probe_bytes(outlook(0.4)) == 5000
     assert chooser.upward_probe_bytes(outlook(50.0)) == 0
+
+
+def test_slow_point_costs_frames_unless_the_source_waits() -> None:
+    profile = Profile(name="x", kinds=(PointKind.LOCAL,))
+    slow = {"local-full": PointTime(0.090, 0.0), "local-exit": PointTime(0.005, 0.0)}
+    for waits, expected in ((False, "local-exit"), (True, "local-full")):
+        chooser = Controller(
+            manifest=TWO_LOCAL,
+            costs=PointCosts(TWO_LOCAL, times=slow),
+            profile=profile,
+            points=allowed_points(profile, TWO_LOCAL),
+            sla_s=0.1,
+            source_waits=waits,
+        )
+        assert choose(chooser, None) == expected

@@ -72,8 +72,11 @@ class Controller:
         profile: Profile,
         points: tuple[OperatingPoint, ...],
         sla_s: float | None,
+        source_waits: bool = False,
     ) -> None:
+        """`source_waits`: frames come when the device is ready for them, so none are lost."""
         self._costs = costs
+        self._source_waits = source_waits
         self._period_s = FIRST_PERIOD_S
         self._captured_s: float | None = None
         self._miss_price = 0.0
@@ -219,7 +222,9 @@ class Controller:
 
     def _kept_up(self, device_s: float) -> float:
         """Return the share of captured frames that a device this busy gets round to."""
-        return 1.0 if device_s <= self._period_s else self._period_s / device_s
+        if self._source_waits or device_s <= self._period_s:
+            return 1.0
+        return self._period_s / device_s
 
     def _pick(self, sending: list[_Candidate], local: list[_Candidate]) -> _Candidate | None:
         floor = self._profile.min_accuracy

@@ -38,6 +38,7 @@ FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.05, 1.0
 LOST_S = 10.0  # an answer so late is not counted as in flight any more
 LOCAL_PROBE_S, LOCAL_PROBE_BYTES = 0.1, 1000
 DELAY_PROBE_S = 1.0
+PATIENCE = 3  # delay probes wait so much longer while something is out
 UPWARD_PROBE_S, MAX_UPWARD_PROBE_BYTES = 2.0, 32 * 1024
 _HELLO_KEY = -(1 << 40)  # in the estimator; probes have the other negative keys
 
@@ -56,9 +57,9 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The edge will not have us, ever: which reason it gave, and its words."""
+    """The edge will not have us, ever: which reason it gave (`wrong_family`), and its words."""
 
-    reason: RejectReason
+    reason: str
     detail: str
 
 
@@ -194,7 +195,7 @@ class Conversation:
         if reject.reason in _FINAL:
             self._forget()
             self._state = State.REFUSED
-            self._refusal = Refusal(reject.reason, reject.detail)
+            self._refusal = Refusal(reject.reason.name.lower(), reject.detail)
         elif reject.reason in _GREET_AGAIN:
             return self._lost_welcome(reject.reason, now_s=now_s)
         elif reject.reason is not RejectReason.EXPIRED:
@@ -236,10 +237,12 @@ class Conversation:
     def _probe_due(self, need: ProbeNeed) -> tuple[float, int]:
         """Return when the next probe is due and its padding in bytes.
 
-        While something is out its answer will tell; only if that seems lost, ask again.
+        While something is out its answer will tell: ask only if that seems lost, or if there has
+        been something out for so long that the delay was not measured.
         """
         if self._link.num_outstanding:
-            return self._sent_s + DELAY_PROBE_S, LOCAL_PROBE_BYTES if need.local else 0
+            lost = (self._sent_s + DELAY_PROBE_S, LOCAL_PROBE_BYTES if need.local else 0)
+            return min(lost, (self._delay_probe_s + PATIENCE * DELAY_PROBE_S, 0))
         due = [(self._delay_probe_s + DELAY_PROBE_S, 0)]
         if need.local:
             due.append((self._sent_s + LOCAL_PROBE_S, LOCAL_PROBE_BYTES))

@@ -13,7 +13,6 @@ head of a frame overlaps with the transfer of those before it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from headgate.profiles.errors import WireError
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind, PointTime
@@ -30,11 +29,15 @@ from headgate.runtime.events import (
     Effect,
     Send,
 )
-from headgate.runtime.frame_fate import FrameOnItsWay, deliver, read_answer
+from headgate.runtime.frame_fate import (
+    FrameOnItsWay,
+    SessionSettings,
+    budget_us,
+    deliver,
+    read_answer,
+)
 from headgate.runtime.records import Source
 from headgate.runtime.wire import (
-    MAX_BUDGET_US,
-    NO_BUDGET_US,
     Frame,
     Goodbye,
     ProbeReply,
@@ -54,20 +57,12 @@ __all__ = [
     "Effect",
     "Refusal",
     "Send",
+    "SessionSettings",
 ]
 
 STALLED_S = 0.25  # without an SLA, a first message out for longer means a stall
 CAPTURING_S = 1.0  # without a new frame for longer, nothing is probed
 UPWARD_AFTER_S = 2.0  # an estimate older than this is worth an upward probe
-
-
-@dataclass(frozen=True, slots=True)
-class SessionSettings:
-    """Times of the session that are not the profile's."""
-
-    guard_s: float = 0.002  # the exit's answer is delivered so long before the deadline
-    give_up_s: float = 2.0  # a frame without insurance is given up so long after its deadline
-    give_up_without_sla_s: float = 10.0  # after sending
 
 
 class DeviceSession:
@@ -81,11 +76,13 @@ class DeviceSession:
         points: tuple[OperatingPoint, ...],
         sla_s: float | None = None,
         times: Mapping[str, PointTime] | None = None,
+        source_waits: bool = False,
         settings: SessionSettings = SessionSettings(),
     ) -> None:
         """`points` are the profile's allowed points; the profile's own SLA goes before `sla_s`.
 
-        `times` are the compute times to start from, by default the manifest's.
+        `times` are the compute times to start from, by default the manifest's. `source_waits`
+        says that frames are captured when `wants_frame`, not at a pace of their own.
         """
         self._manifest = manifest
         self._settings = settings
@@ -99,6 +96,7 @@ class DeviceSession:
             profile=profile,
             points=points,
             sla_s=self._sla_s,
+            source_waits=source_waits,
         )
         self._edge = Conversation(family_digest=manifest.digest)
         self._pending: FrameOnItsWay | None = None
@@ -137,7 +135,7 @@ class DeviceSession:
 
     def next_timer_s(self) -> float | None:
         """Return when `handle_timer` wants to be called next, or None."""
-        due_s = [self._over_s(frame) for frame in self._waiting.values()]
+        due_s = [frame.over_s(self._settings) for frame in self._waiting.values()]
         uplink_s = self._edge.next_timer_s(self._probe_need())
         if uplink_s is not None:
             due_s.append(uplink_s)
@@ -223,7 +221,7 @@ class DeviceSession:
     def handle_timer(self, *, now_s: float) -> list[Effect]:
         """Do what was due at `next_timer_s`; harmless when called early."""
         effects: list[Effect] = []
-        for frame in [f for f in self._waiting.values() if self._over_s(f) <= now_s]:
+        for frame in [f for f in self._waiting.values() if f.over_s(self._settings) <= now_s]:
             del self._waiting[frame.frame_id]
             effects.append(self._end_without_edge(frame, "edge too late", now_s=now_s))
         effects += self._edge.handle_timer(self._probe_need(), now_s=now_s)
@@ -303,20 +301,10 @@ class DeviceSession:
         message = Frame(
             frame.frame_id,
             self._manifest.index_of(frame.point.id),
-            self._budget_us(frame, now_s=now_s),
+            budget_us(frame, delay_s=self._edge.delay_s, now_s=now_s),
             outcome.payload,
         )
         return [self._edge.send_frame(message, now_s=now_s)]
-
-    def _budget_us(self, frame: FrameOnItsWay, *, now_s: float) -> int:
-        """Return what the edge may use. It counts from arrival, so the path's delay goes off here;
-
-        the time of transfer is not known yet, and a frame that used it up is rejected by nobody.
-        """
-        if frame.deadline_s is None:
-            return NO_BUDGET_US
-        left_s = frame.deadline_s - now_s - self._edge.delay_s
-        return min(MAX_BUDGET_US, max(0, round(left_s * 1e6)))
 
     def _take_result(self, result: Result, *, now_s: float) -> list[Effect]:
         """Learn from the answer, and deliver it if its frame still waits."""
@@ -360,15 +348,6 @@ class DeviceSession:
         """End what waits for an edge that will not answer; exits answer where there are any."""
         waiting, self._waiting = list(self._waiting.values()), {}
         return [self._end_without_edge(frame, reason, now_s=now_s) for frame in waiting]
-
-    def _over_s(self, frame: FrameOnItsWay) -> float:
-        """Return when waiting for the edge ends for this frame."""
-        settings = self._settings
-        if frame.deadline_s is None:
-            return frame.captured_s + settings.give_up_without_sla_s
-        if frame.insurance is not None:
-            return frame.deadline_s - settings.guard_s
-        return frame.deadline_s + settings.give_up_s
 
     def _end_without_edge(self, frame: FrameOnItsWay, reason: str, *, now_s: float) -> Deliver:
         if frame.insurance is None:

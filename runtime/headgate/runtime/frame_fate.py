@@ -9,8 +9,17 @@ from headgate.profiles.errors import WireError
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.runtime.controller import exit_quality
 from headgate.runtime.events import Answer, Deliver
-from headgate.runtime.messages import Result
+from headgate.runtime.messages import MAX_BUDGET_US, NO_BUDGET_US, Result
 from headgate.runtime.records import Estimate, FrameRecord, Source, Stages
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """Times of the session that are not the profile's."""
+
+    guard_s: float = 0.002  # the exit's answer is delivered so long before the deadline
+    give_up_s: float = 2.0  # a frame without insurance is given up so long after its deadline
+    give_up_without_sla_s: float = 10.0  # after capture
 
 
 @dataclass(slots=True)
@@ -29,11 +38,31 @@ class FrameOnItsWay:
     encode_s: float | None = None
     num_bytes: int = 0  # of the payload, once it was sent
     insurance: Answer | None = None  # the exit's answer, while the edge's is awaited
-    sent: bool = False
 
     @property
     def deadline_s(self) -> float | None:
         return None if self.sla_s is None else self.captured_s + self.sla_s
+
+    def over_s(self, settings: SessionSettings) -> float:
+        """Return when waiting for the edge ends for this frame."""
+        deadline_s = self.deadline_s
+        if deadline_s is None:
+            return self.captured_s + settings.give_up_without_sla_s
+        if self.insurance is not None:
+            return deadline_s - settings.guard_s
+        return deadline_s + settings.give_up_s
+
+
+def budget_us(frame: FrameOnItsWay, *, delay_s: float, now_s: float) -> int:
+    """Return what the edge may use of a frame sent now: what is left less the path's delay.
+
+    The edge counts from the frame's arrival, and the time of transfer is not known before. So a
+    frame that was long on its way is computed in vain rather than rejected in error.
+    """
+    if frame.deadline_s is None:
+        return NO_BUDGET_US
+    left_s = frame.deadline_s - now_s - delay_s
+    return min(MAX_BUDGET_US, max(0, round(left_s * 1e6)))
 
 
 def deliver(
