@@ -77,7 +77,7 @@ class DeviceSession:
         sla_s: float | None = None,
         times: Mapping[str, PointTime] | None = None,
         source_waits: bool = False,
-        settings: SessionSettings = SessionSettings(),
+        settings: SessionSettings = DEFAULT_SETTINGS,
     ) -> None:
         """`points` are the profile's allowed points; the profile's own SLA goes before `sla_s`.
 

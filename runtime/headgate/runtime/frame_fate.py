@@ -22,6 +22,9 @@ class SessionSettings:
     give_up_without_sla_s: float = 10.0  # after capture
 
 
+DEFAULT_SETTINGS = SessionSettings()
+
+
 @dataclass(slots=True)
 class FrameOnItsWay:
     """What is known of a frame that has no record yet. SLA and point are set when it starts."""
