@@ -30,6 +30,7 @@ from headgate.runtime.events import (
     Send,
 )
 from headgate.runtime.frame_fate import (
+    DEFAULT_SETTINGS,
     FrameOnItsWay,
     SessionSettings,
     budget_us,
