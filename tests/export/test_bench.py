@@ -14,7 +14,14 @@ from headgate.export.bench_command import bench
 from headgate.export.bench_rates import RatesOptions, rates_table, smallest_picture
 from headgate.export.bench_speed import SpeedOptions, bench_overhead, chosen_point, read_memory
 from headgate.export.bench_startup import heavy_imports
-from headgate.export.bench_table import BenchResult, Goal, cpu_model, median, write_result
+from headgate.export.bench_table import (
+    BenchResult,
+    Goal,
+    command_line,
+    cpu_model,
+    median,
+    write_result,
+)
 from headgate.export.bench_training import TrainingStepOptions, bench_training_step
 from headgate.profiles.family import Family
 from headgate.train.recipe import check_config
@@ -54,6 +61,14 @@ def test_the_json_of_a_result_holds_the_same_as_its_table(tmp_path: Path) -> Non
     assert value["rows"] == [{"what": "one", "ms": "1.0"}, {"what": "two", "ms": "2.0"}]
     assert [goal["met"] for goal in value["goals"]] == [True, False]
     assert (tmp_path / "some-thing.md").read_text() == RESULT.to_markdown()
+
+
+def test_a_command_is_shown_without_the_folders_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arguments = ["/usr/bin/headgate", "bench", "--data", "folder:/home/me/pictures", "--out=out/x"]
+    monkeypatch.setattr("sys.argv", arguments)
+    assert command_line() == "headgate bench --data folder:.../pictures --out=out/x"
 
 
 def test_the_median_of_an_even_number_is_the_lower_of_the_middle_two() -> None:

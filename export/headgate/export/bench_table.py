@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -86,8 +87,9 @@ def provenance() -> dict[str, str]:
 
 
 def command_line() -> str:
-    """Return the command as it was typed, without the path of this installation."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    """Return the command as it was typed, with absolute paths cut to their last part."""
+    arguments = [re.sub(r"/(?:[^/:=]+/)+", ".../", argument) for argument in sys.argv[1:]]
+    return shlex.join([Path(sys.argv[0]).name, *arguments])
 
 
 def cpu_model() -> str:
