@@ -151,7 +151,7 @@ def refused(
             edge=server.endpoint,
             keys=device,
             playback=Playback(fps=200, loop=True),
-            until=lambda records: "staying on local" in caplog.text,
+            until=lambda records: "staying on local" in caplog.text and "refused a" in caplog.text,
         ) as running,
     ):
         records = running.join()
@@ -173,6 +173,7 @@ def test_an_unknown_key_is_refused_and_the_device_says_what_to_do(
         device=keys.load_device_keys(device),
     )
     assert "refused our key" in text
+    assert "refused a device: its key is not in the devices folder" in text
     assert "add this device's .key file to the edge's devices folder" in text
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import zmq
+from zmq.utils.monitor import parse_monitor_message
 
 from headgate.profiles.errors import UsageError
 from headgate.profiles.manifest import Manifest
@@ -39,6 +40,12 @@ log = logging.getLogger(__name__)
 
 MAX_PARTS = 64  # more parts than any message of ours: the rest of such a message is dropped
 MESSAGES_PER_TURN = 64  # then batches and timers have their turn
+COMPLAIN_EVERY_S = 60.0
+FAILED_HANDSHAKES = (
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
 GOODBYE_LINGER_MS = 500  # for the last answers of a drained edge
 
 
@@ -124,6 +131,8 @@ class EdgeServer:
         if keys is not None:
             self._authenticator = Authenticator(self._context, keys.devices)
         self._router = self._open_router(bind, keys, limits)
+        self._monitor: Socket = self._router.get_monitor_socket(FAILED_HANDSHAKES)
+        self._complain_again_s = 0.0
         self.endpoint: str = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
 
     def stop(self) -> None:
@@ -135,6 +144,7 @@ class EdgeServer:
         """Serve until `stop`, then finish the running batch, say goodbye and close."""
         poller = zmq.Poller()
         poller.register(self._router, zmq.POLLIN)
+        poller.register(self._monitor, zmq.POLLIN)
         poller.register(self._wakeup, zmq.POLLIN)
         self._worker.start()
         draining = False
@@ -146,6 +156,8 @@ class EdgeServer:
                     self._take_finished()
                 if self._router in ready:
                     self._take_messages()
+                if self._monitor in ready:
+                    self._log_failed_handshakes()
                 now_s = time.monotonic()
                 if timer_s is not None and timer_s <= now_s:
                     self._obey(self._session.handle_timer(now_s=now_s))
@@ -171,6 +183,19 @@ class EdgeServer:
                 return
             peer, *parts = receive_parts(self._router)
             self._obey(self._session.received(peer, parts, now_s=time.monotonic()))
+
+    def _log_failed_handshakes(self) -> None:
+        """Say that somebody was not let in; a refused device tries every few seconds, we do not."""
+        while has_message(self._monitor):
+            kind = parse_monitor_message(self._monitor.recv_multipart())["event"]
+            now_s = time.monotonic()
+            if now_s < self._complain_again_s:
+                continue
+            self._complain_again_s = now_s + COMPLAIN_EVERY_S
+            if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                log.warning("refused a device: its key is not in the devices folder; add it there")
+            else:
+                log.warning("refused a peer: its handshake failed; does it have our edge.key?")
 
     def _obey(self, effects: Sequence[EdgeEffect]) -> None:
         """Do what the session says; answers go out before a quick batch runs on this thread."""
@@ -213,6 +238,8 @@ class EdgeServer:
 
     def _close(self) -> None:
         self._worker.stop()
+        self._router.disable_monitor()
+        self._monitor.close(0)
         self._router.close()
         self._close_context()
         self._wakeup.close()
