@@ -34,7 +34,7 @@ from headgate.export.plots import Timeline
 from headgate.export.report import ReportContent, write_report
 from headgate.profiles.errors import PeerError, UsageError
 from headgate.profiles.manifest import Manifest
-from headgate.profiles.profile import Profile, load_profile
+from headgate.profiles.profile import Profile, allowed_points, load_profile
 from headgate.profiles.storage import write_atomic
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.relay import LinkPlan, Relay
@@ -243,6 +243,7 @@ def compare(
         adaptive=score_run(real.records, name="adaptive", measured=True),
         adaptive_simulated=simulated("adaptive", None),
         fixed=[simulated(point.id, point.id) for point in manifest.points],
+        allowed=frozenset(point.id for point in allowed_points(profile, manifest)),
         made_with={
             "trace": f"{trace.name}, {trace_origin(options)}",
             "data": "embedded: handwritten digits on crops of two photographs",

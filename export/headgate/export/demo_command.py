@@ -86,12 +86,13 @@ def _print(content: ReportContent, out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from headgate.export.report import comparison_rows, sentences
+    from headgate.export.report import comparison_rows, fixed_title, sentences
 
     table = Table(title="the run beside fixed choices on the same trace")
     for name in ("", "how", "accuracy, late = wrong", "in time", "bytes/frame"):
         table.add_column(name, justify="right" if name else "left")
-    for title, run in [*comparison_rows(content), *((run.name, run) for run in content.fixed)]:
+    every = [(fixed_title(run, content), run) for run in content.fixed]
+    for title, run in [*comparison_rows(content), *every]:
         table.add_row(
             title,
             "measured" if run.measured else "simulated",

@@ -37,21 +37,27 @@ class ReportContent:
     adaptive: RunScore  # measured, in real time
     adaptive_simulated: RunScore
     fixed: Sequence[RunScore]  # one per operating point, simulated
+    allowed: frozenset[str]  # points that the run's profile admits; the others are no rivals
     made_with: dict[str, str]  # what stands at the foot: command, machine, versions, commit
 
     @property
     def manifest(self) -> Manifest:
         return self.timeline.manifest
 
+    @property
+    def rivals(self) -> list[RunScore]:
+        """The fixed runs of points that the run might have chosen too."""
+        return [run for run in self.fixed if run.name in self.allowed]
+
     def of_kind(self, kind: PointKind) -> list[RunScore]:
-        """Return the fixed runs whose point is of `kind`."""
-        return [run for run in self.fixed if self.manifest.point(run.name).kind is kind]
+        """Return the rivals whose point is of `kind`."""
+        return [run for run in self.rivals if self.manifest.point(run.name).kind is kind]
 
     def of_format(self, picture_format: str) -> list[RunScore]:
-        """Return the fixed runs that send pictures of this format."""
+        """Return the rivals that send pictures of this format."""
         return [
             run
-            for run in self.fixed
+            for run in self.rivals
             if self.manifest.point(run.name).picture_format == picture_format
         ]
 
@@ -90,13 +96,16 @@ def sentences(content: ReportContent) -> list[str]:
         f"With late frames counted as wrong its accuracy is {run.credited:.3f} "
         f"({content.adaptive_simulated.credited:.3f} in the simulator)."
     )
-    rival = best(content.fixed)
+    rival = best(content.rivals)
     if rival is not None:
         lines.append(_against("the best fixed point in hindsight", rival, run, manifest))
     for picture_format, name in (("jpeg", "JPEG"), ("webp", "WebP")):
         rival = best(content.of_format(picture_format))
         if rival is not None:
             lines.append(_against(f"the best {name} offload in hindsight", rival, run, manifest))
+    barred = [run.name for run in content.fixed if run.name not in content.allowed]
+    if barred:
+        lines.append(f"Not allowed to this device, and no rivals: {', '.join(barred)}.")
     return lines
 
 
@@ -142,6 +151,11 @@ def _against(title: str, rival: RunScore, run: RunScore, manifest: Manifest) -> 
     )
 
 
+def fixed_title(run: RunScore, content: ReportContent) -> str:
+    """Name a fixed run's point, and say if the profile bars it."""
+    return run.name if run.name in content.allowed else f"{run.name} (not allowed here)"
+
+
 def _bars(content: ReportContent) -> list[Bar]:
     bars = [
         Bar("adaptive (measured)", content.adaptive.credited, measured=True, emphasised=True),
@@ -154,7 +168,7 @@ def _bars(content: ReportContent) -> list[Bar]:
     ]
     return bars + [
         Bar(run.name, run.credited, measured=run.measured, emphasised=False)
-        for run in content.fixed
+        for run in content.rivals
     ]
 
 
@@ -195,7 +209,7 @@ time between real processes; all others are simulated, with the compute times me
 {pictures["comparison"]}
 <details>
 <summary>Every operating point, fixed for the whole run (simulated)</summary>
-{_table([(run.name, run) for run in every], caption="Fixed operating points")}
+{_table([(fixed_title(run, content), run) for run in every], caption="Fixed operating points")}
 </details>
 </section>
 <section>
