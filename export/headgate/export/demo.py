@@ -91,6 +91,7 @@ def training_config(options: DemoOptions) -> PruneConfig:
         width=0.25,
         split="stem.3",
         budgets=(16, 4, 1),
+        resolution_factor=2,
         epochs=8,
         base_epochs=2,
         member_epochs=2,
