@@ -55,6 +55,15 @@ def test_rate_and_delay_are_told_apart(mbps: float, delay_s: float, num_bytes: i
     assert outlook.delay_s == pytest.approx(delay_s, abs=0.002)
 
 
+@pytest.mark.parametrize("mbps", [0.02, 0.05, 0.2])
+def test_frames_little_larger_than_a_probe_teach_the_rate_of_a_slow_link(mbps: float) -> None:
+    fluid = Fluid(named_trace(f"steady:{mbps}"), delay_s=0.02)
+    now_s = fluid.exchange(64, now_s=0.0)
+    for _ in range(20):
+        now_s = fluid.exchange(180, now_s=now_s + 0.1)
+    assert fluid.link.outlook(now_s=now_s).rate_bps == pytest.approx(mbps * 1e6, rel=0.05)
+
+
 def test_queue_of_earlier_messages_is_not_taken_for_a_slow_link() -> None:
     fluid = Fluid(named_trace("steady:8"), delay_s=0.02)
     now_s = fluid.exchange(40, now_s=0.0)

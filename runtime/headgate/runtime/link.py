@@ -27,7 +27,7 @@ MIN_GAIN, MAX_GAIN = 0.2, 0.6
 MAX_FALL = 1.5  # of the level in one sample, nats: a stall that is over does not tell the rate
 MAX_RESIDUAL = 2.0
 DELAY_WINDOW_S = 10.0
-SMALL_BYTES = 300  # messages up to this size measure the delay
+SMALL_BYTES = 128  # messages up to this size measure the delay
 MIN_NOISE_S = 0.0005
 STALE_S = 0.5  # older estimates are widened
 MAX_WIDENING = 4.0
@@ -109,7 +109,8 @@ class LinkEstimator:
         self._window: deque[float] = deque(FIRST_RESIDUALS)
         self._sorted: list[float] = sorted(FIRST_RESIDUALS)
         self._num_guessed = len(FIRST_RESIDUALS)  # of those, not measured
-        self._delays: deque[tuple[float, float]] = deque()  # (when, delay), rising delays
+        # (when, delay, bytes of the message that showed it), rising delays
+        self._delays: deque[tuple[float, float, int]] = deque()
         self._noise_s = MIN_NOISE_S
         self._residence_s = 0.0  # at the edge: falls slowly from the largest seen
         self._queue: deque[_Outstanding] = deque()  # not known to have arrived, in order
@@ -189,16 +190,19 @@ class LinkEstimator:
         self._learn_delay(trip_s, item, alone=alone, now_s=now_s)
         start_s = self._busy_since_s()
         num_bytes = self._arrive_up_to(item)
-        delay_s = self._delays[0][1]
+        _, delay_s, delay_bytes = self._delays[0]
         arrival_s = now_s - residence_s - delay_s  # on our clock, when it had been served
         service_s = arrival_s - start_s
+        served_bytes = num_bytes - delay_bytes  # the service of the others is in the delay already
         if edge_s is not None and self._last_edge_s is not None and not alone:
             # Spacing at the edge is free of the downlink's jitter and of errors of the delay.
-            service_s = min(service_s, edge_s - self._last_edge_s)
+            spacing_s = edge_s - self._last_edge_s
+            if spacing_s < service_s:
+                service_s, served_bytes = spacing_s, num_bytes
         self._free_s = max(self._free_s, arrival_s)
         self._last_edge_s = edge_s
-        if num_bytes > SMALL_BYTES:  # smaller ones are in the delay already
-            self._learn_rate(8.0 * num_bytes, service_s, item, now_s=now_s)
+        if served_bytes >= delay_bytes:
+            self._learn_rate(8.0 * served_bytes, service_s, item, now_s=now_s)
         return trip_s
 
     def outlook(self, *, now_s: float) -> Outlook:
@@ -247,7 +251,7 @@ class LinkEstimator:
             return
         while self._delays and self._delays[-1][1] >= trip_s:
             self._delays.pop()
-        self._delays.append((now_s, trip_s))
+        self._delays.append((now_s, trip_s, item.num_bytes))
         while now_s - self._delays[0][0] > DELAY_WINDOW_S:
             self._delays.popleft()
 
