@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from headgate.profiles.errors import FamilyError
-from headgate.profiles.family import open_family
+from headgate.profiles.family import manifest_text, open_family
 from profiles.manifests import FILES, write_small_family
 
 
@@ -70,3 +70,25 @@ def test_a_manifest_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "family.json").write_text(json.dumps(value))
     with pytest.raises(FamilyError, match=r"unknown keys \['colour'\]"):
         open_family(tmp_path)
+
+
+def test_any_change_of_the_manifest_is_found_by_the_digest_it_states(tmp_path: Path) -> None:
+    manifest = write_small_family(tmp_path)
+    path = tmp_path / "family.json"
+    text = manifest_text(manifest)
+    path.write_text(text)
+    assert open_family(tmp_path).manifest == manifest
+    path.write_text(text.replace('"top1": 0.91', '"top1": 0.92'))
+    with pytest.raises(FamilyError, match=r"digest is \w{12}, it says \w{12}; export or copy"):
+        open_family(tmp_path)
+    path.write_text(text.replace(manifest.digest[:4], "####"))
+    with pytest.raises(FamilyError, match="it says ####"):
+        open_family(tmp_path)
+
+
+def test_a_family_opens_from_inside_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = write_small_family(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert open_family(Path(".")).manifest == manifest

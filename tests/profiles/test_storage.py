@@ -8,6 +8,7 @@ import pytest
 from headgate.profiles.errors import FamilyError, UsageError
 from headgate.profiles.storage import (
     canonical_json,
+    check_place,
     publish_folder,
     read_json,
     recover_folder,
@@ -89,7 +90,13 @@ def test_canonical_json_does_not_depend_on_the_order_of_keys() -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "no such file"), (b'{"a": ', "not JSON at line 1"), (b"\xff\xfe", "cannot be read")],
+    [
+        (None, "no such file"),
+        (b'{"a": ', "not JSON at line 1"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"1" * 5000, "not JSON"),
+    ],
 )
 def test_damaged_json_is_named_with_its_place(
     tmp_path: Path, content: bytes | None, said: str
@@ -100,3 +107,36 @@ def test_damaged_json_is_named_with_its_place(
     with pytest.raises(FamilyError, match=said) as caught:
         read_json(path)
     assert "family.json" in str(caught.value)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_a_folder_behind_a_link_is_published_and_the_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with publish_folder(tmp_path / "link", replace=True) as folder:
+        (folder / "a.txt").write_text("new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "a.txt").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]
+
+
+def test_the_current_folder_is_one_that_can_be_recovered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recover_folder(Path("."))
+    recover_folder(Path("/"))
+
+
+def test_a_place_where_no_folder_can_be_made_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with (
+        pytest.raises(UsageError, match=r"this folder cannot be made .* choose another place"),
+        publish_folder(tmp_path / "file" / "family"),
+    ):
+        raise AssertionError("the block must not run")
+
+
+def test_a_name_that_leaves_no_room_for_others_beside_it_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="a name of 300 bytes, expected at most 200"):
+        check_place(tmp_path / ("x" * 300))

@@ -28,6 +28,7 @@ def copied(made: Run, tmp_path: Path) -> Path:
 
 def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     data = json.loads(path.read_text())
+    data.pop("digest", None)  # as if written by hand
     change(data)
     path.write_text(json.dumps(data))
 
@@ -68,7 +69,7 @@ def test_a_flipped_byte_in_any_weights_is_noticed(place: int, copied: Path) -> N
         content[place] ^= 1
         path.write_bytes(content)
     run = load_run(copied)
-    with pytest.raises(FamilyError, match=r"backbone.safetensors: sha256 is \w+, run.json says"):
+    with pytest.raises(FamilyError, match=r"backbone.safetensors: sha256 is \w+, expected"):
         run.backbone()
     for member_id in run.member_ids:
         with pytest.raises(FamilyError, match=f"{member_id}.safetensors: sha256"):
@@ -119,3 +120,44 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 def test_a_swap_that_was_cut_short_is_repaired(copied: Path) -> None:
     copied.rename(copied.with_name(".run.old"))
     assert load_run(copied).member_ids == ("b6r1", "b2r1")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda record: record["members"].clear(), "expected one entry for each"),
+        (lambda record: record["members"].append(record["members"][0]), "expected one entry"),
+        (lambda record: record["blueprint"]["input"].update(height_px=0), "px, expected 1 px"),
+    ],
+)
+def test_a_record_that_cannot_be_meant_is_refused(
+    copied: Path, change: Callable[[dict[str, Any]], object], said: str
+) -> None:
+    rewrite(copied / "run.json", change)
+    with pytest.raises(FamilyError, match=said):
+        load_run(copied)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda record: record["blueprint"].update(model="vgg99"), "'vgg99' is not a built-in"),
+        (lambda record: record["blueprint"].update(split="nowhere"), "no such layer"),
+        (lambda record: record["members"][0].update(selected=[0, 99]), "selection"),
+    ],
+)
+def test_a_network_that_cannot_be_built_again_is_blamed_on_the_run(
+    copied: Path, change: Callable[[dict[str, Any]], object], said: str
+) -> None:
+    rewrite(copied / "run.json", change)
+    with pytest.raises(FamilyError, match=f"run.json: its network cannot be built again: .*{said}"):
+        load_run(copied).member("b6r1")
+
+
+def test_an_altered_number_in_the_record_is_noticed(copied: Path) -> None:
+    path = copied / "run.json"
+    text = path.read_text()
+    path.write_text(text.replace('"budget":6', '"budget":5', 1))
+    assert path.read_text() != text
+    with pytest.raises(FamilyError, match=r"run.json: digest is \w{12}, it says \w{12}"):
+        load_run(copied)

@@ -7,7 +7,6 @@ full/model.onnx                both: the edge for pictures, the device for local
 family.json
 """
 
-import json
 from pathlib import Path
 
 import torch
@@ -16,14 +15,13 @@ from headgate.export.deploy import Deployed
 from headgate.export.graphs import FullGraph, HeadGraph, TailGraph
 from headgate.export.onnx_files import count_macs, module_to_onnx
 from headgate.export.triton import triton_config
-from headgate.profiles.family import MANIFEST_NAME
+from headgate.profiles.family import MANIFEST_NAME, manifest_text
 from headgate.profiles.manifest import (
     FileEntry,
     InputSpec,
     Manifest,
     Member,
     TensorSpec,
-    manifest_to_json,
 )
 from headgate.profiles.storage import sha256_file
 
@@ -97,9 +95,8 @@ def list_files(folder: Path) -> dict[str, FileEntry]:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write family.json, indented for people; digests are taken of its values, not its bytes."""
-    text = json.dumps(manifest_to_json(manifest), indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
+    """Write family.json."""
+    (folder / MANIFEST_NAME).write_text(manifest_text(manifest), encoding="utf-8")
 
 
 def _write_graph(

@@ -1,14 +1,16 @@
 """Open a family folder: parse the manifest and check every file a role needs against its digest."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from headgate.profiles.errors import FamilyError
-from headgate.profiles.manifest import Manifest, manifest_from_json
+from headgate.profiles.manifest import Manifest, manifest_from_json, manifest_to_json
 from headgate.profiles.storage import read_json, recover_folder, sha256_file
 
 MANIFEST_NAME = "family.json"
+FAMILY_NAMES = frozenset({MANIFEST_NAME, "heads", "tails", "full"})  # all that lies at the top
 ROLES = ("device", "edge")
 
 
@@ -33,9 +35,7 @@ def open_family(path: Path, *, roles: Iterable[str] = ROLES) -> Family:
     recover_folder(path)
     if not path.is_dir():
         raise FamilyError(f"{path}: no such folder; export a family there first")
-    where = str(path / MANIFEST_NAME)
-    raw = read_json(path / MANIFEST_NAME)
-    manifest = manifest_from_json(raw, where=where)
+    manifest = read_manifest(path / MANIFEST_NAME)
     _refuse_foreign_files(path, manifest)
     needed = set(roles)
     for name, entry in manifest.files.items():
@@ -43,6 +43,29 @@ def open_family(path: Path, *, roles: Iterable[str] = ROLES) -> Family:
             continue
         _check_file(path / name, expected_sha256=entry.sha256, expected_bytes=entry.num_bytes)
     return Family(path, manifest)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest; its own digest, which export writes into it, must be the one it states."""
+    raw = read_json(path)
+    stated = raw.pop("digest", None) if isinstance(raw, dict) else None
+    manifest = manifest_from_json(raw, where=str(path))
+    if stated not in (None, manifest.digest):
+        raise FamilyError(
+            f"{path}: digest is {manifest.digest[:12]}, it says {str(stated)[:12]}; "
+            "export or copy the family again"
+        )
+    return manifest
+
+
+def manifest_text(manifest: Manifest) -> str:
+    """Return what `read_manifest` reads: indented for people, and with its own digest.
+
+    Nothing else vouches for the manifest: without the digest, a flipped bit in a range or an
+    accuracy would pass for another range or accuracy.
+    """
+    value = {"digest": manifest.digest, **manifest_to_json(manifest)}
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _refuse_foreign_files(path: Path, manifest: Manifest) -> None:

@@ -5,6 +5,7 @@ renamed. A folder is swapped by two renames; `publish_folder` repairs the moment
 its next use, and `recover_folder` does so for a reader.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from typing import Any
 from headgate.profiles.errors import FamilyError, HeadgateError, UsageError
 
 _CHUNK_BYTES = 1 << 20
+_MAX_NAME_BYTES = 200  # of the 255 that file systems allow: names beside the target are longer
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -40,14 +42,15 @@ def publish_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     An existing `target` is refused unless `replace`; then it stays untouched until the new one is
     complete. Raises UsageError where `target` may not be written.
     """
+    check_place(target)
+    target = Path(os.path.realpath(target))  # a link stays, what it leads to is replaced
     recover_folder(target)
     _remove_orphans(target)
     if target.exists() and not replace:
         raise UsageError(f"{target}: exists already; choose another folder or say --force")
-    target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_name(f".{target.name}.{os.getpid()}.new")
     shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
+    make_folder(fresh)
     try:
         yield fresh
         _sync_tree(fresh)
@@ -61,8 +64,34 @@ def publish_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
+def check_place(target: Path) -> None:
+    """Refuse a folder that cannot be swapped: where we are, what holds it, or an endless name."""
+    if Path.cwd().is_relative_to(os.path.realpath(target)):
+        raise UsageError(
+            f"{str(target)!r}: is the current folder or holds it, and would be replaced under your "
+            "feet; name a folder that lies elsewhere"
+        )
+    if len(os.fsencode(target.name)) > _MAX_NAME_BYTES:
+        raise UsageError(
+            f"{target.name[:40]}...: a name of {len(os.fsencode(target.name))} bytes, expected at "
+            f"most {_MAX_NAME_BYTES}; shorten it"
+        )
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, or raise UsageError saying why it cannot be made."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as reason:
+        raise UsageError(
+            f"{path}: this folder cannot be made ({reason.strerror}); choose another place, or "
+            "change its permissions"
+        ) from None
+
+
 def recover_folder(target: Path) -> None:
     """Finish a swap that a kill interrupted: bring the old folder back, or remove it."""
+    target = Path(os.path.realpath(target))
     old = _old_name(target)
     if not old.is_dir():
         return
@@ -88,24 +117,50 @@ def canonical_json(value: Any) -> bytes:
     ).encode()
 
 
+def seal_json(value: dict[str, Any]) -> bytes:
+    """Return canonical JSON of an object that also holds its own digest, for `read_sealed_json`."""
+    digest = hashlib.sha256(canonical_json(value)).hexdigest()
+    return canonical_json({**value, "digest": digest}) + b"\n"
+
+
+def read_sealed_json(path: Path) -> Any:
+    """Read JSON without its digest, or raise FamilyError if that is not what it states.
+
+    JSON that states none is taken as it is: people may write it by hand.
+    """
+    value = read_json(path)
+    stated = value.pop("digest", None) if isinstance(value, dict) else None
+    if stated is None:
+        return value
+    found = hashlib.sha256(canonical_json(value)).hexdigest()
+    if found != stated:
+        raise FamilyError(
+            f"{path}: digest is {found[:12]}, it says {str(stated)[:12]}; "
+            "the file was altered, put it back or start over with --force"
+        )
+    return value
+
+
 def read_json(path: Path, *, error: type[HeadgateError] = FamilyError) -> Any:
     """Read one JSON file, or raise `error` saying what is wrong with it."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise error(f"{path}: no such file; is this the right folder?") from None
-    except (OSError, UnicodeDecodeError) as reason:
-        raise error(f"{path}: cannot be read ({reason})") from None
+    except OSError as reason:
+        raise error(f"{path}: cannot be read ({reason.strerror}); check what it is") from None
     except json.JSONDecodeError as reason:
         raise error(
             f"{path}: not JSON at line {reason.lineno}, column {reason.colno} ({reason.msg}); "
             "the file is damaged, write it again"
         ) from None
+    except (ValueError, RecursionError) as reason:  # not UTF-8, endless digits, too deep
+        raise error(f"{path}: not JSON ({reason}); the file is damaged, write it again") from None
 
 
 def _remove_orphans(target: Path) -> None:
     """Remove what killed processes began to write for `target` and will not finish."""
-    for orphan in target.parent.glob(f".{target.name}.*.new"):
+    for orphan in target.parent.glob(f".{glob.escape(target.name)}.*.new"):
         owner = orphan.name.split(".")[-2]
         if not (owner.isdecimal() and _is_alive(int(owner))):
             shutil.rmtree(orphan, ignore_errors=True)
@@ -122,7 +177,7 @@ def _is_alive(process_id: int) -> bool:
 
 
 def _old_name(target: Path) -> Path:
-    return target.with_name(f".{target.name}.old")
+    return target.parent / f".{target.name}.old"
 
 
 def _sync_tree(folder: Path) -> None:

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from headgate.profiles.errors import FamilyError
 from headgate.profiles.parse import parse, unparse
-from headgate.profiles.storage import canonical_json, read_json, sha256_file, write_atomic
+from headgate.profiles.storage import read_sealed_json, seal_json, sha256_file, write_atomic
 from headgate.train.run_folder import read_weights
 from headgate.train.run_record import BackboneEntry, FinishedStage, MemberEntry
 
@@ -66,7 +66,7 @@ def write_checkpoint(folder: Path, state: Checkpoint, *, tensors: Mapping[str, T
         write_tensors(folder / name, tensors)
         digest = sha256_file(folder / name)
     stored: dict[str, Any] = unparse(state) | {"tensors": name, "sha256": digest}
-    write_atomic(folder / STATE_FILE, canonical_json(stored))
+    write_atomic(folder / STATE_FILE, seal_json(stored))
     for path in folder.iterdir():
         if path.name not in (STATE_FILE, name):
             path.unlink()
@@ -77,7 +77,7 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
     path = folder / STATE_FILE
     if not path.is_file():
         return None
-    state = parse(Checkpoint, read_json(path), where=str(path), error=FamilyError)
+    state = parse(Checkpoint, read_sealed_json(path), where=str(path), error=FamilyError)
     if state.schema > CHECKPOINT_SCHEMA:
         raise FamilyError(
             f"{path}: schema {state.schema}, this version reads up to {CHECKPOINT_SCHEMA}; "

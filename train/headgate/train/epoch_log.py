@@ -50,8 +50,8 @@ def keep_epochs(folder: Path, num_lines: int) -> None:
     path = folder / LOG_FILE
     if not path.is_file():
         return
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    write_atomic(path, "".join(lines[:num_lines]))
+    lines = path.read_bytes().splitlines(keepends=True)
+    write_atomic(path, b"".join(lines[:num_lines]))
 
 
 def epoch_line(record: EpochRecord) -> str:

@@ -6,6 +6,7 @@ of every epoch and of every stage. A run that goes on from one reaches the same 
 bit, as one that was never stopped (in one process, on a CPU, with equally many threads).
 """
 
+import os
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +48,7 @@ def train_prune(
     processes must see the same file system. Seeds torch's generator.
     """
     check_config(config)
-    out = out.absolute()
+    out = Path(os.path.realpath(out))
     record = check_output(out, config, resume=resume, force=force)
     if record is not None and record.status == COMPLETE:
         return load_run(out)

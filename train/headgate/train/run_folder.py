@@ -8,6 +8,9 @@ While a run is training it lives beside its final place, in `OUT.partial`; `OUT`
 only when everything in it is complete.
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from headgate.profiles.errors import FamilyError
+from headgate.profiles.errors import FamilyError, UsageError
 from headgate.profiles.manifest import InputSpec
 from headgate.profiles.storage import recover_folder, sha256_file
 from headgate.train.blueprint import Blueprint
@@ -54,15 +57,17 @@ class Run:
             raise FamilyError(
                 f"{self.path}: a run from scratch has no backbone; train without --from-scratch"
             )
-        model = self.blueprint.build_backbone()
+        with self._told_of_the_run():
+            model = self.blueprint.build_backbone()
         _load(model, self._weights(entry))
         return model.eval()
 
     def member(self, member_id: str) -> SplitModel:
         """Return one member with its frozen selection, in eval mode."""
         entry = self.entry(member_id)
-        model = self.blueprint.build_split_model(budget=entry.budget)
-        model.freeze_selection(entry.selected)
+        with self._told_of_the_run():
+            model = self.blueprint.build_split_model(budget=entry.budget)
+            model.freeze_selection(entry.selected)
         _load(model, self._weights(entry))
         return model.eval()
 
@@ -75,17 +80,18 @@ class Run:
             f"{self.path}: no member {member_id!r}; it has {', '.join(self.member_ids)}"
         )
 
-    def _weights(self, entry: BackboneEntry | MemberEntry) -> dict[str, torch.Tensor]:
-        path = self.path / entry.file
-        if not path.is_file():
-            raise FamilyError(f"{path}: missing, run.json lists it; train the run again")
-        found = sha256_file(path)
-        if found != entry.sha256:
+    @contextmanager
+    def _told_of_the_run(self) -> Iterator[None]:
+        """Turn what is said of options into what is said of run.json, where they come from."""
+        try:
+            yield
+        except UsageError as reason:
             raise FamilyError(
-                f"{path}: sha256 is {found[:12]}, run.json says {entry.sha256[:12]}; "
-                "train the run again"
-            )
-        return read_weights(path)
+                f"{self.path / 'run.json'}: its network cannot be built again: {reason}"
+            ) from None
+
+    def _weights(self, entry: BackboneEntry | MemberEntry) -> dict[str, torch.Tensor]:
+        return read_weights(self.path / entry.file, sha256=entry.sha256)
 
 
 def load_run(path: Path) -> Run:
@@ -109,11 +115,20 @@ def load_run(path: Path) -> Run:
 
 def partial_folder(out: Path) -> Path:
     """Return where the run that will be `out` lives until it is complete."""
+    out = Path(os.path.realpath(out))  # "." has no name
     return out.with_name(f"{out.name}.partial")
 
 
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Read a safetensors file, or raise FamilyError if it is damaged."""
+def read_weights(path: Path, *, sha256: str | None = None) -> dict[str, torch.Tensor]:
+    """Read a safetensors file, or raise FamilyError if it is damaged or not the one meant."""
+    if not path.is_file():
+        raise FamilyError(f"{path}: missing; put it back, or train the run again")
+    found = sha256_file(path) if sha256 is not None else None
+    if found != sha256:
+        raise FamilyError(
+            f"{path}: sha256 is {str(found)[:12]}, expected {str(sha256)[:12]}; put it back, or "
+            "train the run again"
+        )
     try:
         return load_file(path)
     except (SafetensorError, OSError) as reason:

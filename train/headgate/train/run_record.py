@@ -5,7 +5,7 @@ from pathlib import Path
 
 from headgate.profiles.errors import FamilyError
 from headgate.profiles.parse import parse
-from headgate.profiles.storage import read_json
+from headgate.profiles.storage import read_sealed_json
 from headgate.train.blueprint import Blueprint
 from headgate.train.recipe import PruneConfig
 
@@ -57,6 +57,7 @@ class FinishedStage:
     file: str  # relative to the run folder
     budget: int | None
     selected: tuple[int, ...] | None
+    sha256: str | None = None  # of the file; None in a checkpoint of an earlier version
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class RunRecord:
 
 def read_record(path: Path) -> RunRecord:
     """Read a `run.json`, refusing one that is damaged or of a newer schema."""
-    data = read_json(path)
+    data = read_sealed_json(path)
     schema = data.get("schema") if isinstance(data, dict) else None
     if not isinstance(schema, int):
         raise FamilyError(f"{path}: has no schema number, so it is not a run; train it again")
@@ -94,9 +95,25 @@ def read_record(path: Path) -> RunRecord:
             f"{path}: schema {schema}, this version reads up to {RUN_SCHEMA}; upgrade headgate"
         )
     record = parse(RunRecord, data, where=str(path), error=FamilyError)
+    _check_complete(record, where=path)
     files = [member.file for member in record.members]
     files += [record.backbone.file] if record.backbone else []
     for file in files:
         if Path(file).is_absolute() or ".." in Path(file).parts:
             raise FamilyError(f"{path}: {file!r} leaves the folder; train the run again")
     return record
+
+
+def _check_complete(record: RunRecord, *, where: Path) -> None:
+    """Refuse what nothing can be exported from."""
+    ids = [member.id for member in record.members]
+    if record.status == COMPLETE and (not ids or len(set(ids)) != len(ids)):
+        raise FamilyError(
+            f"{where}.members: found {ids}, expected one entry for each of one member or more; "
+            "train the run again"
+        )
+    if min(record.blueprint.size_px) < 1:
+        raise FamilyError(
+            f"{where}.blueprint.input: {record.blueprint.size_px} px, expected 1 px or more a "
+            "side; train the run again"
+        )

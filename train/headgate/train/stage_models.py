@@ -44,7 +44,7 @@ def starting_model(
     assert stage.start_from is not None
     before = finished[stage.start_from]
     if stage.kind is StageKind.BASE:
-        plain = _trained_network(plan, folder / before.file)
+        plain = _trained_network(plan, before, folder=folder)
         model = plan.blueprint.build_split_model(budget=stage.budget, plain=plain).to(device)
         model.freeze_selection()  # all maps cross
         model.warm_start(_some_pictures(plan))
@@ -52,7 +52,7 @@ def starting_model(
     assert before.budget is not None
     assert before.selected is not None
     model = plan.blueprint.build_split_model(budget=before.budget).to(device)
-    model.load_state_dict(read_weights(folder / before.file))
+    model.load_state_dict(read_weights(folder / before.file, sha256=before.sha256))
     model.freeze_selection(before.selected)
     # Importance instead of the paper's random draw: the first epoch is quicker for it.
     model.bottleneck.reset_prune(stage.budget, scores_P=model.bottleneck.importance_P())
@@ -75,7 +75,7 @@ def stage_objective(
     teacher = None
     if config.distill > 0:
         device = model.bottleneck.f_hat.device
-        teacher = _trained_network(plan, folder / finished[BACKBONE].file).to(device).eval()
+        teacher = _trained_network(plan, finished[BACKBONE], folder=folder).to(device).eval()
         teacher.requires_grad_(False)
     weights = LossWeights(
         prune=config.epsilon,
@@ -111,9 +111,9 @@ def _plain_network(plan: Plan) -> PlainModel:
     return plain
 
 
-def _trained_network(plan: Plan, weights: Path) -> PlainModel:
+def _trained_network(plan: Plan, stage: FinishedStage, *, folder: Path) -> PlainModel:
     plain = plan.blueprint.build_backbone()
-    plain.load_state_dict(read_weights(weights))
+    plain.load_state_dict(read_weights(folder / stage.file, sha256=stage.sha256))
     return plain
 
 

@@ -217,7 +217,7 @@ class Training:
             accuracy = self._evaluate(model).accuracy
             entry = BackboneEntry(file, digest, accuracy=accuracy, epochs=stage.epochs)
             state = replace(state, backbone=entry)
-        done = FinishedStage(stage.id, file, budget=stage.budget, selected=state.selected)
+        done = FinishedStage(stage.id, file, stage.budget, selected=state.selected, sha256=digest)
         state = replace(
             state,
             position=Position(stage=state.position.stage + 1),

@@ -12,7 +12,14 @@ from pathlib import Path
 
 from headgate.profiles.errors import UsageError
 from headgate.profiles.parse import unparse
-from headgate.profiles.storage import canonical_json, publish_folder, recover_folder, write_atomic
+from headgate.profiles.storage import (
+    check_place,
+    make_folder,
+    publish_folder,
+    recover_folder,
+    seal_json,
+    write_atomic,
+)
 from headgate.train.checkpoints import STATE_FILE
 from headgate.train.epoch_log import LOG_FILE
 from headgate.train.recipe import PruneConfig, differences
@@ -38,6 +45,7 @@ def check_output(out: Path, config: PruneConfig, *, resume: bool, force: bool) -
     """
     if resume and force:
         raise UsageError("--force: cannot be given with --resume; resume the run or replace it")
+    check_place(out)
     partial = partial_folder(out)
     for folder in (out, partial):
         if folder.exists() and not (folder.is_dir() and _is_ours(folder)):
@@ -69,7 +77,7 @@ def work_folder(out: Path, *, fresh: bool) -> Iterator[Path]:
     With `fresh` an unfinished run that lies there is removed; `out` itself stays untouched.
     """
     partial = partial_folder(out)
-    partial.mkdir(parents=True, exist_ok=True)
+    make_folder(partial)
     with _held(partial):
         if fresh:
             _clear(partial)
@@ -78,7 +86,7 @@ def work_folder(out: Path, *, fresh: bool) -> Iterator[Path]:
 
 def write_record(folder: Path, record: RunRecord) -> None:
     """Write run.json, whole or not at all."""
-    write_atomic(folder / RUN_FILE, canonical_json(unparse(record)) + b"\n")
+    write_atomic(folder / RUN_FILE, seal_json(unparse(record)))
 
 
 def publish(folder: Path, out: Path, record: RunRecord) -> None:
