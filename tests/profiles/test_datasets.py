@@ -285,5 +285,22 @@ def test_a_missing_npz_and_a_plain_npy_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no such file"):
         open_dataset(f"npz:{tmp_path / 'nowhere.npz'}", "train")
     np.save(tmp_path / "one.npy", np.zeros(3))
-    with pytest.raises(DataError, match="one single array"):
+    with pytest.raises(DataError, match="not an archive"):
         open_dataset(f"npz:{tmp_path / 'one.npy'}", "train")
+
+
+def test_a_file_that_is_no_archive_is_refused_without_advice_to_trust_it(tmp_path: Path) -> None:
+    (tmp_path / "notes.npz").write_text("hello")
+    with pytest.raises(DataError, match=r"not an archive, expected a whole \.npz") as caught:
+        open_dataset(f"npz:{tmp_path / 'notes.npz'}", "train")
+    assert "pickle" not in str(caught.value)
+
+
+def test_too_few_pictures_to_be_split_are_counted(tmp_path: Path) -> None:
+    write_picture(tmp_path / "cat" / "1.png", shade=3)
+    spec = f"folder:{tmp_path}"
+    assert len(open_dataset(spec, "train")) == 1
+    with pytest.raises(
+        DataError, match="1 pictures, too few to be split 80 to 20: none falls to val"
+    ):
+        open_dataset(spec, "val")

@@ -199,3 +199,12 @@ def test_a_photograph_is_turned_upright(tmp_path: Path) -> None:
 def test_a_missing_picture_names_its_path(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere\.jpg: No such file"):
         load_picture(tmp_path / "nowhere.jpg")
+
+
+@pytest.mark.parametrize("suffix", ["png", "ppm"])
+def test_sixteen_bits_of_grey_keep_their_shades(tmp_path: Path, suffix: str) -> None:
+    shades_HW = np.array([[0, 255, 256, 32_768, 65_535]], dtype=np.uint16)
+    Image.fromarray(shades_HW).save(tmp_path / f"deep.{suffix}")
+    picture_HWC = load_picture(tmp_path / f"deep.{suffix}")
+    assert picture_HWC.shape == (1, 5, 3)
+    assert picture_HWC[0, :, 1].tolist() == [0, 0, 1, 128, 255]

@@ -27,11 +27,12 @@ _UNREADABLE = (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, z
 def open_arrays(path: Path, split: Split) -> ArrayDataset:
     """Open one split of an .npz file; the pictures of the other split are not read."""
     try:
+        # NumPy would take what is no archive for a pickle, and advise to trust it.
+        if not zipfile.is_zipfile(path):
+            raise zipfile.BadZipFile("no such file" if not path.exists() else "not an archive")
         file = np.load(path, allow_pickle=False)
     except _UNREADABLE as error:
         raise _unreadable(path, error) from None
-    if not isinstance(file, np.lib.npyio.NpzFile):
-        raise DataError(f"npz {path}: one single array, expected an .npz archive; {_REMEDY}")
     with file:
         missing = [name for name in _ARRAYS if name not in file]
         if missing:

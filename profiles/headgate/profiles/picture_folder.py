@@ -101,7 +101,13 @@ def open_folder(path: Path, split: Split, *, keep_decoded: bool = False) -> Fold
     else:
         names = _class_names(path)
         root = path
-        files = [(name, label) for name, label in _list_files(path, names) if _side(name) == split]
+        both_sides = _list_files(path, names)
+        files = [(name, label) for name, label in both_sides if _side(name) == split]
+        if both_sides and not files:
+            raise DataError(
+                f"folder {path}: {len(both_sides)} pictures, too few to be split 80 to 20: none "
+                f"falls to {split}; add some, or make PATH/train/CLASS/ and PATH/val/CLASS/"
+            )
     if not files:
         raise DataError(
             f"folder {root}: no picture for {split} (of {', '.join(sorted(PICTURE_SUFFIXES))}), "

@@ -132,7 +132,7 @@ def _decode(data: bytes, *, formats: tuple[str, ...], max_pixels: int, where: st
         image = Image.open(BytesIO(data), formats=formats)
         _check_pixels(image.size, max_pixels=max_pixels, where=where)
         upright = ImageOps.exif_transpose(image)
-        return np.array(upright.convert("RGB"), dtype=np.uint8)
+        return _rgb(upright)
     except _BROKEN as broken:
         reason = (str(broken).splitlines() or [""])[0]
         if "BytesIO" in reason or not reason:
@@ -141,6 +141,13 @@ def _decode(data: bytes, *, formats: tuple[str, ...], max_pixels: int, where: st
             f"{where}: {len(data)} bytes, {reason[:100]}, expected one whole "
             f"{' or '.join(formats)}; make it again"
         ) from None
+
+
+def _rgb(image: Image.Image) -> Picture:
+    if image.mode.startswith("I"):  # 16 bits of grey: Pillow would make white of all above 255
+        grey_HW = (np.asarray(image) >> 8).astype(np.uint8)
+        return np.repeat(grey_HW[:, :, None], 3, axis=2)
+    return np.array(image.convert("RGB"), dtype=np.uint8)
 
 
 def _check_pixels(size_px: tuple[int, int], *, max_pixels: int, where: str) -> None:
