@@ -270,10 +270,14 @@ def test_force_replaces_families_only(run: Path, tmp_path: Path) -> None:
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.tex").write_text("mine")
     forced = replace(QUICK, force=True)
-    with pytest.raises(UsageError, match="is no family folder"):
+    with pytest.raises(UsageError, match=r"is not a family folder .*holds 'thesis.tex'"):
         export_family(run, tmp_path / "precious", forced, silent)
-    with pytest.raises(UsageError, match="holds the run"):
-        export_family(run, run.parent, forced, silent)
+    (tmp_path / "precious" / "family.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"is not a family folder .*holds 'thesis.tex'"):
+        export_family(run, tmp_path / "precious", forced, silent)
+    for target in (run.parent, run, run / "family"):
+        with pytest.raises(UsageError, match="cannot lie in one another"):
+            export_family(run, target, forced, silent)
     assert (tmp_path / "precious" / "thesis.tex").read_text() == "mine"
 
 

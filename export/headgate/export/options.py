@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headgate.profiles.errors import UsageError
-from headgate.profiles.family import MANIFEST_NAME
+from headgate.profiles.family import FAMILY_NAMES, MANIFEST_NAME
 from headgate.profiles.quantise import MAX_LEVELS, MIN_LEVELS
-from headgate.profiles.storage import recover_folder
+from headgate.profiles.storage import check_place, recover_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +55,28 @@ def check_options(options: ExportOptions) -> None:
 
 def check_target(family_path: Path, *, run_path: Path, force: bool) -> None:
     """Refuse to replace what nobody asked to replace, and anything that is not a family."""
+    check_place(family_path)
     recover_folder(family_path)
-    if run_path.resolve().is_relative_to(family_path.resolve()):
-        raise UsageError(f"{family_path}: holds the run {run_path}; choose another folder")
+    run, family = run_path.resolve(), family_path.resolve()
+    if run.is_relative_to(family) or family.is_relative_to(run):
+        raise UsageError(
+            f"{family_path}: a run and a family cannot lie in one another ({run_path} is the run); "
+            "choose another folder"
+        )
     if not family_path.exists():
         return
     if not force:
         raise UsageError(f"{family_path}: exists already; choose another folder or say --force")
-    is_family = (family_path / MANIFEST_NAME).is_file()
-    if not family_path.is_dir() or (any(family_path.iterdir()) and not is_family):
+    if not family_path.is_dir():
+        raise UsageError(f"{family_path}: is a file, expected a folder; choose another one")
+    found = {path.name for path in family_path.iterdir()}
+    # Also where the manifest is damaged: --force is then the remedy, unless others' files would go.
+    foreign = sorted(found - FAMILY_NAMES)
+    if foreign or (found and MANIFEST_NAME not in found):
+        reason = f"holds {foreign[0]!r}" if foreign else f"{MANIFEST_NAME} is missing"
         raise UsageError(
-            f"{family_path}: is no family folder ({MANIFEST_NAME} is missing), so --force does not "
-            "replace it; choose another folder"
+            f"{family_path}: is not a family folder and nothing else ({reason}), so --force does "
+            "not replace it; choose another folder"
         )
 
 

@@ -57,8 +57,9 @@ def export_family(
     Raises GateError, with nothing written, if the exported graphs and the trained network differ.
     """
     check_options(options)
-    check_target(family_path, run_path=run_path, force=options.force)
     run = load_run(run_path)
+    check_target(family_path, run_path=run_path, force=options.force)
+    plain = run.backbone()  # first: a run from scratch, which has none, is refused at once
     progress(f"reading {run.record.dataset.spec if options.data is None else options.data}")
     samples = load_samples(
         run,
@@ -69,7 +70,6 @@ def export_family(
     with publish_folder(family_path, replace=options.force) as folder:
         built = [_build_member(run, member_id, folder, progress) for member_id in run.member_ids]
         progress("full: writing the graph")
-        plain = run.backbone()
         write_full(folder, full=FullGraph(plain), picture=run.input)
         points = _candidate_points(built, samples, options, progress)
         candidate = _candidate(run, built, points, samples, folder)
