@@ -1,3 +1,4 @@
+import importlib
 import sys
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def test_a_plain_model_normalises_by_mean_and_deviation() -> None:
         (":build", "cannot be imported"),
         ("builtins:dict", "expected a Python function or class"),
         ("fractions:Fraction", "returned Fraction, expected a torch.nn.Module"),
-        ("torch.nn:Linear", "it must need no arguments but"),
+        ("torch.nn:Linear", "it must work with no arguments but"),
     ],
 )
 def test_a_model_that_cannot_be_built_is_a_usage_error(spec: str, message: str) -> None:
@@ -93,3 +94,25 @@ def test_a_users_own_callable_is_found_in_the_current_folder(
     assert sys.path == path_before
     with pytest.raises(UsageError, match="takes no `width`"):
         build_backbone("my_own_network:build", num_classes=5, input_px=32, width=0.5)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def build(:", "its code raises SyntaxError: invalid syntax"),
+        ("raise RuntimeError('no\\nweights')", "its code raises RuntimeError: no; run it"),
+        ("import sys; sys.exit(3)", "its code raises SystemExit: 3"),
+        ("def build(): raise KeyError('depth')", "failed: 'depth'; it must work with"),
+    ],
+)
+def test_whatever_a_users_own_code_raises_becomes_one_sentence(
+    source: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_network.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken_network", raising=False)
+    importlib.invalidate_caches()
+    with pytest.raises(UsageError) as caught:
+        build_backbone("broken_network:build", num_classes=5, input_px=32)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -61,6 +61,8 @@ def test_prune_prints_a_table_of_members_and_is_quiet_on_stderr(tmp_path: Path) 
         (["--data", "magic:here"], "'magic' is not one of"),
         (["--lambda", "2"], "--lambda: found 2.0, expected 0 to 1"),
         (["--resume", "--force"], "--force: cannot be given with --resume"),
+        (["--resolution", "99"], "--resolution: found 99, but the maps"),
+        (["--threads", "100000"], "--threads: found 100000, expected at most 1024"),
     ],
 )
 def test_bad_options_end_with_one_sentence_and_exit_code_2(
@@ -123,3 +125,15 @@ def test_splits_refuses_what_it_cannot_build(arguments: list[str], message: str)
     result = headgate("train", "splits", *arguments)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_splits_shows_valid_ones_and_counts_the_others_unless_asked_for_all() -> None:
+    model = ["resnet18", "--input-px", "32", "--width", "0.125"]
+    short, long = headgate("train", "splits", *model), headgate("train", "splits", *model, "--all")
+    assert "why not" not in short.stdout
+    assert "stages.1.0.main.0" not in short.stdout
+    assert "more layers cannot be split after; --all says why" in short.stdout
+    assert "why not" in long.stdout
+    row = next(line for line in long.stdout.splitlines() if "stages.1.0.main.0" in line)
+    assert "more than one tensor crosses it" in row
+    assert "--all" not in long.stdout

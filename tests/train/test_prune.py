@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from headgate.profiles.errors import FamilyError, TrainingError, UsageError
 from headgate.train.prune import train_prune
@@ -217,7 +218,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(
 
 
 def test_a_diverging_run_says_so_and_leaves_no_result(pictures: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="no longer a finite number; start over with a lower"):
+    with pytest.raises(TrainingError, match="no longer a finite number; start over"):
         train_tiny(pictures, tmp_path / "run", lr=1e30)
     assert not (tmp_path / "run").exists()
 
@@ -292,3 +293,91 @@ def kill_after_first_line(out: Path, pictures: Path, *options: str) -> None:
         assert process.stdout.readline()
     process.send_signal(signal.SIGKILL)
     process.wait()
+
+
+class PerMap(nn.Module):
+    """Answers with maps instead of logits."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.maps = nn.Conv2d(3, num_classes, 3)
+        self.relu = nn.ReLU()
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        maps_BKHW: Tensor = self.relu(self.maps(x_BCHW))
+        return maps_BKHW
+
+
+class TooMany(PerMap):
+    """Answers with one logit too many."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes + 1)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return super().forward(x_BCHW).mean((2, 3))
+
+
+class OneAtATime(PerMap):
+    """Forgets that there are batches."""
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return super().forward(x_BCHW).reshape(1, -1, 196).mean(2)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("PerMap", r"answers 2 pictures with a tensor of shape \(2, \d, 14, 14\), expected \(2, "),
+        ("TooMany", r"one logit for each class"),
+        ("OneAtATime", r"one logit for each class"),
+    ],
+)
+def test_a_network_that_does_not_answer_with_a_logit_per_class_is_refused(
+    model: str, message: str, pictures: Path, tmp_path: Path
+) -> None:
+    changes = {"model": f"train.test_prune:{model}", "split": "maps", "budgets": (1,)}
+    with pytest.raises(UsageError, match=message):
+        train_tiny(pictures, tmp_path / "run", **changes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_member_that_diverges_is_told_in_a_sentence(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"b6r1, epoch 1: .* start over \(--force\)"):
+        train_tiny(pictures, tmp_path / "run", epochs=1, member_lr=1e30)
+
+
+def flip_first(path: Path, old: bytes, new: bytes) -> None:
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("weights/backbone.safetensors", b"F32", b"I32", "backbone.safetensors: sha256 is"),
+        ("checkpoint/state.json", b'"stage":1', b'"stage":2', "state.json: digest is"),
+        ("run.json", b'"seed":0', b'"seed":1', "run.json: digest is"),
+    ],
+)
+def test_an_altered_file_is_not_resumed_from(
+    file: str, old: bytes, new: bytes, message: str, pictures: Path, tmp_path: Path
+) -> None:
+    out, config = tmp_path / "run", tiny_config(pictures, epochs=1, member_epochs=1)
+    with pytest.raises(StoppedOnPurposeError):
+        train_prune(config, out, progress=StopAfter(steps=6))
+    flip_first(partial_folder(out) / file, old, new)
+    with pytest.raises(FamilyError, match=message):
+        train_prune(config, out, resume=True)
+
+
+def test_a_run_is_not_put_in_place_of_the_current_folder(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for out in (".", "..", "/"):
+        with pytest.raises(UsageError, match="is the current folder or holds it"):
+            train_prune(tiny_config(pictures), Path(out))
+    assert [path.name for path in tmp_path.rglob("*")] == ["here"]

@@ -90,3 +90,9 @@ def test_descending_the_rate_lowers_the_rate() -> None:
         (grad,) = torch.autograd.grad(rate, x_BCHW)
         x_BCHW = (x_BCHW - 4.0 * grad).detach().requires_grad_()
     assert rates[-1] < 0.8 * rates[0]
+
+
+def test_positions_that_are_not_numbers_cost_no_number_of_bits() -> None:
+    prior = FactorisedPrior(1, levels_choices=(4,))
+    bits_B = prior.bits(position([float("nan"), 1.0]), levels=4, selected_C=ONLY)
+    assert math.isnan(bits_B.item())

@@ -86,6 +86,11 @@ def build_backbone(
     return network(num_classes=num_classes, small_input=small_input, width=width)
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error of the user's own code says, or its name."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def _build_users_own(
     spec: str, *, num_classes: int, input_px: int | tuple[int, int], width: float
 ) -> nn.Module:
@@ -106,10 +111,10 @@ def _build_users_own(
         )
     try:
         network = factory(**taken)
-    except TypeError as error:
+    except Exception as error:  # the user's own code runs here: it may raise anything
         raise UsageError(
-            f"--model {spec}: calling it with {sorted(taken)} failed: {error}; it must need no "
-            "arguments but num_classes, input_px and width"
+            f"--model {spec}: calling it with {sorted(taken)} failed: {first_line(error)}; it must "
+            "work with no arguments but num_classes, input_px and width"
         ) from error
     if not isinstance(network, nn.Module):
         raise UsageError(
@@ -126,8 +131,13 @@ def _find_callable(spec: str) -> Callable[..., object]:
         module = importlib.import_module(module_name)
     except (ImportError, ValueError) as error:
         raise UsageError(
-            f"--model {spec}: module {module_name!r} cannot be imported: {error}; run in its "
-            "folder, or install it"
+            f"--model {spec}: module {module_name!r} cannot be imported: {first_line(error)}; run "
+            "in its folder, or install it"
+        ) from error
+    except (Exception, SystemExit) as error:  # the user's own code again; a script may even exit
+        raise UsageError(
+            f"--model {spec}: module {module_name!r} cannot be imported, its code raises "
+            f"{type(error).__name__}: {first_line(error)}; run it in Python to see where"
         ) from error
     finally:
         sys.path.remove(os.getcwd())

@@ -230,7 +230,7 @@ def check_resolution_factor(resolution_factor: int, *, size_px: tuple[int, int])
     """Refuse factors that cannot shrink maps of this size."""
     if not 1 <= resolution_factor <= max(1, min(size_px)):
         raise UsageError(
-            f"--resolution-factor: found {resolution_factor}, but the maps at the split are "
+            f"--resolution: found {resolution_factor}, but the maps at the split are "
             f"{size_px[0]} x {size_px[1]}; expected 1 to {max(1, min(size_px))}"
         )
 

@@ -181,8 +181,11 @@ def prune(out: Path, resume: bool, force: bool, as_json: bool, **settings: Any) 
     "--width", default=1.0, show_default=True, help="multiplies the channels of the network"
 )
 @click.option("--num-classes", default=10, show_default=True, help="answers of the network")
-@click.option("--json", "as_json", is_flag=True, help="one JSON line per split")
-def splits(model: str, input_px: int, width: float, num_classes: int, as_json: bool) -> None:
+@click.option("--all", "show_all", is_flag=True, help="also list layers it cannot be cut after")
+@click.option("--json", "as_json", is_flag=True, help="one JSON line per split, valid or not")
+def splits(
+    model: str, input_px: int, width: float, num_classes: int, show_all: bool, as_json: bool
+) -> None:
     """List where MODEL can be cut, and what each cut costs.
 
     Bytes are those of the float32 maps, for one picture; shares are of multiply-adds.
@@ -202,4 +205,5 @@ def splits(model: str, input_px: int, width: float, num_classes: int, as_json: b
         for point in points:
             click.echo(split_line(point))
     else:
-        print_table(splits_table(points, title=f"{model} at {input_px} x {input_px} px"))
+        title = f"{model} at {input_px} x {input_px} px"
+        print_table(splits_table(points, title=title, with_refused=show_all))

@@ -161,7 +161,8 @@ def check_finite(sums: tuple[float, ...], *, place: Place) -> None:
     if not all(math.isfinite(value) for value in sums):
         raise TrainingError(
             f"{place.stage}, epoch {place.epoch + 1}: the loss is no longer a finite number; "
-            "start over with a lower learning rate (--lr, --member-lr or --gamma)"
+            "start over (--force) with lower learning rates (--lr, --member-lr, --gamma) or a "
+            "lower --rate-weight"
         )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from headgate.profiles.errors import FamilyError, UsageError
 from headgate.profiles.manifest import InputSpec
-from headgate.train.backbones import PlainModel, build_backbone
+from headgate.train.backbones import PlainModel, build_backbone, first_line
 from headgate.train.blueprint import Blueprint
 from headgate.train.data import TrainingData, load_training_data, native_input
 from headgate.train.recipe import (
@@ -84,6 +84,7 @@ def make_plan(config: PruneConfig) -> Plan:
     plain = blueprint.build_backbone()
     if config.backbone is not None:
         load_backbone(plain, Path(config.backbone))
+    _check_answers(plain, blueprint)
     blueprint.build_split_model(budget=blueprint.num_maps, plain=plain)
     return Plan(config, data, blueprint, plan_stages(config, num_maps=blueprint.num_maps))
 
@@ -116,6 +117,25 @@ def input_spec(config: PruneConfig) -> InputSpec:
         width_px=config.input_px or native.width_px,
         resize="crop" if config.data.startswith("folder:") else "stretch",
     )
+
+
+@torch.no_grad()
+def _check_answers(plain: PlainModel, blueprint: Blueprint) -> None:
+    """Refuse a network that does not answer every picture of a batch with a logit per class."""
+    plain.eval()
+    try:
+        answer = plain(blueprint.example().expand(2, -1, -1, -1))
+    except Exception as error:  # the user's own code runs here: it may raise anything
+        raise UsageError(
+            f"--model {blueprint.model}: it fails on a batch of 2 pictures: {first_line(error)}; "
+            "its code must not count on a batch of one"
+        ) from error
+    if answer.shape != (2, blueprint.num_classes):
+        raise UsageError(
+            f"--model {blueprint.model}: it answers 2 pictures with a tensor of shape "
+            f"{tuple(answer.shape)}, expected {(2, blueprint.num_classes)}; it must return one "
+            "logit for each class of the data set"
+        )
 
 
 def load_backbone(plain: PlainModel, path: Path) -> None:

@@ -53,12 +53,14 @@ class FactorisedPrior(nn.Module):
         first = torch.arange(position_BCHW.shape[1], device=fixed_BCHW.device, dtype=torch.int32)
         first_C11 = (first * levels).view(-1, 1, 1)  # row c of a table [C, L], flattened
         if self.training:
-            self._count(fixed_BCHW.round().int() + first_C11, levels, selected_C)
+            nearest_BCHW = fixed_BCHW.round().int().clamp_(0, levels - 1)
+            self._count(nearest_BCHW + first_C11, levels, selected_C)
         length_CL = self._code_length_CL(levels, selected_C)
         slope_CL = length_CL.diff(dim=1, append=length_CL[:, -1:])
         base_CL = length_CL - slope_CL * torch.arange(levels, device=length_CL.device)
         # Cell k lies between the integers k and k + 1; the last integer ends the last cell.
-        cell_BCHW = fixed_BCHW.int().clamp_(max=levels - 2) + first_C11
+        # The lower bound is for NaN, which is any integer: the bits are to be NaN then, no crash.
+        cell_BCHW = fixed_BCHW.int().clamp_(0, levels - 2) + first_C11
         bits_BCHW = torch.addcmul(
             _look_up(base_CL, cell_BCHW), _look_up(slope_CL, cell_BCHW), position_BCHW
         )

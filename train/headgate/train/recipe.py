@@ -25,6 +25,7 @@ SCHEDULES = ("cosine", "step")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "float32", "bfloat16")
 WARM_UP = 0.05  # share of the backbone's steps; a random network diverges at full rate
+MAX_THREADS = 1024
 STEP_DROPS = ((0.5, 0.1), (0.75, 0.01))  # schedule "step": from this progress on, this factor
 
 
@@ -289,3 +290,5 @@ def _require_whole(config: PruneConfig) -> None:
     for option, (value, least) in rules.items():
         if value is not None and value < least:
             raise UsageError(f"{option}: found {value}, expected {least} or more")
+    if config.threads is not None and config.threads > MAX_THREADS:  # OpenMP would crash
+        raise UsageError(f"--threads: found {config.threads}, expected at most {MAX_THREADS}")

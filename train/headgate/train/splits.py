@@ -24,6 +24,7 @@ from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from headgate.profiles.errors import UsageError
+from headgate.train.backbones import first_line
 
 # Shapes: B batch, C channels, H height, W width (h, w at the split), K classes
 
@@ -112,7 +113,7 @@ def _trace(model: nn.Module) -> fx.Graph:
             eval_graph = fx.Tracer().trace(model)
         except Exception as error:  # the model's own code runs here: it may raise anything
             raise UsageError(
-                f"{place}: torch.fx cannot trace it: {_first_line(error)}; avoid control flow that "
+                f"{place}: torch.fx cannot trace it: {first_line(error)}; avoid control flow that "
                 "depends on tensors, or put that part into a module called by a wrapper"
             ) from error
     if str(graph) != str(eval_graph):
@@ -139,7 +140,7 @@ def _find_splits(
         except Exception as error:  # the model's own code again
             raise UsageError(
                 f"model {type(model).__name__}: it fails on an input of shape "
-                f"{tuple(example_BCHW.shape)}: {_first_line(error)}; check the input size"
+                f"{tuple(example_BCHW.shape)}: {first_line(error)}; check the input size"
             ) from error
     num_pictures = example_BCHW.shape[0]
     total_macs = sum(costs.macs.values())
@@ -322,7 +323,3 @@ def _mode_kept(model: nn.Module) -> Iterator[None]:
     finally:
         for module, was_training in training.items():
             module.training = was_training
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -42,23 +42,31 @@ def members_table(record: RunRecord) -> Table:
     return table
 
 
-def splits_table(points: list[SplitPoint], *, title: str) -> Table:
-    """Show every place where a network might be cut; those that cannot be used say why."""
-    table = Table(title=title, title_justify="left")
-    for heading in ("", "split", "shape", "bytes", "head", "tail", "why not"):
-        table.add_column(heading, justify="left" if heading in ("split", "why not") else "right")
+def splits_table(points: list[SplitPoint], *, title: str, with_refused: bool) -> Table:
+    """Show where a network can be cut; those that cannot be used are counted, or say why."""
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    for heading in ("", "split", "shape", "bytes", "head", "tail"):
+        table.add_column(heading, justify="left" if heading == "split" else "right")
+    num_refused = sum(not point.valid for point in points)
+    table.caption = "bytes of the float32 maps, shares of the multiply-adds"
+    if with_refused:
+        table.add_column("why not")
+    elif num_refused:
+        table.caption += f"\n{num_refused} more layers cannot be split after; --all says why"
     for point in points:
+        if not (point.valid or with_refused):
+            continue
         share = head_share(point)
-        table.add_row(
+        cells = [
             str(point.index),
             point.name,
             " x ".join(map(str, point.shape)),
             f"{point.nbytes:,}",
-            f"{100 * share:.1f} %",
-            f"{100 * (1 - share):.1f} %",
-            point.reason,
-            style=None if point.valid else "dim",
-        )
+            _percent(share),
+            _percent(1 - share),
+            *([point.reason] if with_refused else []),
+        ]
+        table.add_row(*cells, style=None if point.valid else "dim")
     return table
 
 
