@@ -79,6 +79,7 @@ class RunningDevice:
         playback: Playback | None = None,
         keys: DeviceKeys | None = None,
         profile: Profile | None = None,
+        control: str | None = None,
         until: Callable[[list[FrameRecord]], bool] = lambda records: False,
     ) -> None:
         self.records: list[FrameRecord] = []
@@ -95,6 +96,7 @@ class RunningDevice:
                 sla_s=SLA_S,
                 playback=playback or Playback(),
                 keys=keys,
+                control=control,
             ),
             deliver=self._deliver,
         )
@@ -109,11 +111,12 @@ class RunningDevice:
         self.join()
 
     def wait_for(self, claim: Callable[[list[FrameRecord]], bool]) -> None:
-        """Wait until `claim` holds for the records so far, looking after every new one."""
+        """Wait until `claim` holds for the records so far, of which there is at least one."""
         with self._changed:
-            assert self._changed.wait_for(lambda: claim(self.records), PATIENCE_S), self.records[
-                -3:
-            ]
+            held = self._changed.wait_for(
+                lambda: bool(self.records) and claim(self.records), PATIENCE_S
+            )
+            assert held, self.records[-3:]
 
     def join(self) -> list[FrameRecord]:
         """Wait for the end of the run and return its records."""

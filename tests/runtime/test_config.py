@@ -90,3 +90,30 @@ def test_variables_have_the_type_of_their_key(tmp_path: Path) -> None:
 def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         load_config(DeviceConfig, flags={}, environment={}, path=tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[source]\nfps = 0\n", r"source.fps: is 0, expected more than 0"),
+        ("[source]\nfps = -5\n", r"source.fps: is -5, expected more than 0"),
+        ("[source]\nframes = 0\n", r"source.frames: is 0, expected 1 or more"),
+        ("[source]\nframes = -1\n", r"source.frames: is -1, expected 1 or more"),
+        ("[device]\nsla_ms = 0\n", r"device.sla_ms: is 0, expected more than 0"),
+        ("[engine]\nthreads = -1\n", r"engine.threads: is -1, expected 0 or more"),
+    ],
+)
+def test_a_number_no_run_can_use_is_refused_from_a_file_too(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        load(tmp_path, text)
+
+
+def test_a_number_out_of_range_is_refused_from_the_environment(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"source.fps: is -1"):
+        load(tmp_path, HEADGATE_SOURCE__FPS="-1")
+    with pytest.raises(UsageError, match=r"edge.max_batch: is 257, expected 1 to 256"):
+        load_config(
+            EdgeConfig, flags={}, environment={"HEADGATE_EDGE__MAX_BATCH": "257"}, path=None
+        )

@@ -177,3 +177,25 @@ def test_over_tcp_only_who_holds_the_keys_is_answered(tmp_path: Path) -> None:
         server.close()
         authenticator.close()
         context.term()
+
+
+def test_a_peer_that_is_no_asker_does_not_stop_the_device(
+    tiny_family: Family, tiny_set: Path
+) -> None:
+    address = "tcp://127.0.0.1:*"
+    with RunningDevice(
+        tiny_family,
+        f"npz:{tiny_set}",
+        edge=NO_EDGE,
+        control=address,
+        playback=Playback(fps=100, loop=True),
+    ) as running:
+        context: keys.Context = zmq.Context()
+        stranger: keys.Socket = context.socket(zmq.DEALER)
+        stranger.connect(running.device.control_address)
+        for _ in range(3):
+            stranger.send(b"no envelope of a request")
+        assert control.ask_device(running.device.control_address).profile.name == "test"
+        seen = len(running.records)
+        running.wait_for(lambda records: len(records) > seen + 20)
+        context.destroy(0)

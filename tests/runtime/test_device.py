@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from headgate.profiles.errors import DataError, ProfileError, WireError
+from headgate.profiles.errors import DataError, ProfileError, UsageError, WireError
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import OperatingPoint, PointKind
 from headgate.profiles.profile import Profile
@@ -129,8 +129,9 @@ def test_work_is_quick_only_after_some_runs_and_while_it_stays_so() -> None:
 
 
 def test_a_family_the_edge_does_not_serve_is_refused_in_words_while_answers_go_on(
-    tiny_family: Family, tiny_set: Path, tmp_path: Path
+    tiny_family: Family, tiny_set: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("WARNING", logger="headgate.runtime.device")
     other = write_tiny_family(tmp_path / "family")
     changed = replace(other, manifest=replace(other.manifest, provenance={"made": "again"}))
     with (
@@ -149,6 +150,9 @@ def test_a_family_the_edge_does_not_serve_is_refused_in_words_while_answers_go_o
     text = str(running.failure)
     assert tiny_family.manifest.digest[:12] in text
     assert changed.manifest.digest[:12] in text
+    told = [each for each in caplog.messages if "staying on local" in each]
+    assert len(told) == 1  # at once, not at the end of the run
+    assert changed.manifest.digest[:12] in told[0]
 
 
 def test_a_source_that_breaks_ends_the_run_with_its_error_after_the_records(
@@ -230,3 +234,33 @@ def test_a_picture_the_device_cannot_compute_fails_alone(
     assert len(records) == 40
     failed = [record for record in records if record.source is Source.NONE]
     assert [record.reason for record in failed] == ["failed: picture: too strange; replace it"]
+
+
+def test_pictures_that_wait_get_the_whole_network_however_slow_it_is(
+    tiny_family: Family, tiny_set: Path
+) -> None:
+    engine = DeviceEngine(tiny_family)
+
+    class Slow:
+        def compute(self, point: OperatingPoint, picture_HWC: npt.NDArray[np.uint8]) -> Computed:
+            return replace(engine.compute(point, picture_HWC), head_s=0.4)
+
+    records: list[FrameRecord] = []
+    device = Device(
+        tiny_family.manifest,
+        Slow(),
+        open_source(f"npz:{tiny_set}"),
+        DeviceSettings(edge=NO_EDGE, profile=Profile("local", kinds=(PointKind.LOCAL,)), sla_s=1.0),
+        deliver=lambda record, answer: records.append(record),
+    )
+    device.run()
+    assert {record.point for record in records} == {"local-full"}
+
+
+def test_an_edge_nobody_can_connect_to_is_a_usage_error(
+    tiny_family: Family, tiny_set: Path
+) -> None:
+    with RunningDevice(tiny_family, f"npz:{tiny_set}", edge="tcp://*:7700") as running:
+        assert running.join() == []
+    assert isinstance(running.failure, UsageError)
+    assert "cannot connect there" in str(running.failure)

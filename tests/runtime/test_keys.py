@@ -66,6 +66,24 @@ def test_missing_and_broken_key_files_are_named(tmp_path: Path) -> None:
         keys.load_edge_keys(edge)
 
 
+def test_a_public_key_that_is_no_z85_or_of_another_pair_is_refused(tmp_path: Path) -> None:
+    _, device = keys.make_set(tmp_path, device="cam1")
+    _, other = keys.make_set(tmp_path / "other", device="cam1")
+    edge_key = device / "edge.key"
+    text = edge_key.read_text()
+    at = text.index('"') + 1
+    edge_key.write_text(text[:at] + "~~~~~" + text[at + 5 :])
+    with pytest.raises(UsageError, match=r"edge.key: is not a key file"):
+        keys.load_device_keys(device)
+    edge_key.write_text(text)
+    public = keys.load_device_keys(device).own.public.decode()
+    foreign = keys.load_device_keys(other).own.public.decode()
+    secret = device / "device.key_secret"
+    secret.write_text(secret.read_text().replace(public, foreign))
+    with pytest.raises(UsageError, match=r"its public key is not that of its secret key"):
+        keys.load_device_keys(device)
+
+
 @pytest.mark.parametrize(
     ("endpoint", "local"),
     [
@@ -142,7 +160,7 @@ def refused(
     device: keys.DeviceKeys | None,
 ) -> str:
     """Run a device until it has logged why it was not let in; return what it logged."""
-    caplog.set_level("WARNING")
+    caplog.set_level("INFO")
     with (
         edge_thread(family, keys=edge) as server,
         RunningDevice(
@@ -157,6 +175,7 @@ def refused(
         records = running.join()
     assert {record.source for record in records if record.reason != "stopped"} <= {Source.LOCAL}
     assert running.failure is None
+    assert ": disconnected" not in caplog.text  # it never was connected
     return caplog.text
 
 

@@ -20,7 +20,7 @@ def test_without_an_sla_the_largest_latency_is_the_full_height() -> None:
 
 
 def test_the_view_shows_bandwidth_point_counts_and_share_within_the_sla() -> None:
-    view = LiveView(title="clip", console=Console(file=io.StringIO()))
+    view = LiveView(title="clip", console=Console(file=io.StringIO(), width=100))
     out = io.StringIO()
     Console(file=out, width=100).print(view.render())
     assert "waiting for the first frame" in out.getvalue()
@@ -33,3 +33,15 @@ def test_the_view_shows_bandwidth_point_counts_and_share_within_the_sla() -> Non
     for shown in ("2.00 Mbit/s", "b3r1-l16", "100 ms", "120 (", "edge 60", "none 60", "50.0%"):
         assert shown in text
     assert "·" * SHOWN_FRAMES in text
+
+
+def test_the_view_fits_80_columns_and_leaves_room_for_an_echoed_interrupt() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=80)
+    view = LiveView(title="clip", console=console)
+    for frame_id in range(SHOWN_FRAMES):
+        view.add(record(frame_id, total_s=1.0))
+    console.print(view.render())
+    assert max(map(len, out.getvalue().splitlines())) <= 80 - len("^C")
+    assert "1000 ms" in out.getvalue()
+    assert "…" not in out.getvalue()

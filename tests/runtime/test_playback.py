@@ -99,3 +99,15 @@ def test_stopping_does_not_wait_for_a_slow_pace_or_a_full_queue() -> None:
         player.stop()
         assert player.take(now_s=0.0) is None
         assert not player._thread.is_alive()
+
+
+class Buggy(Numbered):
+    def frames(self) -> Iterator[SourceFrame]:
+        yield from super().frames()
+        raise ZeroDivisionError("bug")
+
+
+def test_a_bug_in_a_source_ends_the_play_with_it_kept_instead_of_waiting_for_ever() -> None:
+    taking = Taking(Buggy(2), Playback())
+    assert taking.all() == [0, 1]
+    assert isinstance(taking.player.failure, ZeroDivisionError)

@@ -65,8 +65,9 @@ def test_a_full_disk_is_told_once_and_the_error_names_the_output() -> None:
     lines = JsonLines("/dev/full", on_failure=lambda: told.append(1))
     for frame_id in range(3):
         lines.write(record(frame_id))
-    with pytest.raises(HeadgateError, match=r"OUTPUT /dev/full: cannot be written \(No space left"):
-        lines.close()
+    failure = lines.close()
+    assert isinstance(failure, HeadgateError)
+    assert str(failure).startswith("OUTPUT /dev/full: cannot be written (No space left")
     assert len(told) <= 1
 
 

@@ -1,5 +1,6 @@
 import contextlib
 import itertools
+import os
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -132,3 +133,15 @@ def test_without_pyav_a_video_says_what_to_install(
 def test_fake_pictures_never_end() -> None:
     frames = itertools.islice(open_source("fake://2x2").frames(), 1000)
     assert sum(1 for _ in frames) == 1000
+
+
+def test_a_pipe_or_folder_named_like_a_picture_is_passed_over_and_a_dead_link_named(
+    tmp_path: Path,
+) -> None:
+    Image.new("RGB", (2, 2)).save(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "b.png")  # opening it would block for ever
+    (tmp_path / "c.png").mkdir()
+    assert len(list(open_source(f"dir:{tmp_path}").frames())) == 1
+    (tmp_path / "d.png").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"d.png"):
+        list(open_source(f"dir:{tmp_path}").frames())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 from collections.abc import Callable
@@ -128,6 +129,55 @@ def test_a_device_that_is_told_to_stop_sums_up_and_leaves_whole_lines(
     assert first["frame"] == 0
     assert all(line.endswith("\n") for line in rest)
     assert json.loads(stdout)["frames"] == 1 + len(rest)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("options", [("--json",), ("--fps", "200"), ("--fps", "200", "/dev/full")])
+def test_an_output_that_is_full_is_one_sentence_beside_the_summary(
+    tiny_family: Family, options: tuple[str, ...]
+) -> None:
+    command = headgate(
+        "device", str(tiny_family.path), "fake://16x16", "--edge", NO_EDGE, "--frames", "5",
+        *options,
+    )  # fmt: skip
+    with open("/dev/full", "w") as full:
+        device = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S
+        )
+    assert device.returncode == 1
+    assert "No space left" in device.stderr.splitlines()[-1]
+    assert "answered by" in device.stderr
+    assert "Traceback" not in device.stderr
+    assert "Exception" not in device.stderr
+
+
+def test_a_reader_that_leaves_ends_the_device_in_one_sentence(tiny_family: Family) -> None:
+    device = subprocess.Popen(
+        headgate("device", str(tiny_family.path), "fake://16x16", "--edge", NO_EDGE),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert device.stdout is not None
+    assert device.stderr is not None
+    json.loads(device.stdout.readline())
+    device.stdout.close()
+    stderr = device.stderr.read()
+    assert device.wait(PATIENCE_S) == 1
+    assert "standard output: cannot be written (Broken pipe)" in stderr.splitlines()[-1]
+    assert "Exception" not in stderr
+
+
+def test_closed_standard_streams_are_no_bug(tiny_family: Family, tmp_path: Path) -> None:
+    arguments = ("device", str(tiny_family.path), "fake://16x16", "--edge", NO_EDGE)
+    command = shlex.join(headgate(*arguments, "--frames", "3"))
+    closed = subprocess.run(f"{command} >&-", shell=True, capture_output=True, text=True)
+    assert closed.returncode == 1
+    assert closed.stderr == "headgate: error: OUTPUT: standard output is closed; name a file\n"
+    frames = tmp_path / "frames.jsonl"
+    silent = subprocess.run(f"{command} >{shlex.quote(str(frames))} 2>&-", shell=True)
+    assert silent.returncode == 0
+    assert len(read(frames)) == 3
 
 
 def test_settings_come_from_the_environment_and_a_file(

@@ -6,6 +6,7 @@ defaults. The file is TOML with those sections; the environment variable of key 
 """
 
 import dataclasses
+import math
 import tomllib
 import types
 from collections.abc import Mapping
@@ -83,6 +84,14 @@ class EdgeConfig:
     security: SecuritySection = field(default_factory=SecuritySection)
 
 
+# What a type cannot say: lowest and highest value, and whether the lowest is one of them.
+_RANGES: dict[str, tuple[float, float, bool]] = {
+    "device.sla_ms": (0, math.inf, False),
+    "source.fps": (0, math.inf, False),
+    "source.frames": (1, math.inf, True),
+    "engine.threads": (0, math.inf, True),
+    "edge.max_batch": (1, 256, True),
+}
 # One environment may serve both sides, so a section of the other side is not a misspelt one.
 _ALL_SECTIONS = {f.name for kind in (DeviceConfig, EdgeConfig) for f in dataclasses.fields(kind)}
 
@@ -110,7 +119,21 @@ def load_config(
         if value is not None:
             settings.setdefault(section, {})[key] = value
     config = parse(kind, settings, where=where, error=UsageError)
+    _check_ranges(config, where=where)
     return config
+
+
+def _check_ranges(config: Any, *, where: str) -> None:
+    """Raise UsageError for a number that no run can do anything with."""
+    for name, (lowest, highest, included) in _RANGES.items():
+        section, _, key = name.partition(".")
+        value = getattr(getattr(config, section, None), key, None)
+        if value is None or (lowest < value <= highest) or (included and value == lowest):
+            continue
+        expected = f"{lowest} or more" if included else f"more than {lowest}"
+        if highest < math.inf:
+            expected = f"{lowest} to {highest}"
+        raise UsageError(f"{where}.{name}: is {value:g}, expected {expected}")
 
 
 def _read(path: Path) -> dict[str, Any]:

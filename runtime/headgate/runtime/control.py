@@ -94,7 +94,10 @@ class ControlServer:
 
     def answer(self, *, show: Callable[[], State], switch: Callable[[Profile], State]) -> None:
         """Take one waiting request and answer it; what is wrong with it goes back as `error`."""
-        parts = self.socket.recv_multipart()
+        try:
+            parts = self.socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:  # what woke us was no request: a REP drops those while it receives
+            return
         try:
             request = _request_from_bytes(parts)
             state = show() if request is None else switch(request)

@@ -69,7 +69,14 @@ class Device:
         self._deliver = deliver
         profile = with_sla(settings.profile, sla_s=settings.sla_s)
         points = allowed_points(profile, manifest)
-        self._session = DeviceSession(manifest=manifest, profile=profile, points=points)
+        self._wakeup = Wakeup()
+        self._player = Player(source, settings.playback, on_frame=self._wakeup.set)
+        self._session = DeviceSession(
+            manifest=manifest,
+            profile=profile,
+            points=points,
+            source_waits=self._player.on_demand,
+        )
         self._state = control.State(
             profile=profile,
             from_frame=0,
@@ -83,8 +90,6 @@ class Device:
         self._next_frame_id = 0
         self._stopping = self._closed = False
         self._head_start_s = 0.0
-        self._wakeup = Wakeup()
-        self._player = Player(source, settings.playback, on_frame=self._wakeup.set)
         self._compute = ComputeThread(backend, on_done=self._wakeup.set)
         self._context: Context = zmq.Context()
         self._authenticator = self._open_authenticator()
@@ -103,6 +108,7 @@ class Device:
             keys=settings.keys,
             max_part_bytes=DEFAULT_LIMITS.max_part_bytes,
         )
+        self._said_refused = False
 
     @property
     def control_address(self) -> str:
@@ -185,6 +191,10 @@ class Device:
                 log.warning("edge %s: %s; message dropped", self._settings.edge, reason)
                 continue
             self._obey(effects)
+        refusal = self._session.refusal
+        if refusal is not None and not self._said_refused:  # a camera may run for days like that
+            self._said_refused = True
+            log.warning("edge %s: %s; staying on local", self._settings.edge, refusal.detail)
 
     def _take_link_events(self) -> None:
         for event in self._edge.events():

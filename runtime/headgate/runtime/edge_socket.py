@@ -11,6 +11,7 @@ from enum import Enum
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
+from headgate.profiles.errors import UsageError
 from headgate.runtime.keys import Context, DeviceKeys, Socket, secure_client
 
 log = logging.getLogger(__name__)
@@ -64,10 +65,20 @@ class EdgeSocket:
             secure_client(self.dealer, keys)
         self.monitor: Socket = self.dealer.get_monitor_socket(_MONITORED)
         self._last_complaint: str | None = None
+        self._is_up = False
 
     def connect(self) -> None:
-        """Begin to connect; from here on ZeroMQ keeps trying by itself."""
-        self.dealer.connect(self.endpoint)
+        """Begin to connect; from here on ZeroMQ keeps trying by itself.
+
+        Raises UsageError for what is not an address that one can connect to.
+        """
+        try:
+            self.dealer.connect(self.endpoint)
+        except zmq.ZMQError as reason:
+            raise UsageError(
+                f"--edge {self.endpoint}: cannot connect there ({reason.strerror}); "
+                "expected the edge's own address, as in tcp://192.0.2.7:7700"
+            ) from None
 
     def send(self, messages: tuple[list[bytes], ...]) -> bool:
         """Hand messages to ZeroMQ; False if it took not all of them (no connection, or full)."""
@@ -95,9 +106,11 @@ class EdgeSocket:
             kind, value = message["event"], message["value"]
             if kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 happened.append(LinkEvent.CONNECTED)
-                self._last_complaint = None
+                self._last_complaint, self._is_up = None, True
             elif kind == zmq.EVENT_DISCONNECTED:
-                happened.append(LinkEvent.DISCONNECTED)
+                if self._is_up:  # else it was never through its handshake, ten times a second
+                    happened.append(LinkEvent.DISCONNECTED)
+                self._is_up = False
             else:
                 self._complain(handshake_complaint(kind, value, has_keys=self._has_keys))
         return happened

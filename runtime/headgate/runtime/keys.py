@@ -23,6 +23,7 @@ from typing import Any
 import zmq
 import zmq.auth
 from zmq.auth.thread import ThreadAuthenticator
+from zmq.utils import z85
 
 from headgate.profiles.errors import UsageError
 
@@ -208,11 +209,14 @@ def _load(path: Path, *, remedy: str) -> tuple[bytes, bytes | None]:
         raise UsageError(f"{path}: no such key file; {remedy}")
     try:
         public, secret = zmq.auth.load_certificate(path)
-        zmq.curve_public(secret) if secret else None
-    except (ValueError, OSError, UnicodeDecodeError, zmq.ZMQError) as reason:
+        derived = zmq.curve_public(secret) if secret else public
+        z85.decode(public)
+    except (ValueError, KeyError, OSError, zmq.ZMQError) as reason:
         raise UsageError(f"{path}: is not a key file ({reason}); {remedy}") from None
     if len(public) != 40:
         raise UsageError(f"{path}: public key has {len(public)} characters, expected 40; {remedy}")
+    if derived != public:
+        raise UsageError(f"{path}: its public key is not that of its secret key; {remedy}")
     return public, secret
 
 

@@ -6,6 +6,7 @@ from types import TracebackType
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
+from rich.table import Table
 from rich.text import Text
 
 from headgate.runtime.records import FrameRecord, Source
@@ -14,6 +15,8 @@ from headgate.runtime.summary import Tally
 BARS = "▁▂▃▄▅▆▇█"
 SHOWN_FRAMES = 60
 REFRESHES_PER_S = 4
+LABEL_WIDTH = 8
+FRAME_WIDTH = 4  # of the panel's border and its padding
 
 
 def sparkline(values_s: list[float | None], *, sla_s: float | None) -> Text:
@@ -45,8 +48,9 @@ class LiveView:
         self._title = title
         self._tally = Tally()
         self._recent: deque[FrameRecord] = deque(maxlen=SHOWN_FRAMES)
+        self._console = console or Console(stderr=True)
         self._live = Live(
-            console=console or Console(stderr=True),
+            console=self._console,
             get_renderable=self.render,
             refresh_per_second=REFRESHES_PER_S,
             transient=True,
@@ -71,6 +75,9 @@ class LiveView:
     def render(self) -> Panel:
         """Return the view of this moment."""
         recent = list(self._recent.copy())
+        # Some columns are left free: if the ^C that a terminal echoes began a line of its own,
+        # the view could not be wiped.
+        width = self._console.width - FRAME_WIDTH - 3
         if not recent:
             return Panel("waiting for the first frame", title=self._title)
         last = recent[-1]
@@ -78,28 +85,33 @@ class LiveView:
             None if record.source is Source.NONE else record.stages.total_s for record in recent
         ]
         summary = self._tally.summary()
-        frames = max(1, summary.frames)
         rate = last.estimate.rate_bps
-        bandwidth = "unknown" if rate is None else f"{rate / 1e6:.2f} Mbit/s"
-        sla = "none" if last.sla_s is None else f"{1000 * last.sla_s:.0f} ms"
         counts = ", ".join(f"{name} {count}" for name, count in summary.by_source.items())
-        lines = Text.assemble(
-            ("bandwidth ", "bold"),
-            bandwidth,
-            ("   point ", "bold"),
-            str(last.point),
-            ("   profile ", "bold"),
-            last.profile,
-            ("   SLA ", "bold"),
-            sla,
+        rows = Table.grid(padding=(0, 1))
+        for style in ("bold", "", "bold", ""):
+            rows.add_column(style=style, no_wrap=True)
+        rows.add_row(
+            "uplink",
+            "unknown" if rate is None else f"{rate / 1e6:.2f} Mbit/s",
+            "SLA",
+            "none" if last.sla_s is None else f"{1000 * last.sla_s:.0f} ms",
         )
-        tallies = Text.assemble(
-            ("frames ", "bold"),
+        rows.add_row("point", str(last.point), "profile", last.profile)
+        rows.add_row(
+            "frames",
             f"{summary.frames} ({counts})",
-            ("   within SLA ", "bold"),
-            f"{summary.within_sla / frames:.1%}",
-            ("   sent ", "bold"),
-            f"{summary.num_bytes / 1000:.0f} kB",
+            "within SLA",
+            f"{summary.within_sla / max(1, summary.frames):.1%}",
         )
-        latency = Text.assemble(("latency   ", "bold"), sparkline(latencies_s, sla_s=last.sla_s))
-        return Panel(Group(lines, latency, tallies), title=self._title)
+        shown = max(8, width - LABEL_WIDTH - len(" 1000 ms"))
+        bars = sparkline(latencies_s[-shown:], sla_s=last.sla_s)
+        latency = Text.assemble((f"{'latency':{LABEL_WIDTH}}", "bold"), bars)
+        latency.append(_ms(latencies_s[-1]))
+        sent = Text.assemble(
+            (f"{'sent':{LABEL_WIDTH}}", "bold"), f"{summary.num_bytes / 1000:.0f} kB"
+        )
+        return Panel(Group(rows, sent, latency), title=self._title, width=width + FRAME_WIDTH)
+
+
+def _ms(latency_s: float | None) -> str:
+    return "" if latency_s is None else f" {1000 * latency_s:.0f} ms"

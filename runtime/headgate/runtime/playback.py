@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from headgate.profiles.errors import HeadgateError
 from headgate.runtime.sources import Source, SourceFrame
 
 log = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ class Player:
     def __init__(self, source: Source, playback: Playback, *, on_frame: Callable[[], None]) -> None:
         rate = playback.fps if playback.fps is not None else source.fps
         self.on_demand = rate is None and not source.is_live
-        self.failure: HeadgateError | None = None
+        self.failure: BaseException | None = None
         self._source, self._playback = source, playback
         # A live source is read as fast as it delivers, even below --fps, or old pictures pile up.
         self._period_s = 1 / rate if rate else 0.0
@@ -92,7 +91,7 @@ class Player:
             else:
                 for captured in itertools.islice(self._pace(), self._playback.frames):
                     self._put(captured)
-        except HeadgateError as failure:
+        except BaseException as failure:  # re-raised by the main thread: a bug must be seen
             self.failure = failure
         self._put(None)
 

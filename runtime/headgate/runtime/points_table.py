@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointTime
@@ -101,12 +102,15 @@ def points_table(manifest: Manifest) -> Table:
     caption = f"family {manifest.digest[:12]}, {len(manifest.files)} files verified"
     if machine is not None:
         caption += f"; times on {machine}"
-    table = Table(title="operating points", caption=caption)
+    # Narrow enough for 80 columns; what has no room is folded, never cut: ids are to be copied.
+    table = Table(
+        title="operating points", caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     for title in ("point", "kind"):
-        table.add_column(title)
-    for title in (metric, "bytes mean", "p5", "p95", "device ms", "edge ms"):
-        table.add_column(title, justify="right")
-    table.add_column("dominated by")
+        table.add_column(title, overflow="fold")
+    for title in (metric, "bytes", "p5", "p95", "device ms", "edge ms"):
+        table.add_column(title, justify="right", overflow="fold")
+    table.add_column("dominated by", overflow="fold")
     for point in manifest.points:
         sizes = (point.bytes.mean, point.bytes.p5, point.bytes.p95)
         table.add_row(

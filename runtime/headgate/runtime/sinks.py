@@ -1,5 +1,7 @@
 """Where records go: JSON lines to a file or to standard output, the summary to people."""
 
+import json
+import os
 import queue
 import sys
 import threading
@@ -39,14 +41,15 @@ class JsonLines:
         if self._failure is None:
             return None
         reason = self._failure.strerror or type(self._failure).__name__
-        return f"OUTPUT {self._output}: cannot be written ({reason}); free space or choose another"
+        place = "standard output" if self._output == STANDARD_OUTPUT else self._output
+        return f"OUTPUT {place}: cannot be written ({reason}); free space or choose another"
 
     def write(self, record: FrameRecord) -> None:
         """Take one record; returns at once."""
         self._records.put(record)
 
-    def close(self) -> None:
-        """Write what is left; raises HeadgateError if not everything could be written."""
+    def close(self) -> HeadgateError | None:
+        """Write what is left; returns what was wrong if not everything could be written."""
         self._records.put(None)
         self._thread.join()
         if self._stream is not sys.stdout:
@@ -54,8 +57,9 @@ class JsonLines:
                 self._stream.close()
             except OSError as reason:
                 self._failure = self._failure or reason
-        if self.failure is not None:
-            raise HeadgateError(self.failure)
+        if self._stream is sys.stdout and self._failure is not None:
+            _give_up_stdout()
+        return None if self.failure is None else HeadgateError(self.failure)
 
     def _run(self) -> None:
         while (record := self._records.get()) is not None:
@@ -73,6 +77,20 @@ class JsonLines:
                 self._stream.flush()
             except OSError as reason:
                 self._failure = reason
+
+
+def print_json(summary: Summary) -> HeadgateError | None:
+    """Print the summary of a run as one JSON object on standard output; returns what was wrong."""
+    try:
+        if sys.stdout is None:
+            return HeadgateError("--json: standard output is closed; redirect it to a file")
+        print(json.dumps(summary.to_json()), flush=True)
+    except OSError as reason:
+        _give_up_stdout()
+        return HeadgateError(
+            f"--json: standard output cannot be written ({reason.strerror}); redirect it"
+        )
+    return None
 
 
 def print_summary(summary: Summary, *, name: str, console: Console | None = None) -> None:
@@ -113,8 +131,17 @@ def summary_rows(summary: Summary) -> list[tuple[str, str]]:
     return rows
 
 
+def _give_up_stdout() -> None:
+    """Point a broken standard output nowhere, or Python complains of it once more at its exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
 def _open(output: str) -> IO[str]:
     if output == STANDARD_OUTPUT:
+        if sys.stdout is None:
+            raise HeadgateError("OUTPUT: standard output is closed; name a file")
         return sys.stdout
     try:
         return Path(output).open("w", encoding="utf-8")

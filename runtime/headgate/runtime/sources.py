@@ -202,7 +202,10 @@ def _open_folder(folder: Path, spec: str) -> FolderSource:
     if not folder.is_dir():
         raise DataError(f"{spec}: no such folder; check the path")
     paths = tuple(
-        sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+        path
+        for path in sorted(folder.iterdir())
+        # A link that leads nowhere is named when its turn comes; a pipe would block for ever.
+        if path.suffix.lower() in PICTURE_SUFFIXES and (path.is_file() or path.is_symlink())
     )
     if not paths:
         raise DataError(

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import click
 
@@ -82,7 +82,8 @@ def device(
     The edge helps where the link allows it within the SLA; else the device answers alone.
     INPUT is dir:PATH, a video file, cifar10:PATH, folder:PATH or npz:PATH (labelled: accuracy
     is reported), v4l2:///dev/video0, rtsp://..., or fake://WxH. One JSON line per frame goes to
-    OUTPUT (default: standard output; none with --json), the summary to stderr at the end.
+    OUTPUT (default: standard output, unless that is the terminal with the live view, or --json
+    is given), the summary to stderr at the end.
     Without an edge, frames are answered locally while the device keeps trying.
     """
     from headgate.profiles.errors import UsageError
@@ -110,7 +111,9 @@ def device(
         raise UsageError(
             "--json: the summary and the records cannot both go to stdout; name a file"
         )
-    if output is None and not as_json:
+    if sys.stderr is None:  # closed by whoever started us: diagnostics go nowhere
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
+    if output is None and not as_json and not (_is_terminal(sys.stdout) and sys.stderr.isatty()):
         output = "-"
     log_to_stderr()
     play(family, source, settings, output=output, as_json=as_json)
@@ -123,7 +126,7 @@ def play(
     from headgate.profiles.errors import HeadgateError
     from headgate.runtime.live import LiveView
     from headgate.runtime.signals import stopping_on_signals
-    from headgate.runtime.sinks import JsonLines, print_summary
+    from headgate.runtime.sinks import JsonLines, print_json, print_summary
 
     consumers: list[Callable[[FrameRecord], None]] = []
 
@@ -132,13 +135,13 @@ def play(
             consume(record)
 
     device = open_device(family, source, settings, deliver=_deliver)
+    failure: HeadgateError | None = None
     with contextlib.ExitStack() as stack:
         stack.callback(device.close)
-        if output is not None:
-            lines = JsonLines(output, on_failure=device.stop)
-            stack.callback(lines.close)
+        lines = None if output is None else JsonLines(output, on_failure=device.stop)
+        if lines is not None:
             consumers.append(lines.write)
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not (output == "-" and _is_terminal(sys.stdout)):
             consumers.append(stack.enter_context(LiveView(title=source)).add)
         stack.enter_context(stopping_on_signals(device.stop))
         ready = {
@@ -147,17 +150,24 @@ def play(
             "edge": settings.device.edge,
         }
         click.echo(json.dumps(ready), err=True)
-        failure: HeadgateError | None = None
         try:
             device.run()
         except HeadgateError as reason:  # what was answered until then still counts
             failure = reason
+        finally:
+            if lines is not None:
+                unwritten = lines.close()
+                failure = failure or unwritten
     summary = device.summary()
     if as_json:
-        click.echo(json.dumps(summary.to_json()))
+        failure = print_json(summary) or failure
     print_summary(summary, name=source)
     if failure is not None:
         raise failure
+
+
+def _is_terminal(stream: "IO[str] | None") -> bool:
+    return stream is not None and stream.isatty()
 
 
 def open_device(

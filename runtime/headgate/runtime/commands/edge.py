@@ -87,7 +87,6 @@ def edge(
 
 def open_server(families: tuple[Path, ...], settings: EdgeConfig) -> "EdgeServer":
     """Verify and load the families and listen, or raise what is wrong with any of it."""
-    from headgate.profiles.errors import UsageError
     from headgate.profiles.family import open_family
     from headgate.runtime.edge import EdgeServer
     from headgate.runtime.engine import EngineOptions, TailEngine
@@ -98,8 +97,6 @@ def open_server(families: tuple[Path, ...], settings: EdgeConfig) -> "EdgeServer
     check_exposure(
         bind, option="--bind", has_keys=security.keys is not None, insecure=security.insecure
     )
-    if not 1 <= settings.edge.max_batch <= 256:
-        raise UsageError(f"edge.max_batch: {settings.edge.max_batch} is not within 1 to 256")
     keys = None if security.keys is None else load_edge_keys(Path(security.keys))
     opened = [open_family(path, roles=("edge",)) for path in families]
     options = EngineOptions(providers=settings.engine.providers, threads=settings.engine.threads)

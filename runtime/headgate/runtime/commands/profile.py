@@ -45,9 +45,9 @@ def list_profiles(as_json: bool) -> None:
         rows = [{"name": each.name, "description": each.description} for each in presets]
         click.echo(json.dumps(rows))
         return
-    width = max(len(each.name) for each in presets)
-    for each in presets:
-        click.echo(f"{each.name:{width}}  {each.description}")
+    lines = click.HelpFormatter()  # folds descriptions at the terminal's width
+    lines.write_dl([(each.name, each.description) for each in presets])
+    click.echo(lines.getvalue(), nl=False)
 
 
 @profile.command()
