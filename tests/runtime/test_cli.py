@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -60,6 +61,14 @@ def test_interrupting_is_exit_code_130_without_a_traceback() -> None:
     result = CliRunner().invoke(failing(KeyboardInterrupt()), ["fail"])
     assert result.exit_code == 130
     assert result.stderr == "headgate: interrupted\n"
+
+
+def test_a_file_the_system_refuses_is_one_line_with_its_name() -> None:
+    error = OSError(errno.ENOSPC, "No space left on device", "out/run.json")
+    result = CliRunner().invoke(failing(error), ["fail"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("headgate: error: out/run.json: the system says 'No space")
+    assert result.stderr.count("\n") == 1
 
 
 def test_a_missing_extra_is_named() -> None:

@@ -10,6 +10,7 @@ Exit codes: 0 done, 1 runtime failure, 2 usage or configuration, 3 a quality or 
 
 from __future__ import annotations
 
+import errno
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -93,6 +94,16 @@ class HeadgateGroup(click.Group):
         except KeyboardInterrupt:
             click.echo("headgate: interrupted", err=True)
             ctx.exit(INTERRUPTED_EXIT_CODE)
+        except OSError as error:
+            if error.errno == errno.EPIPE or error.filename is None:
+                raise  # click ends quietly when a reader leaves; without a file it is our bug
+            reason = error.strerror or type(error).__name__
+            click.echo(
+                f"headgate: error: {error.filename}: the system says {reason!r}; "
+                "make the place usable and repeat the command",
+                err=True,
+            )
+            ctx.exit(HeadgateError.exit_code)
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] not in EXTRA_BY_MODULE:
                 raise
