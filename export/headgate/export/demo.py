@@ -46,6 +46,7 @@ from headgate.train.prune import train_prune
 from headgate.train.recipe import PruneConfig
 
 SUMMARY_SCHEMA = 1
+MAX_PICTURES = 500
 SLACK_S = 30.0  # what the device may take beyond the run itself: loading, connecting, finishing
 # Fewer pictures and qualities than an export of one's own would measure: a reader is waiting.
 EXPORT = ExportOptions(
@@ -158,10 +159,11 @@ def write_profile(manifest: Manifest, path: Path) -> Profile:
 
 
 def write_pictures(data: str, path: Path) -> None:
-    """Leave the validation pictures where the device process reads them."""
+    """Leave the first validation pictures where the device process reads them, in turns."""
     dataset = open_split(data, "val")
-    pictures = np.stack([dataset.picture(index) for index in range(len(dataset))])
-    labels = np.array([dataset.label(index) for index in range(len(dataset))])
+    shown = range(min(MAX_PICTURES, len(dataset)))
+    pictures = np.stack([dataset.picture(index) for index in shown])
+    labels = np.array([dataset.label(index) for index in shown])
     # A data set has two halves; the device only plays the second.
     np.savez(
         path,
