@@ -138,6 +138,15 @@ class Controller:
         price = self._miss_price + MISS_GAIN * (missed - self._profile.miss_rate)
         self._miss_price = min(MAX_MISS_PRICE, max(0.0, price))
 
+    def fallback(self, *, left_s: float | None) -> OperatingPoint | None:
+        """Return the best local point that takes no longer than that (None: any), or None."""
+        fitting = [
+            point
+            for point in self._local
+            if left_s is None or self._costs.device_s(point.id) <= left_s
+        ]
+        return max(fitting, key=lambda point: self._quality[point.id], default=None)
+
     def choose(self, situation: Situation) -> Choice:
         """Return the point for a frame whose compute starts now."""
         if situation.stalled:

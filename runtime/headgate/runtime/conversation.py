@@ -13,6 +13,7 @@ point, where the frames sent are too small to show what the link could carry.
 from dataclasses import dataclass
 from enum import Enum
 
+from headgate.profiles.errors import WireError
 from headgate.runtime.events import Send
 from headgate.runtime.link import LinkEstimator, Outlook
 from headgate.runtime.wire import (
@@ -152,6 +153,16 @@ class Conversation:
         self._in_flight[frame.frame_id] = now_s
         return self._send(frame, key=frame.frame_id, payload_bytes=len(frame.payload), now_s=now_s)
 
+    def answer_chance(self, frame_id: int, *, by_s: float, now_s: float) -> float:
+        """Return the probability that a sent frame's answer is back at `by_s`.
+
+        The edge's residence is not part of it: take it from `by_s`.
+        """
+        num_bytes = self._link.bytes_up_to(frame_id)
+        if num_bytes == 0:  # the edge has it: a later one was answered
+            return 1.0
+        return self._link.outlook(now_s=now_s).drained(num_bytes, by_s=by_s)
+
     def unsent(self, frame_id: int) -> None:
         """Take back a frame that the socket did not take."""
         self._in_flight.pop(frame_id, None)
@@ -159,6 +170,11 @@ class Conversation:
 
     def welcomed(self, welcome: Welcome, *, now_s: float) -> list[Send]:
         """Take WELCOME: from here on frames may be sent. A second one changes nothing."""
+        if welcome.family_digest != self._family_digest:
+            raise WireError(
+                f"WELCOME: for family {welcome.family_digest[:12]}, this device runs "
+                f"{self._family_digest[:12]}; give both the same family"
+            )
         self._link.answered(_HELLO_KEY, residence_s=0.0, edge_s=None, now_s=now_s)
         if self._state is not State.GREETING:
             return []

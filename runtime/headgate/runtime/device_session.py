@@ -3,13 +3,14 @@
 A frame's way, and what can end it (every frame ends once, in a `Deliver`):
 
     captured -> pending -> computing -> waiting -> answered by the edge
-                  |            |           |------> deadline: the exit's answer, if there is one
+                  |            |           |------> deadline: the device's own answer, if any
                   |            |           |------> rejected, disconnected, never answered
                   |            |-> answered locally; failed; edge lost; too late to send
                   |-> superseded by a newer frame; too late to start; no point can be used
 
 One frame computes at a time and one is pending, while any number waits for the edge, so that the
-head of a frame overlaps with the transfer of those before it.
+head of a frame overlaps with the transfer of those before it. The device's own answer is that of
+the exit, or of a local point that is computed in the edge's place (see `rescue`).
 """
 
 from collections.abc import Mapping
@@ -20,15 +21,7 @@ from headgate.profiles.profile import Profile
 from headgate.runtime.controller import Choice, Controller, Situation
 from headgate.runtime.conversation import Conversation, ProbeNeed, Refusal, State
 from headgate.runtime.costs import PointCosts
-from headgate.runtime.events import (
-    Answer,
-    Compute,
-    Computed,
-    ComputeFailed,
-    Deliver,
-    Effect,
-    Send,
-)
+from headgate.runtime.events import Answer, Compute, Computed, ComputeFailed, Deliver, Effect
 from headgate.runtime.frame_fate import (
     DEFAULT_SETTINGS,
     FrameOnItsWay,
@@ -38,28 +31,8 @@ from headgate.runtime.frame_fate import (
     read_answer,
 )
 from headgate.runtime.records import Source
-from headgate.runtime.wire import (
-    Frame,
-    Goodbye,
-    ProbeReply,
-    Reject,
-    Result,
-    Welcome,
-    decode,
-)
-
-__all__ = [
-    "Answer",
-    "Compute",
-    "ComputeFailed",
-    "Computed",
-    "Deliver",
-    "DeviceSession",
-    "Effect",
-    "Refusal",
-    "Send",
-    "SessionSettings",
-]
+from headgate.runtime.rescue import RESCUE_BELOW, Rescues
+from headgate.runtime.wire import Frame, Goodbye, ProbeReply, Reject, Result, Welcome, decode
 
 STALLED_S = 0.25  # without an SLA, a first message out for longer means a stall
 CAPTURING_S = 1.0  # without a new frame for longer, nothing is probed
@@ -99,6 +72,7 @@ class DeviceSession:
             sla_s=self._sla_s,
             source_waits=source_waits,
         )
+        self._rescues = Rescues(controller=self._controller, costs=self._costs, settings=settings)
         self._edge = Conversation(family_digest=manifest.digest)
         self._pending: FrameOnItsWay | None = None
         self._computing: FrameOnItsWay | None = None
@@ -127,7 +101,7 @@ class DeviceSession:
     @property
     def num_open(self) -> int:
         """Frames captured that have no record yet."""
-        return len(self._waiting) + sum(f is not None for f in (self._pending, self._computing))
+        return len(self._open_frames())
 
     @property
     def drained(self) -> bool:
@@ -136,7 +110,7 @@ class DeviceSession:
 
     def next_timer_s(self) -> float | None:
         """Return when `handle_timer` wants to be called next, or None."""
-        due_s = [frame.over_s(self._settings) for frame in self._waiting.values()]
+        due_s = [frame.due_s(self._settings) for frame in self._waiting.values()]
         uplink_s = self._edge.next_timer_s(self._probe_need())
         if uplink_s is not None:
             due_s.append(uplink_s)
@@ -166,9 +140,9 @@ class DeviceSession:
         effects: list[Effect] = []
         if self._pending is not None:
             self._pending.profile, self._pending.sla_s = self._profile.name, self._sla_s
-            effects.append(self._end_unanswered(self._pending, "superseded", now_s=now_s))
+            effects.append(self._end(self._pending, None, "superseded", now_s=now_s))
         self._pending = FrameOnItsWay(frame_id, captured_s, truth)
-        return [*effects, *self._start_pending(now_s=now_s)]
+        return [*effects, *self._start_next(now_s=now_s)]
 
     def computed(
         self, frame_id: int, outcome: Computed | ComputeFailed, *, now_s: float
@@ -178,8 +152,11 @@ class DeviceSession:
         if frame is None or frame.frame_id != frame_id:  # ended meanwhile by finish(at_once=True)
             self._computing = frame
             return []
-        effects = self._after_compute(frame, outcome, now_s=now_s)
-        effects += self._start_pending(now_s=now_s)
+        if frame.rescue_reason is None:
+            effects = self._after_compute(frame, outcome, now_s=now_s)
+        else:
+            effects = self._after_rescue(frame, outcome, frame.rescue_reason, now_s=now_s)
+        effects += self._start_next(now_s=now_s)
         return [*effects, *self._leave_when_drained()]
 
     def received(self, parts: list[bytes], *, now_s: float) -> list[Effect]:
@@ -192,11 +169,6 @@ class DeviceSession:
                 self._edge.probe_answered(message, now_s=now_s)
                 return []
             case Welcome():
-                if message.family_digest != self._manifest.digest:
-                    raise WireError(
-                        f"WELCOME: for family {message.family_digest[:12]}, this device runs "
-                        f"{self._manifest.digest[:12]}; give both the same family"
-                    )
                 return [*self._edge.welcomed(message, now_s=now_s)]
             case Reject():
                 return self._take_reject(message, now_s=now_s)
@@ -217,14 +189,21 @@ class DeviceSession:
         if frame is None:
             return []
         frame.num_bytes = 0
-        return [self._end_without_edge(frame, "not sent", now_s=now_s)]
+        return self._end_without_edge(frame, "not sent", now_s=now_s)
 
     def handle_timer(self, *, now_s: float) -> list[Effect]:
         """Do what was due at `next_timer_s`; harmless when called early."""
         effects: list[Effect] = []
-        for frame in [f for f in self._waiting.values() if f.over_s(self._settings) <= now_s]:
-            del self._waiting[frame.frame_id]
-            effects.append(self._end_without_edge(frame, "edge too late", now_s=now_s))
+        for frame in [f for f in self._waiting.values() if f.due_s(self._settings) <= now_s]:
+            if frame.over_s(self._settings) <= now_s:
+                del self._waiting[frame.frame_id]
+                effects += self._end_without_edge(frame, "edge too late", now_s=now_s)
+                continue
+            frame.last_call_s = None
+            by_s = self._rescues.answer_by_s(frame)
+            if self._edge.answer_chance(frame.frame_id, by_s=by_s, now_s=now_s) < RESCUE_BELOW:
+                self._rescues.add(frame, "edge too late", now_s=now_s)
+        effects += self._start_next(now_s=now_s)
         effects += self._edge.handle_timer(self._probe_need(), now_s=now_s)
         return [*effects, *self._leave_when_drained()]
 
@@ -242,13 +221,30 @@ class DeviceSession:
         self._finishing = True
         effects: list[Effect] = []
         if at_once:
-            waiting, self._waiting = list(self._waiting.values()), {}
-            effects += [self._end_without_edge(f, "stopped", now_s=now_s) for f in waiting]
-            for frame in (self._computing, self._pending):
-                if frame is not None:
-                    effects.append(self._end_unanswered(frame, "stopped", now_s=now_s))
+            for frame in self._open_frames():
+                effects.append(self._end(frame, frame.insurance, "stopped", now_s=now_s))
+            self._waiting.clear()
+            self._rescues.clear()
             self._computing = self._pending = None
         return [*effects, *self._leave_when_drained()]
+
+    def _open_frames(self) -> list[FrameOnItsWay]:
+        """Return the frames that have no record, each once: one may wait and compute together."""
+        frames = (*self._waiting.values(), *self._rescues, self._computing, self._pending)
+        return list({f.frame_id: f for f in frames if f is not None and not f.ended}.values())
+
+    def _start_next(self, *, now_s: float) -> list[Effect]:
+        """Start what is next if nothing computes: a frame to rescue, whose deadline is nearer."""
+        effects: list[Effect] = []
+        while self._computing is None and (frame := self._rescues.pop()) is not None:
+            frame.rescue = self._rescues.point_for(frame, now_s=now_s)
+            if frame.rescue is not None:
+                self._computing = frame
+                return [*effects, Compute(frame.frame_id, frame.rescue)]
+            reason, frame.rescue_reason = frame.rescue_reason, None
+            if frame.frame_id not in self._waiting:
+                effects.append(self._end(frame, None, str(reason), now_s=now_s))
+        return [*effects, *self._start_pending(now_s=now_s)]
 
     def _start_pending(self, *, now_s: float) -> list[Effect]:
         """Choose for the pending frame and start it, if nothing computes."""
@@ -258,12 +254,12 @@ class DeviceSession:
         self._pending = None
         frame.profile, frame.sla_s = self._profile.name, self._sla_s
         if frame.deadline_s is not None and now_s >= frame.deadline_s:
-            return [self._end_unanswered(frame, "too late to start", now_s=now_s)]
+            return [self._end(frame, None, "too late to start", now_s=now_s)]
         choice = self._choose(frame, now_s=now_s)
         frame.point, frame.estimate = choice.point, choice.estimate
         if choice.point is None:
             reason = "uplink full" if self.has_edge else "no edge"
-            return [self._end_unanswered(frame, reason, now_s=now_s)]
+            return [self._end(frame, None, reason, now_s=now_s)]
         frame.started_s = now_s
         self._computing = frame
         return [Compute(frame.frame_id, choice.point)]
@@ -284,20 +280,21 @@ class DeviceSession:
     ) -> list[Effect]:
         assert frame.point is not None
         if isinstance(outcome, ComputeFailed):
-            return [self._end_unanswered(frame, f"failed: {outcome.reason}", now_s=now_s)]
+            return [self._end(frame, None, f"failed: {outcome.reason}", now_s=now_s)]
         frame.head_s, frame.encode_s = outcome.head_s, outcome.encode_s
         self._costs.device_took(frame.point.id, device_s=outcome.head_s + outcome.encode_s)
         if outcome.payload is None:
-            return [self._end_locally(frame, outcome.answer, "local", now_s=now_s)]
+            return [self._end(frame, outcome.answer, "local", now_s=now_s)]
         frame.insurance = outcome.answer
         num_bytes = len(outcome.payload)
         self._costs.payload_was(frame.point.id, num_bytes=num_bytes)
         if frame.deadline_s is not None and now_s >= frame.deadline_s - self._settings.guard_s:
-            return [self._end_without_edge(frame, "too late to send", now_s=now_s)]
+            return self._end_without_edge(frame, "too late to send", now_s=now_s)
         if not self._edge.takes(num_bytes):
             reason = "too large for the edge" if self.has_edge else "no edge"
-            return [self._end_without_edge(frame, reason, now_s=now_s)]
+            return self._end_without_edge(frame, reason, now_s=now_s)
         frame.num_bytes = num_bytes
+        frame.last_call_s = self._rescues.last_call_s(frame, now_s=now_s)
         self._waiting[frame.frame_id] = frame
         message = Frame(
             frame.frame_id,
@@ -307,16 +304,25 @@ class DeviceSession:
         )
         return [self._edge.send_frame(message, now_s=now_s)]
 
+    def _after_rescue(
+        self, frame: FrameOnItsWay, outcome: Computed | ComputeFailed, reason: str, *, now_s: float
+    ) -> list[Effect]:
+        """Take an answer in the edge's place; while the edge may still answer, it is insurance."""
+        self._rescues.computed(frame, outcome)
+        if frame.ended or frame.frame_id in self._waiting:  # by the edge; or by it, perhaps
+            return []
+        return [self._end(frame, frame.insurance, reason, now_s=now_s)]
+
     def _take_result(self, result: Result, *, now_s: float) -> list[Effect]:
         """Learn from the answer, and deliver it if its frame still waits."""
         trip_s = self._edge.answered(result, now_s=now_s)
         frame = self._waiting.get(result.frame_id)
         if trip_s is not None and result.point_index < len(self._manifest.points):
-            serve_us = max(0, result.residence_us - result.queue_us)
+            queue_s, residence_s = result.queue_us / 1e6, result.residence_us / 1e6
             self._costs.edge_took(
                 self._manifest.points[result.point_index].id,
-                queue_s=result.queue_us / 1e6,
-                serve_s=serve_us / 1e6,
+                queue_s=queue_s,
+                serve_s=max(0.0, residence_s - queue_s),
             )
         if frame is None:
             return []
@@ -340,39 +346,30 @@ class DeviceSession:
         if reject.frame_id is not None:
             frame = self._waiting.pop(reject.frame_id, None)
             if frame is not None:
-                effects.append(self._end_without_edge(frame, reason, now_s=now_s))
+                effects += self._end_without_edge(frame, reason, now_s=now_s)
         if not self.has_edge:
             effects += self._edge_lost(reason, now_s=now_s)
         return [*effects, *self._leave_when_drained()]
 
     def _edge_lost(self, reason: str, *, now_s: float) -> list[Effect]:
-        """End what waits for an edge that will not answer; exits answer where there are any."""
+        """End what waits for an edge that will not answer; the device does where it can."""
         waiting, self._waiting = list(self._waiting.values()), {}
-        return [self._end_without_edge(frame, reason, now_s=now_s) for frame in waiting]
+        ended = [self._end_without_edge(frame, reason, now_s=now_s) for frame in waiting]
+        return [effect for effects in ended for effect in effects]
 
-    def _end_without_edge(self, frame: FrameOnItsWay, reason: str, *, now_s: float) -> Deliver:
-        if frame.insurance is None:
-            return self._end_unanswered(frame, reason, now_s=now_s)
-        return self._end_locally(frame, frame.insurance, reason, now_s=now_s)
+    def _end_without_edge(self, frame: FrameOnItsWay, reason: str, *, now_s: float) -> list[Effect]:
+        if frame.insurance is None and self._rescues.add(frame, reason, now_s=now_s):
+            return self._start_next(now_s=now_s)
+        return [self._end(frame, frame.insurance, reason, now_s=now_s)]
 
-    def _end_locally(
+    def _end(
         self, frame: FrameOnItsWay, answer: Answer | None, reason: str, *, now_s: float
     ) -> Deliver:
+        """End a frame with the device's own answer, or with none."""
         effect = deliver(
             frame,
             answer,
-            source=Source.LOCAL,
-            reason=reason,
-            manifest=self._manifest,
-            now_s=now_s,
-        )
-        return self._ended(effect)
-
-    def _end_unanswered(self, frame: FrameOnItsWay, reason: str, *, now_s: float) -> Deliver:
-        effect = deliver(
-            frame,
-            None,
-            source=Source.NONE,
+            source=Source.NONE if answer is None else Source.LOCAL,
             reason=reason,
             manifest=self._manifest,
             now_s=now_s,

@@ -40,11 +40,20 @@ class FrameOnItsWay:
     head_s: float | None = None
     encode_s: float | None = None
     num_bytes: int = 0  # of the payload, once it was sent
-    insurance: Answer | None = None  # the exit's answer, while the edge's is awaited
+    insurance: Answer | None = None  # the device's answer, while the edge's is awaited
+    last_call_s: float | None = None  # when to look whether the device has to step in
+    rescue_reason: str | None = None  # why it does
+    rescue: OperatingPoint | None = None  # and at which point; `point` stays what was chosen
+    ended: bool = False  # it has its record
 
     @property
     def deadline_s(self) -> float | None:
         return None if self.sla_s is None else self.captured_s + self.sla_s
+
+    def due_s(self, settings: SessionSettings) -> float:
+        """Return when to look after this frame while it waits for the edge."""
+        over_s = self.over_s(settings)
+        return over_s if self.last_call_s is None else min(over_s, self.last_call_s)
 
     def over_s(self, settings: SessionSettings) -> float:
         """Return when waiting for the edge ends for this frame."""
@@ -80,6 +89,8 @@ def deliver(
     uplink_s: float | None = None,
 ) -> Deliver:
     """End a frame: return the effect that hands out its record."""
+    assert not frame.ended
+    frame.ended = True
     deadline_s = frame.deadline_s
     label = None if answer is None else answer.label
     known = label is not None and 0 <= label < len(manifest.labels)
@@ -138,7 +149,9 @@ def _stages(
 
 
 def _quality(frame: FrameOnItsWay, source: Source, manifest: Manifest) -> float:
-    """Return the measured quality of what answered: of the exit where the insurance did."""
+    """Return the measured quality of what answered: of the exit where that did."""
+    if source is Source.LOCAL and frame.rescue is not None:
+        return manifest.quality(frame.rescue)
     point = frame.point
     if source is Source.NONE or point is None:
         return 0.0

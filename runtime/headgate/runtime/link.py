@@ -71,7 +71,18 @@ class Outlook:
             return 0.0
         busy_s = by_s - self.busy_since_s
         needed_bps = 8 * max(num_bytes / alone_s, (self.ahead_bytes + num_bytes) / busy_s)
-        needed = math.log(needed_bps)
+        return self._chance(math.log(needed_bps))
+
+    def drained(self, num_bytes: float, *, by_s: float) -> float:
+        """Return the probability that the first `num_bytes` of those ahead are answered at `by_s`.
+
+        The edge's residence is not part of it: take it from `by_s`.
+        """
+        busy_s = by_s - self.delay_s - self.busy_since_s
+        return 0.0 if busy_s <= 0 else self._chance(math.log(8 * num_bytes / busy_s))
+
+    def _chance(self, needed: float) -> float:
+        """Return the probability of at least that log rate."""
         num_enough = len(self.residuals) - self._num_below(needed)
         if self.bound == math.inf:
             return _share(num_enough, len(self.residuals))
@@ -144,6 +155,15 @@ class LinkEstimator:
             return 0.0
         usual_s = (self.delay_s or 0.0) + self._residence_s + self._noise_s
         return max(0.0, now_s - usual_s - self._busy_since_s())
+
+    def bytes_up_to(self, key: int) -> int:
+        """Return the bytes not known to have arrived, up to this message's; 0 if it has."""
+        num_bytes = 0
+        for item in self._queue:
+            num_bytes += item.num_bytes
+            if item.key == key:
+                return num_bytes
+        return 0
 
     def sent(self, key: int, *, num_bytes: int, now_s: float) -> None:
         """Note a message that will be answered. Messages arrive in the order of these calls."""

@@ -17,15 +17,7 @@ import numpy.typing as npt
 from headgate.profiles.errors import UsageError
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind, PointTime
 from headgate.profiles.profile import Profile, allowed_points
-from headgate.runtime.device_session import (
-    Answer,
-    Compute,
-    Computed,
-    Deliver,
-    DeviceSession,
-    Effect,
-    Send,
-)
+from headgate.runtime.device_session import DeviceSession
 from headgate.runtime.edge_session import (
     EdgeEffect,
     EdgeSession,
@@ -33,6 +25,7 @@ from headgate.runtime.edge_session import (
     RunBatch,
     SendTo,
 )
+from headgate.runtime.events import Answer, Compute, Computed, Deliver, Effect, Send
 from headgate.runtime.messages import NamedTensor
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.trace import Trace
