@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -193,6 +194,63 @@ def test_settings_come_from_the_environment_and_a_file(
     lines = [json.loads(line) for line in device.stdout.splitlines()]
     assert [line["sla_ms"] for line in lines] == [1234.0] * 3
     assert {line["profile"] for line in lines} == {"low-bandwidth"}
+
+
+def test_a_profile_is_switched_by_the_command_while_frames_flow(
+    tiny_family: Family, tiny_set: Path, tmp_path: Path
+) -> None:
+    frames = tmp_path / "frames.jsonl"
+    with edge_process(tiny_family.path) as (_, endpoint):
+        device = subprocess.Popen(
+            headgate(
+                "device", str(tiny_family.path), f"npz:{tiny_set}", str(frames),
+                "--edge", endpoint, "--sla-ms", "2000", "--fps", "50", "--loop",
+            ),
+            stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+        assert device.stderr is not None
+        address = json.loads(device.stderr.readline())["control"]
+        none_such = tmp_path / "none-such.toml"
+        none_such.write_text('name = "none-such"\npoints = ["b9*"]\n')
+        refused = run("profile", "set", str(none_such), "--device", address)
+        switched = run("profile", "set", "low-bandwidth", "--device", address, "--json")
+        shown = run("profile", "show", "--device", address)
+        device.send_signal(signal.SIGTERM)
+        _, stderr = device.communicate(timeout=PATIENCE_S)
+    assert device.returncode == 0, stderr
+    assert refused.returncode == 2
+    assert "'b9*' matches no point of the family" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    from_frame = json.loads(switched.stdout)["from_frame"]
+    assert f"profile low-bandwidth from frame {from_frame}" in shown.stdout
+    records = read(frames)
+    assert sorted(record.frame_id for record in records) == list(range(len(records)))
+    assert len(records) > from_frame > 0
+    for record in records:
+        expected = "low-bandwidth" if record.frame_id >= from_frame else "balanced"
+        assert record.profile == expected
+
+
+def test_a_device_whose_key_is_not_listed_stays_local_and_both_sides_say_so(
+    tiny_family: Family, tmp_path: Path
+) -> None:
+    keys.make_set(tmp_path / "ours", device="cam1")
+    _, stranger = keys.make_set(tmp_path / "theirs", device="cam1")
+    shutil.copy(tmp_path / "ours" / "edge" / "edge.key", stranger / "edge.key")
+    served = ("--bind", "tcp://127.0.0.1:*", "--keys", str(tmp_path / "ours" / "edge"))
+    with edge_process(tiny_family.path, *served) as (edge, endpoint):
+        device = run(
+            "device", str(tiny_family.path), "fake://16x16", "--edge", endpoint,
+            "--keys", str(stranger), "--fps", "50", "--frames", "50",
+        )  # fmt: skip
+        edge.send_signal(signal.SIGTERM)
+        _, edge_stderr = edge.communicate(timeout=PATIENCE_S)
+    assert device.returncode == 0, device.stderr
+    assert {json.loads(line)["source"] for line in device.stdout.splitlines()} == {"local"}
+    assert len(device.stdout.splitlines()) == 50
+    assert device.stderr.count("refused our key") == 1
+    assert edge_stderr.count("its key is not in the devices folder") == 1
 
 
 def test_keys_made_by_the_command_connect_both_sides(
