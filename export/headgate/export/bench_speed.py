@@ -48,7 +48,11 @@ class SpeedOptions:
 def bench_overhead(options: SpeedOptions) -> BenchResult:
     """Measure capture to answer at one frame in flight beside its unavoidable parts."""
     point = chosen_point(options)
+    half = options.frames // 2
+    # Half before and half after: a machine that warms up or gets busy then hits both alike.
+    before = bare_graphs(options.family, point, times=half, pace_s=PACE_S)
     records = run_device(options, point, fps=1 / PACE_S).records
+    after = bare_graphs(options.family, point, times=half, pace_s=PACE_S)
     kept = [r for r in records[WARM_UP_FRAMES:] if r.source is Source.EDGE]
     if 2 * len(kept) < options.frames:
         raise PeerError(
@@ -57,10 +61,9 @@ def bench_overhead(options: SpeedOptions) -> BenchResult:
         )
     totals_s = [record.stages.total_s for record in kept if record.stages.total_s is not None]
     payload_bytes = round(median([record.num_bytes for record in kept]))
-    num = len(kept)
-    head_s, tail_s = bare_graphs(options.family, point, times=num, pace_s=PACE_S)
     with echo_server() as port:
-        trip_s = bare_round_trip(port, num_bytes=payload_bytes, times=num, pace_s=PACE_S)
+        trip_s = bare_round_trip(port, num_bytes=payload_bytes, times=options.frames, pace_s=PACE_S)
+    head_s, tail_s = before[0] + after[0], before[1] + after[1]
     total_s, parts_s = median(totals_s), (median(head_s), median(tail_s), median(trip_s))
     overhead_s = total_s - sum(parts_s)
     names = ("bare head run", "bare tail run", f"bare ZeroMQ round trip, {payload_bytes} B")
@@ -73,7 +76,7 @@ def bench_overhead(options: SpeedOptions) -> BenchResult:
         rows=tuple(rows),
         goals=(Goal("overhead at most 0.3 ms", 1000 * overhead_s, overhead_s <= MAX_OVERHEAD_S),),
         notes=(
-            f"{point.id}, {num} frames at {1 / PACE_S:.0f} per second, one in flight",
+            f"{point.id}, {len(kept)} frames at {1 / PACE_S:.0f} per second, one in flight",
             "the overhead holds preprocessing, codec, wire, decisions and hand-overs; "
             + stage_note(kept),
         ),
@@ -83,9 +86,12 @@ def bench_overhead(options: SpeedOptions) -> BenchResult:
 def bench_throughput(options: SpeedOptions) -> BenchResult:
     """Measure frames per second through both processes beside the bare loops."""
     point = chosen_point(options)
-    loops = bare_graphs(options.family, point, times=options.frames, pace_s=0.0)
-    head_rate, tail_rate = (len(times_s) / sum(times_s) for times_s in loops)
+    half = options.frames // 2
+    before = bare_graphs(options.family, point, times=half, pace_s=0.0)
     records = run_device(options, point, fps=None).records[WARM_UP_FRAMES:]
+    after = bare_graphs(options.family, point, times=half, pace_s=0.0)
+    loops = (before[0] + after[0], before[1] + after[1])
+    head_rate, tail_rate = (len(times_s) / sum(times_s) for times_s in loops)
     answered = [record for record in records if record.source is Source.EDGE]
     ends_s = sorted(r.captured_s + (r.stages.total_s or 0.0) for r in answered)
     rate = (len(ends_s) - 1) / max(1e-9, ends_s[-1] - ends_s[0]) if len(ends_s) > 1 else 0.0

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from headgate.export.bench_table import BenchResult, Goal, median, milliseconds
 from headgate.train.backbones import Normalise, PlainModel, build_backbone
+from headgate.train.data import as_floats
 from headgate.train.loop import Objective
 from headgate.train.losses import LossWeights
 from headgate.train.objectives import BackboneObjective, MemberObjective
@@ -46,7 +47,8 @@ def bench_training_step(options: TrainingStepOptions) -> BenchResult:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     stream = torch.Generator().manual_seed(0)
     size = (options.batch_size, 3, options.input_px, options.input_px)
-    x_BCHW = torch.rand(size, generator=stream).to(device)
+    pictures_BCHW = torch.randint(256, size, generator=stream, dtype=torch.uint8)
+    x_BCHW = as_floats(pictures_BCHW.to(device))
     labels_B = torch.randint(options.num_classes, size[:1], generator=stream).to(device)
     names = ["plain backbone", *(f"member, budget {budget}" for budget in options.budgets)]
     steps = [
@@ -119,7 +121,8 @@ def _member_step(
 
 
 def _step(model: nn.Module, objective: Objective, x_BCHW: Tensor, labels_B: Tensor) -> Step:
-    model.to(x_BCHW.device).train()
+    # Channels last, as training has it; `as_floats` lays the pictures out likewise.
+    model.to(x_BCHW.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9, weight_decay=5e-4)
     choices = random.Random(0)
 
