@@ -138,7 +138,7 @@ def test_upward_probe_is_wanted_only_for_a_rung_that_looks_out_of_reach() -> Non
     chooser = controller()
     assert chooser.upward_probe_bytes(outlook(0.6)) == 0  # nothing was sent yet
     climb(chooser, 0.6)
-    assert chooser.upward_probe_bytes(outlook(0.4)) == 5000
+    assert chooser.upward_probe_bytes(outlook(0.4)) == 10_000  # the largest that may come next
     assert chooser.upward_probe_bytes(outlook(50.0)) == 0
 
 

@@ -64,6 +64,16 @@ def test_frames_little_larger_than_a_probe_teach_the_rate_of_a_slow_link(mbps: f
     assert fluid.link.outlook(now_s=now_s).rate_bps == pytest.approx(mbps * 1e6, rel=0.05)
 
 
+def test_service_within_the_noise_does_not_make_the_estimate_look_fresh() -> None:
+    fluid = Fluid(named_trace("steady:8"), delay_s=0.02)
+    now_s = fluid.exchange(64, now_s=0.0)
+    now_s = fluid.exchange(20_000, now_s=now_s + 0.1)
+    clear_s = now_s
+    for _ in range(30):
+        now_s = fluid.exchange(200, now_s=now_s + 0.1)
+    assert fluid.link.outlook(now_s=now_s).age_s == pytest.approx(now_s - clear_s)
+
+
 def test_queue_of_earlier_messages_is_not_taken_for_a_slow_link() -> None:
     fluid = Fluid(named_trace("steady:8"), delay_s=0.02)
     now_s = fluid.exchange(40, now_s=0.0)

@@ -31,7 +31,7 @@ MAX_MISS_PRICE = 2.0
 SIZE_WEIGHTS = (0.25, 0.5, 0.25)  # of the 5, 50 and 95 % quantiles
 FIRST_PERIOD_S = 1 / 30
 MAX_PERIOD_S = 1.0
-PROBE_BELOW = 0.9
+PROBE_BELOW = 0.98  # a rung less certain than this is worth exploring
 FALLBACK_CHANCE = 0.5  # local under the accuracy floor only if nothing else has this chance
 
 
@@ -111,14 +111,15 @@ class Controller:
         return self._could_gain
 
     def upward_probe_bytes(self, outlook: Outlook) -> int:
-        """Return what a probe should carry to find out about the next rung; 0 if it need not.
+        """Return what a probe should carry to find out about rungs above; 0 if it need not.
 
-        Frames so small that the link's noise hides their service never show how fast it is.
+        Frames so small that the link's noise hides their service never show how fast it is. The
+        probe is as large as the largest frame that may be sent next.
         """
         above = self._rank + 1
         if self._profile.prefer is not Preference.ACCURACY or not 0 < above < len(self._ladder):
             return 0
-        num_bytes = round(self._ladder[above].bytes.mean)
+        num_bytes = round(self._reachable()[-1].bytes.mean)
         by_s = outlook.now_s + (self._sla_s or 1.0)
         return num_bytes if outlook.on_time(num_bytes, by_s=by_s) < PROBE_BELOW else 0
 

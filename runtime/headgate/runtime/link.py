@@ -29,6 +29,7 @@ MAX_RESIDUAL = 2.0
 DELAY_WINDOW_S = 10.0
 SMALL_BYTES = 128  # messages up to this size measure the delay
 MIN_NOISE_S = 0.0005
+CLEAR_OF_NOISE = 3.0  # times the noise: service that long tells the rate and not the jitter
 STALE_S = 0.5  # older estimates are widened
 MAX_WIDENING = 4.0
 MAX_OUTSTANDING = 4096
@@ -51,7 +52,7 @@ class Outlook:
     ahead_bytes: int  # outstanding: sent, not known to have arrived
     busy_since_s: float  # when the first of them began to be served; now_s if there are none
     bound: float  # log rate above which the first of them would have arrived; inf if none
-    age_s: float  # of the last sample that told the rate, not only a bound of it
+    age_s: float  # of the last sample clear of the noise: others may hide a faster link
 
     @property
     def rate_bps(self) -> float:
@@ -130,6 +131,7 @@ class LinkEstimator:
         self._free_s = -math.inf  # when the last message had been served, on our clock
         self._last_edge_s: float | None = None  # its arrival, on the edge's clock
         self._sampled_s: float | None = None
+        self._clear_s = -math.inf  # when the last sample clear of the noise was taken
 
     @property
     def ahead_bytes(self) -> int:
@@ -244,7 +246,7 @@ class LinkEstimator:
             ahead_bytes=self._ahead_bytes,
             busy_since_s=self._busy_since_s() if self._queue else now_s,
             bound=bound,
-            age_s=age_s,
+            age_s=now_s - self._clear_s,
         )
 
     def _busy_since_s(self) -> float:
@@ -294,6 +296,8 @@ class LinkEstimator:
             self._add_residual(log_rate - item.level)
         self._level += max(-MAX_FALL, gain * (log_rate - self._level))
         self._sampled_s = now_s
+        if service_s >= CLEAR_OF_NOISE * noise_s:
+            self._clear_s = now_s
 
     def _add_residual(self, residual: float) -> None:
         residual = min(MAX_RESIDUAL, max(-MAX_RESIDUAL, residual))
