@@ -40,13 +40,9 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# One after the other: each takes the machine for itself. Let nothing else run meanwhile.
+# Let nothing else run meanwhile.
 bench: $(INSTALLED)
-	$(BIN)/headgate bench startup --out out/bench
-	$(BIN)/headgate bench memory --out out/bench
-	$(BIN)/headgate bench overhead --out out/bench
-	$(BIN)/headgate bench throughput --out out/bench
-	$(BIN)/headgate bench training-step --out out/bench
+	$(BIN)/headgate bench speed --out out/bench
 
 clean:
 	rm -rf out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,8 +20,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 @click.group()
 def bench() -> None:
     """Measure speed, quality and rates on this machine."""
-    # Read when torch is loaded: see `headgate demo`.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _outputs(function: F) -> F:

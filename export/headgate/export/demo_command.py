@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from pathlib import Path
 from types import FrameType
@@ -61,9 +60,6 @@ def demo(
 
     A finished training in the output folder is used again. Ctrl-C ends the processes it started.
     """
-    # Before torch is loaded, which reads it then: threads that wait by spinning make training
-    # 30 times slower (measured, 2 cores) as soon as anything else wants a core.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from headgate.export.demo import DemoOptions, run_demo, summary_json
     from headgate.train.progress import choose_progress
 

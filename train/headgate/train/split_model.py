@@ -20,6 +20,7 @@ from headgate.train.splits import cut, find_split
 EXIT_SHARE = 0.03  # of the head's multiply-adds, for the exit's first layer
 EXIT_MAP_PX = 8  # the exit looks at maps no larger than this
 EXIT_CHANNELS = (8, 64)  # least and most
+RATED_PICTURES = 32  # of a training batch, which is shuffled: the rate term looks at the first
 
 
 class SplitOutput(NamedTuple):
@@ -28,7 +29,7 @@ class SplitOutput(NamedTuple):
     logits_BK: Tensor
     exit_logits_BK: Tensor
     code_BCHW: Tensor  # 0..1, before quantisation; ascending by index of the map
-    rate_bits_B: Tensor  # zeros where nothing is quantised
+    rate_bits_B: Tensor  # zeros where nothing is quantised; of RATED_PICTURES while training
 
 
 class ExitHead(nn.Module):
@@ -124,7 +125,10 @@ class SplitModel(nn.Module):
             return code_BCHW, torch.zeros(code_BCHW.shape[0], device=code_BCHW.device)
         low_C, span_C = self.code_range.of(selected_C)
         quantised = quantise_straight_through(code_BCHW, low_C=low_C, span_C=span_C, levels=levels)
-        rate_bits_B = self.prior.bits(quantised.position_BCHW, levels=levels, selected_C=selected_C)
+        position_BCHW = quantised.position_BCHW
+        if self.training:  # an unbiased estimate of the batch's mean, at a share of its cost
+            position_BCHW = position_BCHW[:RATED_PICTURES]
+        rate_bits_B = self.prior.bits(position_BCHW, levels=levels, selected_C=selected_C)
         return quantised.value_BCHW, rate_bits_B
 
     @torch.no_grad()
