@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# `make test PYTEST_ARGS="-k wire"` narrows a run.
-PYTEST_ARGS ?=
+# Files are dealt to two workers; `make test PYTEST_ARGS="-k wire"` narrows a run.
+PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .PHONY: help install demo test check format bench clean
 
