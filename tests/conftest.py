@@ -1,4 +1,4 @@
-"""One torch thread per process: tiny networks gain nothing from more, and two workers share cores."""
+"""One torch thread per process: tiny networks gain nothing from more, and workers share cores."""
 
 import os
 
