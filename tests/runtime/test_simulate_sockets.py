@@ -42,7 +42,8 @@ def with_bytes_of(manifest: Manifest, records: Sequence[FrameRecord]) -> Manifes
     """Return the manifest with points as large as they were: the tiny family's sizes are made up"""
     sent = [float(record.num_bytes) for record in records if record.num_bytes]
     size = ByteStats(mean(sent), min(sent), median(sent), max(sent), max(sent))
-    points = tuple(replace(p, bytes=size) for p in manifest.points if p.id == records[-1].point)
+    used = {record.point for record in records}
+    points = tuple(replace(p, bytes=size) for p in manifest.points if p.id in used)
     return replace(manifest, points=points)
 
 
