@@ -84,7 +84,7 @@ class Bottleneck(nn.Module):
         return self.budget, height, width
 
     @property
-    def filter_P(self) -> Tensor:  # noqa: N802 (the shape belongs to the result)
+    def filter_P(self) -> Tensor:
         """The filter f of all maps, 0..1."""
         return torch.sigmoid(self.f_hat)
 
@@ -146,7 +146,7 @@ class Bottleneck(nn.Module):
         self.set_budget(budget)
 
     @torch.no_grad()
-    def importance_P(self) -> Tensor:  # noqa: N802
+    def importance_P(self) -> Tensor:
         """Estimate how much each map moves the restored features, from the weights alone.
 
         It is the deviation of the code, to first order, times the norm of what the decoder

@@ -36,7 +36,7 @@ class StepResult:
     losses: Losses
     accuracy: Tensor
 
-    def parts_S(self) -> Tensor:  # noqa: N802 (the shape belongs to the result)
+    def parts_S(self) -> Tensor:
         """Return what is summed over an epoch, in the order of EpochMeans."""
         loss = self.losses
         parts = (loss.total, loss.task, loss.exit, loss.prune, loss.distill, loss.rate_bits)

@@ -36,7 +36,7 @@ class FactorisedPrior(nn.Module):
         for levels in self.levels_choices:
             self.register_buffer(_name(levels), torch.zeros(channels, levels))
 
-    def counts_PL(self, levels: int) -> Tensor:  # noqa: N802 (the shape belongs to the result)
+    def counts_PL(self, levels: int) -> Tensor:
         """Return the averaged counts per batch of all maps."""
         assert levels in self.levels_choices, f"no prior for {levels} levels"
         counts_PL: Tensor = self.get_buffer(_name(levels))
@@ -66,7 +66,7 @@ class FactorisedPrior(nn.Module):
         )
         return bits_BCHW.sum(dim=(1, 2, 3))
 
-    def _code_length_CL(self, levels: int, selected_C: Tensor) -> Tensor:  # noqa: N802
+    def _code_length_CL(self, levels: int, selected_C: Tensor) -> Tensor:
         counts_CL = self.counts_PL(levels)[selected_C] + PSEUDO_COUNT
         return torch.log2(counts_CL.sum(dim=1, keepdim=True) / counts_CL)
 
