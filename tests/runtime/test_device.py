@@ -115,6 +115,26 @@ def test_a_set_the_device_could_answer_alone_still_lets_the_edge_be_heard(
     check_complete(records)
 
 
+def test_pictures_that_can_wait_are_captured_one_at_a_time_if_so_asked(
+    tiny_family: Family, tiny_set: Path
+) -> None:
+    with (
+        edge_thread(tiny_family) as server,
+        RunningDevice(
+            tiny_family,
+            f"npz:{tiny_set}",
+            edge=server.endpoint,
+            playback=Playback(max_open=1),
+        ) as running,
+    ):
+        records = running.join()
+    check_complete(records)
+    ends_s = [r.captured_s + (r.stages.total_s or 0.0) for r in records]
+    assert [r.frame_id for r in records] == sorted(r.frame_id for r in records)
+    for end_s, following in zip(ends_s, records[1:], strict=False):
+        assert following.captured_s >= end_s - 1e-6
+
+
 def test_work_is_quick_only_after_some_runs_and_while_it_stays_so() -> None:
     quickness = Quickness()
     for _ in range(MIN_RUNS - 1):

@@ -55,6 +55,7 @@ class SourceSection:
     fps: float | None = None  # default: the source's own rate, or as fast as frames are taken
     frames: int | None = None  # stop after so many
     loop: bool = False  # start again at the end
+    max_open: int = 4  # frames without an answer before a source that can wait has to
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "device.sla_ms": (0, math.inf, False),
     "source.fps": (0, math.inf, False),
     "source.frames": (1, math.inf, True),
+    "source.max_open": (1, math.inf, True),
     "engine.threads": (0, math.inf, True),
     "edge.max_batch": (1, 256, True),
 }

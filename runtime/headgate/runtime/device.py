@@ -35,8 +35,6 @@ log = logging.getLogger(__name__)
 # Pictures that can wait are kept back so long for the edge to be there: a small set would else be
 # answered locally before the first handshake is through.
 EDGE_HEAD_START_S = 1.0
-# And they wait while so many are open, enough to keep head, link and tail busy at once.
-MAX_OPEN_ON_DEMAND = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +235,7 @@ class Device:
 
     def _wants_picture(self) -> bool:
         session = self._session
-        return session.wants_frame and session.num_open < MAX_OPEN_ON_DEMAND
+        return session.wants_frame and session.num_open < self._settings.playback.max_open
 
     def _obey(self, effects: Sequence[Effect]) -> None:
         for effect in effects:

@@ -12,6 +12,8 @@ from headgate.runtime.sources import Source, SourceFrame
 
 log = logging.getLogger(__name__)
 
+MAX_OPEN = 4  # enough to keep head, link and tail busy at once
+
 
 @dataclass(frozen=True, slots=True)
 class Playback:
@@ -20,6 +22,7 @@ class Playback:
     fps: float | None = None
     frames: int | None = None  # stop after so many
     loop: bool = False
+    max_open: int = MAX_OPEN  # on demand: wait while so many have no answer
 
 
 @dataclass(frozen=True, slots=True)

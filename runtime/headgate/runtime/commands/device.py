@@ -40,6 +40,13 @@ DEFAULT = DeviceConfig()
 )
 @click.option("--frames", type=click.IntRange(1), help="Stop after so many.  [default: all]")
 @click.option("--loop", is_flag=True, default=None, help="Start again at the end.")
+@click.option(
+    "--open",
+    "max_open",
+    type=click.IntRange(1),
+    help="One by one: take the next while fewer than so many have no answer.  "
+    f"[default: {DEFAULT.source.max_open}]",
+)
 @click.option("--keys", metavar="DIR", help="The device's keys folder (see keygen).")
 @click.option("--insecure", is_flag=True, default=None, help="Allow other machines without keys.")
 @click.option(
@@ -69,6 +76,7 @@ def device(
     fps: float | None,
     frames: int | None,
     loop: bool | None,
+    max_open: int | None,
     keys: str | None,
     insecure: bool | None,
     control: str | None,
@@ -99,6 +107,7 @@ def device(
             "source.fps": fps,
             "source.frames": frames,
             "source.loop": loop,
+            "source.max_open": max_open,
             "engine.providers": providers,
             "engine.threads": threads,
             "security.keys": keys,
@@ -207,7 +216,10 @@ def open_device(
             profile=profile,
             sla_s=asked.sla_ms / 1000,
             playback=Playback(
-                fps=settings.source.fps, frames=settings.source.frames, loop=settings.source.loop
+                fps=settings.source.fps,
+                frames=settings.source.frames,
+                loop=settings.source.loop,
+                max_open=settings.source.max_open,
             ),
             keys=keys,
             keys_folder=None if security.keys is None else Path(security.keys),
