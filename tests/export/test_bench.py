@@ -92,7 +92,7 @@ def test_the_overhead_is_what_is_left_of_a_frame_s_time(family: Family, tmp_path
     options = SpeedOptions(family=family, folder=tmp_path / "new", frames=20)
     (first, *totals), *parts = bench_overhead(options).rows
     assert first == "capture to answer"
-    assert len(totals) == 2  # back to back, at a pace
+    assert len(totals) == 3  # back to back, with the bare parts in turn, at a pace
     for column, total in enumerate(totals, start=1):
         summed = sum(float(part[column]) for part in parts)
         assert summed == pytest.approx(float(total), abs=0.01)

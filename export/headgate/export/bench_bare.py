@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 import zmq
 
 from headgate.export.children import LOOPBACK, free_port
@@ -24,18 +25,48 @@ def bare_graphs(
 ) -> tuple[list[float], list[float]]:
     """Return the seconds of each run of the head, then of the tail, of one picture each."""
     device, tail = DeviceEngine(family), TailEngine(family)
-    size = family.manifest.input
-    stream = np.random.default_rng(0)
-    shape = (1, size.height_px, size.width_px, 3)
-    picture_1HWC = stream.integers(0, 256, shape, dtype=np.uint8)
+    picture_1HWC = _noise_picture(family)
     features_1CHW, _ = device.features(point, picture_1HWC)
     head_s = paced(lambda: device.features(point, picture_1HWC), times=times, pace_s=pace_s)
     tail_s = paced(lambda: tail.tails(point, features_1CHW), times=times, pace_s=pace_s)
     return head_s, tail_s
 
 
+def bare_frames(
+    family: Family, point: OperatingPoint, port: int, *, num_bytes: int, times: int
+) -> tuple[list[float], list[float], list[float]]:
+    """Return the seconds of each head run, tail run and round trip, done in turn as frames do.
+
+    Each part then finds the caches as the others left them, which looping over it alone hides.
+    """
+    device, tail = DeviceEngine(family), TailEngine(family)
+    picture_1HWC = _noise_picture(family)
+    head_s: list[float] = []
+    tail_s: list[float] = []
+    trip_s: list[float] = []
+    with _echo_client(port, num_bytes=num_bytes) as round_trip:
+        for _ in range(times):
+            started_s = time.perf_counter()
+            features_1CHW, _ = device.features(point, picture_1HWC)
+            head_done_s = time.perf_counter()
+            round_trip()
+            trip_done_s = time.perf_counter()
+            tail.tails(point, features_1CHW)
+            tail_s.append(time.perf_counter() - trip_done_s)
+            trip_s.append(trip_done_s - head_done_s)
+            head_s.append(head_done_s - started_s)
+    return head_s, tail_s, trip_s
+
+
 def bare_round_trip(port: int, *, num_bytes: int, times: int, pace_s: float) -> list[float]:
     """Return the seconds of each message to the echo server and back."""
+    with _echo_client(port, num_bytes=num_bytes) as round_trip:
+        return paced(round_trip, times=times, pace_s=pace_s)
+
+
+@contextlib.contextmanager
+def _echo_client(port: int, *, num_bytes: int) -> Iterator[Callable[[], None]]:
+    """Yield what sends so many bytes to the echo server and waits for its answer."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     socket = context.socket(zmq.DEALER)
     socket.setsockopt(zmq.LINGER, 0)
@@ -48,7 +79,7 @@ def bare_round_trip(port: int, *, num_bytes: int, times: int, pace_s: float) -> 
 
     try:
         round_trip()
-        return paced(round_trip, times=times, pace_s=pace_s)
+        yield round_trip
     finally:
         socket.close()
         context.term()
@@ -65,6 +96,12 @@ def echo_server() -> Iterator[int]:
         finally:
             assert process.stdin is not None
             process.stdin.close()  # which ends it
+
+
+def _noise_picture(family: Family) -> npt.NDArray[np.uint8]:
+    size = family.manifest.input
+    shape = (1, size.height_px, size.width_px, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
 def paced(work: Callable[[], object], *, times: int, pace_s: float) -> list[float]:

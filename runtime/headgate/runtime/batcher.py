@@ -157,7 +157,10 @@ class Batcher:
 
     def take_too_late(self, *, now_s: float) -> list[Queued]:
         """Remove and return the frames that cannot be finished in time any more."""
-        late = self._remove([f for f in self._waiting if now_s >= self._give_up_s(f)])
+        late = [frame for frame in self._waiting if now_s >= self._give_up_s(frame)]
+        if not late:
+            return []
+        self._remove(late)
         for key in {frame.key for frame in late if now_s < frame.deadline_s}:
             self.times.shrink(key)
         return late

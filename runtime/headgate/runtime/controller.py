@@ -243,6 +243,8 @@ class Controller:
         candidates = [*local, *sending]
         if not candidates:
             return None
+        if len(candidates) == 1:
+            return candidates[0]
         best = max(each.credit for each in candidates)
         if self._profile.prefer is Preference.ACCURACY:
             return min(candidates, key=lambda each: (-self._sticky(each), each.point.bytes.mean))
