@@ -56,7 +56,7 @@ def demo(
     sla_ms: float,
     as_json: bool,
 ) -> None:
-    """Show the whole way, from training to answers, in about five minutes.
+    """Show the whole way, from training to answers, in under five minutes.
 
     A finished training in the output folder is used again. Ctrl-C ends the processes it started.
     """

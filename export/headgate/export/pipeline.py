@@ -80,7 +80,7 @@ def export_family(
         write_manifest(folder, manifest)
         open_family(folder)
     num_dropped = len(candidate.points) - len(manifest.points)
-    progress(f"{family_path}: {len(manifest.points)} points, {num_dropped} not worth keeping")
+    progress(f"{family_path}: {len(manifest.points)} points kept, {num_dropped} dropped")
     return manifest
 
 
