@@ -29,7 +29,9 @@ def keygen(folder: Path, role: str | None, name: str) -> None:
     if role is None:
         edge, device = keys.make_set(folder, device=name)
         click.echo(f"edge:   headgate edge FAMILY --keys {edge}")
-        click.echo(f"device: headgate device FAMILY INPUT --keys {device}   (copy the folder there)")
+        click.echo(
+            f"device: headgate device FAMILY INPUT --keys {device}   (copy the folder there)"
+        )
     elif role == "edge":
         keys.write_pair(folder, keys.EDGE_NAME)
         (folder / keys.DEVICES_FOLDER).mkdir(exist_ok=True)
