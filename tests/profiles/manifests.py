@@ -1,8 +1,8 @@
 """A small manifest and its folder, made by hand, for tests that need no graph."""
 
-import json
 from pathlib import Path
 
+from headgate.profiles.family import manifest_text
 from headgate.profiles.manifest import (
     ByteStats,
     FileEntry,
@@ -14,7 +14,6 @@ from headgate.profiles.manifest import (
     PointKind,
     PointTime,
     TensorSpec,
-    manifest_to_json,
 )
 from headgate.profiles.storage import sha256_file
 
@@ -94,5 +93,5 @@ def write_small_family(folder: Path) -> Manifest:
         path.write_bytes(content)
         entries[name] = FileEntry(sha256_file(path), len(content), roles)
     manifest = small_manifest(entries)
-    (folder / "family.json").write_text(json.dumps(manifest_to_json(manifest)))
+    (folder / "family.json").write_text(manifest_text(manifest))
     return manifest

@@ -72,6 +72,15 @@ def test_a_manifest_of_another_kind_is_refused(tmp_path: Path) -> None:
         open_family(tmp_path)
 
 
+def test_a_manifest_that_states_no_digest_is_refused(tmp_path: Path) -> None:
+    write_small_family(tmp_path)
+    value = json.loads((tmp_path / "family.json").read_text())
+    del value["digest"]
+    (tmp_path / "family.json").write_text(json.dumps(value))
+    with pytest.raises(FamilyError, match=r"family\.json\.digest: is missing"):
+        open_family(tmp_path)
+
+
 def test_any_change_of_the_manifest_is_found_by_the_digest_it_states(tmp_path: Path) -> None:
     manifest = write_small_family(tmp_path)
     path = tmp_path / "family.json"

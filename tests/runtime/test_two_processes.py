@@ -106,7 +106,7 @@ def test_without_an_edge_the_device_command_answers_locally(
     assert "accuracy within SLA" in device.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_device_that_is_told_to_stop_sums_up_and_leaves_whole_lines(
     tiny_family: Family, tmp_path: Path, number: signal.Signals
 ) -> None:

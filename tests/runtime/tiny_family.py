@@ -6,7 +6,6 @@ inputs and outputs as exported ones. Measured values are made up; local points a
 accuracy, so that a controller prefers the edge.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from headgate.profiles.family import Family, open_family
+from headgate.profiles.family import Family, manifest_text, open_family
 from headgate.profiles.manifest import (
     NO_BYTES,
     ByteStats,
@@ -28,7 +27,6 @@ from headgate.profiles.manifest import (
     PointKind,
     PointTime,
     TensorSpec,
-    manifest_to_json,
 )
 from headgate.profiles.storage import sha256_file
 
@@ -85,8 +83,7 @@ def write_tiny_family(folder: Path) -> Family:
         onnx.checker.check_model(model, full_check=True)
         path.write_bytes(model.SerializeToString())
         files[name] = FileEntry(sha256_file(path), path.stat().st_size, roles)
-    manifest_json = manifest_to_json(_manifest(files))
-    (folder / "family.json").write_text(json.dumps(manifest_json))
+    (folder / "family.json").write_text(manifest_text(_manifest(files)))
     return open_family(folder)
 
 

@@ -50,7 +50,9 @@ def read_manifest(path: Path) -> Manifest:
     raw = read_json(path)
     stated = raw.pop("digest", None) if isinstance(raw, dict) else None
     manifest = manifest_from_json(raw, where=str(path))
-    if stated not in (None, manifest.digest):
+    if stated is None:
+        raise FamilyError(f"{path}.digest: is missing; export or copy the family again")
+    if stated != manifest.digest:
         raise FamilyError(
             f"{path}: digest is {manifest.digest[:12]}, it says {str(stated)[:12]}; "
             "export or copy the family again"

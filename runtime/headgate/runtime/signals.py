@@ -1,4 +1,4 @@
-"""Turns SIGINT and SIGTERM into an orderly stop."""
+"""Turns SIGINT, SIGTERM and a closed terminal (SIGHUP) into an orderly stop."""
 
 import contextlib
 import signal
@@ -8,9 +8,17 @@ from types import FrameType
 
 @contextlib.contextmanager
 def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` on the first SIGINT or SIGTERM; a second one ends the program at once."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
+    """Call `stop` on the first of these signals; a second one ends the program at once.
+
+    A SIGHUP that is ignored stays so: that is what `nohup` asks for.
+    """
+    asked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in asked}
+    numbers = [
+        number
+        for number, handler in before.items()
+        if number != signal.SIGHUP or handler != signal.SIG_IGN
+    ]
 
     def _handle(number: int, frame: FrameType | None) -> None:
         for each in numbers:
@@ -22,5 +30,5 @@ def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in numbers:
+            signal.signal(number, before[number])
