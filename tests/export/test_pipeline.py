@@ -215,6 +215,20 @@ def test_two_exports_of_one_run_have_one_digest(
     ).read_bytes()
 
 
+def test_without_local_full_a_device_does_not_need_the_whole_network(
+    run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "family"
+    manifest = export_family(run, folder, replace(QUICK, local_full=False), silent)
+    assert "local-full" not in {point.id for point in manifest.points}
+    assert TailEngine(open_family(folder)).health()  # the edge has it, for pictures
+    shutil.rmtree(folder / "full")
+    device = DeviceEngine(open_family(folder, roles=("device",)))
+    assert device.manifest == manifest
+    with pytest.raises(FamilyError, match=r"full/model\.onnx: is missing"):
+        open_family(folder, roles=("edge",))
+
+
 @pytest.mark.parametrize(
     "name",
     [

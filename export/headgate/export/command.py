@@ -75,10 +75,17 @@ def _listed(values: tuple[int, ...]) -> str:
     show_default=True,
     help="per graph run while measuring; 0 for every core",
 )
+@click.option(
+    "--no-local-full",
+    is_flag=True,
+    help="no point for the whole network on the device, which then need not hold it",
+)
 @click.option("--no-times", is_flag=True, help="leave times out: same run, same family digest")
 @click.option("--force", is_flag=True, help="replace FAMILY if it is a family")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object, as inspect does")
-def export(run: Path, family: Path, no_times: bool, as_json: bool, **chosen: Any) -> None:
+def export(
+    run: Path, family: Path, no_local_full: bool, no_times: bool, as_json: bool, **chosen: Any
+) -> None:
     """Export the training run RUN to the folder FAMILY.
 
     Writes one head and one tail graph per member, measures every operating point on the
@@ -87,7 +94,7 @@ def export(run: Path, family: Path, no_times: bool, as_json: bool, **chosen: Any
     from headgate.export.pipeline import export_family
     from headgate.runtime.points_table import family_to_json, points_table
 
-    options = ExportOptions(with_times=not no_times, **chosen)
+    options = ExportOptions(local_full=not no_local_full, with_times=not no_times, **chosen)
     manifest = export_family(run, family, options, _show)
     if as_json:
         click.echo(json.dumps(family_to_json(manifest)))

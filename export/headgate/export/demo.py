@@ -213,6 +213,8 @@ def device_arguments(options: DemoOptions, *, edge: str, seconds: float) -> list
         f"--profile={out / 'profile.toml'}",
         f"--fps={options.fps:g}",
         f"--frames={round(seconds * options.fps)}",
+        # Not where `profile set` looks for the user's own device.
+        f"--control=tcp://{LOOPBACK}:{free_port()}",
         "--loop",
     ]
 

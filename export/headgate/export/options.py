@@ -22,6 +22,7 @@ class ExportOptions:
     num_calibration: int = 256  # training pictures to choose ranges with
     num_parity: int = 64  # pictures on which exported and trained must agree
     threads: int = 1  # of the measured engines
+    local_full: bool = True  # False: the whole network is the edge's alone
     force: bool = False  # replace an existing family
     with_times: bool = True  # False: two exports of one run have the same family digest
 

@@ -76,7 +76,7 @@ def export_family(
         engines = _engines(Family(folder, candidate), options)
         _pass_parity(candidate, engines, built, PlainReference(plain), samples, options, progress)
         measured = _measure(candidate, engines, samples, progress)
-        manifest = _finished(candidate, measured, with_times=options.with_times)
+        manifest = _finished(candidate, measured, options)
         write_manifest(folder, manifest)
         open_family(folder)
     num_dropped = len(candidate.points) - len(manifest.points)
@@ -188,7 +188,9 @@ def _measure(
     return measured
 
 
-def _finished(candidate: Manifest, measured: Sequence[Measured], *, with_times: bool) -> Manifest:
+def _finished(
+    candidate: Manifest, measured: Sequence[Measured], options: ExportOptions
+) -> Manifest:
     """Return the candidate with its measurements, without what is not worth keeping."""
     exit_accuracy = {
         item.point.member: item.exit_accuracy for item in measured if item.exit_accuracy is not None
@@ -198,9 +200,17 @@ def _finished(candidate: Manifest, measured: Sequence[Measured], *, with_times: 
         for member in candidate.members
     )
     kept = worth_keeping(measured)
-    times = {machine_name(): {item.point.id: item.time for item in kept}} if with_times else {}
+    files = candidate.files
+    if not options.local_full:
+        kept = [item for item in kept if item.point.id != LOCAL_FULL]
+        files = files | {FULL_GRAPH: replace(files[FULL_GRAPH], roles=("edge",))}
+    times = {machine_name(): {item.point.id: item.time for item in kept}}
     return replace(
-        candidate, members=members, points=tuple(item.point for item in kept), times=times
+        candidate,
+        members=members,
+        points=tuple(item.point for item in kept),
+        files=files,
+        times=times if options.with_times else {},
     )
 
 
