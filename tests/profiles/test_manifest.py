@@ -1,3 +1,4 @@
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -5,8 +6,13 @@ from typing import Any
 import pytest
 
 from headgate.profiles.errors import FamilyError
-from headgate.profiles.manifest import Manifest, manifest_from_json, manifest_to_json
-from profiles.manifests import small_manifest, write_small_family
+from headgate.profiles.manifest import (
+    FileEntry,
+    Manifest,
+    manifest_from_json,
+    manifest_to_json,
+)
+from profiles.manifests import FILES, small_manifest, write_small_family
 
 
 @pytest.fixture
@@ -19,6 +25,16 @@ def test_a_manifest_survives_json_with_its_digest(manifest: Manifest) -> None:
     assert again == manifest
     assert again.digest == manifest.digest
     assert len(manifest.digest) == 64
+
+
+def test_the_digest_is_what_version_0_1_computed() -> None:
+    # Mark new fields as ADDED (`profiles.parse`), or families of earlier versions are refused.
+    files = {
+        name: FileEntry(hashlib.sha256(content).hexdigest(), len(content), roles)
+        for name, (content, roles) in FILES.items()
+    }
+    digest = small_manifest(files).digest
+    assert digest == "0ab3acceafafc99e47eef35ab34d6550999c07328bbd4979f7f9edacb37067cb"
 
 
 def test_any_change_of_a_point_changes_the_digest(manifest: Manifest) -> None:

@@ -1,11 +1,11 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 import pytest
 
 from headgate.profiles.errors import UsageError
-from headgate.profiles.parse import parse, unparse
+from headgate.profiles.parse import ADDED, parse, unparse
 
 
 class Colour(Enum):
@@ -26,6 +26,21 @@ class Outer:
     pair: tuple[int, str] = (1, "a")
     many: tuple[Inner, ...] = ()
     table: dict[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Later:
+    name: str
+    note: str | None = field(default=None, metadata=ADDED)
+    table: dict[str, float] = field(default_factory=dict, metadata=ADDED)
+
+
+def test_a_field_that_came_later_is_written_only_where_it_says_something() -> None:
+    assert unparse(Later("x")) == {"name": "x"}
+    value = Later("x", "y", {"k": 1.0})
+    assert unparse(value) == {"name": "x", "note": "y", "table": {"k": 1.0}}
+    assert parse(Later, {"name": "x"}, where="f", error=UsageError) == Later("x")
+    assert parse(Later, unparse(value), where="f", error=UsageError) == value
 
 
 def test_what_is_written_is_read_back_equal() -> None:

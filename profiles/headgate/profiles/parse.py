@@ -3,6 +3,9 @@
 Unknown keys are errors: a misspelt option must not be silently ignored. A field with a default may
 be missing. Understood: dataclasses, enums, str, int, float, bool, X | None, tuple[X, ...],
 tuple[X, Y] and dict[str, X].
+
+A field that a later version added is marked ADDED: it is not written where it holds its default.
+So what an earlier version wrote keeps its digest, and it can read what does not use the field.
 """
 
 import dataclasses
@@ -16,6 +19,7 @@ from headgate.profiles.errors import HeadgateError
 
 T = TypeVar("T")
 
+ADDED = {"headgate.added": True}  # `field(default=..., metadata=ADDED)`
 _NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -27,7 +31,11 @@ def parse(kind: type[T], value: Any, *, where: str, error: type[HeadgateError]) 
 def unparse(value: Any) -> Any:
     """Return the JSON form of what `parse` reads: dictionaries, lists and scalars only."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: unparse(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {
+            f.name: unparse(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if f.metadata != ADDED or getattr(value, f.name) != _default(f)
+        }
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, dict):
@@ -35,6 +43,10 @@ def unparse(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [unparse(item) for item in value]
     return value
+
+
+def _default(f: dataclasses.Field[Any]) -> Any:
+    return f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
 
 
 def _parse(kind: Any, value: Any, where: str, error: type[HeadgateError]) -> Any:
