@@ -2,12 +2,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from headgate.profiles.errors import FamilyError, UsageError
 from headgate.profiles.family import Family
-from headgate.profiles.manifest import PointKind
+from headgate.profiles.manifest import FileEntry, PointKind
 from headgate.profiles.quantise import quantise
+from headgate.profiles.storage import sha256_file
 from headgate.runtime.edge_session import FULL_GRAPH_KEY, BatchItem
 from headgate.runtime.engine import (
     DeviceEngine,
@@ -176,6 +179,38 @@ def test_the_backend_says_what_it_serves(tails: TailEngine, tiny_family: Family)
     assert described.graph_keys == ("b3r1", "b1r1", FULL_GRAPH_KEY)
     assert described.max_batch == 4
     assert tails.health()
+
+
+def test_each_offload_point_is_answered_by_the_whole_network_it_names(tmp_path: Path) -> None:
+    """The second network here has its answers in another order: red is called green."""
+    family = write_tiny_family(tmp_path / "family")
+    plain = onnx.load(family.file("full/model.onnx"))
+    for constant in plain.graph.initializer:
+        if constant.name == "weight":
+            turned = np.roll(numpy_helper.to_array(constant), 1, axis=1)
+            constant.CopyFrom(numpy_helper.from_array(turned, "weight"))
+    path = family.path / "full" / "pictures.onnx"
+    path.write_bytes(plain.SerializeToString())
+    entry = FileEntry(sha256_file(path), path.stat().st_size, ("edge",))
+    offload = family.manifest.point("jpeg-q50")
+    tuned = replace(offload, id="jpeg-q10", graph="full/pictures.onnx", picture_quality=10)
+    manifest = replace(
+        family.manifest,
+        points=(*family.manifest.points, tuned),
+        files=family.manifest.files | {"full/pictures.onnx": entry},
+    )
+    family = replace(family, manifest=manifest)
+    device, tails = DeviceEngine(family), TailEngine(family)
+    assert tails.describe().graph_keys[-2:] == (FULL_GRAPH_KEY, "full/pictures.onnx")
+    (picture,), (label,) = tinted_pictures(1, seed=4)
+    for key, point_id, expected in (
+        (FULL_GRAPH_KEY, "jpeg-q50", label),
+        ("full/pictures.onnx", "jpeg-q10", (label + 1) % 3),
+    ):
+        for num in (1, 3):
+            for outcome in tails.infer(key, [item(device, point_id, picture)] * num):
+                assert outcome.tensors is not None
+                assert outcome.tensors[0].array.argmax() == expected
 
 
 def test_every_kind_of_point_is_in_the_tiny_family(tiny_family: Family) -> None:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from headgate.export.points import Measured, with_measurements
 from headgate.profiles.errors import GateError
 from headgate.profiles.manifest import OperatingPoint, PointKind, PointTime
-from headgate.runtime.edge_session import FULL_GRAPH_KEY, BatchItem, ItemOutcome
+from headgate.runtime.edge_rules import graph_key
+from headgate.runtime.edge_session import BatchItem, ItemOutcome
 from headgate.runtime.engine import DeviceEngine, TailEngine
 from headgate.runtime.events import Answer, Computed
 
@@ -75,11 +76,6 @@ def edge_probabilities(
     return np.stack(rows)
 
 
-def graph_key(point: OperatingPoint) -> str:
-    """Return which of the edge's graphs answers a point."""
-    return FULL_GRAPH_KEY if point.member is None else point.member
-
-
 def payload_of(computed: Computed) -> bytes:
     """Return what a split or offload frame sends."""
     assert computed.payload is not None
@@ -95,7 +91,7 @@ def probabilities_of(answer: Answer | None) -> NDArray[np.float32]:
 
 def _infer(point: OperatingPoint, tail: TailEngine, payloads: Sequence[bytes]) -> list[ItemOutcome]:
     items = [BatchItem(PEER, index, point, payload) for index, payload in enumerate(payloads)]
-    return tail.infer(graph_key(point), items)
+    return tail.infer(graph_key(point, full_graph=tail.manifest.full_graph), items)
 
 
 def _first_tensor(point: OperatingPoint, outcome: ItemOutcome) -> NDArray[np.float32]:

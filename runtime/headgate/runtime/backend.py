@@ -12,7 +12,7 @@ class BackendDescription:
     """Which family a backend serves, and how."""
 
     family_digest: str
-    graph_keys: tuple[str, ...]  # member ids, and "full" for offloaded pictures
+    graph_keys: tuple[str, ...]  # see `edge_rules.graph_key`
     max_batch: int
     provider: str
 

@@ -31,7 +31,7 @@ class GraphKey:
     """One graph of one family: what frames must share to share a batch."""
 
     digest: str
-    graph: str  # member id or FULL_GRAPH_KEY of the edge session
+    graph: str  # see `edge_rules.graph_key`
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from headgate.profiles.manifest import OperatingPoint
 from headgate.runtime.messages import NamedTensor, RejectReason
 from headgate.runtime.wire import Limits
 
-FULL_GRAPH_KEY = "full"  # the graph of offloaded pictures; all others are member ids
+FULL_GRAPH_KEY = "full"  # the plain network; other keys are member ids, or paths of graphs
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class RunBatch:
 
     batch_id: int
     digest: str  # of the family
-    graph_key: str  # a member id or FULL_GRAPH_KEY
+    graph_key: str  # of `edge_rules.graph_key`
     items: tuple[BatchItem, ...]
 
 

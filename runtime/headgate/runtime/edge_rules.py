@@ -63,10 +63,15 @@ def why_busy(
     return None
 
 
-def graph_key(point: OperatingPoint) -> str:
-    """Return which graph answers a point: its member's tail, or the whole network."""
+def graph_key(point: OperatingPoint, *, full_graph: str) -> str:
+    """Return which graph answers a point: its member's tail, or a whole network.
+
+    `full_graph` is the manifest's. A picture may be for another whole network, one trained on
+    compressed pictures: the path of its file is then the key.
+    """
     if point.kind is PointKind.OFFLOAD:
-        return FULL_GRAPH_KEY
+        assert point.graph is not None
+        return FULL_GRAPH_KEY if point.graph == full_graph else point.graph
     assert point.member is not None
     return point.member
 
@@ -78,7 +83,8 @@ def priors_s(families: Mapping[str, Manifest], machine: str | None) -> dict[Grap
         for point_id, time in manifest.times.get(machine or "", {}).items():
             point = manifest.point(point_id)
             if point.kind is not PointKind.LOCAL:
-                priors[GraphKey(digest, graph_key(point))] = time.edge_s
+                key = graph_key(point, full_graph=manifest.full_graph)
+                priors[GraphKey(digest, key)] = time.edge_s
     return priors
 
 

@@ -249,8 +249,9 @@ class EdgeSession:
         if refusal is not None:
             return [self._reject(peer, frame.frame_id, *refusal)]
         has_deadline = frame.budget_us != NO_BUDGET_US
+        point = manifest.points[frame.point_index]
         queued = Queued(
-            key=GraphKey(manifest.digest, graph_key(manifest.points[frame.point_index])),
+            key=GraphKey(manifest.digest, graph_key(point, full_graph=manifest.full_graph)),
             peer=peer.id,
             frame_id=frame.frame_id,
             point_index=frame.point_index,

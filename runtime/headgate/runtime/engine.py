@@ -25,6 +25,7 @@ from headgate.profiles.family import Family
 from headgate.profiles.manifest import OperatingPoint, PointKind
 from headgate.profiles.pictures import decode_picture, encode_picture, preprocess
 from headgate.runtime.backend import BackendDescription
+from headgate.runtime.edge_rules import graph_key
 from headgate.runtime.edge_session import FULL_GRAPH_KEY, BatchItem, ItemOutcome
 from headgate.runtime.events import Answer, Computed
 from headgate.runtime.features import decode_features, encode_features
@@ -224,7 +225,7 @@ class DeviceEngine:
 
 
 class TailEngine:
-    """The edge's graphs: every tail, and the whole network for offloaded pictures."""
+    """The edge's graphs: every tail, and the whole networks that offloaded pictures are for."""
 
     def __init__(
         self, family: Family, *, options: EngineOptions = DEFAULT_OPTIONS, max_batch: int = 16
@@ -233,7 +234,7 @@ class TailEngine:
         self.max_batch = max_batch
         self._healthy = True
         self._output_name = family.manifest.outputs[0].name
-        self._full = _whole_network(family, self.manifest.full_graph, options)
+        self._full = {FULL_GRAPH_KEY: _whole_network(family, self.manifest.full_graph, options)}
         self._tails: dict[str, Graph] = {}
         self._scales: dict[str, Scales] = {}
         for member in self.manifest.members:
@@ -244,15 +245,20 @@ class TailEngine:
             if point.kind is PointKind.SPLIT:
                 assert point.member is not None
                 self._scales[point.id] = scales_of(point, self.manifest.member(point.member))
+            elif point.kind is PointKind.OFFLOAD:
+                assert point.graph is not None
+                key = graph_key(point, full_graph=self.manifest.full_graph)
+                if key not in self._full:
+                    self._full[key] = _whole_network(family, point.graph, options)
         self._warm_up()
         return_freed_memory()
 
     def describe(self) -> BackendDescription:
         return BackendDescription(
             family_digest=self.manifest.digest,
-            graph_keys=(*self._tails, FULL_GRAPH_KEY),
+            graph_keys=(*self._tails, *self._full),
             max_batch=self.max_batch,
-            provider=self._full.provider,
+            provider=self._full[FULL_GRAPH_KEY].provider,
         )
 
     def health(self) -> bool:
@@ -263,7 +269,7 @@ class TailEngine:
         self._healthy = False
 
     def infer(self, graph_key: str, items: Sequence[BatchItem]) -> list[ItemOutcome]:
-        """Decode and run one batch of `graph_key` (a member id or "full"), outcomes in order.
+        """Decode and run one batch for one graph, outcomes in order; see `edge_rules.graph_key`.
 
         A payload that cannot be decoded, or that the graph chokes on, fails alone.
         """
@@ -299,9 +305,9 @@ class TailEngine:
         feeds["features"] = features_NCHW
         return self._tails[point.member].run(TAIL_OUTPUTS, feeds)[0]  # type: ignore[return-value]
 
-    def full(self, pictures_NHWC: Pictures) -> Floats:
-        """Return probabilities [N,K] of the whole network on preprocessed pictures."""
-        return self._full.run(TAIL_OUTPUTS, {"picture": pictures_NHWC})[0]  # type: ignore[return-value]
+    def full(self, pictures_NHWC: Pictures, *, key: str = FULL_GRAPH_KEY) -> Floats:
+        """Return probabilities [N,K] of a whole network on preprocessed pictures."""
+        return self._full[key].run(TAIL_OUTPUTS, {"picture": pictures_NHWC})[0]  # type: ignore[return-value]
 
     def _decode(self, item: BatchItem) -> Pictures:
         point = item.point
@@ -341,8 +347,8 @@ class TailEngine:
 
     def _run(self, graph_key: str, points: list[OperatingPoint], samples: list[Pictures]) -> Floats:
         batch = samples[0][None] if len(samples) == 1 else np.stack(samples)
-        if graph_key == FULL_GRAPH_KEY:
-            return self.full(batch)
+        if graph_key in self._full:
+            return self.full(batch, key=graph_key)
         if len(points) == 1:
             return self.tails(points[0], batch)
         scales = [self._scales[point.id] for point in points]
@@ -359,7 +365,8 @@ class TailEngine:
         size_px = (self.manifest.input.height_px, self.manifest.input.width_px)
         picture = np.zeros((*size_px, 3), dtype=np.uint8)
         for num in (1, self.max_batch):
-            self.full(np.stack([picture] * num))
+            for key in self._full:
+                self.full(np.stack([picture] * num), key=key)
             for member in self.manifest.members:
                 sample = np.zeros(member.features.shape, dtype=np.uint8)
                 points = [p for p in self.manifest.points if p.id in self._scales]
