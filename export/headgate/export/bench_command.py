@@ -8,34 +8,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from headgate.export.bench_control_command import control
+from headgate.export.bench_options import outputs, say, show
+
 if TYPE_CHECKING:
     from headgate.export.bench_speed import SpeedOptions
-    from headgate.export.bench_table import BenchResult
 
 STARTUP_ROUNDS = 7
-DEFAULT_FOLDER = Path("out/bench")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group()
 def bench() -> None:
     """Measure speed, quality and rates on this machine."""
-
-
-def _outputs(function: F) -> F:
-    """Give a benchmark the options that all have."""
-    for decorate in (
-        click.option(
-            "--out",
-            type=click.Path(file_okay=False, path_type=Path),
-            default=DEFAULT_FOLDER,
-            show_default=True,
-            help="folder for results, runs and families",
-        ),
-        click.option("--json", "as_json", is_flag=True, help="print one JSON object, not a table"),
-    ):
-        function = decorate(function)
-    return function
 
 
 def _speed_options(function: F) -> F:
@@ -55,44 +40,44 @@ def _speed_options(function: F) -> F:
 
 @bench.command()
 @_speed_options
-@_outputs
+@outputs
 def overhead(family: Path | None, point: str | None, frames: int, out: Path, as_json: bool) -> None:
     """Time from capture to answer beyond the bare networks and transport."""
     from headgate.export.bench_speed import bench_overhead
 
-    _show(bench_overhead(_speed(family, point, frames, out)), out, as_json=as_json)
+    show(bench_overhead(_speed(family, point, frames, out)), out, as_json=as_json)
 
 
 @bench.command()
 @_speed_options
-@_outputs
+@outputs
 def throughput(
     family: Path | None, point: str | None, frames: int, out: Path, as_json: bool
 ) -> None:
     """Frames per second beside the slower of the bare head and tail loops."""
     from headgate.export.bench_speed import bench_throughput
 
-    _show(bench_throughput(_speed(family, point, frames, out)), out, as_json=as_json)
+    show(bench_throughput(_speed(family, point, frames, out)), out, as_json=as_json)
 
 
 @bench.command()
 @_speed_options
-@_outputs
+@outputs
 def memory(family: Path | None, point: str | None, frames: int, out: Path, as_json: bool) -> None:
     """Resident memory of the device process while it answers."""
     from headgate.export.bench_speed import bench_memory
 
-    _show(bench_memory(_speed(family, point, frames, out)), out, as_json=as_json)
+    show(bench_memory(_speed(family, point, frames, out)), out, as_json=as_json)
 
 
 @bench.command()
 @click.option("--rounds", default=STARTUP_ROUNDS, show_default=True, help="starts of each kind")
-@_outputs
+@outputs
 def startup(rounds: int, out: Path, as_json: bool) -> None:
     """Time to start the command and to import the runtime."""
     from headgate.export.bench_startup import bench_startup
 
-    _show(bench_startup(rounds=rounds), out, as_json=as_json)
+    show(bench_startup(rounds=rounds), out, as_json=as_json)
 
 
 @bench.command("training-step")
@@ -100,7 +85,7 @@ def startup(rounds: int, out: Path, as_json: bool) -> None:
 @click.option("--input-px", default=32, show_default=True, help="side of the input, in px")
 @click.option("--batch-size", default=128, show_default=True, help="pictures a step")
 @click.option("--rounds", default=12, show_default=True, help="steps of each kind, in turns")
-@_outputs
+@outputs
 def training_step(
     model: str, input_px: int, batch_size: int, rounds: int, out: Path, as_json: bool
 ) -> None:
@@ -110,12 +95,12 @@ def training_step(
     options = TrainingStepOptions(
         model=model, input_px=input_px, batch_size=batch_size, rounds=rounds
     )
-    _show(bench_training_step(options), out, as_json=as_json)
+    show(bench_training_step(options), out, as_json=as_json)
 
 
 @bench.command()
 @_speed_options
-@_outputs
+@outputs
 def speed(family: Path | None, point: str | None, frames: int, out: Path, as_json: bool) -> None:
     """All of startup, memory, overhead, throughput and training-step."""
     from headgate.export.bench_speed import bench_memory, bench_overhead, bench_throughput
@@ -123,10 +108,10 @@ def speed(family: Path | None, point: str | None, frames: int, out: Path, as_jso
     from headgate.export.bench_training import TrainingStepOptions, bench_training_step
 
     options = _speed(family, point, frames, out)
-    _show(bench_startup(rounds=STARTUP_ROUNDS), out, as_json=as_json)
+    show(bench_startup(rounds=STARTUP_ROUNDS), out, as_json=as_json)
     for measure in (bench_memory, bench_overhead, bench_throughput):
-        _show(measure(options), out, as_json=as_json)
-    _show(bench_training_step(TrainingStepOptions()), out, as_json=as_json)
+        show(measure(options), out, as_json=as_json)
+    show(bench_training_step(TrainingStepOptions()), out, as_json=as_json)
 
 
 @bench.command()
@@ -138,7 +123,7 @@ def speed(family: Path | None, point: str | None, frames: int, out: Path, as_jso
 @click.option("--batch-size", default=128, show_default=True, help="pictures a step")
 @click.option("--precision", default="auto", show_default=True, help="as of `train prune`")
 @click.option("--seed", default=0, show_default=True)
-@_outputs
+@outputs
 def quality(
     data: str,
     pictures: int | None,
@@ -166,7 +151,7 @@ def quality(
         precision=precision,
         seed=seed,
     )
-    _show(bench_quality(options, progress=choose_progress(), say=_say), out, as_json=as_json)
+    show(bench_quality(options, progress=choose_progress(), say=say), out, as_json=as_json)
 
 
 @bench.command()
@@ -180,7 +165,7 @@ def quality(
 @click.option("--input-px", type=int, help="side of the input  [default: that of the pictures]")
 @click.option("--precision", default="auto", show_default=True, help="as of `train prune`")
 @click.option("--seed", default=0, show_default=True)
-@_outputs
+@outputs
 def rates(
     data: str,
     model: str,
@@ -213,7 +198,7 @@ def rates(
         precision=precision,
         seed=seed,
     )
-    _show(bench_rates(options, progress=choose_progress(), say=_say), out, as_json=as_json)
+    show(bench_rates(options, progress=choose_progress(), say=say), out, as_json=as_json)
 
 
 def _speed(family: Path | None, point: str | None, frames: int, out: Path) -> SpeedOptions:
@@ -225,12 +210,4 @@ def _speed(family: Path | None, point: str | None, frames: int, out: Path) -> Sp
     return SpeedOptions(family=found, folder=out / "runs", frames=frames, point=point)
 
 
-def _show(result: BenchResult, out: Path, *, as_json: bool) -> None:
-    from headgate.export.bench_table import write_result
-
-    write_result(result, out)
-    click.echo(result.to_json() if as_json else result.to_markdown())
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
+bench.add_command(control)

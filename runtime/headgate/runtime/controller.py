@@ -13,12 +13,13 @@ frame and a gap by turns. Only the lowest rung may skip frames: there is nothing
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Preference, Profile
 from headgate.runtime.costs import PointCosts
-from headgate.runtime.link import Outlook
+from headgate.runtime.link import Outlook, Sample
 from headgate.runtime.records import Estimate
 
 OVERHEAD_BYTES = 64  # of one message: our header and ZeroMQ's
@@ -130,6 +131,9 @@ class Controller:
             self._period_s += 0.1 * (period_s - self._period_s)
         self._captured_s = captured_s
 
+    def observe(self, sample: Sample) -> None:
+        """Take note of an answered message; the outlook says all that is needed of it."""
+
     def finished(self, *, missed: bool) -> None:
         """Learn whether a frame missed the SLA.
 
@@ -141,12 +145,7 @@ class Controller:
 
     def fallback(self, *, left_s: float | None) -> OperatingPoint | None:
         """Return the best local point that takes no longer than that (None: any), or None."""
-        fitting = [
-            point
-            for point in self._local
-            if left_s is None or self._costs.device_s(point.id) <= left_s
-        ]
-        return max(fitting, key=lambda point: self._quality[point.id], default=None)
+        return best_local(self._local, self._quality, self._costs, left_s=left_s)
 
     def choose(self, situation: Situation) -> Choice:
         """Return the point for a frame whose compute starts now."""
@@ -296,6 +295,18 @@ def _expected_on_time(
         weight * outlook.on_time(size + OVERHEAD_BYTES, by_s=by_s, leaving_s=leaving_s)
         for weight, size in zip(SIZE_WEIGHTS, sizes, strict=True)
     )
+
+
+def best_local(
+    local: tuple[OperatingPoint, ...],
+    quality: Mapping[str, float],
+    costs: PointCosts,
+    *,
+    left_s: float | None,
+) -> OperatingPoint | None:
+    """Return the best local point that takes no longer than that (None: any), or None."""
+    fitting = [p for p in local if left_s is None or costs.device_s(p.id) <= left_s]
+    return max(fitting, key=lambda point: quality[point.id], default=None)
 
 
 def exit_quality(manifest: Manifest, point: OperatingPoint) -> float:

@@ -10,12 +10,13 @@ a tiny one each second for the fixed delay, and now and then one as large as the
 point, where the frames sent are too small to show what the link could carry.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
 from headgate.profiles.errors import WireError
 from headgate.runtime.events import Send
-from headgate.runtime.link import LinkEstimator, Outlook
+from headgate.runtime.link import LinkEstimator, Outlook, Sample
 from headgate.runtime.wire import (
     DEFAULT_LIMITS,
     SPOKEN_VERSIONS,
@@ -80,9 +81,12 @@ class ProbeNeed:
 class Conversation:
     """One edge as the device sees it. Learns the link from everything that is answered."""
 
-    def __init__(self, *, family_digest: str) -> None:
+    def __init__(
+        self, *, family_digest: str, observe: Callable[[Sample], None] | None = None
+    ) -> None:
+        """`observe` is handed a sample of every answer."""
         self._family_digest = family_digest
-        self._link = LinkEstimator()
+        self._link = LinkEstimator(observe=observe)
         self._state = State.NOWHERE
         self._refusal: Refusal | None = None
         self._welcome: Welcome | None = None

@@ -30,6 +30,7 @@ from headgate.runtime.frame_fate import (
     deliver,
     read_answer,
 )
+from headgate.runtime.policy import PolicyMaker
 from headgate.runtime.records import Source
 from headgate.runtime.rescue import RESCUE_BELOW, Rescues
 from headgate.runtime.wire import Frame, Goodbye, ProbeReply, Reject, Result, Welcome, decode
@@ -52,11 +53,13 @@ class DeviceSession:
         times: Mapping[str, PointTime] | None = None,
         source_waits: bool = False,
         settings: SessionSettings = DEFAULT_SETTINGS,
+        policy: PolicyMaker = Controller,
     ) -> None:
         """`points` are the profile's allowed points; the profile's own SLA goes before `sla_s`.
 
         `times` are the compute times to start from, by default the manifest's. `source_waits`
-        says that frames are captured when `wants_frame`, not at a pace of their own.
+        says that frames are captured when `wants_frame`, not at a pace of their own. `policy`
+        makes what decides; benchmarks put rivals there.
         """
         self._manifest = manifest
         self._settings = settings
@@ -64,7 +67,7 @@ class DeviceSession:
         self._profile = profile
         self._sla_s = sla_s if profile.sla_s is None else profile.sla_s
         self._costs = PointCosts(manifest, times=times)
-        self._controller = Controller(
+        self._controller = policy(
             manifest=manifest,
             costs=self._costs,
             profile=profile,
@@ -73,7 +76,7 @@ class DeviceSession:
             source_waits=source_waits,
         )
         self._rescues = Rescues(controller=self._controller, costs=self._costs, settings=settings)
-        self._edge = Conversation(family_digest=manifest.digest)
+        self._edge = Conversation(family_digest=manifest.digest, observe=self._controller.observe)
         self._pending: FrameOnItsWay | None = None
         self._computing: FrameOnItsWay | None = None
         self._waiting: dict[int, FrameOnItsWay] = {}

@@ -20,6 +20,7 @@ class SessionSettings:
     guard_s: float = 0.002  # the exit's answer is delivered so long before the deadline
     give_up_s: float = 2.0  # a frame without insurance is given up so long after its deadline
     give_up_without_sla_s: float = 10.0  # after capture
+    rescue: bool = True  # answer locally what the edge lets down
 
 
 DEFAULT_SETTINGS = SessionSettings()

@@ -19,6 +19,7 @@ explains the wait, the wait is expected to last about as long again as it did (L
 import math
 from bisect import bisect_left, insort
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 NUM_RESIDUALS = 300  # 10 s at 30 frames/s
@@ -104,6 +105,17 @@ def _share(part: int, whole: int) -> float:
     return part / (whole + 0.5)
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One answered message as its sender sees it; what every estimator can be made from."""
+
+    num_bytes: int  # with the overhead of the message
+    sent_s: float
+    answered_s: float
+    residence_s: float  # at the edge
+    delay_s: float  # the fixed delay there and back, as known by now
+
+
 @dataclass(slots=True)
 class _Outstanding:
     key: int
@@ -116,7 +128,9 @@ class _Outstanding:
 class LinkEstimator:
     """Learns from every message that has an answer. Keys are the caller's, unique while out."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, observe: Callable[[Sample], None] | None = None) -> None:
+        """`observe` is handed every sample too."""
+        self._observe = observe
         self._level = FIRST_LEVEL
         self._window: deque[float] = deque(FIRST_RESIDUALS)
         self._sorted: list[float] = sorted(FIRST_RESIDUALS)
@@ -206,6 +220,9 @@ class LinkEstimator:
         trip_s = max(0.0, now_s - item.sent_s - residence_s)
         usual_s = self._residence_s + 0.05 * (residence_s - self._residence_s)
         self._residence_s = max(residence_s, usual_s)
+        if self._observe is not None:
+            delay_s = trip_s if self.delay_s is None else min(trip_s, self.delay_s)
+            self._observe(Sample(item.num_bytes, item.sent_s, now_s, residence_s, delay_s))
         if item.arrived:  # a later one was answered first and told all there was to tell
             return trip_s
         alone = self._queue[0] is item and item.sent_s >= self._free_s

@@ -15,10 +15,10 @@ from collections import deque
 from collections.abc import Iterator
 
 from headgate.profiles.manifest import OperatingPoint
-from headgate.runtime.controller import Controller
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.events import Computed, ComputeFailed
 from headgate.runtime.frame_fate import FrameOnItsWay, SessionSettings
+from headgate.runtime.policy import Policy
 
 # Chance of an answer in time. A rescue costs compute only, for the edge's answer still counts.
 RESCUE_BELOW = 0.8
@@ -27,9 +27,7 @@ RESCUE_BELOW = 0.8
 class Rescues:
     """The queue of frames to compute in the edge's place, oldest first."""
 
-    def __init__(
-        self, *, controller: Controller, costs: PointCosts, settings: SessionSettings
-    ) -> None:
+    def __init__(self, *, controller: Policy, costs: PointCosts, settings: SessionSettings) -> None:
         self._controller, self._costs, self._settings = controller, costs, settings
         self._queue: deque[FrameOnItsWay] = deque()
 
@@ -63,6 +61,8 @@ class Rescues:
 
     def point_for(self, frame: FrameOnItsWay, *, now_s: float) -> OperatingPoint | None:
         """Return the best allowed point that answers the frame here in time, or None."""
+        if not self._settings.rescue:
+            return None
         deadline_s = frame.deadline_s
         left_s = None if deadline_s is None else deadline_s - self._settings.guard_s - now_s
         return self._controller.fallback(left_s=left_s)

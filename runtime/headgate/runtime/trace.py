@@ -87,6 +87,21 @@ class Trace:
         return max(start_s, (start_period + periods) * self.duration_s + within_s)
 
 
+def native_step_s(trace: Trace) -> float:
+    """Return how finely the rate was recorded: the median time between changes of the rate.
+
+    Recordings by the second are often handed on in rows of 100 ms, ten equal ones in a row; what
+    counts is how often the rate changes. Infinite where it never does.
+    """
+    changed_s = [
+        at_s
+        for at_s, (before, after) in zip(trace.times_s[1:], pairwise(trace.rates_bps), strict=True)
+        if before != after
+    ]
+    steps_s = [later_s - earlier_s for earlier_s, later_s in pairwise(changed_s)]
+    return median(steps_s) if steps_s else math.inf
+
+
 def read_trace(path: Path) -> Trace:
     """Read a CSV or mahimahi trace; raises TraceError naming file and line.
 

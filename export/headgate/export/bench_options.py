@@ -1,0 +1,44 @@
+"""What all benchmark commands share: options for their outputs, and how results are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from headgate.export.bench_table import BenchResult
+
+DEFAULT_FOLDER = Path("out/bench")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def outputs(function: F) -> F:
+    """Give a benchmark the options that all have."""
+    for decorate in (
+        click.option(
+            "--out",
+            type=click.Path(file_okay=False, path_type=Path),
+            default=DEFAULT_FOLDER,
+            show_default=True,
+            help="folder for results, runs and families",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="print one JSON object, not a table"),
+    ):
+        function = decorate(function)
+    return function
+
+
+def show(result: BenchResult, out: Path, *, as_json: bool) -> None:
+    """Write the result into the folder and print it."""
+    from headgate.export.bench_table import write_result
+
+    write_result(result, out)
+    click.echo(result.to_json() if as_json else result.to_markdown())
+
+
+def say(text: str) -> None:
+    """Tell of progress, on stderr."""
+    click.echo(text, err=True)

@@ -1,0 +1,168 @@
+"""A ladder: operating points made up or measured elsewhere, as a TOML file, without any graph.
+
+It stands in for a family where only costs and worth of the points matter: in the simulator and in
+the benchmark of the controller. The format is shown in examples/ladder.toml.
+"""
+
+import tomllib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from headgate.profiles.errors import UsageError
+from headgate.profiles.manifest import (
+    NO_BYTES,
+    ByteStats,
+    InputSpec,
+    Manifest,
+    Member,
+    MetricSpec,
+    OperatingPoint,
+    PointKind,
+    PointTime,
+    TensorSpec,
+)
+from headgate.profiles.parse import parse
+
+SCHEMA = 1
+LADDER_MACHINE = "ladder"
+_FULL_GRAPH = "full/model.onnx"
+_SIDE_PX = 8
+
+
+@dataclass(frozen=True, slots=True)
+class LadderPoint:
+    """One point as the file has it. Accuracies are 0 to 1."""
+
+    id: str
+    kind: PointKind
+    accuracy: float
+    bytes: float | None = None  # mean payload; None for local points
+    bytes_quantiles: tuple[float, float, float] | None = None  # 5, 50 and 95 %, in place of `bytes`
+    exit_accuracy: float | None = None  # split: of the answer that the device has by itself
+    picture_format: str | None = None  # offload: "jpeg" or "webp"
+    device_ms: float = 0.0
+    edge_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """All that a ladder's file says."""
+
+    points: tuple[LadderPoint, ...]
+    name: str = "ladder"
+    schema: int = SCHEMA
+
+
+def read_ladder(path: Path) -> Manifest:
+    """Return the manifest of a ladder's points; raises UsageError naming file and place."""
+    try:
+        value = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as reason:
+        raise UsageError(f"{path}: cannot be read ({reason}); check the path") from None
+    except tomllib.TOMLDecodeError as reason:
+        raise UsageError(f"{path}: not TOML ({reason}); correct the file") from None
+    ladder = parse(Ladder, value, where=str(path), error=UsageError)
+    if ladder.schema != SCHEMA:
+        raise UsageError(
+            f"{path}.schema: is {ladder.schema}, this version reads {SCHEMA}; update Headgate"
+        )
+    _check(ladder, where=str(path))
+    return ladder_manifest(ladder)
+
+
+def ladder_manifest(ladder: Ladder) -> Manifest:
+    """Return a manifest whose points cost and earn what the ladder says. It has no files."""
+    points = tuple(_point(each) for each in ladder.points)
+    return Manifest(
+        task="classification",
+        labels=("first", "second"),
+        input=InputSpec(height_px=_SIDE_PX, width_px=_SIDE_PX),
+        outputs=(TensorSpec("probabilities", "float32", (2,)),),
+        metrics=(MetricSpec("top1", "higher"),),
+        members=tuple(_member(each) for each in ladder.points if each.kind is PointKind.SPLIT),
+        points=points,
+        full_graph=_FULL_GRAPH,
+        files={},
+        times={
+            LADDER_MACHINE: {
+                each.id: PointTime(each.device_ms / 1000, each.edge_ms / 1000)
+                for each in ladder.points
+            }
+        },
+    )
+
+
+def _point(each: LadderPoint) -> OperatingPoint:
+    split = each.kind is PointKind.SPLIT
+    return OperatingPoint(
+        id=each.id,
+        kind=each.kind,
+        metrics={"top1": each.accuracy},
+        bytes=_byte_stats(each),
+        member=each.id if split else None,
+        levels=2 if split else None,
+        low=(0.0,) if split else (),
+        span=(1.0,) if split else (),
+        codec="raw" if split else None,
+        picture_format=each.picture_format,
+        picture_quality=50 if each.kind is PointKind.OFFLOAD else None,
+        graph=None if split else _FULL_GRAPH,
+    )
+
+
+def _byte_stats(each: LadderPoint) -> ByteStats:
+    if each.bytes_quantiles is not None:
+        p5, p50, p95 = each.bytes_quantiles
+        # The mean of a distribution that is linear between its quantiles.
+        mean = 0.25 * p5 + 0.5 * p50 + 0.25 * p95
+        return ByteStats(mean=mean, p5=p5, p50=p50, p95=p95, max=p95)
+    if each.bytes is None:
+        return NO_BYTES
+    return ByteStats(each.bytes, each.bytes, each.bytes, each.bytes, each.bytes)
+
+
+def _member(each: LadderPoint) -> Member:
+    """Return a member for one point: in a ladder each may have an exit of its own."""
+    return Member(
+        id=each.id,
+        budget=1,
+        resolution_factor=1,
+        features=TensorSpec("features", "uint8", (1, 1, 1)),
+        head="",
+        tail="",
+        head_macs=0,
+        tail_macs=0,
+        exit_metrics={} if each.exit_accuracy is None else {"top1": each.exit_accuracy},
+    )
+
+
+def _check(ladder: Ladder, *, where: str) -> None:
+    if not ladder.points:
+        raise UsageError(f"{where}: has no points; add [[points]] with id, kind and accuracy")
+    twice = [key for key, count in Counter(each.id for each in ladder.points).items() if count > 1]
+    if twice:
+        raise UsageError(f"{where}: {twice} appear more than once; give every point its own id")
+    for index, each in enumerate(ladder.points):
+        _check_point(each, where=f"{where}.points[{index}]")
+
+
+def _check_point(each: LadderPoint, *, where: str) -> None:
+    for name in ("accuracy", "exit_accuracy"):
+        value = getattr(each, name)
+        if value is not None and not 0 <= value <= 1:
+            raise UsageError(f"{where}.{name}: {value} is not within 0 to 1; give a share")
+    if min(each.device_ms, each.edge_ms) < 0:
+        raise UsageError(f"{where}: times are below 0 ms; give 0 or more")
+    local = each.kind is PointKind.LOCAL
+    given = [value for value in (each.bytes, each.bytes_quantiles) if value is not None]
+    if len(given) != (0 if local else 1):
+        expected = "neither bytes nor bytes_quantiles" if local else "bytes or bytes_quantiles"
+        raise UsageError(f"{where}: a {each.kind.value} point needs {expected}; correct it")
+    sizes = each.bytes_quantiles or (each.bytes or 1.0,)
+    if min(sizes) <= 0 or list(sizes) != sorted(sizes):
+        raise UsageError(f"{where}: sizes {list(sizes)} must be above 0 and rising; correct them")
+    if each.exit_accuracy is not None and each.kind is not PointKind.SPLIT:
+        raise UsageError(f"{where}.exit_accuracy: only split points have an exit; remove it")
+    if each.picture_format is not None and each.kind is not PointKind.OFFLOAD:
+        raise UsageError(f"{where}.picture_format: only offload points have one; remove it")

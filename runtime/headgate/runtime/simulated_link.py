@@ -1,0 +1,80 @@
+"""The path to the edge in virtual time: a fluid uplink that is a trace, and delays that may jitter.
+
+The uplink serves messages in order at the rate of the trace; then each takes half the round-trip
+time. Answers take the other half and no room. Jitter is an exponential delay on top, in either
+direction, that keeps the order as TCP does; it is a fixed sequence, so two runs see the same.
+"""
+
+import math
+from dataclasses import dataclass
+
+from headgate.runtime.trace import Trace
+
+MESSAGE_BYTES = 64  # header and framing of one message on the uplink
+_UP, _DOWN = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The path to the edge. `trace` None: there is no edge. `cuts`: start and end of outages that
+
+    break the connection, in seconds; what is on its way then is lost. `jitter_s` is the mean of
+    the extra delay in each direction.
+    """
+
+    trace: Trace | None
+    rtt_s: float
+    cuts: tuple[tuple[float, float], ...] = ()
+    jitter_s: float = 0.0
+
+
+class Uplink:
+    """The link's state: until when it is busy, and when things arrive that are sent now."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._num_delayed = 0
+        self._arrived_s: dict[tuple[int, int], float] = {}  # the last arrival, to keep the order
+        self.free_s = 0.0
+
+    @property
+    def trace(self) -> Trace | None:
+        """The rate over time, or None without an edge."""
+        return self._link.trace
+
+    @property
+    def rtt_s(self) -> float:
+        """The delay there and back, without service and jitter."""
+        return self._link.rtt_s
+
+    def clear(self, *, now_s: float) -> None:
+        """Empty the queue: a connection is new."""
+        self.free_s = now_s
+
+    def serve(self, num_bytes: int, *, device: int, now_s: float) -> float:
+        """Queue a message sent now; return when it arrives at the edge."""
+        assert self._link.trace is not None
+        self.free_s = self._link.trace.finish_s(max(now_s, self.free_s), num_bytes)
+        return self._delayed(self.free_s, _UP, device)
+
+    def answer(self, *, device: int, now_s: float) -> float:
+        """Return when an answer that leaves the edge now arrives at the device."""
+        return self._delayed(now_s, _DOWN, device)
+
+    def _delayed(self, leaves_s: float, direction: int, device: int) -> float:
+        arrives_s = leaves_s + self._link.rtt_s / 2
+        if self._link.jitter_s > 0:
+            self._num_delayed += 1
+            arrives_s += -self._link.jitter_s * math.log(1 - _uniform(self._num_delayed))
+            arrives_s = max(arrives_s, self._arrived_s.get((direction, device), 0.0))
+            self._arrived_s[direction, device] = arrives_s
+        return arrives_s
+
+
+def _uniform(index: int) -> float:
+    """Return a number from 0 to below 1 that looks random: splitmix64 of the index."""
+    mask = (1 << 64) - 1
+    z = (index * 0x9E3779B97F4A7C15) & mask
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+    return ((z ^ (z >> 31)) >> 11) / float(1 << 53)
