@@ -6,13 +6,14 @@ INSTALLED := $(VENV)/.installed
 # Files are dealt to two workers; `make test PYTEST_ARGS="-k wire"` narrows a run.
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
-.PHONY: help install demo test check format bench clean
+.PHONY: help install demo test check format bench bench-control clean
 
 help:
 	@echo "make demo    train, export and run a small family end to end; report in out/demo"
 	@echo "make test    the test suite"
 	@echo "make check   ruff, mypy --strict, import-linter"
 	@echo "make bench   speed ratios (docs/benchmarks.md)"
+	@echo "make bench-control TRACES=DIR   the controller beside an oracle and its rivals"
 	@echo "make format  let ruff settle spacing"
 
 install: $(INSTALLED)
@@ -43,6 +44,13 @@ format: $(INSTALLED)
 # Let nothing else run meanwhile.
 bench: $(INSTALLED)
 	$(BIN)/headgate bench speed --out out/bench
+
+# POINTS is a family folder or a ladder of points.
+TRACES ?=
+POINTS ?= examples/ladder.toml
+bench-control: $(INSTALLED)
+	@test -n "$(TRACES)" || { echo "give TRACES=DIR, a folder of recorded traces"; exit 2; }
+	$(BIN)/headgate bench control $(POINTS) --traces $(TRACES) --out out/bench
 
 clean:
 	rm -rf out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -8,7 +8,7 @@ from headgate.profiles.errors import UsageError
 from headgate.profiles.manifest import PointTime
 from headgate.profiles.profile import Preference, Profile
 from headgate.runtime.records import FrameRecord, Source
-from headgate.runtime.simulate import Link, Pace, simulate
+from headgate.runtime.simulate import Link, Pace, simulate, simulate_many
 from headgate.runtime.summary import Summary, Tally
 from headgate.runtime.trace import Trace, named_trace
 from runtime.ladders import EXIT_ACCURACY, LOCAL_ACCURACY, RUNGS, ladder_manifest
@@ -180,3 +180,31 @@ def test_point_without_compute_times_is_refused() -> None:
     times = {p.id: PointTime(0.0, 0.0) for p in MANIFEST.points if p.id != "webp-q80"}
     with pytest.raises(UsageError, match=r"no compute times for \['webp-q80'\]"):
         simulate(MANIFEST, profile=PROFILE, link=Link(None, 0.0), pace=PACE, times=times)
+
+
+def test_jitter_delays_answers_and_is_the_same_in_every_run() -> None:
+    link = Link(named_trace("steady:8"), 0.02, jitter_s=0.004)
+    first, second = run(link), run(link)
+    assert first == second
+    calm = run(Link(named_trace("steady:8"), 0.02), fixed="b1r1-l16")
+    shaken = run(link, fixed="b1r1-l16")
+
+    def mean_s(records: list[FrameRecord]) -> float:
+        return sum(record.stages.total_s or 0.0 for record in records) / len(records)
+
+    assert mean_s(shaken) - mean_s(calm) == pytest.approx(0.008, rel=0.15)
+
+
+def test_devices_that_share_a_link_all_get_their_share() -> None:
+    runs = simulate_many(
+        MANIFEST,
+        num_devices=4,
+        profile=PROFILE,
+        link=Link(named_trace("steady:12"), 0.02),
+        pace=PACE,
+        sla_s=0.1,
+    )
+    earned = [summary(after(records, 5.0)).expected_credited for records in runs]
+    assert len(earned) == 4
+    assert min(earned) > 0.66
+    assert max(earned) - min(earned) < 0.05

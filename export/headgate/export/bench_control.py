@@ -59,6 +59,10 @@ COLUMNS = (
     "switches/s",
     "worst trace over local",
 )
+RUN_COLUMNS = (
+    *("trace", "fine", "mode", "sla_ms", "rtt_ms", "policy"),
+    *("credited", "miss_share", "bytes", "switches_per_s"),
+)
 Say = Callable[[str], None]
 
 
@@ -223,9 +227,7 @@ def runs_csv(cells: Sequence[CaseRuns], *, fine: frozenset[str]) -> str:
     """Return every single run as a line of CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        "trace fine mode sla_ms rtt_ms policy credited miss_share bytes switches_per_s".split()
-    )
+    writer.writerow(RUN_COLUMNS)
     for cell in cells:
         case = cell.case
         for run in cell.runs:

@@ -75,9 +75,9 @@ def oracle_credit(
     points = [point for point in points if point.sla_s > rtt_s + point.device_s + point.edge_s]
     if not points or num_frames == 0:
         return fallback
-    captured_s = np.arange(num_frames) / fps
+    captured_s: Array = np.arange(num_frames, dtype=np.float64) / fps
     window_s = max(point.sla_s for point in points)
-    grid_s = np.arange(int(np.ceil(window_s / GRID_S)) + 1) * GRID_S
+    grid_s: Array = np.arange(int(np.ceil(window_s / GRID_S)) + 1, dtype=np.float64) * GRID_S
     link = LinkTimes(trace, until_s=float(captured_s[-1]) + 2 * window_s + 1)
     kept_up = np.array([min(1.0, 1 / (fps * p.device_s)) if p.device_s else 1.0 for p in points])
     credits = kept_up * np.array([point.quality for point in points])
