@@ -22,6 +22,7 @@ from headgate.runtime.edge_session import (
 from headgate.runtime.fragments import fragment
 from headgate.runtime.wire import (
     NO_BUDGET_US,
+    NO_BURST,
     Frame,
     Goodbye,
     Hello,
@@ -139,17 +140,39 @@ def test_a_foreign_family_is_refused_with_both_digests() -> None:
 
 
 def test_a_device_of_the_future_is_refused_with_both_versions() -> None:
-    (reject,) = Bench().say(b"a", hello(versions=(3, 2)))
+    (reject,) = Bench().say(b"a", hello(versions=(4, 3)))
     assert isinstance(reject, Reject)
     assert reject.reason is RejectReason.WRONG_VERSION
-    assert "[1]" in reject.detail
-    assert "[3, 2]" in reject.detail
+    assert "[2, 1]" in reject.detail
+    assert "[4, 3]" in reject.detail
 
 
 def test_a_device_that_speaks_more_versions_is_welcomed_in_the_common_one() -> None:
-    (welcome,) = Bench().say(b"a", hello(versions=(2, 1)))
+    (welcome,) = Bench().say(b"a", hello(versions=(3, 2)))
     assert isinstance(welcome, Welcome)
-    assert welcome.version == 1
+    assert welcome.version == 2
+
+
+def test_a_device_of_version_1_gets_its_results_as_it_knows_them() -> None:
+    bench = Bench()
+    bench.say(b"a", hello(versions=(1,)))
+    for piece in fragment(frame(7), 4):
+        bench.say(b"a", piece)
+    (_, result), *_ = bench.finish()
+    assert isinstance(result, Result)
+    assert result.burst == NO_BURST
+
+
+def test_an_answer_tells_how_the_frames_slices_came_in() -> None:
+    bench = Bench()
+    bench.say(b"a", hello(versions=(2, 1)))
+    first, second = fragment(frame(7), 4)
+    bench.say(b"a", first)
+    bench.now_s += 0.004
+    bench.say(b"a", second)
+    (_, result), *_ = bench.finish()
+    assert isinstance(result, Result)
+    assert (result.burst.arrivals, result.burst.spread_us) == (2, 4000)
 
 
 def test_a_fragmented_frame_before_hello_is_refused_once() -> None:

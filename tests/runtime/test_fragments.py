@@ -1,12 +1,15 @@
 """Slices of frames, in order and out of it."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headgate.profiles.errors import WireError
+from headgate.runtime.bursts import MESSAGE_OVERHEAD_BYTES
 from headgate.runtime.fragments import Assembled, Reassembly, fragment
-from headgate.runtime.messages import Frame
+from headgate.runtime.messages import NO_BURST, Burst, Frame
 
 FRAME = Frame(frame_id=7, point_index=3, budget_us=100, payload=b"abcdefg")
 
@@ -21,8 +24,10 @@ def test_slices_put_together_are_the_frame(payload: bytes, max_fragment_bytes: i
     slices = fragment(frame, max_fragment_bytes)
     assert max(len(piece.payload) for piece in slices) <= max_fragment_bytes
     pile = reassembly(max_payload_bytes=len(payload))
-    found = [pile.add(piece, now_s=float(i)) for i, piece in enumerate(slices)]
-    assert found == [None] * (len(slices) - 1) + [Assembled(frame, first_arrived_s=0.0)]
+    *before, whole = [pile.add(piece, now_s=float(i)) for i, piece in enumerate(slices)]
+    assert before == [None] * (len(slices) - 1)
+    assert isinstance(whole, Assembled)
+    assert (whole.frame, whole.first_arrived_s) == (frame, 0.0)
     assert pile.num_bytes == 0
 
 
@@ -110,3 +115,23 @@ def test_a_frame_may_not_grow_beyond_the_limit_slice_by_slice() -> None:
     with pytest.raises(WireError, match="more than 6 bytes of payload"):
         pile.add(third, now_s=0.0)
     assert pile.num_bytes == 0
+
+
+def test_a_whole_frame_tells_how_its_slices_came_in() -> None:
+    pile = reassembly()
+    first, second, third = fragment(FRAME, 3)
+    pile.add(first, now_s=1.0)
+    pile.add(second, now_s=1.010)
+    whole = pile.add(third, now_s=1.013)
+    assert whole is not None
+    headers = 2 * MESSAGE_OVERHEAD_BYTES
+    assert whole.burst == Burst(3, 13_000, 4 + headers, largest_gap_us=10_000)
+
+
+def test_an_abandoned_frame_leaves_no_arrivals_behind() -> None:
+    pile = reassembly()
+    pile.add(fragment(FRAME, 3)[0], now_s=1.0)
+    pile.add(fragment(FRAME, 3)[1], now_s=1.5)
+    whole = pile.add(replace(FRAME, frame_id=8), now_s=2.0)
+    assert whole is not None
+    assert whole.burst == NO_BURST

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headgate.runtime.link import LinkEstimator
+from headgate.runtime.messages import NO_BURST, Burst
 from headgate.runtime.trace import Trace, named_trace
 
 
@@ -27,12 +28,15 @@ class Fluid:
         self._free_s = self._trace.finish_s(max(now_s, self._free_s), num_bytes)
         return self._free_s + self._delay_s + self._residence_s
 
-    def answer(self, *, now_s: float, key: int | None = None) -> float | None:
+    def answer(
+        self, *, now_s: float, key: int | None = None, burst: Burst = NO_BURST
+    ) -> float | None:
         return self.link.answered(
             key or self._key,
             residence_s=self._residence_s,
             edge_s=now_s - self._residence_s - self._delay_s / 2 + 1000.0,
             now_s=now_s,
+            burst=burst,
         )
 
     def exchange(self, num_bytes: int, *, now_s: float) -> float:
@@ -53,6 +57,24 @@ def test_rate_and_delay_are_told_apart(mbps: float, delay_s: float, num_bytes: i
     outlook = fluid.link.outlook(now_s=now_s)
     assert outlook.rate_bps == pytest.approx(mbps * 1e6, rel=0.05)
     assert outlook.delay_s == pytest.approx(delay_s, abs=0.002)
+
+
+@pytest.mark.parametrize("held_up", [True, False])
+def test_a_frame_that_waited_for_its_senders_window_does_not_tell_the_rate(held_up: bool) -> None:
+    """40 kB take 10.6 ms of this link; the window made it 40 ms more."""
+    fluid = Fluid(named_trace("steady:30"), delay_s=0.05)
+    now_s = fluid.exchange(40, now_s=0.0)
+    for _ in range(20):
+        now_s = fluid.exchange(10_000, now_s=now_s + 0.03)
+    back_s = fluid.send(40_000, now_s=now_s) + 0.04
+    gap_us = 40_000 if held_up else 1200
+    burst = Burst(arrivals=10, spread_us=49_000, num_bytes=36_000, largest_gap_us=gap_us)
+    fluid.answer(now_s=back_s, burst=burst)
+    rate_bps = fluid.link.outlook(now_s=back_s).rate_bps
+    if held_up:
+        assert rate_bps == pytest.approx(30e6, rel=0.05)
+    else:  # the link was as slow as that
+        assert rate_bps < 25e6
 
 
 @pytest.mark.parametrize("mbps", [0.02, 0.05, 0.2])

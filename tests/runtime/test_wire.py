@@ -2,6 +2,7 @@
 
 import struct
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from hypothesis.extra import numpy as hnp
 from headgate.profiles.errors import WireError
 from headgate.runtime.wire import (
     NO_BUDGET_US,
+    NO_BURST,
     SPOKEN_VERSIONS,
+    Burst,
     Frame,
     Goodbye,
     Hello,
@@ -35,6 +38,21 @@ from headgate.runtime.wire import (
 GOLDEN = Path(__file__).parent / "golden"
 DIGEST = "00112233445566778899aabbccddeeff" * 2
 
+RESULT = Result(
+    7,
+    3,
+    1_234_567_890_123,
+    5400,
+    100,
+    200,
+    5000,
+    Load(2, 250),
+    (
+        NamedTensor("probabilities", np.array([0.25, 0.75], np.float32)),
+        NamedTensor("boxes", np.arange(6, dtype=np.int64).reshape(2, 3)),
+    ),
+)
+
 # What the files under golden/ hold; changing one of them is a new version of the protocol.
 MESSAGES: dict[str, Message] = {
     "hello": Hello((1,), DIGEST, 65536),
@@ -42,20 +60,7 @@ MESSAGES: dict[str, Message] = {
     "welcome": Welcome(1, DIGEST, 4194304, 8),
     "frame": Frame(7, 3, 80_000, b"payload"),
     "frame-fragment": Frame(0xFFFFFFFE, 0xFFFF, NO_BUDGET_US, b"\0\xff", 0, 1, 2),
-    "result": Result(
-        7,
-        3,
-        1_234_567_890_123,
-        5400,
-        100,
-        200,
-        5000,
-        Load(2, 250),
-        (
-            NamedTensor("probabilities", np.array([0.25, 0.75], np.float32)),
-            NamedTensor("boxes", np.arange(6, dtype=np.int64).reshape(2, 3)),
-        ),
-    ),
+    "result": RESULT,
     "result-without-tensors": Result(7, 3, 0, 0, 0, 0, 0, Load(0, 0), ()),
     "reject-frame": Reject(7, RejectReason.EXPIRED, "too late"),
     "reject-connection": Reject(None, RejectReason.WRONG_FAMILY, "edge serves é"),
@@ -63,6 +68,21 @@ MESSAGES: dict[str, Message] = {
     "probe-empty": Probe(9),
     "probe-reply": ProbeReply(9, 1_234_567, 0),
     "goodbye": Goodbye(),
+}
+
+
+# Messages of version 2. All but RESULT differ from those of version 1 in their version byte only.
+MESSAGES_2: dict[str, Message] = {
+    "v2-welcome": Welcome(2, DIGEST, 4194304, 8),
+    "v2-frame": MESSAGES["frame"],
+    "v2-result": replace(
+        RESULT,
+        burst=Burst(arrivals=5, spread_us=16_000, num_bytes=8256, largest_gap_us=4100),
+    ),
+    "v2-result-in-one-arrival": MESSAGES["result"],
+    "v2-probe": MESSAGES["probe"],
+    "v2-probe-reply": MESSAGES["probe-reply"],
+    "v2-goodbye": MESSAGES["goodbye"],
 }
 
 
@@ -74,13 +94,19 @@ def golden(name: str) -> list[bytes]:
 
 @pytest.mark.parametrize("name", MESSAGES)
 def test_messages_have_exactly_the_bytes_of_the_golden_vectors(name: str) -> None:
-    assert encode(MESSAGES[name]) == golden(name)
+    assert encode(MESSAGES[name], version=1) == golden(name)
     assert decode(golden(name)) == MESSAGES[name]
+
+
+@pytest.mark.parametrize("name", MESSAGES_2)
+def test_messages_of_version_2_have_exactly_the_bytes_of_their_golden_vectors(name: str) -> None:
+    assert encode(MESSAGES_2[name], version=2) == golden(name)
+    assert decode(golden(name)) == MESSAGES_2[name]
 
 
 def test_every_golden_message_vector_is_tested() -> None:
     files = {path.stem for path in GOLDEN.glob("*.hex") if not path.stem.startswith("features-")}
-    assert files == set(MESSAGES)
+    assert files == set(MESSAGES) | set(MESSAGES_2)
 
 
 u8, u16, u32 = st.integers(0, 0xFF), st.integers(0, 0xFFFF), st.integers(0, 0xFFFF_FFFF)
@@ -92,6 +118,15 @@ arrays = st.sampled_from(["u1", "i1", "<i8", "<f2", "<f4"]).flatmap(
 )
 tensors = st.lists(
     st.builds(NamedTensor, names, arrays), max_size=4, unique_by=lambda tensor: tensor.name
+)
+bursts = st.just(NO_BURST) | st.integers(0, 2**32 - 1).flatmap(
+    lambda spread_us: st.builds(
+        Burst,
+        st.integers(2, 65535),
+        st.just(spread_us),
+        st.integers(1, 2**32 - 1),
+        st.integers(0, spread_us),
+    )
 )
 fragment_places = st.integers(1, 1024).flatmap(
     lambda count: st.tuples(st.integers(0, count - 1), st.just(count))
@@ -105,7 +140,13 @@ messages = st.one_of(
         digests,
         u32,
     ),
-    st.builds(Welcome, st.just(1), digests, st.integers(1, 2**32 - 1), st.integers(1, 65535)),
+    st.builds(
+        Welcome,
+        st.sampled_from(SPOKEN_VERSIONS),
+        digests,
+        st.integers(1, 2**32 - 1),
+        st.integers(1, 65535),
+    ),
     st.builds(
         lambda frame_id, point, budget, payload, layer, place: Frame(
             frame_id, point, budget, payload, layer, *place
@@ -128,6 +169,7 @@ messages = st.one_of(
         u32,
         st.builds(Load, u16, st.integers(0, 1000)),
         tensors.map(tuple),
+        bursts,
     ),
     st.builds(
         Reject,
@@ -144,6 +186,14 @@ messages = st.one_of(
 @given(messages)
 def test_decoding_what_was_encoded_gives_the_same_message(message: Message) -> None:
     assert decode(encode(message)) == message
+
+
+@given(messages)
+def test_version_1_says_the_same_but_for_the_arrivals_inside_a_frame(message: Message) -> None:
+    if isinstance(message, Welcome):  # says itself which version was agreed on
+        return
+    heard = decode(encode(message, version=1))
+    assert heard == (replace(message, burst=NO_BURST) if isinstance(message, Result) else message)
 
 
 @given(st.lists(st.binary(max_size=80), max_size=6))
@@ -173,7 +223,7 @@ def test_a_damaged_message_is_refused_or_is_another_message(
     except WireError:
         return
     # Whatever is understood is canonical: no two byte strings mean the same message.
-    assert encode(found) == damaged
+    assert encode(found, version=max(1, damaged[0][4])) == damaged
 
 
 def header(
@@ -184,6 +234,11 @@ def header(
 
 def frame_fields(*, zero: int = 0, fragment: int = 0, fragments: int = 1) -> bytes:
     return struct.pack("<IIHBBHH", 1, 2, 3, 0, zero, fragment, fragments)
+
+
+def result_2(arrivals: int, spread_us: int, num_bytes: int, largest_gap_us: int) -> bytes:
+    burst = struct.pack("<HIII", arrivals, spread_us, num_bytes, largest_gap_us)
+    return header(4, bytes(34) + burst, version=2)
 
 
 def tensor(
@@ -202,7 +257,7 @@ REFUSED = {
     "http": ([b"GET / HTTP/1.1\r\n"], "expected b'HDGT'"),
     "a reserved type": ([header(64, b"")], "CONTROL.*reserved"),
     "an unknown type": ([header(9, b"")], "unknown type 9"),
-    "a newer version": ([header(8, b"", version=2)], "version 2, this side speaks"),
+    "a newer version": ([header(8, b"", version=3)], "version 3, this side speaks"),
     "a HELLO that is not in the frozen layout": (
         [header(1, bytes(44), version=2)],
         "HELLO: version 2",
@@ -238,6 +293,14 @@ REFUSED = {
         [header(4, struct.pack("<QIIIIIHHHH", 0, 0, 0, 0, 0, 0, 0, 0, 1001, 0))],
         "1001 permille",
     ),
+    "arrivals in version 1": (
+        [header(4, struct.pack("<QIIIIIHHHH", 0, 0, 0, 0, 0, 0, 0, 0, 0, 2))],
+        "reserved field holds 2",
+    ),
+    "a single arrival with a spread": ([result_2(1, 5, 5, 0)], "1 arrivals with 5 bytes in 5 us"),
+    "arrivals of nothing": ([result_2(2, 5, 0, 5)], "2 arrivals with 0 bytes"),
+    "a gap longer than all": ([result_2(2, 5, 1, 6)], "gap of 6 us, expected zeros"),
+    "a result of version 1 that says 2": ([header(4, bytes(36), version=2)], "expected 56"),
     "an unknown reason": ([header(5, struct.pack("<IHH", 1, 99, 0), payloads=1), b""], "reason 99"),
     "a reason that is not text": (
         [header(5, struct.pack("<IHH", 1, 1, 0), payloads=1), b"\xff"],
@@ -284,8 +347,9 @@ def test_sizes_are_refused_before_anything_else_is_looked_at() -> None:
 
 
 def test_the_newest_common_version_is_chosen() -> None:
-    assert negotiate((3, 2, 1)) == 1
-    assert negotiate((3, 2)) is None
+    assert negotiate((3, 2, 1)) == 2
+    assert negotiate((1,)) == 1
+    assert negotiate((4, 3)) is None
     assert len(SPOKEN_VERSIONS) <= 2
     assert list(SPOKEN_VERSIONS) == sorted(SPOKEN_VERSIONS, reverse=True)
 

@@ -18,6 +18,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import exp, inf
 
+from headgate.runtime.messages import NO_BURST, Burst
+
 SERVED_TAU_S = 1.0
 BUSY_TAU_S = 1.0
 PATIENCE_S = 1.0  # a frame with a longer budget, or none, is ordered as if it had this
@@ -45,6 +47,7 @@ class Queued:
     payload: bytes
     arrived_s: float
     deadline_s: float
+    burst: Burst = NO_BURST
 
 
 class BatchTimes:

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from headgate.profiles.errors import WireError
+from headgate.runtime.bursts import MESSAGE_OVERHEAD_BYTES, slice_bytes
 from headgate.runtime.events import Send
+from headgate.runtime.fragments import fragment
 from headgate.runtime.link import LinkEstimator, Outlook, Sample
 from headgate.runtime.wire import (
     DEFAULT_LIMITS,
@@ -33,7 +35,6 @@ from headgate.runtime.wire import (
     encode,
 )
 
-MESSAGE_OVERHEAD_BYTES = 64  # our header and ZeroMQ's
 MAX_AHEAD_BYTES = 512 * 1024  # not known to have arrived: stale bytes cannot be recalled
 FIRST_HELLO_RETRY_S, MAX_HELLO_RETRY_S = 0.5, 4.0
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.05, 1.0
@@ -155,7 +156,11 @@ class Conversation:
     def send_frame(self, frame: Frame, *, now_s: float) -> Send:
         """Send one frame; it counts as in flight until the edge answers or rejects it."""
         self._in_flight[frame.frame_id] = now_s
-        return self._send(frame, key=frame.frame_id, payload_bytes=len(frame.payload), now_s=now_s)
+        num_bytes = len(frame.payload)
+        slices = [frame]
+        if self._welcome is not None and self._welcome.version > 1:  # older edges note no arrivals
+            slices = fragment(frame, slice_bytes(num_bytes))
+        return self._send(*slices, key=frame.frame_id, payload_bytes=num_bytes, now_s=now_s)
 
     def answer_chance(self, frame_id: int, *, by_s: float, now_s: float) -> float:
         """Return the probability that a sent frame's answer is back at `by_s`.
@@ -195,6 +200,7 @@ class Conversation:
             residence_s=result.residence_us / 1e6,
             edge_s=result.arrived_us / 1e6,
             now_s=now_s,
+            burst=result.burst,
         )
 
     def probe_answered(self, reply: ProbeReply, *, now_s: float) -> None:
@@ -299,11 +305,14 @@ class Conversation:
         self._hello_due_s = now_s + self._hello_retry_s
         return []
 
-    def _send(self, message: Message, *, key: int, payload_bytes: int, now_s: float) -> Send:
-        self._link.sent(key, num_bytes=payload_bytes + MESSAGE_OVERHEAD_BYTES, now_s=now_s)
+    def _send(self, *messages: Message, key: int, payload_bytes: int, now_s: float) -> Send:
+        """Send what will get one answer: one message, or the slices of one."""
+        num_bytes = payload_bytes + MESSAGE_OVERHEAD_BYTES * len(messages)
+        self._link.sent(key, num_bytes=num_bytes, now_s=now_s)
         self._sent_s = now_s
         version = self._welcome.version if self._welcome else SPOKEN_VERSIONS[0]
-        return Send(key if key >= 0 else None, (encode(message, version=version),))
+        encoded = tuple(encode(message, version=version) for message in messages)
+        return Send(key if key >= 0 else None, encoded)
 
     def _forget(self) -> None:
         self._link.forget_all()

@@ -109,6 +109,7 @@ def result_of(
         tail_us=_duration_us(outcome.tail_s),
         load=Load(min(frames_queued, 0xFFFF), round(1000 * busy_share)),
         tensors=tensors,
+        burst=frame.burst,
     )
 
 

@@ -258,6 +258,7 @@ class EdgeSession:
             payload=frame.payload,
             arrived_s=now_s,
             deadline_s=whole.first_arrived_s + frame.budget_us / 1e6 if has_deadline else inf,
+            burst=whole.burst,
         )
         peer.in_flight[frame.frame_id] = queued
         self._held_bytes += len(frame.payload)

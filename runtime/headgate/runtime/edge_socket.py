@@ -20,7 +20,7 @@ HEARTBEAT_MS = 1000
 HEARTBEAT_TIMEOUT_MS = 5000  # a slow link must get a full frame through before the answer
 RECONNECT_MS = 100
 RECONNECT_MAX_MS = 2000
-QUEUED_MESSAGES = 64  # above the fragments of one frame; the session bounds the bytes
+QUEUED_MESSAGES = 256  # above the slices of all frames in flight; the session bounds the bytes
 
 _MONITORED = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED

@@ -8,7 +8,8 @@ bounds what a peer can make the edge hold: one unfinished frame.
 from dataclasses import dataclass, replace
 
 from headgate.profiles.errors import WireError
-from headgate.runtime.messages import Frame
+from headgate.runtime.bursts import ArrivalMeter
+from headgate.runtime.messages import NO_BURST, Burst, Frame
 
 
 def fragment(frame: Frame, max_fragment_bytes: int) -> list[Frame]:
@@ -31,7 +32,7 @@ def fragment(frame: Frame, max_fragment_bytes: int) -> list[Frame]:
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """A whole frame, and when its first slice came.
+    """A whole frame, when its first slice came, and how the others followed.
 
     The budget was written when sending began, so the deadline counts from the first slice; the
     last may have been on its way for long.
@@ -39,6 +40,7 @@ class Assembled:
 
     frame: Frame
     first_arrived_s: float
+    burst: Burst = NO_BURST
 
 
 class Reassembly:
@@ -49,6 +51,7 @@ class Reassembly:
         self._first: Frame | None = None
         self._refused_id: int | None = None
         self._first_arrived_s = 0.0
+        self._arrivals = ArrivalMeter()
         self._slices: list[bytes] = []
         self._num_bytes = 0
 
@@ -67,6 +70,7 @@ class Reassembly:
         if piece.fragment == 0:
             self.clear()
             self._first, self._first_arrived_s = piece, now_s
+            self._arrivals = ArrivalMeter()
         elif piece.frame_id == self._refused_id:
             return None
         elif not self._continues(piece):
@@ -84,6 +88,7 @@ class Reassembly:
             )
         self._slices.append(piece.payload)
         self._num_bytes += len(piece.payload)
+        self._arrivals.add(len(piece.payload), now_s=now_s)
         if piece.fragment + 1 < piece.fragments:
             return None
         return self._take()
@@ -115,5 +120,6 @@ class Reassembly:
         payload = self._slices[0] if len(self._slices) == 1 else b"".join(self._slices)
         whole = replace(self._first, payload=payload, fragment=0, fragments=1)
         arrived_s = self._first_arrived_s
+        burst = self._arrivals.burst()
         self.clear()
-        return Assembled(whole, arrived_s)
+        return Assembled(whole, arrived_s, burst)

@@ -22,6 +22,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from headgate.runtime.bursts import pace
+from headgate.runtime.messages import NO_BURST, Burst
+
 NUM_RESIDUALS = 300  # 10 s at 30 frames/s
 LEVEL_TIME_S = 0.12  # how far apart samples must be for the newer to outweigh the older
 MIN_GAIN, MAX_GAIN = 0.2, 0.6
@@ -207,12 +210,19 @@ class LinkEstimator:
         self._last_edge_s = None
 
     def answered(
-        self, key: int, *, residence_s: float, edge_s: float | None, now_s: float
+        self,
+        key: int,
+        *,
+        residence_s: float,
+        edge_s: float | None,
+        now_s: float,
+        burst: Burst = NO_BURST,
     ) -> float | None:
         """Learn from an answer; returns the round trip less the residence, None for unknown keys.
 
-        `edge_s` is the arrival on the edge's own clock (None if the answer does not say). Messages
-        sent before this one have arrived too, whether or not they have been answered.
+        `edge_s` is the arrival on the edge's own clock (None if the answer does not say), `burst`
+        how the message's slices came in. Messages sent before this one have arrived too, whether
+        or not they have been answered.
         """
         item = self._outstanding.pop(key, None)
         if item is None:
@@ -240,7 +250,9 @@ class LinkEstimator:
                 service_s, served_bytes = spacing_s, num_bytes
         self._free_s = max(self._free_s, arrival_s)
         self._last_edge_s = edge_s
-        if served_bytes >= delay_bytes:
+        inside = pace(burst, sent_bytes=item.num_bytes, delay_s=delay_s)
+        held_up = inside is not None and inside.held_up  # by its sender: says nothing of the link
+        if served_bytes >= delay_bytes and not held_up:
             self._learn_rate(8.0 * served_bytes, service_s, item, now_s=now_s)
         return trip_s
 
@@ -295,7 +307,12 @@ class LinkEstimator:
             self._delays.popleft()
 
     def _learn_rate(
-        self, num_bits: float, service_s: float, item: _Outstanding, *, now_s: float
+        self,
+        num_bits: float,
+        service_s: float,
+        item: _Outstanding,
+        *,
+        now_s: float,
     ) -> None:
         noise_s = max(MIN_NOISE_S, 2 * self._noise_s)
         if service_s < noise_s:

@@ -79,6 +79,24 @@ class Load:
     busy_permille: int
 
 
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """How a frame's slices came in at the edge, on its own clock; all zero for a frame in one.
+
+    Slices that were read together are one arrival: the bytes after the first arrival crossed in
+    `spread_us`, whatever waiting went before. A rate seen like that is free of the device's
+    pauses, of the way back and of errors of the fixed delay.
+    """
+
+    arrivals: int = 0  # slices read together count once
+    spread_us: int = 0  # from the first arrival to the last
+    num_bytes: int = 0  # after the first arrival: payload, and 64 a slice for its headers
+    largest_gap_us: int = 0  # between one arrival and the next
+
+
+NO_BURST = Burst()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class NamedTensor:
     """One named output. Equal when name, dtype, shape and every bit are."""
@@ -119,6 +137,7 @@ class Result:
     tail_us: int
     load: Load
     tensors: tuple[NamedTensor, ...]
+    burst: Burst = NO_BURST  # version 1 has no room for it
 
 
 @dataclass(frozen=True, slots=True)

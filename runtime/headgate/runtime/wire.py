@@ -17,19 +17,22 @@ message has, then fields whose length the type fixes. All numbers are little-end
     4  RESULT          8  arrived us u64  16  frame id u32     20  residence us u32    1 per tensor
                       24  queue us u32    28  decode us u32    32  tail us u32
                       36  point u16       38  frames queued u16
-                      40  busy permille u16    42  zero u16
+                      40  busy permille u16    42  arrivals u16 (in version 1: zero u16)
+         version 2:   44  spread us u32   48  burst bytes u32  52  largest gap us u32
     5  REJECT          8  frame id u32 (all ones: none)  12  reason u16  14  zero u16  1: UTF-8 text
     6  PROBE           8  probe id u32                                             1: padding
     7  PROBE_REPLY     8  arrived us u64  16  probe id u32     20  residence us u32    none
     8  GOODBYE         -                                                           none
     64 CONTROL, 65 TRAIN  reserved
 
-The tensor part is drawn in `headgate.runtime.tensor_parts`.
+The last four of RESULT are `messages.Burst`, all zero for a frame that came in one arrival. The
+tensor part is drawn in `headgate.runtime.tensor_parts`.
 
 Versions. The layout of HELLO and REJECT never changes and their version byte stays 1, so that any
 two Headgates can at least refuse each other. HELLO lists what the device speaks (N and N - 1);
 the edge takes the newest version both speak, WELCOME and all after it carry that one. A change of
-layout or meaning is a new version; type numbers and reasons are never reused.
+layout or meaning is a new version; type numbers and reasons are never reused. Version 2 added
+the arrivals inside a frame to RESULT; all else is as in version 1.
 
 Every length is checked against `Limits` and against the parts at hand before anything is copied.
 """
@@ -44,6 +47,8 @@ from headgate.profiles.errors import WireError
 from headgate.runtime.messages import (
     MAX_BUDGET_US,
     NO_BUDGET_US,
+    NO_BURST,
+    Burst,
     Frame,
     Goodbye,
     Hello,
@@ -63,7 +68,9 @@ __all__ = [
     "DEFAULT_LIMITS",
     "MAX_BUDGET_US",
     "NO_BUDGET_US",
+    "NO_BURST",
     "SPOKEN_VERSIONS",
+    "Burst",
     "Frame",
     "Goodbye",
     "Hello",
@@ -83,7 +90,7 @@ __all__ = [
 ]
 
 MAGIC = b"HDGT"
-SPOKEN_VERSIONS = (1,)  # newest first: N and N - 1
+SPOKEN_VERSIONS = (2, 1)  # newest first: N and N - 1
 HANDSHAKE_VERSION = 1  # of HELLO and REJECT, for ever
 MAX_DETAIL_BYTES = 512
 MAX_LISTED_VERSIONS = 8
@@ -122,12 +129,13 @@ _FIELDS = {
     _Type.HELLO: Struct("<8s32sI"),
     _Type.WELCOME: Struct("<32sIHH"),
     _Type.FRAME: Struct("<IIHBBHH"),
-    _Type.RESULT: Struct("<QIIIIIHHHH"),
+    _Type.RESULT: Struct("<QIIIIIHHHHIII"),
     _Type.REJECT: Struct("<IHH"),
     _Type.PROBE: Struct("<I"),
     _Type.PROBE_REPLY: Struct("<QII"),
     _Type.GOODBYE: Struct("<"),
 }
+_OLDER_FIELDS = {(_Type.RESULT, 1): Struct("<QIIIIIHHHH")}
 # Payload parts of the types that have a fixed number of them.
 _NUM_PAYLOADS = {
     _Type.HELLO: 0,
@@ -185,11 +193,16 @@ def _parts(
     kind: _Type, version: int, fields: tuple[Any, ...], payloads: list[bytes]
 ) -> list[bytes]:
     prefix = _PREFIX.pack(MAGIC, version, kind, len(payloads), 0)
-    return [prefix + _FIELDS[kind].pack(*fields), *payloads]
+    return [prefix + _fields(kind, version).pack(*fields), *payloads]
+
+
+def _fields(kind: _Type, version: int) -> Struct:
+    """Return the layout of a type's fields in that version."""
+    return _OLDER_FIELDS.get((kind, version)) or _FIELDS[kind]
 
 
 def _encode_result(result: Result, version: int) -> list[bytes]:
-    fields = (
+    fields: tuple[int, ...] = (
         result.arrived_us,
         result.frame_id,
         result.residence_us,
@@ -199,8 +212,12 @@ def _encode_result(result: Result, version: int) -> list[bytes]:
         result.point_index,
         result.load.frames_queued,
         result.load.busy_permille,
-        0,
     )
+    burst = result.burst
+    if version == 1:
+        fields += (0,)
+    else:
+        fields += (burst.arrivals, burst.spread_us, burst.num_bytes, burst.largest_gap_us)
     payloads = [encode_tensor(tensor) for tensor in result.tensors]
     return _parts(_Type.RESULT, version, fields, payloads)
 
@@ -221,7 +238,7 @@ def decode(parts: Sequence[bytes], limits: Limits = DEFAULT_LIMITS) -> Message:
     if num_bytes > limits.max_message_bytes:
         raise WireError(f"message: {num_bytes} bytes, at most {limits.max_message_bytes} are taken")
     kind, version = _decode_prefix(parts[0], num_payloads=len(parts) - 1)
-    fields = _FIELDS[kind].unpack_from(parts[0], _PREFIX.size)
+    fields = _fields(kind, version).unpack_from(parts[0], _PREFIX.size)
     return _DECODERS[kind](fields, parts[1:], version, limits)
 
 
@@ -243,7 +260,7 @@ def _decode_prefix(header: bytes, *, num_payloads: int) -> tuple[_Type, int]:
         raise WireError(
             f"{kind.name}: version {version}, this side speaks {spoken}; update the older one"
         )
-    expected_bytes = _PREFIX.size + _FIELDS[kind].size
+    expected_bytes = _PREFIX.size + _fields(kind, version).size
     if len(header) != expected_bytes:
         raise WireError(f"{kind.name}: header of {len(header)} bytes, expected {expected_bytes}")
     if announced != num_payloads or _NUM_PAYLOADS.get(kind, announced) != announced:
@@ -296,10 +313,14 @@ def _decode_frame(fields: _Fields, payloads: _Payloads, _: int, limits: Limits) 
     return Frame(frame_id, point, budget_us, payloads[0], layer, fragment, fragments)
 
 
-def _decode_result(fields: _Fields, payloads: _Payloads, _: int, __: Limits) -> Result:
+def _decode_result(fields: _Fields, payloads: _Payloads, version: int, _: Limits) -> Result:
     arrived_us, frame_id, residence_us, queue_us, decode_us, tail_us, *rest = fields
-    point, frames_queued, busy_permille, zero = rest
-    _check_zero(zero, _Type.RESULT)
+    point, frames_queued, busy_permille, *arrivals = rest
+    burst = NO_BURST
+    if version == 1:
+        _check_zero(arrivals[0], _Type.RESULT)
+    elif any(arrivals):
+        burst = _decode_burst(Burst(*arrivals), frame_id)
     if busy_permille > 1000:
         raise WireError(f"RESULT {frame_id}: busy {busy_permille} permille, expected 0 to 1000")
     tensors = tuple(decode_tensor(part, where=f"RESULT {frame_id}") for part in payloads)
@@ -307,9 +328,18 @@ def _decode_result(fields: _Fields, payloads: _Payloads, _: int, __: Limits) -> 
     if len(set(names)) != len(names):
         raise WireError(f"RESULT {frame_id}: tensors {names}, expected every name once")
     load = Load(frames_queued, busy_permille)
-    return Result(
-        frame_id, point, arrived_us, residence_us, queue_us, decode_us, tail_us, load, tensors
-    )
+    times_us = (arrived_us, residence_us, queue_us, decode_us, tail_us)
+    return Result(frame_id, point, *times_us, load, tensors, burst)
+
+
+def _decode_burst(burst: Burst, frame_id: int) -> Burst:
+    if burst.arrivals < 2 or burst.num_bytes == 0 or burst.largest_gap_us > burst.spread_us:
+        raise WireError(
+            f"RESULT {frame_id}: {burst.arrivals} arrivals with {burst.num_bytes} bytes in "
+            f"{burst.spread_us} us and a gap of {burst.largest_gap_us} us, expected zeros or "
+            "two arrivals and more, with bytes and a gap within their time"
+        )
+    return burst
 
 
 def _decode_reject(fields: _Fields, payloads: _Payloads, _: int, __: Limits) -> Reject:
