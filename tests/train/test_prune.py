@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from headgate.profiles.errors import FamilyError, TrainingError, UsageError
 from headgate.train.prune import train_prune
-from headgate.train.run_folder import Run, load_run, partial_folder
+from headgate.train.run_folder import Run, load_run, partial_folder, read_weights
 from train.tiny_runs import (
     StopAfter,
     StoppedOnPurposeError,
@@ -257,6 +257,7 @@ def test_a_backbone_that_does_not_fit_is_refused(
         {"resolution_factor": 2, "budgets": (3,)},
         {"resolution_factor": 3, "budgets": (3,)},
         {"distill": 0.5, "budgets": (3,)},
+        {"distill": 0.5, "hint": 1.0, "share": "nothing", "budgets": (3,)},
         {"schedule": "step", "augment": False, "rate_weight": 0.0, "budgets": (3,)},
     ],
 )
@@ -268,6 +269,45 @@ def test_other_splits_factors_and_losses_train_too(
         f"b{budget}r{changes.get('resolution_factor', 1)}"
         for budget in changes["budgets"]  # type: ignore[attr-defined]
     )
+
+
+def test_members_share_the_head_and_its_weights_are_stored_once(whole: Run) -> None:
+    plain = whole.backbone().state_dict()
+    for entry in whole.record.members:
+        head = whole.member(entry.id).head.state_dict()
+        assert head
+        assert all(torch.equal(plain[f"network.{name}"], head[name]) for name in head)
+        assert entry.shares_backbone
+        assert not [name for name in read_weights(whole.path / entry.file) if "head.f" in name]
+
+
+def test_without_sharing_each_member_has_a_head_of_its_own(pictures: Path, tmp_path: Path) -> None:
+    run = train_tiny(pictures, tmp_path / "run", share="nothing", epochs=1, member_epochs=1)
+    plain = run.backbone().state_dict()
+    weight = run.member("b3r1").head.state_dict()["features.0.weight"]
+    assert not torch.equal(plain["network.features.0.weight"], weight)
+    assert not any(entry.shares_backbone for entry in run.record.members)
+
+
+def test_a_run_without_room_for_a_cache_trains_too(pictures: Path, tmp_path: Path) -> None:
+    run = train_tiny(pictures, tmp_path / "run", cache_gb=0.0, epochs=1, member_epochs=1)
+    assert all(entry.shares_backbone for entry in run.record.members)
+
+
+@pytest.mark.parametrize("select", ["filter", "importance", "nair", "weights"])
+def test_every_way_to_select_keeps_some_of_the_maps_before(
+    select: str, whole: Run, pictures: Path, tmp_path: Path
+) -> None:
+    run = train_tiny(
+        pictures,
+        tmp_path / "run",
+        backbone=str(whole.path),
+        epochs=None,
+        member_epochs=1,
+        select=select,
+    )
+    assert [len(m.selected) for m in run.record.members] == [6, 3, 1]
+    assert set(run.record.members[2].selected) < set(run.record.members[1].selected)
 
 
 def num_lines(run: Run) -> int:

@@ -56,6 +56,23 @@ def test_networks_are_the_same_wherever_the_folder_lies(made: Run, copied: Path)
         assert torch.equal(ours.logits_BK, theirs.logits_BK)
 
 
+def test_a_run_of_the_first_schema_is_read_as_it_was_trained(copied: Path) -> None:
+    def age(data: dict[str, Any]) -> None:
+        data["schema"] = 1
+        for setting in ("share", "select", "hint", "cache_gb"):
+            del data["settings"][setting]
+
+    rewrite(copied / "run.json", age)
+    settings = load_run(copied).record.settings
+    assert (settings.share, settings.select, settings.hint) == ("nothing", "weights", 0.0)
+
+
+def test_a_member_without_the_weights_it_shares_is_refused(copied: Path) -> None:
+    rewrite(copied / "run.json", lambda data: data.update(backbone=None))
+    with pytest.raises(FamilyError, match="shares the weights of a plain network that is not"):
+        load_run(copied).member("b2r1")
+
+
 def test_an_unknown_member_is_refused_naming_those_there_are(made: Run) -> None:
     with pytest.raises(FamilyError, match="no member 'b9r1'; it has b6r1, b2r1"):
         made.member("b9r1")
@@ -86,7 +103,7 @@ def test_missing_weights_are_named(copied: Path) -> None:
     ("change", "message"),
     [
         (lambda data: data.update(status="training"), "status is 'training'"),
-        (lambda data: data.update(schema=99), "schema 99, this version reads up to 1"),
+        (lambda data: data.update(schema=99), "schema 99, this version reads up to 2"),
         (lambda data: data.pop("schema"), "has no schema number"),
         (lambda data: data.update(colour="red"), r"unknown keys \['colour'\]"),
         (lambda data: data.pop("labels"), r"keys \['labels'\] are missing"),

@@ -15,6 +15,7 @@ from headgate.train.backbones import Normalise, PlainModel, build_backbone
 from headgate.train.data import as_floats
 from headgate.train.loop import Objective
 from headgate.train.losses import LossWeights
+from headgate.train.material import Lesson
 from headgate.train.objectives import BackboneObjective, MemberObjective
 from headgate.train.recipe import DEFAULT_SPLITS
 from headgate.train.split_model import SplitModel, build_split_model
@@ -125,9 +126,10 @@ def _step(model: nn.Module, objective: Objective, x_BCHW: Tensor, labels_B: Tens
     model.to(x_BCHW.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9, weight_decay=5e-4)
     choices = random.Random(0)
+    lesson = Lesson(x_BCHW, labels_B)
 
     def step() -> None:
-        result = objective(model, x_BCHW, labels_B, choices)
+        result = objective(model, lesson, choices)
         optimizer.zero_grad()
         result.losses.total.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -116,9 +116,33 @@ def train() -> None:
 )
 @click.option(
     "--distill",
+    type=float,
+    help="0 to 1: share of the members' task loss learnt from the plain network  "
+    "[default: 0.5, or 0 with --from-scratch]",
+)
+@click.option(
+    "--hint",
     default=0.0,
     show_default=True,
-    help="0 to 1: share of the task loss learnt from the plain network",
+    help="loss per share of the features' variance that a bottleneck loses",
+)
+@click.option(
+    "--share",
+    default="head",
+    show_default=True,
+    help="what members keep of the plain network: head, or nothing (all is trained again)",
+)
+@click.option(
+    "--select",
+    default="importance",
+    show_default=True,
+    help="how a smaller member's maps are chosen: filter (the paper), importance or nair",
+)
+@click.option(
+    "--cache-gb",
+    default=4.0,
+    show_default=True,
+    help="disk space for the outputs of a shared head, in GB; 0 to compute them each time",
 )
 @click.option(
     "--levels",

@@ -15,7 +15,6 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 
 import torch
 from lightning_fabric import Fabric
@@ -23,10 +22,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from headgate.profiles.errors import TrainingError, UsageError
-from headgate.train.data import Augmentation, TrainingData, as_floats, batches, num_batches
+from headgate.train.data import TrainingData, num_batches
 from headgate.train.losses import Losses
+from headgate.train.material import Deal, Lesson, Material
 
-# Shapes: B batch, C channels, H height, W width, S sums
+# Shapes: S sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class StepResult:
         return torch.stack([part.detach().float() for part in (*parts, self.accuracy)])
 
 
-# Takes the model, pictures, labels, and choices that all processes share.
-Objective = Callable[[nn.Module, Tensor, Tensor, random.Random], StepResult]
+# Takes the model, a batch, and choices that all processes share.
+Objective = Callable[[nn.Module, Lesson, random.Random], StepResult]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,6 @@ class EpochPlan:
     steps: int
     first_step: int
     rate: Callable[[int], float]  # step of this epoch -> learning rate
-    augmentation: Augmentation | None
 
 
 def steps_per_epoch(fabric: Fabric, data: TrainingData, *, batch_size: int) -> int:
@@ -109,7 +108,7 @@ def train_epoch(
     optimizer: Optimizer,
     *,
     objective: Objective,
-    data: TrainingData,
+    material: Material,
     plan: EpochPlan,
     sums: tuple[float, ...],
     after_step: Callable[[int, ReadSums], None],
@@ -127,22 +126,22 @@ def train_epoch(
     def read_sums() -> tuple[float, ...]:
         return tuple(float(value) for value in sum_over_processes(fabric, sums_S).tolist())
 
-    dealt = batches(
-        data.train_pictures_NCHW,
-        data.train_labels_N,
-        batch_size=plan.batch_size // fabric.world_size,
-        seed=derive_seed(plan.place.seed, plan.place.stage),
-        epoch=plan.place.epoch,
-        rank=fabric.global_rank,
-        world_size=fabric.world_size,
-        augmentation=plan.augmentation,
+    dealt = material.deal(
+        Deal(
+            seed=derive_seed(plan.place.seed, plan.place.stage),
+            epoch=plan.place.epoch,
+            batch_size=plan.batch_size // fabric.world_size,
+            rank=fabric.global_rank,
+            world_size=fabric.world_size,
+            first_step=plan.first_step,
+        )
     )
-    for step, batch in enumerate(islice(dealt, plan.first_step, None), start=plan.first_step):
+    for step, lesson in enumerate(dealt, start=plan.first_step):
         choices = _seed_step(plan.place, step=step, process=fabric.global_rank)
         rate = plan.rate(step)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        result = objective(model, as_floats(batch.pictures_BCHW), batch.labels_B, choices)
+        result = objective(model, lesson, choices)
         optimizer.zero_grad()
         fabric.backward(result.losses.total)
         optimizer.step()

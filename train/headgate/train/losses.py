@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# Shapes: B batch, K classes, P all phi maps of the bottleneck
+# Shapes: B batch, K classes, P all phi maps of the bottleneck, H x W at the split
 
+MIN_VARIANCE = 1e-4  # of a map's features: a dead one must not be divided by zero
 MAX_EXPONENT = 10.0  # e^10 is 22026: steep enough, and far from overflow in any precision but fp16
 
 
@@ -24,6 +25,7 @@ class LossWeights:
     exit: float = 1.0  # the exit's input is detached, so this is but its learning rate
     distill: float = 0.5  # share of the task loss that the teacher takes over, if there is one
     temperature: float = 4.0
+    hint: float = 0.0  # of the features' variance that the bottleneck loses
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,17 @@ def distill_loss(student_BK: Tensor, teacher_BK: Tensor, *, temperature: float) 
     return kl * temperature**2
 
 
+def hint_loss(restored_BPHW: Tensor, features_BPHW: Tensor) -> Tensor:
+    """Return the share of the features' variance that is not restored, a mean over the maps.
+
+    The plain network's own features teach the bottleneck what its tail is used to (a "hint",
+    arXiv 1412.6550); the gradient is that of the restored ones.
+    """
+    features_BPHW = features_BPHW.detach().float()
+    error_P = (restored_BPHW.float() - features_BPHW).square().mean(dim=(0, 2, 3))
+    return (error_P / (features_BPHW.var(dim=(0, 2, 3), correction=0) + MIN_VARIANCE)).mean()
+
+
 def total_loss(
     logits_BK: Tensor,
     labels_B: Tensor,
@@ -70,8 +83,9 @@ def total_loss(
     budget: int,
     weights: LossWeights,
     teacher_BK: Tensor | None = None,
+    hint: Tensor | None = None,
 ) -> Losses:
-    """Add up what a member is trained for; `teacher_BK` are the plain backbone's logits."""
+    """Add up what a member is trained for; `teacher_BK` are logits, `hint` is `hint_loss`."""
     task = functional.cross_entropy(logits_BK, labels_B)
     exit_task = functional.cross_entropy(exit_logits_BK, labels_B)
     prune = prune_loss(filter_P, budget=budget, delta=weights.delta, symmetry=weights.symmetry)
@@ -82,4 +96,6 @@ def total_loss(
         distill = distill_loss(logits_BK, teacher_BK, temperature=weights.temperature)
         learned = (1.0 - weights.distill) * task + weights.distill * distill
     total = learned + weights.exit * exit_task + weights.prune * prune + weights.rate * rate_bits
+    if hint is not None:
+        total = total + weights.hint * hint
     return Losses(total, task, prune, rate_bits, exit_task, distill)

@@ -1,7 +1,7 @@
 """What a step minimises, for the plain network and for a member, and how good each of them is."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,10 +12,11 @@ from torch.nn import functional
 from headgate.train.backbones import PlainModel
 from headgate.train.data import TrainingData, as_floats, val_batches
 from headgate.train.loop import StepResult, sum_over_processes
-from headgate.train.losses import Losses, LossWeights, total_loss
-from headgate.train.split_model import SplitModel
+from headgate.train.losses import Losses, LossWeights, hint_loss, total_loss
+from headgate.train.material import Lesson
+from headgate.train.split_model import SplitModel, SplitOutput
 
-# Shapes: B batch, C channels, H height, W width, K classes
+# Shapes: B batch, C channels, H height, W width, K classes, L numbers of levels, S sums
 
 EVALUATION_BATCH = 256
 
@@ -24,11 +25,9 @@ EVALUATION_BATCH = 256
 class BackboneObjective:
     """Cross entropy, and nothing else."""
 
-    def __call__(
-        self, model: nn.Module, x_BCHW: Tensor, labels_B: Tensor, choices: random.Random
-    ) -> StepResult:
-        logits_BK = model(x_BCHW)
-        task = functional.cross_entropy(logits_BK, labels_B)
+    def __call__(self, model: nn.Module, lesson: Lesson, choices: random.Random) -> StepResult:
+        logits_BK = model(lesson.x_BCHW)
+        task = functional.cross_entropy(logits_BK, lesson.labels_B)
         nothing = torch.zeros_like(task)
         losses = Losses(
             total=task,
@@ -38,7 +37,7 @@ class BackboneObjective:
             exit=nothing,
             distill=nothing,
         )
-        return StepResult(losses, _share_right(logits_BK, labels_B))
+        return StepResult(losses, _share_right(logits_BK, lesson.labels_B))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +52,36 @@ class MemberObjective:
     levels: tuple[int, ...]
     teacher: PlainModel | None = None
 
-    def __call__(
-        self, model: nn.Module, x_BCHW: Tensor, labels_B: Tensor, choices: random.Random
-    ) -> StepResult:
-        out = model(x_BCHW, levels=choices.choice(self.levels))
+    def __call__(self, model: nn.Module, lesson: Lesson, choices: random.Random) -> StepResult:
+        levels = choices.choice(self.levels)
+        out = model(lesson.x_BCHW, levels=levels, at_split=lesson.at_split)
         losses = total_loss(
             out.logits_BK,
-            labels_B,
+            lesson.labels_B,
             exit_logits_BK=out.exit_logits_BK,
             rate_bits_B=out.rate_bits_B,
             filter_P=self.module.bottleneck.filter_P,
             budget=self.module.bottleneck.budget,
             weights=self.weights,
-            teacher_BK=self._taught(x_BCHW),
+            teacher_BK=self._taught(lesson),
+            hint=self._hint(out),
         )
-        return StepResult(losses, _share_right(out.logits_BK, labels_B))
+        return StepResult(losses, _share_right(out.logits_BK, lesson.labels_B))
+
+    def _hint(self, out: SplitOutput) -> Tensor | None:
+        if self.weights.hint == 0:
+            return None
+        return hint_loss(out.restored_BPHW, out.features_BPHW)
 
     @torch.no_grad()
-    def _taught(self, x_BCHW: Tensor) -> Tensor | None:
+    def _taught(self, lesson: Lesson) -> Tensor | None:
+        if self.weights.distill == 0:
+            return None
+        if lesson.taught_BK is not None:
+            return lesson.taught_BK
         if self.teacher is None:
             return None
-        teacher_BK: Tensor = self.teacher(x_BCHW)
+        teacher_BK: Tensor = self.teacher(lesson.x_BCHW)
         return teacher_BK
 
 
@@ -98,21 +106,27 @@ def evaluate_backbone(fabric: Fabric, model: nn.Module, data: TrainingData) -> E
 
 @torch.no_grad()
 def evaluate_member(
-    fabric: Fabric, model: SplitModel, data: TrainingData, *, levels: int | None
-) -> Evaluation:
-    """Measure a member in float32, quantised to `levels` per value, or not at all with None."""
+    fabric: Fabric, model: SplitModel, data: TrainingData, *, levels: Sequence[int | None]
+) -> list[Evaluation]:
+    """Measure a member in float32, quantised to each of `levels` values; None is not at all.
+
+    The head runs once for all of them.
+    """
     model.eval()
-    sums_S = torch.zeros(3, device=fabric.device)
+    sums_LS = torch.zeros(len(levels), 3, device=fabric.device)
     for x_BCHW, labels_B in _pictures(fabric, data):
-        out = model(x_BCHW, levels=levels)
-        sums_S += torch.stack(
-            [
-                _num_right(out.logits_BK, labels_B),
-                _num_right(out.exit_logits_BK, labels_B),
-                out.rate_bits_B.sum(),
-            ]
-        )
-    return Evaluation(*_per_picture(fabric, sums_S, data))
+        features_BPHW = model.features(x_BCHW)
+        for place, number in enumerate(levels):
+            out = model(features_BPHW, levels=number, at_split=True)
+            sums_LS[place] += torch.stack(
+                [
+                    _num_right(out.logits_BK, labels_B),
+                    _num_right(out.exit_logits_BK, labels_B),
+                    out.rate_bits_B.sum(),
+                ]
+            )
+    shares = _per_picture(fabric, sums_LS, data)
+    return [Evaluation(*shares[3 * place : 3 * place + 3]) for place in range(len(levels))]
 
 
 def _pictures(fabric: Fabric, data: TrainingData) -> Iterator[tuple[Tensor, Tensor]]:

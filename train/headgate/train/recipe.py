@@ -15,6 +15,7 @@ from headgate.profiles.quantise import MAX_LEVELS, MIN_LEVELS
 
 DEFAULT_DATA = "embedded"
 EMBEDDED_WIDTH = 0.25
+DISTILL = 0.5
 DEFAULT_SPLITS = {  # layers where few maps cross and the head is still cheap
     "vgg11": "features.7",  # the second pooling, the paper's layer 5
     "lenet": "features.5",  # the second pooling
@@ -22,6 +23,8 @@ DEFAULT_SPLITS = {  # layers where few maps cross and the head is still cheap
     "mobilenet_v2": "features.6",
 }
 SCHEDULES = ("cosine", "step")
+SHARES = ("nothing", "head")
+SELECTIONS = ("filter", "importance", "nair", "weights")  # see `selection`
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "float32", "bfloat16")
 WARM_UP = 0.05  # share of the backbone's steps; a random network diverges at full rate
@@ -60,7 +63,12 @@ class PruneConfig:
     delta: float = 4.0  # steepness of the prune loss, on (sum f - B) / phi
     lambda_: float = 1.0  # weight of the prune loss's side that keeps maps from falling below B
     rate_weight: float = 0.0  # loss per bit and picture that crosses
-    distill: float = 0.0  # share of a member's task loss that the plain network's answers take over
+    distill: float | None = None  # share of a member's task loss that the plain network's answers
+    # take over; None: 0.5, or 0 from scratch
+    hint: float = 0.0  # weight of the share of the features' variance that a bottleneck loses
+    share: str = "head"  # what members have in common with the plain network
+    select: str = "importance"  # how the maps of a smaller member are chosen
+    cache_gb: float = 4.0  # most that the outputs of a shared head may take on the disk; 0: none
     levels: tuple[int, ...] = (256, 64, 16, 8, 4)  # one is drawn for each batch
     augment: bool = True
     seed: int = 0
@@ -75,6 +83,16 @@ class PruneConfig:
         if self.epochs is not None:
             return self.epochs
         return 0 if self.backbone else 10
+
+    @property
+    def distill_share(self) -> float:
+        if self.distill is not None:
+            return self.distill
+        return 0.0 if self.from_scratch else DISTILL
+
+    @property
+    def shares_head(self) -> bool:
+        return self.share == "head" and not self.from_scratch
 
 
 # These change how a run is computed, not what it computes.
@@ -226,6 +244,8 @@ def check_config(config: PruneConfig) -> None:
         "--rate-weight": config.rate_weight,
         "--momentum": config.momentum,
         "--weight-decay": config.weight_decay,
+        "--hint": config.hint,
+        "--cache-gb": config.cache_gb,
     }
     for option, value in positive.items():
         if not (math.isfinite(value) and value > 0):
@@ -233,7 +253,7 @@ def check_config(config: PruneConfig) -> None:
     for option, value in not_negative.items():
         if not (math.isfinite(value) and value >= 0):
             raise UsageError(f"{option}: found {value}, expected 0 or more")
-    for option, share in (("--lambda", config.lambda_), ("--distill", config.distill)):
+    for option, share in (("--lambda", config.lambda_), ("--distill", config.distill_share)):
         if not 0 <= share <= 1:
             raise UsageError(f"{option}: found {share}, expected 0 to 1")
     if config.momentum >= 1:
@@ -252,12 +272,14 @@ def check_config(config: PruneConfig) -> None:
         ("--schedule", config.schedule, SCHEDULES),
         ("--precision", config.precision, PRECISIONS),
         ("--device", config.device, DEVICES),
+        ("--share", config.share, SHARES),
+        ("--select", config.select, SELECTIONS),
     ):
         if word not in known:
             raise UsageError(f"{option}: {word!r} is not one of {', '.join(known)}")
     if config.from_scratch and config.backbone:
         raise UsageError("--backbone: cannot be given with --from-scratch; leave one of them out")
-    if config.from_scratch and config.distill:
+    if config.from_scratch and config.distill_share:
         raise UsageError("--distill: a run from scratch has no plain network to learn from")
 
 

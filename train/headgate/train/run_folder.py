@@ -2,7 +2,8 @@
 
     run.json        what was trained, on what, and the sha256 of every file of weights
     epochs.jsonl    one line per epoch
-    weights/        backbone.safetensors and one <member id>.safetensors each
+    weights/        backbone.safetensors, and one <member id>.safetensors each, which may lack
+                    what the first one holds
 
 While a run is training it lives beside its final place, in `OUT.partial`; `OUT` itself appears
 only when everything in it is complete.
@@ -25,6 +26,7 @@ from headgate.profiles.storage import recover_folder, sha256_file
 from headgate.train.blueprint import Blueprint
 from headgate.train.run_record import COMPLETE, BackboneEntry, MemberEntry, RunRecord, read_record
 from headgate.train.split_model import SplitModel
+from headgate.train.weights import with_shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,10 @@ class Run:
         with self._told_of_the_run():
             model = self.blueprint.build_split_model(budget=entry.budget)
             model.freeze_selection(entry.selected)
-        _load(model, self._weights(entry))
+        weights = self._weights(entry)
+        if entry.shares_backbone:
+            weights = with_shared(weights, self._shared(), names=model.state_dict())
+        _load(model, weights)
         return model.eval()
 
     def entry(self, member_id: str) -> MemberEntry:
@@ -89,6 +94,14 @@ class Run:
             raise FamilyError(
                 f"{self.path / 'run.json'}: its network cannot be built again: {reason}"
             ) from None
+
+    def _shared(self) -> dict[str, torch.Tensor]:
+        if self.record.backbone is None:
+            raise FamilyError(
+                f"{self.path / 'run.json'}: a member shares the weights of a plain network that "
+                "is not there; train the run again"
+            )
+        return self._weights(self.record.backbone)
 
     def _weights(self, entry: BackboneEntry | MemberEntry) -> dict[str, torch.Tensor]:
         return read_weights(self.path / entry.file, sha256=entry.sha256)

@@ -9,7 +9,9 @@ from headgate.profiles.storage import read_sealed_json
 from headgate.train.blueprint import Blueprint
 from headgate.train.recipe import PruneConfig
 
-RUN_SCHEMA = 1
+RUN_SCHEMA = 2
+# How runs of schema 1 were trained, which had no such settings.
+SETTINGS_OF_SCHEMA_1 = {"share": "nothing", "select": "weights"}
 TRAINING = "training"
 COMPLETE = "complete"
 
@@ -47,6 +49,7 @@ class MemberEntry:
     exit_accuracy: float  # of the early exit on the backbone's features at the split
     quantised: tuple[QuantisedEntry, ...]
     epochs: int
+    shares_backbone: bool = False  # `file` lacks what the plain network's holds, see `weights`
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class FinishedStage:
     budget: int | None
     selected: tuple[int, ...] | None
     sha256: str | None = None  # of the file; None in a checkpoint of an earlier version
+    shares_backbone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,8 @@ def read_record(path: Path) -> RunRecord:
         raise FamilyError(
             f"{path}: schema {schema}, this version reads up to {RUN_SCHEMA}; upgrade headgate"
         )
+    if schema < RUN_SCHEMA and isinstance(data.get("settings"), dict):
+        data["settings"] = SETTINGS_OF_SCHEMA_1 | data["settings"]
     record = parse(RunRecord, data, where=str(path), error=FamilyError)
     _check_complete(record, where=path)
     files = [member.file for member in record.members]

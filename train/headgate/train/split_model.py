@@ -30,6 +30,8 @@ class SplitOutput(NamedTuple):
     exit_logits_BK: Tensor
     code_BCHW: Tensor  # 0..1, before quantisation; ascending by index of the map
     rate_bits_B: Tensor  # zeros where nothing is quantised; of RATED_PICTURES while training
+    features_BPHW: Tensor  # at the split, as the head made them
+    restored_BPHW: Tensor  # the same, as the edge has them
 
 
 class ExitHead(nn.Module):
@@ -90,6 +92,7 @@ class SplitModel(nn.Module):
         self.prior = FactorisedPrior(bottleneck.channels, levels_choices=levels_choices)
         self.tail = tail
         self.exit_head = exit_head
+        self.head_is_frozen = False
 
     @property
     def budget(self) -> int:
@@ -104,18 +107,40 @@ class SplitModel(nn.Module):
         """Fix the maps that cross: those given, or those that the filter selects now."""
         self.bottleneck.freeze_selection(indices)
 
-    def forward(self, x_BCHW: Tensor, *, levels: int | None) -> SplitOutput:
+    def freeze_head(self) -> None:
+        """Keep the head as it is: its weights, and its batch norms' averages, in training too."""
+        self.head_is_frozen = True
+        self.head.requires_grad_(False)
+        self.head.eval()
+
+    def train(self, mode: bool = True) -> SplitModel:
+        """Set the mode of all parts but a frozen head, which is as it will be on the device."""
+        super().train(mode)
+        if self.head_is_frozen:
+            self.head.eval()
+        return self
+
+    def features(self, x_BCHW: Tensor) -> Tensor:
+        """Return the features [B, P, H, W] at the split of pictures with values in 0..1."""
+        features_BPHW: Tensor = self.head(self.normalise(x_BCHW))
+        return features_BPHW
+
+    def forward(self, x_BCHW: Tensor, *, levels: int | None, at_split: bool = False) -> SplitOutput:
         """Run pictures with values in 0..1; `levels` of the quantiser, or None for none.
 
-        While training, the ranges and priors of the maps follow the batch.
+        With `at_split` the input is what `features` returned. While training, the ranges and
+        priors of the maps follow the batch.
         """
-        features_BPHW = self.head(self.normalise(x_BCHW))
+        features_BPHW = x_BCHW if at_split else self.features(x_BCHW)
         exit_logits_BK = self.exit_head(features_BPHW.detach())
         self.bottleneck.update_selection()
         code_BCHW = self.bottleneck.encode(features_BPHW)
         received_BCHW, rate_bits_B = self._transmit(code_BCHW, levels)
-        logits_BK = self.tail(self.bottleneck.decode(received_BCHW))
-        return SplitOutput(logits_BK, exit_logits_BK, code_BCHW, rate_bits_B)
+        restored_BPHW = self.bottleneck.decode(received_BCHW)
+        logits_BK = self.tail(restored_BPHW)
+        return SplitOutput(
+            logits_BK, exit_logits_BK, code_BCHW, rate_bits_B, features_BPHW, restored_BPHW
+        )
 
     def _transmit(self, code_BCHW: Tensor, levels: int | None) -> tuple[Tensor, Tensor]:
         selected_C = self.bottleneck.selected_C
@@ -136,7 +161,7 @@ class SplitModel(nn.Module):
         """Start the fresh bottleneck near the backbone's accuracy, from a batch of pictures."""
         was_training = self.training
         self.eval()
-        self.bottleneck.warm_start(self.head(self.normalise(x_BCHW)))
+        self.bottleneck.warm_start(self.features(x_BCHW))
         self.train(was_training)
 
 

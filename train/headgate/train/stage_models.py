@@ -1,5 +1,6 @@
 """What a stage begins with: its network, from whose weights, its objective and its optimizer."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -10,12 +11,15 @@ from headgate.train.backbones import PlainModel
 from headgate.train.data import as_floats
 from headgate.train.loop import Objective, derive_seed
 from headgate.train.losses import LossWeights
+from headgate.train.material import Lesson
 from headgate.train.objectives import BackboneObjective, MemberObjective
 from headgate.train.plan import Plan, load_backbone
 from headgate.train.recipe import PruneConfig, Stage, StageKind
 from headgate.train.run_folder import read_weights
 from headgate.train.run_record import FinishedStage
+from headgate.train.selection import BATCH, NUM_PICTURES, map_scores_P
 from headgate.train.split_model import SplitModel
+from headgate.train.weights import with_shared
 
 # Shapes: B batch, C channels, H height, W width
 
@@ -44,18 +48,18 @@ def starting_model(
     assert stage.start_from is not None
     before = finished[stage.start_from]
     if stage.kind is StageKind.BASE:
-        plain = _trained_network(plan, before, folder=folder)
+        plain = trained_network(plan, before, folder=folder)
         model = plan.blueprint.build_split_model(budget=stage.budget, plain=plain).to(device)
         model.freeze_selection()  # all maps cross
-        model.warm_start(_some_pictures(plan))
-        return model
-    assert before.budget is not None
-    assert before.selected is not None
-    model = plan.blueprint.build_split_model(budget=before.budget).to(device)
-    model.load_state_dict(read_weights(folder / before.file, sha256=before.sha256))
-    model.freeze_selection(before.selected)
-    # Importance instead of the paper's random draw: the first epoch is quicker for it.
-    model.bottleneck.reset_prune(stage.budget, scores_P=model.bottleneck.importance_P())
+        model.warm_start(as_floats(_some_pictures(plan, WARM_START_PICTURES)[0]))
+    else:
+        model = _member_before(plan, before, finished[BACKBONE], folder=folder).to(device)
+        scores_P = map_scores_P(plan.config.select, model, _some_lessons(plan))
+        model.bottleneck.reset_prune(stage.budget, scores_P=scores_P)
+        if scores_P is not None:
+            model.freeze_selection()
+    if plan.config.shares_head:
+        model.freeze_head()
     return model
 
 
@@ -66,23 +70,25 @@ def stage_objective(
     *,
     folder: Path,
     finished: dict[str, FinishedStage],
+    has_answers: bool = False,
 ) -> Objective:
-    """Return what the stage minimises."""
+    """Return what the stage minimises; with `has_answers` lessons hold the plain network's."""
     config = plan.config
     if stage.kind is StageKind.BACKBONE:
         return BackboneObjective()
     assert isinstance(model, SplitModel)
     teacher = None
-    if config.distill > 0:
+    if config.distill_share > 0 and not has_answers:
         device = model.bottleneck.f_hat.device
-        teacher = _trained_network(plan, finished[BACKBONE], folder=folder).to(device).eval()
+        teacher = trained_network(plan, finished[BACKBONE], folder=folder).to(device).eval()
         teacher.requires_grad_(False)
     weights = LossWeights(
         prune=config.epsilon,
         delta=config.delta,
         symmetry=config.lambda_,
         rate=config.rate_weight,
-        distill=config.distill,
+        distill=config.distill_share,
+        hint=config.hint,
     )
     return MemberObjective(module=model, weights=weights, levels=config.levels, teacher=teacher)
 
@@ -111,15 +117,40 @@ def _plain_network(plan: Plan) -> PlainModel:
     return plain
 
 
-def _trained_network(plan: Plan, stage: FinishedStage, *, folder: Path) -> PlainModel:
+def _member_before(
+    plan: Plan, before: FinishedStage, backbone: FinishedStage, *, folder: Path
+) -> SplitModel:
+    """Return a member that an earlier stage made."""
+    assert before.budget is not None
+    assert before.selected is not None
+    model = plan.blueprint.build_split_model(budget=before.budget)
+    weights = read_weights(folder / before.file, sha256=before.sha256)
+    if before.shares_backbone:
+        shared = read_weights(folder / backbone.file, sha256=backbone.sha256)
+        weights = with_shared(weights, shared, names=model.state_dict())
+    model.load_state_dict(weights)
+    model.freeze_selection(before.selected)
+    return model
+
+
+def trained_network(plan: Plan, stage: FinishedStage, *, folder: Path) -> PlainModel:
+    """Return the plain network as its stage left it."""
     plain = plan.blueprint.build_backbone()
     plain.load_state_dict(read_weights(folder / stage.file, sha256=stage.sha256))
     return plain
 
 
-def _some_pictures(plan: Plan) -> Tensor:
-    """Return training pictures [B, 3, H, W] in 0..1, drawn from all over the data set."""
+def _some_pictures(plan: Plan, number: int) -> tuple[Tensor, Tensor]:
+    """Return training pictures [B, 3, H, W] as bytes, drawn from all over, and labels [B]."""
     pictures_NCHW = plan.data.train_pictures_NCHW
     draw = torch.Generator().manual_seed(derive_seed(plan.config.seed, "warm start"))
-    chosen = torch.randperm(len(pictures_NCHW), generator=draw)[:WARM_START_PICTURES]
-    return as_floats(pictures_NCHW[chosen.to(pictures_NCHW.device)])
+    chosen_B = torch.randperm(len(pictures_NCHW), generator=draw)[:number].to(pictures_NCHW.device)
+    return pictures_NCHW[chosen_B], plan.data.train_labels_N[chosen_B]
+
+
+def _some_lessons(plan: Plan) -> Iterator[Lesson]:
+    """Yield what the maps of a member are ranked by."""
+    pictures_BCHW, labels_B = _some_pictures(plan, NUM_PICTURES)
+    for begin in range(0, len(labels_B), BATCH):
+        part = slice(begin, begin + BATCH)
+        yield Lesson(as_floats(pictures_BCHW[part]), labels_B[part])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from headgate.profiles.storage import sha256_file
@@ -20,8 +20,8 @@ from headgate.train.checkpoints import (
     write_checkpoint,
     write_tensors,
 )
-from headgate.train.data import default_augmentation
 from headgate.train.epoch_log import EPOCH_SCHEMA, EpochRecord, append_epoch
+from headgate.train.feature_cache import FeatureCache
 from headgate.train.loop import (
     NO_SUMS,
     EpochPlan,
@@ -33,13 +33,17 @@ from headgate.train.loop import (
     steps_per_epoch,
     train_epoch,
 )
+from headgate.train.material import Material, Pictures
 from headgate.train.objectives import Evaluation, evaluate_backbone, evaluate_member
 from headgate.train.plan import Plan
 from headgate.train.progress import TrainingProgress
 from headgate.train.recipe import Stage, learning_rate
+from headgate.train.run_folder import read_weights
 from headgate.train.run_record import BackboneEntry, FinishedStage, MemberEntry, QuantisedEntry
+from headgate.train.shared_head import augmentation_of, cached_features
 from headgate.train.split_model import SplitModel
 from headgate.train.stage_models import make_optimizer, stage_objective, starting_model
+from headgate.train.weights import without_shared
 from headgate.train.work_folder import CHECKPOINT, WEIGHTS
 
 
@@ -69,6 +73,7 @@ class Training:
         self._folder = folder
         self._progress = progress
         self._steps = steps_per_epoch(fabric, plan.data, batch_size=plan.config.batch_size)
+        self._cache: FeatureCache | None = None
         self.state = state
 
     def run(self) -> None:
@@ -91,11 +96,19 @@ class Training:
         if self.state.tensors is not None:
             stored = read_tensors(self._folder / CHECKPOINT, self.state)
             unpack(stored, model, subject.optimizer)
-        objective = stage_objective(stage, model, self._plan, folder=self._folder, finished=before)
         self._progress.stage_started(
             stage,
             num_steps=stage.epochs * self._steps,
             steps_done=begin.epoch * self._steps + begin.step,
+        )
+        material = self._material(model)
+        objective = stage_objective(
+            stage,
+            model,
+            self._plan,
+            folder=self._folder,
+            finished=before,
+            has_answers=isinstance(material, FeatureCache),
         )
         for _ in range(begin.epoch, stage.epochs):
             plan = self._epoch_plan(stage)
@@ -105,7 +118,7 @@ class Training:
                 wrapped,
                 wrapped_optimizer,
                 objective=objective,
-                data=self._plan.data,
+                material=material,
                 plan=plan,
                 sums=self.state.sums,
                 after_step=self._after_step(subject, plan),
@@ -127,15 +140,27 @@ class Training:
                 schedule=config.schedule,
             )
 
-        augmentation = default_augmentation(config.data, input_px=min(self._plan.blueprint.size_px))
         return EpochPlan(
             place=Place(seed=config.seed, stage=stage.id, epoch=position.epoch),
             batch_size=min(config.batch_size, len(data.train_labels_N)),
             steps=self._steps,
             first_step=position.step,
             rate=rate,
-            augmentation=augmentation if config.augment else None,
         )
+
+    def _material(self, model: nn.Module) -> Material:
+        """Return what a stage is dealt: pictures, unless a frozen head makes a cache pay."""
+        if isinstance(model, SplitModel) and model.head_is_frozen:
+            if self._cache is None:
+                self._cache = cached_features(
+                    self._fabric,
+                    self._plan,
+                    folder=self._folder,
+                    backbone=self.state.finished[0],
+                )
+            if self._cache is not None:
+                return self._cache
+        return Pictures(self._plan.data, augmentation_of(self._plan))
 
     def _after_step(self, subject: _Subject, plan: EpochPlan) -> Callable[[int, ReadSums], None]:
         every = self._plan.config.checkpoint_steps
@@ -202,9 +227,10 @@ class Training:
         """Write the stage's weights, measure what it made, and step to the next stage."""
         file = f"{WEIGHTS}/{stage.id}.safetensors"
         path = self._folder / file
+        shares = isinstance(model, SplitModel) and model.head_is_frozen
         if self._fabric.is_global_zero:
             path.parent.mkdir(exist_ok=True)
-            write_tensors(path, model.state_dict())
+            write_tensors(path, self._own_weights(model) if shares else model.state_dict())
         self._fabric.barrier()
         digest = sha256_file(path)
         state = self.state
@@ -212,12 +238,20 @@ class Training:
             assert model.selected is not None
             if stage.kept:
                 member = self._member_entry(stage, model, file=file, digest=digest)
+                member = replace(member, shares_backbone=shares)
                 state = replace(state, members=(*state.members, member))
         else:
             accuracy = self._evaluate(model).accuracy
             entry = BackboneEntry(file, digest, accuracy=accuracy, epochs=stage.epochs)
             state = replace(state, backbone=entry)
-        done = FinishedStage(stage.id, file, stage.budget, selected=state.selected, sha256=digest)
+        done = FinishedStage(
+            stage.id,
+            file,
+            stage.budget,
+            selected=state.selected,
+            sha256=digest,
+            shares_backbone=shares,
+        )
         state = replace(
             state,
             position=Position(stage=state.position.stage + 1),
@@ -226,16 +260,24 @@ class Training:
         )
         self._checkpoint(state, None)
 
+    def _own_weights(self, model: nn.Module) -> dict[str, Tensor]:
+        backbone = self.state.finished[0]
+        shared = read_weights(self._folder / backbone.file, sha256=backbone.sha256)
+        return without_shared(model.state_dict(), shared)
+
     def _member_entry(
         self, stage: Stage, model: SplitModel, *, file: str, digest: str
     ) -> MemberEntry:
         assert stage.budget is not None
         assert model.selected is not None
-        found = self._evaluate(model)
-        quantised = []
-        for levels in self._plan.config.levels:
-            at = evaluate_member(self._fabric, model, self._plan.data, levels=levels)
-            quantised.append(QuantisedEntry(levels, at.accuracy, rate_bits=at.rate_bits))
+        choices = self._plan.config.levels
+        found, *others = evaluate_member(
+            self._fabric, model, self._plan.data, levels=(None, *choices)
+        )
+        quantised = [
+            QuantisedEntry(levels, at.accuracy, rate_bits=at.rate_bits)
+            for levels, at in zip(choices, others, strict=True)
+        ]
         return MemberEntry(
             id=stage.id,
             budget=stage.budget,
@@ -251,7 +293,7 @@ class Training:
 
     def _evaluate(self, model: nn.Module) -> Evaluation:
         if isinstance(model, SplitModel):
-            return evaluate_member(self._fabric, model, self._plan.data, levels=None)
+            return evaluate_member(self._fabric, model, self._plan.data, levels=(None,))[0]
         return evaluate_backbone(self._fabric, model, self._plan.data)
 
     def _checkpoint(self, state: Checkpoint, subject: _Subject | None) -> None:

@@ -34,7 +34,8 @@ except ImportError:  # Windows: two trainings of one run are then not noticed
 RUN_FILE = "run.json"
 WEIGHTS = "weights"
 CHECKPOINT = "checkpoint"
-_OURS = {RUN_FILE, LOG_FILE, WEIGHTS, CHECKPOINT}
+CACHE = "cache"
+_OURS = {RUN_FILE, LOG_FILE, WEIGHTS, CHECKPOINT, CACHE}
 _LOCK_FILE = ".lock"
 
 
@@ -107,7 +108,7 @@ def publish(folder: Path, out: Path, record: RunRecord) -> None:
 def _clear(partial: Path) -> None:
     """Remove a run so that a kill midway leaves one that can still be resumed or replaced."""
     (partial / CHECKPOINT / STATE_FILE).unlink(missing_ok=True)
-    for name in (CHECKPOINT, WEIGHTS):
+    for name in (CHECKPOINT, WEIGHTS, CACHE):
         shutil.rmtree(partial / name, ignore_errors=True)
     for name in (LOG_FILE, RUN_FILE):
         (partial / name).unlink(missing_ok=True)

@@ -1,0 +1,168 @@
+"""Outputs of a frozen head for all training pictures, on disk: it runs once for many epochs.
+
+A member whose head is frozen begins each step at the split. The features of every picture are
+computed for a few augmented variants, and each epoch takes another one of each picture; with them
+lie the answers of the plain network, which teaches the members.
+
+The file is mapped into memory: the system keeps as much of it there as there is room for. Blocks of
+it are computed in a fixed order from the seed alone, so that a resumed run finds or makes the same
+ones. With several processes each fills its share of the one file.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from headgate.profiles.parse import unparse
+from headgate.profiles.storage import write_atomic
+from headgate.train.data import Augmentation, TrainingData, as_floats, augment, num_batches
+from headgate.train.material import Deal, Lesson
+
+# Shapes: V variants, N pictures, B batch, P maps of H x W at the split, K classes
+
+MAX_VARIANTS = 8
+EPOCHS_PER_VARIANT = 2  # a variant that is used less often is not worth its head
+BLOCK = 256  # pictures at a time
+FEATURES, ANSWERS, KEY = "features.f16", "answers.f16", "key.json"
+LARGEST = 65504.0  # of a float16
+
+# Takes pictures, returns features and the logits that the plain network makes of them.
+Look = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheKey:
+    """All that the contents follow from; a file with another key is made anew."""
+
+    weights: str  # sha256 of the plain network's file
+    data: str  # digest of the data set
+    seed: int
+    augmentation: Augmentation | None
+    precision: str
+    num_variants: int
+    num_pictures: int
+    shape: tuple[int, int, int]  # P, H, W
+    num_classes: int
+
+    @property
+    def num_bytes(self) -> int:
+        return 2 * self.num_variants * self.num_pictures * (prod(self.shape) + self.num_classes)
+
+
+def choose_num_variants(
+    *, num_pictures: int, num_values: int, epochs: int, augmented: bool, limit_bytes: int
+) -> int:
+    """Return how many variants of each picture to keep; 0 says that a cache does not pay.
+
+    `num_values` are those of one picture's features, `epochs` all that will use the cache.
+    """
+    useful = min(MAX_VARIANTS, epochs // EPOCHS_PER_VARIANT)
+    room = limit_bytes // max(1, 2 * num_pictures * num_values)
+    return min(useful if augmented else min(1, useful), room)
+
+
+class FeatureCache:
+    """Deals out lessons that begin at the split."""
+
+    def __init__(self, folder: Path, key: CacheKey, *, data: TrainingData) -> None:
+        """Open the cache in `folder`, which `fill` made."""
+        self._key = key
+        self._labels_N = data.train_labels_N
+        self._features_VNHWP, self._answers_VNK = _map(folder, key, mode="r+")
+
+    def deal(self, deal: Deal) -> Iterator[Lesson]:
+        """Yield lessons in the order in which pictures would come.
+
+        The first variant of each picture is drawn, and later epochs take the next ones.
+        """
+        num_pictures, device = len(self._labels_N), self._labels_N.device
+        draw = np.random.default_rng([deal.seed, deal.epoch, 0])
+        order = draw.permutation(num_pictures)
+        first_N = np.random.default_rng([deal.seed, 2]).integers(
+            self._key.num_variants, size=num_pictures
+        )
+        variant_N = (first_N + deal.epoch) % self._key.num_variants
+        share = num_pictures // deal.world_size
+        mine = order[deal.rank : share * deal.world_size : deal.world_size]
+        count = num_batches(num_pictures, batch_size=deal.batch_size, world_size=deal.world_size)
+        for number in range(deal.first_step, count):
+            chosen = mine[number * deal.batch_size : (number + 1) * deal.batch_size]
+            places = (variant_N[chosen], chosen)
+            features_BHWP = torch.from_numpy(self._features_VNHWP[places])
+            answers_BK = torch.from_numpy(self._answers_VNK[places])
+            yield Lesson(
+                # Channels last in memory, as pictures are.
+                x_BCHW=features_BHWP.to(device).float().permute(0, 3, 1, 2),
+                labels_B=self._labels_N[torch.from_numpy(chosen).to(device)],
+                at_split=True,
+                taught_BK=answers_BK.to(device).float(),
+            )
+
+
+def open_cache(
+    fabric: Fabric, folder: Path, key: CacheKey, *, data: TrainingData, look: Look
+) -> FeatureCache:
+    """Return the cache of `folder`, filled if it is not there yet; every process calls this."""
+    text = json.dumps(unparse(key), sort_keys=True)
+    path = folder / KEY
+    is_there = path.is_file() and path.read_text(encoding="utf-8") == text
+    fabric.barrier()  # all have looked before the first writes
+    if not is_there:
+        if fabric.is_global_zero:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            _map(folder, key, mode="w+")
+        fabric.barrier()
+        _fill(fabric, folder, key, data=data, look=look)
+        fabric.barrier()
+        if fabric.is_global_zero:
+            write_atomic(path, text)
+        fabric.barrier()
+    return FeatureCache(folder, key, data=data)
+
+
+@torch.no_grad()
+def _fill(fabric: Fabric, folder: Path, key: CacheKey, *, data: TrainingData, look: Look) -> None:
+    features_VNHWP, answers_VNK = _map(folder, key, mode="r+")
+    for variant in range(key.num_variants):
+        starts = range(0, key.num_pictures, BLOCK)
+        for begin in starts[fabric.global_rank :: fabric.world_size]:
+            pictures_BCHW = data.train_pictures_NCHW[begin : begin + BLOCK]
+            if key.augmentation is not None and variant:  # the first one is the picture as it is
+                draws = np.random.default_rng([key.seed, variant, begin])
+                pictures_BCHW = augment(pictures_BCHW, key.augmentation, draws=draws)
+            with fabric.autocast():
+                features_BPHW, answers_BK = look(as_floats(pictures_BCHW))
+            place = slice(begin, begin + len(pictures_BCHW))
+            features_VNHWP[variant, place] = _halves(features_BPHW.permute(0, 2, 3, 1))
+            answers_VNK[variant, place] = _halves(answers_BK)
+    features_VNHWP.flush()
+    answers_VNK.flush()
+
+
+def _halves(values: Tensor) -> npt.NDArray[np.float16]:
+    found: npt.NDArray[np.float16] = values.float().clamp(-LARGEST, LARGEST).half().cpu().numpy()
+    return found
+
+
+def _map(
+    folder: Path, key: CacheKey, *, mode: str
+) -> tuple[np.memmap[tuple[int, ...], np.dtype[np.float16]], ...]:
+    maps, height, width = key.shape
+    first = (key.num_variants, key.num_pictures)
+    shapes = {FEATURES: (*first, height, width, maps), ANSWERS: (*first, key.num_classes)}
+    return tuple(
+        np.memmap(folder / name, np.float16, mode=mode, shape=shape)  # type: ignore[call-overload]
+        for name, shape in shapes.items()
+    )

@@ -1,0 +1,80 @@
+"""Decides whether a run caches what its frozen head makes of the pictures, and how often."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from headgate.profiles.errors import UsageError
+from headgate.train.data import Augmentation, default_augmentation
+from headgate.train.feature_cache import CacheKey, FeatureCache, choose_num_variants, open_cache
+from headgate.train.loop import derive_seed
+from headgate.train.plan import Plan
+from headgate.train.recipe import StageKind
+from headgate.train.run_record import FinishedStage
+from headgate.train.stage_models import trained_network
+from headgate.train.work_folder import CACHE
+
+# Shapes: B batch, C channels, P maps of H x W at the split, K classes
+
+GB = 10**9
+
+
+def augmentation_of(plan: Plan) -> Augmentation | None:
+    """Return what is done to a run's training pictures."""
+    if not plan.config.augment:
+        return None
+    return default_augmentation(plan.config.data, input_px=min(plan.blueprint.size_px))
+
+
+def cached_features(
+    fabric: Fabric, plan: Plan, *, folder: Path, backbone: FinishedStage
+) -> FeatureCache | None:
+    """Return the run's cache, filled; None if it does not pay or may not take its space."""
+    blueprint, data = plan.blueprint, plan.data
+    plain = trained_network(plan, backbone, folder=folder)
+    model = blueprint.build_split_model(budget=blueprint.num_maps, plain=plain)
+    model.to(fabric.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    augmentation = augmentation_of(plan)
+    height, width = model.bottleneck.size_px
+    num_variants = choose_num_variants(
+        num_pictures=len(data.train_labels_N),
+        num_values=blueprint.num_maps * height * width,
+        epochs=sum(s.epochs for s in plan.stages if s.kind in (StageKind.BASE, StageKind.MEMBER)),
+        augmented=augmentation is not None,
+        limit_bytes=int(plan.config.cache_gb * GB),
+    )
+    if num_variants == 0:
+        return None
+    assert backbone.sha256 is not None
+    key = CacheKey(
+        weights=backbone.sha256,
+        data=data.digest,
+        seed=derive_seed(plan.config.seed, "cached features"),
+        augmentation=augmentation,
+        precision=plan.config.precision,
+        num_variants=num_variants,
+        num_pictures=len(data.train_labels_N),
+        shape=(blueprint.num_maps, height, width),
+        num_classes=blueprint.num_classes,
+    )
+    _check_room(folder, key)
+
+    def look(x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        features_BPHW = model.features(x_BCHW)
+        return features_BPHW, model.tail(features_BPHW)
+
+    return open_cache(fabric, folder / CACHE, key, data=data, look=look)
+
+
+def _check_room(folder: Path, key: CacheKey) -> None:
+    free = shutil.disk_usage(folder).free
+    if not (folder / CACHE).is_dir() and key.num_bytes > free:
+        raise UsageError(
+            f"--cache-gb: the outputs of the shared head take {key.num_bytes / GB:.1f} GB, but "
+            f"{folder} has {free / GB:.1f} GB left; give a smaller number, or 0 for no cache"
+        )
