@@ -6,13 +6,14 @@ INSTALLED := $(VENV)/.installed
 # Files are dealt to two workers; `make test PYTEST_ARGS="-k wire"` narrows a run.
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
-.PHONY: help install demo test check format bench bench-control clean
+.PHONY: help install demo test check format bench bench-control bench-rates clean
 
 help:
 	@echo "make demo    train, export and run a small family end to end; report in out/demo"
 	@echo "make test    the test suite"
 	@echo "make check   ruff, mypy --strict, import-linter"
 	@echo "make bench   speed ratios (docs/benchmarks.md)"
+	@echo "make bench-rates DATA=folder:PATH   accuracy against bytes beside JPEG and WebP"
 	@echo "make bench-control TRACES=DIR   the controller beside an oracle and its rivals"
 	@echo "make format  let ruff settle spacing"
 
@@ -51,6 +52,16 @@ POINTS ?= examples/ladder.toml
 bench-control: $(INSTALLED)
 	@test -n "$(TRACES)" || { echo "give TRACES=DIR, a folder of recorded traces"; exit 2; }
 	$(BIN)/headgate bench control $(POINTS) --traces $(TRACES) --out out/bench
+
+# FAMILY=families/x for your own; without it one is trained on DATA first (hours on a CPU).
+RATES_FAMILY := out/bench/rates/family
+FAMILY ?= $(RATES_FAMILY)
+DATA ?= embedded
+bench-rates: $(FAMILY)/family.json | $(INSTALLED)
+	$(BIN)/headgate bench rates $(FAMILY) --data $(DATA) --out out/bench
+
+$(RATES_FAMILY)/family.json: | $(INSTALLED)
+	$(BIN)/headgate bench train-rates --data $(DATA) --out out/bench
 
 clean:
 	rm -rf out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

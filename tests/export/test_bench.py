@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,6 @@ from click.testing import CliRunner
 
 from headgate.export.bench_bare import bare_graphs, bare_round_trip, echo_server, paced
 from headgate.export.bench_command import bench
-from headgate.export.bench_rates import RatesOptions, rates_table, smallest_picture
 from headgate.export.bench_speed import SpeedOptions, bench_overhead, chosen_point, read_memory
 from headgate.export.bench_startup import heavy_imports
 from headgate.export.bench_table import (
@@ -24,7 +24,6 @@ from headgate.export.bench_table import (
 )
 from headgate.export.bench_training import TrainingStepOptions, bench_training_step
 from headgate.profiles.family import Family
-from headgate.train.recipe import check_config
 from runtime.tiny_family import write_tiny_family
 
 RESULT = BenchResult(
@@ -126,19 +125,12 @@ def test_a_training_step_is_compared_with_the_plain_network_s() -> None:
     assert result.rows[0][2] == "1.000"
 
 
-def test_the_rates_table_names_the_smallest_picture_that_is_as_good(family: Family) -> None:
-    manifest = family.manifest
-    result = rates_table(manifest, RatesOptions(data="folder:somewhere", folder=Path()))
-    assert [row[0] for row in result.rows][-1] == max(
-        manifest.points, key=lambda point: point.bytes.mean
-    ).id
-    assert smallest_picture(manifest, at_least=0.0) is not None
-    assert smallest_picture(manifest, at_least=1.1) is None
-    assert not any("somewhere" in note for note in result.notes)
-
-
-def test_the_recipe_of_the_rates_benchmark_is_a_valid_one() -> None:
-    check_config(RatesOptions(data="folder:x", folder=Path()).recipe())
+def test_what_only_machines_read_is_in_the_json_alone_and_infinity_is_null() -> None:
+    result = replace(RESULT, details={"x": 1}, goals=(Goal("y", float("inf"), met=False),))
+    value = json.loads(result.to_json())
+    assert value["details"] == {"x": 1}
+    assert value["goals"][0]["value"] is None
+    assert "details" not in json.loads(RESULT.to_json())
 
 
 @pytest.mark.parametrize("name", sorted(bench.commands))

@@ -10,6 +10,7 @@ import click
 
 from headgate.export.bench_control_command import control
 from headgate.export.bench_options import outputs, say, show
+from headgate.export.bench_rates_command import rates, train_rates
 
 if TYPE_CHECKING:
     from headgate.export.bench_speed import SpeedOptions
@@ -154,53 +155,6 @@ def quality(
     show(bench_quality(options, progress=choose_progress(), say=say), out, as_json=as_json)
 
 
-@bench.command()
-@click.option("--data", required=True, help="folder:PATH, pictures of a realistic size")
-@click.option("--model", default="resnet18", show_default=True, help="built-in network")
-@click.option("--width", default=0.5, show_default=True, help="multiplies its channels")
-@click.option("--split", default="stages.2", show_default=True, help="layer to cut after")
-@click.option("--epochs", default=60, show_default=True, help="of the plain network")
-@click.option("--member-epochs", default=8, show_default=True, help="of every member")
-@click.option("--pictures", type=int, help="of each half; fewer for a CPU  [default: all]")
-@click.option("--input-px", type=int, help="side of the input  [default: that of the pictures]")
-@click.option("--precision", default="auto", show_default=True, help="as of `train prune`")
-@click.option("--seed", default=0, show_default=True)
-@outputs
-def rates(
-    data: str,
-    model: str,
-    width: float,
-    split: str,
-    epochs: int,
-    member_epochs: int,
-    pictures: int | None,
-    input_px: int | None,
-    precision: str,
-    seed: int,
-    out: Path,
-    as_json: bool,
-) -> None:
-    """Accuracy against bytes of a family beside JPEG and WebP."""
-    from headgate.export.bench_rates import RatesOptions, bench_rates
-    from headgate.train.progress import choose_progress
-
-    options = RatesOptions(
-        data=data,
-        folder=out / "rates",
-        model=model,
-        width=width,
-        split=split,
-        epochs=epochs,
-        base_epochs=member_epochs,
-        member_epochs=member_epochs,
-        pictures=pictures,
-        input_px=input_px,
-        precision=precision,
-        seed=seed,
-    )
-    show(bench_rates(options, progress=choose_progress(), say=say), out, as_json=as_json)
-
-
 def _speed(family: Path | None, point: str | None, frames: int, out: Path) -> SpeedOptions:
     from headgate.export.bench_family import speed_family
     from headgate.export.bench_speed import SpeedOptions
@@ -211,3 +165,5 @@ def _speed(family: Path | None, point: str | None, frames: int, out: Path) -> Sp
 
 
 bench.add_command(control)
+bench.add_command(rates)
+bench.add_command(train_rates)

@@ -1,117 +1,260 @@
-"""Accuracy against bytes of a family beside JPEG and WebP, on pictures of a realistic size."""
+"""Accuracy against bytes of anyone's family beside pictures and the paper's payload.
+
+Table, goals and the sentences under it; the measuring is in `rates_measure`, the arithmetic in
+`rates_verdict` and `break_even`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from math import inf, isfinite
 from pathlib import Path
+from typing import Any
 
-from headgate.export.bench_table import BenchResult
-from headgate.export.options import ExportOptions
-from headgate.export.pipeline import export_family
-from headgate.export.plots import draw_points
-from headgate.profiles.family import open_family
-from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
+from headgate.export import page
+from headgate.export.bench_table import BenchResult, provenance
+from headgate.export.break_even import Pair, break_even_sentence, equal_pairs, rate_text
+from headgate.export.paired import difference
+from headgate.export.plot_rates import draw_rates
+from headgate.export.rates_measure import MeasureOptions, measure_rates
+from headgate.export.rates_pictures import load_pictures
+from headgate.export.rates_rows import Rates, Row, Series, undominated
+from headgate.export.rates_verdict import judge
+from headgate.export.rates_words import goal_text, goals, verdict_json, verdict_lines
+from headgate.profiles.family import Family
 from headgate.profiles.storage import write_atomic
-from headgate.train.progress import TrainingProgress
-from headgate.train.prune import train_prune
-from headgate.train.recipe import PruneConfig
+
+NAME = "Rates"
+COLUMNS = (
+    "point",
+    "accuracy, %",
+    "against full, points",
+    "mean bytes",
+    "95 % below",
+    "device ms",
+    "edge ms",
+    "smallest picture as good",
+)
+PICTURE_ALT = (
+    "Accuracy against mean bytes: split points by member, JPEG and WebP at many qualities, the "
+    "paper's uint8 maps, and the whole network's accuracy as a line"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class RatesOptions:
-    """What to train; the runs and the family go to `folder` and are not made twice."""
+    """What to measure, and the link and device that the break-even lines are for."""
 
     data: str
-    folder: Path
-    model: str = "resnet18"
-    split: str = "stages.2"  # maps of 10 x 10 at 160 px: few bytes need few values
-    budgets: tuple[int, ...] = (64, 12, 6)
-    epochs: int = 60
-    base_epochs: int = 8
-    member_epochs: int = 8
-    distill: float = 0.5
-    rate_weight: float = 0.0
-    width: float = 0.5
-    input_px: int | None = None
-    pictures: int | None = None
-    precision: str = "auto"
-    seed: int = 0
-
-    def recipe(self) -> PruneConfig:
-        """Return the training run."""
-        return PruneConfig(
-            data=self.data,
-            model=self.model,
-            width=self.width,
-            split=self.split,
-            budgets=self.budgets,
-            epochs=self.epochs,
-            base_epochs=self.base_epochs,
-            member_epochs=self.member_epochs,
-            distill=self.distill,
-            rate_weight=self.rate_weight,
-            input_px=self.input_px,
-            limit=self.pictures,
-            precision=self.precision,
-            seed=self.seed,
-        )
+    limit: int | None = None
+    measure: MeasureOptions = field(default_factory=MeasureOptions)
+    slas_s: tuple[float, ...] = (0.05, 0.1)
+    rtt_s: float = 0.02
+    device_factor: float = 1.0  # the device is so many times slower than this machine
 
 
-def bench_rates(
-    options: RatesOptions, *, progress: TrainingProgress, say: Callable[[str], None]
-) -> BenchResult:
-    """Train and export what is not there yet; return the table and draw it as rates.png."""
-    run, family = options.folder / "run", options.folder / "family"
-    options.folder.mkdir(parents=True, exist_ok=True)
-    train_prune(options.recipe(), run, resume=True, progress=progress)
-    say("exporting and measuring every operating point")
-    export_family(run, family, ExportOptions(force=True), say)
-    manifest = open_family(family).manifest
-    write_atomic(options.folder / "rates.png", draw_points(manifest))
-    return rates_table(manifest, options)
+@dataclass(frozen=True, slots=True)
+class RatesBench:
+    """The benchmark's result, and what it was made of."""
+
+    result: BenchResult
+    rates: Rates
+    pairs: tuple[Pair, ...]
+    said: tuple[str, ...]  # the first of the result's notes: what came out
 
 
-def rates_table(manifest: Manifest, options: RatesOptions) -> BenchResult:
-    """List all points by their bytes, each with the smallest picture that is as accurate."""
-    rows = []
-    for point in sorted(manifest.points, key=lambda point: (point.bytes.mean, point.id)):
-        rival = smallest_picture(manifest, at_least=manifest.quality(point))
-        rows.append(
-            (
-                point.id,
-                f"{100 * point.metrics[manifest.primary_metric]:.1f}",
-                f"{point.bytes.mean:.0f}",
-                f"{point.bytes.p95:.0f}",
-                _against(point, rival),
-            )
-        )
-    size = f"{manifest.input.width_px} x {manifest.input.height_px} px"
-    return BenchResult(
-        name="Rates",
-        columns=("point", "accuracy, %", "mean bytes", "95 % below", "smallest picture as good"),
-        rows=tuple(rows),
+def bench_rates(family: Family, options: RatesOptions, *, say: Callable[[str], None]) -> RatesBench:
+    """Measure a family on labelled pictures; the files are written by `write_rates`."""
+    say(f"reading {options.data}")
+    pictures = load_pictures(family.manifest, options.data, limit=options.limit)
+    rates = measure_rates(family, pictures, options.measure, say)
+    pairs = tuple(equal_pairs(rates, device_factor=options.device_factor))
+    verdict = judge(rates)
+    said = (
+        *verdict_lines(verdict),
+        break_even_sentence(pairs, device_factor=options.device_factor),
+        *sla_lines(pairs, options),
+    )
+    result = BenchResult(
+        name=NAME,
+        columns=COLUMNS,
+        rows=tuple(table_row(row, rates) for row in shown_rows(rates)),
+        goals=goals(verdict),
         notes=(
-            f"{options.data.partition(':')[0]} at {size}, {options.model} x {options.width:g} cut "
-            f"after {options.split}, {options.epochs} epochs",
-            "JPEG with optimised Huffman tables, 4:2:0; WebP method 4",
+            *said,
+            *rates.notes,
+            "± is one standard error; against full: paired, the same pictures",
+            "JPEG with optimised Huffman tables, 4:2:0; WebP method 4 as devices send it, and -m6",
+            "times: medians of single frames on this machine, in turns; coding is in them",
         ),
+        details={
+            "rows": [row_json(row, rates) for row in rates.rows],
+            "verdict": verdict_json(verdict),
+            "break_even": [pair_json(pair, options) for pair in pairs],
+            "pictures": rates.num_pictures,
+            "family": family.manifest.digest,
+        },
+    )
+    return RatesBench(result, rates, pairs, said)
+
+
+def write_rates(bench: RatesBench, folder: Path) -> Path:
+    """Write rates.png and rates.html into `folder`; return the path of the page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / "rates.png", draw_rates(bench.rates))
+    path = folder / "rates.html"
+    write_atomic(path, rates_page(bench))
+    return path
+
+
+def rates_page(bench: RatesBench) -> str:
+    """Return the page: what came out, the plot, the table."""
+    result, rates = bench.result, bench.rates
+    shown = shown_rows(rates)
+    rest = [row for row in rates.rows if row not in shown]
+    table = page.text_table(
+        COLUMNS,
+        [table_row(row, rates) for row in shown],
+        caption="Points of the family, the paper's payload, and pictures worth sending",
+        marked=[row.series is Series.SPLIT for row in shown],
+    )
+    others = page.text_table(
+        COLUMNS, [table_row(row, rates) for row in rest], caption="Every other picture"
+    )
+    body = f"""<h1>Accuracy against bytes</h1>
+<section>
+{page.paragraphs([goal_text(goal) for goal in result.goals])}
+{page.bullets(bench.said)}
+</section>
+<section>
+<h2>All points</h2>
+{page.themed_picture(partial(draw_rates, rates), alt=PICTURE_ALT)}
+{table}
+{page.details("Every picture that a smaller one equals", others) if rest else ""}
+</section>
+<section>
+<h2>How this was made</h2>
+{page.bullets(result.notes[len(bench.said) :])}
+{page.facts(provenance())}
+</section>"""
+    return page.page("Headgate: accuracy against bytes", body)
+
+
+def shown_rows(rates: Rates) -> list[Row]:
+    """Return the rows of the table by rising bytes: no rival picture that a smaller one equals."""
+    worth = undominated(rates.of(Series.JPEG, Series.WEBP))
+    kept = [row for row in rates.rows if row.own or row.series is Series.PAPER or row in worth]
+    return sorted(kept, key=lambda row: (row.mean_bytes, row.id))
+
+
+def table_row(row: Row, rates: Rates) -> tuple[str, ...]:
+    """Return the cells of one row."""
+    return (
+        row.id,
+        _accuracy(row),
+        _against_full(row, rates),
+        f"{row.mean_bytes:.0f}",
+        f"{row.bytes.p95:.0f}",
+        "-" if row.time is None else f"{1000 * row.time.device_s:.2f}",
+        "-" if row.time is None else f"{1000 * row.time.edge_s:.2f}",
+        _smallest_picture(row, rates),
     )
 
 
-def smallest_picture(manifest: Manifest, *, at_least: float) -> OperatingPoint | None:
-    """Return the picture with the fewest bytes whose accuracy is no less, or None."""
-    good = [
-        point
-        for point in manifest.points
-        if point.kind is PointKind.OFFLOAD and manifest.quality(point) >= at_least
-    ]
-    return min(good, key=lambda point: point.bytes.mean, default=None)
+def sla_lines(pairs: Sequence[Pair], options: RatesOptions) -> tuple[str, ...]:
+    """Say for each SLA on which steady links only splitting answers in time."""
+    lines = []
+    for sla_s in options.slas_s:
+        where = f"SLA {1000 * sla_s:g} ms, RTT {1000 * options.rtt_s:g} ms"
+        found = [(pair, *_least_rates(pair, sla_s=sla_s, rtt_s=options.rtt_s)) for pair in pairs]
+        fitting = [item for item in found if isfinite(item[1])]
+        if not pairs:
+            continue
+        if not fitting:
+            lines.append(f"{where}: no split point answers in time, whatever the link")
+            continue
+        pair, split_bps, picture_bps = max(fitting, key=lambda item: item[0].split.accuracy)
+        until = (
+            f"{pair.picture.id} ({pair.match.value}) from {rate_text(picture_bps)}"
+            if isfinite(picture_bps)
+            else f"{pair.picture.id} ({pair.match.value}) at no rate"
+        )
+        lines.append(
+            f"{where}: {pair.split.id} answers in time from {rate_text(split_bps)} up, {until}"
+        )
+    return tuple(lines)
 
 
-def _against(point: OperatingPoint, rival: OperatingPoint | None) -> str:
-    if point.kind is not PointKind.SPLIT:
+def row_json(row: Row, rates: Rates) -> dict[str, Any]:
+    """Return a row with unrounded numbers; times in milliseconds."""
+    found: dict[str, Any] = {
+        "id": row.id,
+        "series": row.series.value,
+        "group": row.group,
+        "own": row.own,
+        "accuracy": row.accuracy,
+        "error": row.error,
+        "mean_bytes": row.bytes.mean,
+        "p95_bytes": row.bytes.p95,
+        "device_ms": None if row.time is None else 1000 * row.time.device_s,
+        "edge_ms": None if row.time is None else 1000 * row.time.edge_s,
+    }
+    if row.sample is not None and rates.full is not None and rates.full.right_N is not None:
+        found["against_full"] = difference(row.sample.right_N, rates.full.right_N).to_json()
+    return found
+
+
+def pair_json(pair: Pair, options: RatesOptions) -> dict[str, Any]:
+    """Return a pair and its rates in bit/s; null for a rate that no link has."""
+    rate = pair.break_even_bps
+    slas = {}
+    for sla_s in options.slas_s:
+        split_bps, picture_bps = _least_rates(pair, sla_s=sla_s, rtt_s=options.rtt_s)
+        slas[f"{1000 * sla_s:g}"] = {
+            "split_from_bps": split_bps if isfinite(split_bps) else None,
+            "picture_from_bps": picture_bps if isfinite(picture_bps) else None,
+        }
+    return {
+        "split": pair.split.id,
+        "picture": pair.picture.id,
+        "picture_is": pair.match.value,
+        "always_faster": rate == inf,
+        "faster_below_bps": rate if isfinite(rate) else None,
+        "device_factor": options.device_factor,
+        "rtt_ms": 1000 * options.rtt_s,
+        "in_time_by_sla_ms": slas,
+    }
+
+
+def _least_rates(pair: Pair, *, sla_s: float, rtt_s: float) -> tuple[float, float]:
+    return (
+        pair.split_cost.least_rate_bps(sla_s=sla_s, rtt_s=rtt_s),
+        pair.picture_cost.least_rate_bps(sla_s=sla_s, rtt_s=rtt_s),
+    )
+
+
+def _accuracy(row: Row) -> str:
+    text = f"{100 * row.accuracy:.1f}"
+    return text if row.error is None else f"{text} ± {100 * row.error:.1f}"
+
+
+def _against_full(row: Row, rates: Rates) -> str:
+    if rates.full is None:
+        return "-"
+    if row.sample is None or rates.full.right_N is None:
+        return f"{100 * (row.accuracy - rates.full.accuracy):+.1f}"
+    gap = difference(row.sample.right_N, rates.full.right_N)
+    return f"{100 * gap.value:+.1f} ± {100 * gap.error:.1f}"
+
+
+def _smallest_picture(row: Row, rates: Rates) -> str:
+    if row.series not in (Series.SPLIT, Series.PAPER):
         return ""
-    if rival is None:
-        return "none"
-    return f"{rival.id}, {rival.bytes.mean / point.bytes.mean:.1f} x the bytes"
+    pictures = rates.of(Series.JPEG, Series.WEBP)
+    good = [each for each in pictures if each.accuracy >= row.accuracy]
+    if not good:
+        return "none" if pictures else ""
+    smallest = min(good, key=lambda each: each.mean_bytes)
+    return f"{smallest.id}, {smallest.mean_bytes / row.mean_bytes:.1f} x the bytes"

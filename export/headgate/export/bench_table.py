@@ -7,16 +7,18 @@ for machines.
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from headgate.profiles.storage import write_atomic
 
@@ -42,6 +44,8 @@ class BenchResult:
     rows: tuple[tuple[str, ...], ...]
     goals: tuple[Goal, ...] = ()
     notes: tuple[str, ...] = ()
+    # For machines only: what the table rounds or leaves out, as JSON values.
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def to_markdown(self) -> str:
         """Return a section of docs/benchmarks.md."""
@@ -55,7 +59,7 @@ class BenchResult:
     def to_json(self) -> str:
         """Return one JSON object, on one line."""
         rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
-        goals = [{"goal": g.text, "value": round(g.value, 4), "met": g.met} for g in self.goals]
+        goals = [{"goal": g.text, "value": _finite(g.value), "met": g.met} for g in self.goals]
         return json.dumps(
             {
                 "schema": BENCH_SCHEMA,
@@ -63,6 +67,7 @@ class BenchResult:
                 "rows": rows,
                 "goals": goals,
                 "notes": list(self.notes),
+                **({"details": dict(self.details)} if self.details else {}),
                 **provenance(),
             }
         )
@@ -139,6 +144,11 @@ def _versions() -> list[str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity: null where there is nothing to compare."""
+    return round(value, 4) if math.isfinite(value) else None
 
 
 def _verdict(goal: Goal) -> str:

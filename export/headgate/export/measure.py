@@ -55,14 +55,15 @@ def measure_point(
     payloads = [payload_of(item) for item in computed]
     probabilities_NK = edge_probabilities(point, engines.tail, payloads)
     right = probabilities_NK.argmax(axis=1) == labels
-    filled = with_measurements(
-        point, accuracy=float(right.mean()), sizes=[len(payload) for payload in payloads]
-    )
+    sizes = [len(payload) for payload in payloads]
+    filled = with_measurements(point, accuracy=float(right.mean()), sizes=sizes)
     edge_s = _median_edge_s(point, engines.tail, payloads[:NUM_TIMED])
     exit_accuracy = None
     if point.kind is PointKind.SPLIT:
         exit_accuracy = float((_device_labels(computed) == labels).mean())
-    return Measured(filled, right, PointTime(device_s, edge_s), exit_accuracy)
+    return Measured(
+        filled, right, PointTime(device_s, edge_s), exit_accuracy, np.asarray(sizes, np.int64)
+    )
 
 
 def edge_probabilities(
@@ -72,7 +73,7 @@ def edge_probabilities(
     rows = []
     for start in range(0, len(payloads), tail.max_batch):
         batch = payloads[start : start + tail.max_batch]
-        rows += [_first_tensor(point, outcome) for outcome in _infer(point, tail, batch)]
+        rows += [_first_tensor(point, outcome) for outcome in infer_payloads(point, tail, batch)]
     return np.stack(rows)
 
 
@@ -89,7 +90,10 @@ def probabilities_of(answer: Answer | None) -> NDArray[np.float32]:
     return np.asarray(probabilities_K, dtype=np.float32)
 
 
-def _infer(point: OperatingPoint, tail: TailEngine, payloads: Sequence[bytes]) -> list[ItemOutcome]:
+def infer_payloads(
+    point: OperatingPoint, tail: TailEngine, payloads: Sequence[bytes]
+) -> list[ItemOutcome]:
+    """Answer one batch of payloads as the edge would."""
     items = [BatchItem(PEER, index, point, payload) for index, payload in enumerate(payloads)]
     return tail.infer(graph_key(point, full_graph=tail.manifest.full_graph), items)
 
@@ -104,7 +108,7 @@ def _first_tensor(point: OperatingPoint, outcome: ItemOutcome) -> NDArray[np.flo
 
 
 def _median_edge_s(point: OperatingPoint, tail: TailEngine, payloads: Sequence[bytes]) -> float:
-    outcomes = [_infer(point, tail, [payload])[0] for payload in payloads]
+    outcomes = [infer_payloads(point, tail, [payload])[0] for payload in payloads]
     return float(np.median([outcome.decode_s + outcome.tail_s for outcome in outcomes]))
 
 

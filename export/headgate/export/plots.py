@@ -1,32 +1,38 @@
-"""Draw runs and families: link and choices over time, accuracy against bytes, runs compared.
-
-Every figure comes in two widths, for a desk and for a phone: shrinking one picture would make its
-letters unreadable. Colours are those of Okabe and Ito, told apart by colour-blind readers too, and
-never the only difference: markers and line styles differ as well.
-"""
+"""Draw runs and families: link and choices over time, accuracy against bytes, runs compared."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from headgate.export.figures import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    NARROW_IN,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    WIDE_IN,
+    bytes_text,
+    legend_above,
+    new_figure,
+    plain_bytes,
+    png,
+    tick_text,
+)
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.trace import Trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-WIDE_IN = 9.0
-NARROW_IN = 4.6
-DPI = 150
 LINK_STEP_S = 0.1  # finer steps than this would be drawn on top of each other
 
-BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#6E6E6E"
 MEMBER_COLOURS = (BLUE, SKY, PURPLE, "#004B75", "#8F5B7D")
 FORMAT_STYLES = {"jpeg": (ORANGE, "s", "JPEG"), "webp": (VERMILLION, "D", "WebP")}
 SOURCE_STYLES = {
@@ -63,17 +69,17 @@ class Bar:
 
 def draw_timeline(timeline: Timeline, width_in: float = WIDE_IN) -> bytes:
     """Return a PNG: bandwidth and its estimate, chosen point, latency against the SLA."""
-    figure, axes = _figure(width_in, height_in=8.2, rows=3, ratios=(1.0, 1.5, 1.3))
+    figure, axes = new_figure(width_in, height_in=8.2, rows=3, ratios=(1.0, 1.5, 1.3))
     _draw_link(axes[0], timeline)
     _draw_choices(axes[1], timeline)
     _draw_latency(axes[2], timeline)
     axes[2].set_xlabel("time (s)")
-    return _png(figure)
+    return png(figure)
 
 
 def draw_points(manifest: Manifest, width_in: float = WIDE_IN) -> bytes:
     """Return a PNG: measured accuracy against mean bytes of every operating point."""
-    figure, (axes,) = _figure(width_in, height_in=5.0 if width_in > 6 else 4.6, rows=1)
+    figure, (axes,) = new_figure(width_in, height_in=5.0 if width_in > 6 else 4.6, rows=1)
     for member, colour in zip(manifest.members, _cycle(len(manifest.members)), strict=True):
         points = [p for p in manifest.points if p.member == member.id and _sends(p)]
         label = f"split, budget {member.budget}"
@@ -86,18 +92,17 @@ def draw_points(manifest: Manifest, width_in: float = WIDE_IN) -> bytes:
     for style, point in zip(("--", ":", "-."), _local_points(manifest), strict=False):
         value = point.metrics[manifest.primary_metric]
         axes.axhline(value, color=GREEN, linestyle=style, linewidth=1.4, label=f"{point.id}, 0 B")
-    axes.set_xscale("log")
-    _plain_bytes(axes)
+    plain_bytes(axes)
     axes.set_xlabel("mean bytes per frame (log scale)")
     axes.set_ylabel(f"{manifest.primary_metric} on validation pictures")
-    _legend_above(axes, ncols=3 if width_in > NARROW_IN else 2)
-    return _png(figure)
+    legend_above(axes, ncols=3 if width_in > NARROW_IN else 2)
+    return png(figure)
 
 
 def draw_bars(bars: Sequence[Bar], width_in: float = WIDE_IN) -> bytes:
     """Return a PNG: accuracy credited within the SLA, one bar a run, best on top."""
     ordered = sorted(bars, key=lambda bar: bar.value)
-    figure, (axes,) = _figure(width_in, height_in=1.2 + 0.27 * len(ordered), rows=1)
+    figure, (axes,) = new_figure(width_in, height_in=1.2 + 0.27 * len(ordered), rows=1)
     for row, bar in enumerate(ordered):
         colour = BLUE if bar.emphasised else "#B9C4CC"
         hatch = None if bar.measured else "///"
@@ -110,7 +115,7 @@ def draw_bars(bars: Sequence[Bar], width_in: float = WIDE_IN) -> bytes:
     axes.set_xlim(0, max((bar.value for bar in ordered), default=1.0) * 1.14 or 1.0)
     axes.set_xlabel("accuracy, late = wrong (hatched: simulated)")
     axes.grid(visible=False, axis="y")
-    return _png(figure)
+    return png(figure)
 
 
 def _draw_link(axes: Axes, timeline: Timeline) -> None:
@@ -127,9 +132,9 @@ def _draw_link(axes: Axes, timeline: Timeline) -> None:
     )
     axes.set_yscale("log")
     axes.set_ylim(max(min(rates) / 2, 0.01), max([*rates, *estimates]) * 2)
-    axes.yaxis.set_major_formatter(_formatter(lambda value: f"{value:g}"))
+    axes.yaxis.set_major_formatter(tick_text(lambda value: f"{value:g}"))
     axes.set_ylabel("Mbit/s")
-    _legend_above(axes)
+    legend_above(axes)
 
 
 def _draw_choices(axes: Axes, timeline: Timeline) -> None:
@@ -146,10 +151,10 @@ def _draw_choices(axes: Axes, timeline: Timeline) -> None:
                 [rows[record.point or ""] for record in frames],
                 s=9, c=colour, marker=marker, linewidths=0.8, label=label,
             )  # fmt: skip
-    names = [f"{point.id}  {_bytes_text(point.bytes.mean)}" for point in points]
+    names = [f"{point.id}  {bytes_text(point.bytes.mean)}" for point in points]
     axes.set_yticks(range(len(points)), names, fontsize="small")
     axes.set_ylim(-0.7, len(points) - 0.3)
-    _legend_above(axes)
+    legend_above(axes)
 
 
 def _draw_latency(axes: Axes, timeline: Timeline) -> None:
@@ -170,7 +175,7 @@ def _draw_latency(axes: Axes, timeline: Timeline) -> None:
     axes.axhline(sla_ms, color=BLACK, linestyle="--", linewidth=1.2, label=f"SLA {sla_ms:g} ms")
     axes.set_ylim(0, top_ms * 1.05)
     axes.set_ylabel("latency (ms)")
-    _legend_above(axes)
+    legend_above(axes)
 
 
 def _draw_curve(
@@ -192,16 +197,6 @@ def _draw_curve(
     )  # fmt: skip
 
 
-def _legend_above(axes: Axes, *, ncols: int = 3) -> None:
-    """Name what is drawn above the panel, where it hides nothing."""
-    if not axes.get_legend_handles_labels()[0]:
-        return
-    axes.legend(
-        frameon=False, ncols=ncols, fontsize="small", loc="lower left", bbox_to_anchor=(0.0, 1.0),
-        borderaxespad=0.2, borderpad=0.2, handlelength=1.4, handletextpad=0.4, columnspacing=1.0,
-    )  # fmt: skip
-
-
 def _sends(point: OperatingPoint) -> bool:
     return point.kind is PointKind.SPLIT
 
@@ -212,50 +207,3 @@ def _local_points(manifest: Manifest) -> list[OperatingPoint]:
 
 def _cycle(count: int) -> list[str]:
     return [MEMBER_COLOURS[index % len(MEMBER_COLOURS)] for index in range(count)]
-
-
-def _bytes_text(num_bytes: float) -> str:
-    return f"{num_bytes:.0f} B" if num_bytes < 1000 else f"{num_bytes / 1000:.1f} kB"
-
-
-def _formatter(text: Any) -> Any:
-    from matplotlib.ticker import FuncFormatter
-
-    return FuncFormatter(lambda value, _: text(value))
-
-
-def _plain_bytes(axes: Axes) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(_formatter(_bytes_text))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _figure(
-    width_in: float, *, height_in: float, rows: int, ratios: tuple[float, ...] = (1.0,)
-) -> tuple[Figure, list[Axes]]:
-    """Make a figure with `rows` panels over one time axis; no global state of pyplot is touched."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width_in, height_in), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(rows, 1, height_ratios=ratios)
-    axes: list[Axes] = []
-    for row in range(rows):
-        panel = figure.add_subplot(grid[row], sharex=axes[0] if axes else None)
-        panel.grid(visible=True, color="#E4E4E4", linewidth=0.7)
-        panel.set_axisbelow(True)
-        for side in ("top", "right"):
-            panel.spines[side].set_visible(False)
-        panel.tick_params(labelbottom=row == rows - 1)
-        axes.append(panel)
-    return figure, axes
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    # A fixed software tag: the same run gives the same bytes.
-    figure.savefig(buffer, format="png", metadata={"Software": "headgate"})
-    return buffer.getvalue()

@@ -6,7 +6,7 @@ of paired answers: only pictures on which exactly one of the two is right count.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import sqrt
 
 import numpy as np
@@ -27,6 +27,8 @@ class Measured:
     right: NDArray[np.bool_]  # per validation picture: was the label right
     time: PointTime
     exit_accuracy: float | None = None  # split: of the early exit that rides along
+    # Per validation picture: payload bytes; empty for what sends nothing.
+    sizes: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def accuracy(self) -> float:

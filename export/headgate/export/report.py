@@ -1,11 +1,7 @@
-"""Write what happened in a run as one HTML file that needs nothing else: words, tables, pictures.
-
-The file opens without a network, on a phone as well as at a desk, and holds no scripts.
-"""
+"""Write what happened in a run as one HTML file that needs nothing else: words and pictures."""
 
 from __future__ import annotations
 
-import base64
 import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,9 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from headgate.export.compare import RunScore, best
+from headgate.export.figures import NARROW_IN, WIDE_IN
+from headgate.export.page import facts, page, paragraphs, picture
 from headgate.export.plots import (
-    NARROW_IN,
-    WIDE_IN,
     Bar,
     Timeline,
     draw_bars,
@@ -25,8 +21,6 @@ from headgate.export.plots import (
 from headgate.profiles.manifest import Manifest, PointKind
 from headgate.profiles.storage import write_atomic
 from headgate.runtime.records import Source
-
-NARROW_PX = 640
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +67,7 @@ def write_report(content: ReportContent, folder: Path) -> Path:
     for name, alt, draw in figures:
         wide = draw(WIDE_IN)
         write_atomic(folder / f"{name}.png", wide)
-        pictures[name] = _picture(wide, draw(NARROW_IN), alt=alt)
+        pictures[name] = picture(wide, draw(NARROW_IN), alt=alt)
     path = folder / "report.html"
     write_atomic(path, _page(content, pictures))
     return path
@@ -174,25 +168,9 @@ def _bars(content: ReportContent) -> list[Bar]:
 
 def _page(content: ReportContent, pictures: dict[str, str]) -> str:
     sla_ms = 1000 * content.timeline.sla_s
-    said = "".join(f"<p>{html.escape(line)}</p>\n" for line in sentences(content))
-    foot = "".join(
-        f"<dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd>\n"
-        for key, value in content.made_with.items()
-    )
+    said = paragraphs(sentences(content))
     every = sorted(content.fixed, key=lambda run: -run.credited)
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Headgate: one run over {html.escape(content.timeline.trace.name)}</title>
-<style>
-{STYLE}
-</style>
-</head>
-<body>
-<main>
-<h1>One run, frame by frame</h1>
+    body = f"""<h1>One run, frame by frame</h1>
 <section>
 {said}</section>
 <section>
@@ -220,13 +198,9 @@ better. The lines across are answers that need no link.</p>
 </section>
 <section>
 <h2>How this was made</h2>
-<dl>
-{foot}</dl>
-</section>
-</main>
-</body>
-</html>
-"""
+{facts(content.made_with)}
+</section>"""
+    return page(f"Headgate: one run over {content.timeline.trace.name}", body)
 
 
 def _table(rows: Sequence[tuple[str, RunScore]], *, caption: str) -> str:
@@ -240,21 +214,11 @@ def _table(rows: Sequence[tuple[str, RunScore]], *, caption: str) -> str:
     )
     heads = ("", "how", "accuracy, late = wrong", "in time", "median ms", "bytes/frame")
     return (
-        f'<div class="scroll"><table><caption>{html.escape(caption)}</caption><thead><tr>'
+        f'<div class="scroll"><table class="words"><caption>{html.escape(caption)}</caption>'
+        + "<thead><tr>"
         + "".join(f'<th scope="col">{head}</th>' for head in heads)
         + f"</tr></thead><tbody>\n{body}</tbody></table></div>"
     )
-
-
-def _picture(wide: bytes, narrow: bytes, *, alt: str) -> str:
-    return (
-        f'<picture><source media="(max-width: {NARROW_PX}px)" srcset="{_inline(narrow)}">'
-        f'<img src="{_inline(wide)}" alt="{html.escape(alt)}"></picture>'
-    )
-
-
-def _inline(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def _percent(share: float) -> str:
@@ -271,28 +235,3 @@ TIMELINE_ALT = (
 )
 POINTS_ALT = "Accuracy against mean bytes of every operating point, with JPEG and WebP lines"
 BARS_ALT = "Accuracy within the SLA of the adaptive run and of every fixed operating point"
-
-STYLE = """:root { color-scheme: light; }
-body { margin: 0; background: #ffffff; color: #1b1f23; line-height: 1.5;
-  font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-main { max-width: 60rem; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.6rem; margin: 0.5rem 0 1rem; }
-h2 { font-size: 1.2rem; margin: 2rem 0 0.5rem; border-bottom: 1px solid #d0d7de; }
-p { margin: 0.4rem 0; max-width: 46rem; }
-img { width: 100%; height: auto; display: block; margin: 0.5rem 0; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; color: #57606a; padding: 0.3rem 0; }
-th, td { padding: 0.25rem 0.6rem; text-align: right; border-bottom: 1px solid #e4e8ec; }
-th[scope=row], th[scope=col]:first-child { text-align: left; font-weight: normal; }
-td { white-space: nowrap; }
-td:nth-child(2) { text-align: left; }
-@media (max-width: 640px) { table { font-size: 0.8rem; } th, td { padding: 0.2rem 0.35rem; } }
-thead th { font-weight: 600; vertical-align: bottom; }
-tr.own { background: #e8f1f8; }
-tr.own th { font-weight: 600; }
-details { margin: 0.8rem 0; }
-summary { cursor: pointer; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1rem; margin: 0; }
-dt { color: #57606a; }
-dd { margin: 0; overflow-wrap: anywhere; }"""

@@ -39,8 +39,8 @@ def load_samples(run: Run, *, data: str | None, num_calibration: int, limit: int
             f"data set {found.spec}: its {len(found.labels)} classes are not the "
             f"{len(run.labels)} of {run.path}; give --data with the classes of the training"
         )
-    picks = _spread(len(found.val_labels_N), limit)
-    calibration = _spread(len(found.train_labels_N), num_calibration)
+    picks = spread(len(found.val_labels_N), limit)
+    calibration = spread(len(found.train_labels_N), num_calibration)
     identity = f"{found.digest} {num_calibration} {limit}"
     return Samples(
         calibration=_nhwc(found.train_pictures_NCHW.numpy()[calibration]),
@@ -64,7 +64,7 @@ def _load(run: Run, data: str | None) -> TrainingData:
     return found
 
 
-def _spread(num: int, limit: int | None) -> NDArray[np.int64]:
+def spread(num: int, limit: int | None) -> NDArray[np.int64]:
     """Return the indices of `limit` of `num` pictures at even distances, or of all."""
     if limit is None or limit >= num:
         return np.arange(num)

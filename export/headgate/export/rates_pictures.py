@@ -1,0 +1,111 @@
+"""Read anyone's labelled pictures for a family: classes by name, sizes brought to its input.
+
+The pictures need not be those that the family was trained on, but they must show its classes. What
+does not fit is refused with the names; what fits only after a change is said in the notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headgate.export.samples import spread
+from headgate.profiles.errors import DataError, UsageError
+from headgate.profiles.manifest import Manifest
+from headgate.profiles.pictures import preprocess
+from headgate.train.data import open_split
+
+MAX_BYTES = 8 << 30  # of all pictures at the input's size, in memory
+SHOWN_NAMES = 4
+FEW_PICTURES = 500  # below, two accuracies must be 4 points apart to differ
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPictures:
+    """Pictures at the network's input size, uint8 NHWC, and their labels as the family counts."""
+
+    pictures: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    digest: str  # of the whole data set
+    notes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def load_pictures(manifest: Manifest, spec: str, *, limit: int | None) -> LabelledPictures:
+    """Read the validation half of the data set `spec`, at most `limit` pictures spread over it.
+
+    Raises DataError where its classes are not the family's, or where it does not fit in memory.
+    """
+    if limit is not None and limit < 1:
+        raise UsageError(f"--limit: found {limit}, expected 1 or more")
+    dataset = open_split(spec, "val")
+    class_of = match_classes(dataset.labels, manifest.labels, where=f"data set {spec}")
+    picks = spread(len(dataset), limit)
+    size_px = (manifest.input.height_px, manifest.input.width_px)
+    needed = 3 * size_px[0] * size_px[1] * len(picks)
+    if needed > MAX_BYTES:
+        raise DataError(
+            f"data set {spec}: {len(picks)} pictures of {size_px[1]} x {size_px[0]} px need "
+            f"{needed >> 20} MiB, at most {MAX_BYTES >> 20}; give --limit"
+        )
+    pictures = np.empty((len(picks), *size_px, 3), np.uint8)
+    num_resized = num_enlarged = 0
+    for row, index in enumerate(picks):
+        picture = dataset.picture(int(index))
+        num_resized += picture.shape[:2] != size_px
+        num_enlarged += picture.shape[0] < size_px[0] or picture.shape[1] < size_px[1]
+        pictures[row] = preprocess(picture, manifest.input)
+    labels = np.array([class_of[dataset.label(int(index))] for index in picks], np.int64)
+    notes = [_what(spec, dataset.labels, num=len(picks), of=len(dataset), size_px=size_px)]
+    if num_resized:
+        notes.append(f"{num_resized} pictures were of another size: {manifest.input.resize} to it")
+    if num_enlarged:
+        notes.append(
+            f"{num_enlarged} pictures are smaller than the input and were enlarged: JPEG and WebP "
+            "find them easier than pictures of that size"
+        )
+    if len(picks) < FEW_PICTURES:
+        notes.append(f"only {len(picks)} pictures: look at the standard errors first")
+    return LabelledPictures(pictures, labels, dataset.digest, tuple(notes))
+
+
+def match_classes(found: Sequence[str], known: Sequence[str], *, where: str) -> list[int]:
+    """Return for each class of the data its index in the family, or raise DataError.
+
+    By name; a data set without names (0, 1, 2, ...) is taken to count as the family does. Classes
+    that the data lacks are fine, classes that the family lacks are not.
+    """
+    index_of = {name: index for index, name in enumerate(known)}
+    if all(name in index_of for name in found):
+        return [index_of[name] for name in found]
+    if list(found) == [str(index) for index in range(len(found))]:
+        if len(found) <= len(known):
+            return list(range(len(found)))
+        raise DataError(
+            f"{where}: labels up to {len(found) - 1}, the family has {len(known)} classes; "
+            "give pictures of the family's classes"
+        )
+    unknown = [name for name in found if name not in index_of]
+    raise DataError(
+        f"{where}: {len(unknown)} of its {len(found)} classes are not the family's "
+        f"({_some(unknown)}; the family has {_some(known)}); give pictures of the family's "
+        "classes, in folders of their names"
+    )
+
+
+def _what(spec: str, names: Sequence[str], *, num: int, of: int, size_px: tuple[int, int]) -> str:
+    share = f"{num} of {of}" if num < of else f"all {num}"
+    return (
+        f"{spec.partition(':')[0]}: {share} validation pictures of {len(names)} classes, "
+        f"at {size_px[1]} x {size_px[0]} px"
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:SHOWN_NAMES])
+    return shown if len(names) <= SHOWN_NAMES else f"{shown}, ..."
