@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from headgate.export.bench_control_command import control
+from headgate.export.bench_head_command import head
 from headgate.export.bench_options import outputs, say, show
 from headgate.export.bench_rates_command import rates, train_rates
 
@@ -167,3 +168,4 @@ def _speed(family: Path | None, point: str | None, frames: int, out: Path) -> Sp
 bench.add_command(control)
 bench.add_command(rates)
 bench.add_command(train_rates)
+bench.add_command(head)

@@ -169,7 +169,7 @@ class DeviceEngine:
                 self._scales[point.id] = scales_of(point, member)
             elif point.kind is PointKind.LOCAL and point.graph not in self._full:
                 assert point.graph is not None  # the manifest was checked
-                self._full[point.graph] = _whole_network(family, point.graph, options)
+                self._full[point.graph] = whole_network(family, point.graph, options)
         graphs = [*self._heads.values(), *self._full.values()]
         self.provider = graphs[0].provider if graphs else CPU_PROVIDER
         self._warm_up()
@@ -234,7 +234,7 @@ class TailEngine:
         self.max_batch = max_batch
         self._healthy = True
         self._output_name = family.manifest.outputs[0].name
-        self._full = {FULL_GRAPH_KEY: _whole_network(family, self.manifest.full_graph, options)}
+        self._full = {FULL_GRAPH_KEY: whole_network(family, self.manifest.full_graph, options)}
         self._tails: dict[str, Graph] = {}
         self._scales: dict[str, Scales] = {}
         for member in self.manifest.members:
@@ -249,7 +249,7 @@ class TailEngine:
                 assert point.graph is not None
                 key = graph_key(point, full_graph=self.manifest.full_graph)
                 if key not in self._full:
-                    self._full[key] = _whole_network(family, point.graph, options)
+                    self._full[key] = whole_network(family, point.graph, options)
         self._warm_up()
         return_freed_memory()
 
@@ -375,7 +375,8 @@ class TailEngine:
                     self._run(member.id, [first] * num, [sample] * num)
 
 
-def _whole_network(family: Family, name: str, options: EngineOptions) -> Graph:
+def whole_network(family: Family, name: str, options: EngineOptions) -> Graph:
+    """Load a graph that answers pictures by itself."""
     graph = Graph(family.file(name), options=options)
     graph.require(inputs={"picture"}, outputs=set(TAIL_OUTPUTS))
     return graph
