@@ -16,6 +16,7 @@ from headgate.runtime.device import Device, DeviceSettings
 from headgate.runtime.engine import DeviceEngine
 from headgate.runtime.events import Computed
 from headgate.runtime.playback import Playback
+from headgate.runtime.prediction import Reference
 from headgate.runtime.quickness import MIN_RUNS, QUICK_S, Quickness
 from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.sources import open_source
@@ -213,7 +214,12 @@ def test_stopping_ends_every_open_frame_with_a_record(tiny_family: Family) -> No
 class Buggy:
     """A backend with a bug: not the picture's fault, so it must not be hidden."""
 
-    def compute(self, point: OperatingPoint, picture_HWC: npt.NDArray[np.uint8]) -> Computed:
+    def compute(
+        self,
+        point: OperatingPoint,
+        picture_HWC: npt.NDArray[np.uint8],
+        reference: Reference | None = None,
+    ) -> Computed:
         raise ZeroDivisionError("bug")
 
 
@@ -236,7 +242,12 @@ def test_a_picture_the_device_cannot_compute_fails_alone(
     calls = []
 
     class FailingOnce:
-        def compute(self, point: OperatingPoint, picture_HWC: npt.NDArray[np.uint8]) -> Computed:
+        def compute(
+            self,
+            point: OperatingPoint,
+            picture_HWC: npt.NDArray[np.uint8],
+            reference: Reference | None = None,
+        ) -> Computed:
             calls.append(point.id)
             if len(calls) == 3:
                 raise DataError("picture: too strange; replace it")
@@ -262,7 +273,12 @@ def test_pictures_that_wait_get_the_whole_network_however_slow_it_is(
     engine = DeviceEngine(tiny_family)
 
     class Slow:
-        def compute(self, point: OperatingPoint, picture_HWC: npt.NDArray[np.uint8]) -> Computed:
+        def compute(
+            self,
+            point: OperatingPoint,
+            picture_HWC: npt.NDArray[np.uint8],
+            reference: Reference | None = None,
+        ) -> Computed:
             return replace(engine.compute(point, picture_HWC), head_s=0.4)
 
     records: list[FrameRecord] = []

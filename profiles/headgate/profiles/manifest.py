@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from headgate.profiles.errors import FamilyError, HeadgateError
-from headgate.profiles.parse import parse, unparse
+from headgate.profiles.parse import ADDED, parse, unparse
 from headgate.profiles.quantise import MAX_LEVELS, MIN_LEVELS
 from headgate.profiles.storage import canonical_json
 
@@ -112,6 +112,9 @@ class OperatingPoint:
     picture_format: str | None = None  # offload: "jpeg" or "webp"
     picture_quality: int | None = None  # offload: 1 to 100
     graph: str | None = None  # offload: edge graph; local: device graph, or none for an early exit
+    # Split: the point that sends the same integers whole. This one predicts them from those of an
+    # earlier frame, and its bytes were measured on a video instead of the validation pictures.
+    twin: str | None = field(default=None, metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +241,8 @@ def _check(manifest: Manifest, where: str) -> None:
     _check_listed(manifest, manifest.full_graph, f"{where}.full_graph")
     for point in manifest.points:
         _check_point(manifest, point, f"{where}.points.{point.id}")
+        if point.twin is not None:
+            _check_twin(point, manifest.point(point.twin), f"{where}.points.{point.id}.twin")
 
 
 def _check_point(manifest: Manifest, point: OperatingPoint, where: str) -> None:
@@ -265,6 +270,15 @@ def _check_point(manifest: Manifest, point: OperatingPoint, where: str) -> None:
         raise FamilyError(f"{where}: an offload point needs graph, picture_format and quality")
     if point.kind is PointKind.LOCAL and (point.graph is None) == (point.member is None):
         raise FamilyError(f"{where}: a local point needs either a graph or a member's early exit")
+
+
+def _check_twin(point: OperatingPoint, twin: OperatingPoint, where: str) -> None:
+    """Refuse a twin whose integers mean something else: they are the references."""
+    mine = (point.kind, point.member, point.levels, point.low, point.span)
+    if point.kind is not PointKind.SPLIT or twin.twin is not None:
+        raise FamilyError(f"{where}: a split point may name another that has no twin itself")
+    if mine != (twin.kind, twin.member, twin.levels, twin.low, twin.span):
+        raise FamilyError(f"{where}: {twin.id} has another member, levels, low or span")
 
 
 def _check_listed(manifest: Manifest, path: str, where: str) -> None:

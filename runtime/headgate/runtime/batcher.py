@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from math import exp, inf
 
 from headgate.runtime.messages import NO_BURST, Burst
+from headgate.runtime.prediction import Integers
 
 SERVED_TAU_S = 1.0
 BUSY_TAU_S = 1.0
@@ -48,6 +49,7 @@ class Queued:
     arrived_s: float
     deadline_s: float
     burst: Burst = NO_BURST
+    reference: Integers | None = None  # what a predicted payload is coded against
 
 
 class BatchTimes:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from headgate.profiles.errors import HeadgateError
 from headgate.profiles.manifest import OperatingPoint
-from headgate.runtime.events import Computed, ComputeFailed
+from headgate.runtime.events import Compute, Computed, ComputeFailed
+from headgate.runtime.prediction import Reference
 from headgate.runtime.quickness import Quickness
 
 Picture = npt.NDArray[np.uint8]
@@ -22,8 +23,10 @@ Outcome = Computed | ComputeFailed
 class HeadBackend(Protocol):
     """What the device needs from whatever computes: `engine.DeviceEngine`."""
 
-    def compute(self, point: OperatingPoint, picture_HWC: Picture) -> Computed:
-        """Do what `point` asks of the device for one picture."""
+    def compute(
+        self, point: OperatingPoint, picture_HWC: Picture, reference: Reference | None = None
+    ) -> Computed:
+        """Do what `point` asks of the device for one picture, predicted from `reference`."""
 
 
 class ComputeThread:
@@ -33,19 +36,18 @@ class ComputeThread:
         self._backend = backend
         self._on_done = on_done
         self._quickness = Quickness()
-        self._work: queue.SimpleQueue[tuple[int, OperatingPoint, Picture] | None]
-        self._work = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[tuple[Compute, Picture] | None] = queue.SimpleQueue()
         self.done: deque[tuple[int, Outcome | BaseException]] = deque()
         self._thread = threading.Thread(target=self._run, name="heads", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def submit(self, frame_id: int, point: OperatingPoint, picture: Picture) -> Outcome | None:
+    def submit(self, job: Compute, picture: Picture) -> Outcome | None:
         """Return the outcome if it is there at once; None if it will come in `done`."""
-        if self._quickness.is_quick(point.id):
-            return self._compute(point, picture)
-        self._work.put((frame_id, point, picture))
+        if self._quickness.is_quick(job.point.id):
+            return self._compute(job, picture)
+        self._work.put((job, picture))
         return None
 
     def stop(self) -> None:
@@ -53,20 +55,20 @@ class ComputeThread:
         if self._thread.ident is not None:  # started
             self._thread.join(timeout=10.0)
 
-    def _compute(self, point: OperatingPoint, picture: Picture) -> Outcome:
+    def _compute(self, job: Compute, picture: Picture) -> Outcome:
         started_s = time.perf_counter()
         try:
-            outcome = self._backend.compute(point, picture)
+            outcome = self._backend.compute(job.point, picture, job.reference)
         except HeadgateError as reason:
             return ComputeFailed(str(reason))
-        self._quickness.took(point.id, time.perf_counter() - started_s)
+        self._quickness.took(job.point.id, time.perf_counter() - started_s)
         return outcome
 
     def _run(self) -> None:
-        while (job := self._work.get()) is not None:
-            frame_id, point, picture = job
+        while (work := self._work.get()) is not None:
+            job, picture = work
             try:
-                self.done.append((frame_id, self._compute(point, picture)))
+                self.done.append((job.frame_id, self._compute(job, picture)))
             except BaseException as failure:  # re-raised by the main thread: a bug must be seen
-                self.done.append((frame_id, failure))
+                self.done.append((job.frame_id, failure))
             self._on_done()

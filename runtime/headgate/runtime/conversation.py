@@ -46,6 +46,7 @@ UPWARD_PROBE_S, MAX_UPWARD_PROBE_BYTES = 2.0, 32 * 1024
 _HELLO_KEY = -(1 << 40)  # in the estimator; probes have the other negative keys
 
 _FINAL = (RejectReason.WRONG_FAMILY, RejectReason.WRONG_VERSION, RejectReason.UNAUTHORISED)
+_NO_PAUSE = (RejectReason.EXPIRED, RejectReason.LOST_REFERENCE)
 _GREET_AGAIN = (RejectReason.UNKNOWN_PEER, RejectReason.LEAVING)
 
 
@@ -224,7 +225,7 @@ class Conversation:
             self._refusal = Refusal(reject.reason.name.lower(), reject.detail)
         elif reject.reason in _GREET_AGAIN:
             return self._lost_welcome(reject.reason, now_s=now_s)
-        elif reject.reason is not RejectReason.EXPIRED:
+        elif reject.reason not in _NO_PAUSE:
             self._closed_until_s = now_s + self._back_off_s
             self._back_off_s = min(MAX_BACKOFF_S, 2 * self._back_off_s)
         return []

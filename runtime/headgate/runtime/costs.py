@@ -68,6 +68,7 @@ class PointCosts:
         self._edge = _Times({key: time.edge_s for key, time in priors.items()})
         self._queue = _Scatter(0.0)
         self._size_ratio: dict[str, float] = {}  # bytes seen over mean bytes measured at export
+        self._lacking: frozenset[str] = frozenset()
 
     def device_took(self, point_id: str, *, device_s: float) -> None:
         """Learn from one frame's compute on the device: network plus encoding."""
@@ -79,6 +80,13 @@ class PointCosts:
         if mean > 0:
             ratio = self._size_ratio.get(point_id, 1.0)
             self._size_ratio[point_id] = ratio + GAIN * (num_bytes / mean - ratio)
+
+    def lacking(self, point_ids: frozenset[str]) -> None:
+        """Tell which predicted points have no reference now: their next frame goes whole."""
+        for point_id in point_ids - self._lacking:
+            # How much moved before the gap says little about what moves after it.
+            self._size_ratio.pop(point_id, None)
+        self._lacking = point_ids
 
     def edge_took(self, point_id: str, *, queue_s: float, serve_s: float) -> None:
         """Learn from one answer: time in the edge's queue, and time from there to sending."""
@@ -98,4 +106,10 @@ class PointCosts:
     def sizes_bytes(self, point: OperatingPoint) -> tuple[float, float, float]:
         """Return a small, a middling and a large payload: the 5, 50 and 95 % quantiles."""
         ratio = self._size_ratio.get(point.id, 1.0)
-        return ratio * point.bytes.p5, ratio * point.bytes.p50, ratio * point.bytes.p95
+        sizes = (ratio * point.bytes.p5, ratio * point.bytes.p50, ratio * point.bytes.p95)
+        if point.twin is None:
+            return sizes
+        small, middling, large = self.sizes_bytes(self._points[point.twin])
+        if point.id in self._lacking:
+            return small, middling, large
+        return min(sizes[0], small), min(sizes[1], middling), min(sizes[2], large)

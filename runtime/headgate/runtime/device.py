@@ -241,7 +241,7 @@ class Device:
         for effect in effects:
             if isinstance(effect, Compute):
                 frame_id = effect.frame_id
-                outcome = self._compute.submit(frame_id, effect.point, self._pictures[frame_id])
+                outcome = self._compute.submit(effect, self._pictures[frame_id])
                 if outcome is not None:
                     now_s = time.monotonic()
                     self._obey(self._session.computed(frame_id, outcome, now_s=now_s))

@@ -32,6 +32,7 @@ from headgate.runtime.frame_fate import (
 )
 from headgate.runtime.policy import PolicyMaker
 from headgate.runtime.records import Source
+from headgate.runtime.references import DeviceReferences
 from headgate.runtime.rescue import RESCUE_BELOW, Rescues
 from headgate.runtime.wire import Frame, Goodbye, ProbeReply, Reject, Result, Welcome, decode
 
@@ -77,6 +78,7 @@ class DeviceSession:
         )
         self._rescues = Rescues(controller=self._controller, costs=self._costs, settings=settings)
         self._edge = Conversation(family_digest=manifest.digest, observe=self._controller.observe)
+        self._references = DeviceReferences(manifest, costs=self._costs)
         self._pending: FrameOnItsWay | None = None
         self._computing: FrameOnItsWay | None = None
         self._waiting: dict[int, FrameOnItsWay] = {}
@@ -265,12 +267,14 @@ class DeviceSession:
             return [self._end(frame, None, reason, now_s=now_s)]
         frame.started_s = now_s
         self._computing = frame
-        return [Compute(frame.frame_id, choice.point)]
+        reference = self._references.choose(choice.point, frame_id=frame.frame_id, now_s=now_s)
+        return [Compute(frame.frame_id, choice.point, reference)]
 
     def _choose(self, frame: FrameOnItsWay, *, now_s: float) -> Choice:
         outlook = self._edge.outlook(now_s=now_s)
         limit_s = STALLED_S if self._sla_s is None else self._sla_s
         stalled = self._edge.waited_s(now_s=now_s) > limit_s
+        self._references.before_choice(frame.frame_id)
         choice = self._controller.choose(Situation(now_s, frame.captured_s, outlook, stalled))
         self._answered_locally = choice.point is None or choice.point.kind is PointKind.LOCAL
         self._upward_bytes = 0
@@ -290,7 +294,7 @@ class DeviceSession:
             return [self._end(frame, outcome.answer, "local", now_s=now_s)]
         frame.insurance = outcome.answer
         num_bytes = len(outcome.payload)
-        self._costs.payload_was(frame.point.id, num_bytes=num_bytes)
+        self._references.computed(frame.point, outcome.payload)
         if frame.deadline_s is not None and now_s >= frame.deadline_s - self._settings.guard_s:
             return self._end_without_edge(frame, "too late to send", now_s=now_s)
         if not self._edge.takes(num_bytes):
@@ -299,12 +303,10 @@ class DeviceSession:
         frame.num_bytes = num_bytes
         frame.last_call_s = self._rescues.last_call_s(frame, now_s=now_s)
         self._waiting[frame.frame_id] = frame
-        message = Frame(
-            frame.frame_id,
-            self._manifest.index_of(frame.point.id),
-            budget_us(frame, delay_s=self._edge.delay_s, now_s=now_s),
-            outcome.payload,
-        )
+        self._references.sent(frame.frame_id, frame.point, outcome, now_s=now_s)
+        index = self._manifest.index_of(frame.point.id)
+        left_us = budget_us(frame, delay_s=self._edge.delay_s, now_s=now_s)
+        message = Frame(frame.frame_id, index, left_us, outcome.payload)
         return [self._edge.send_frame(message, now_s=now_s)]
 
     def _after_rescue(
@@ -319,14 +321,13 @@ class DeviceSession:
     def _take_result(self, result: Result, *, now_s: float) -> list[Effect]:
         """Learn from the answer, and deliver it if its frame still waits."""
         trip_s = self._edge.answered(result, now_s=now_s)
+        self._references.answered(result.frame_id)
         frame = self._waiting.get(result.frame_id)
         if trip_s is not None and result.point_index < len(self._manifest.points):
+            point_id = self._manifest.points[result.point_index].id
             queue_s, residence_s = result.queue_us / 1e6, result.residence_us / 1e6
-            self._costs.edge_took(
-                self._manifest.points[result.point_index].id,
-                queue_s=queue_s,
-                serve_s=max(0.0, residence_s - queue_s),
-            )
+            serve_s = max(0.0, residence_s - queue_s)
+            self._costs.edge_took(point_id, queue_s=queue_s, serve_s=serve_s)
         if frame is None:
             return []
         answer = read_answer(result, self._manifest)
@@ -345,6 +346,7 @@ class DeviceSession:
 
     def _take_reject(self, reject: Reject, *, now_s: float) -> list[Effect]:
         effects: list[Effect] = [*self._edge.rejected(reject, now_s=now_s)]
+        self._references.rejected(reject)
         reason = f"edge rejected: {reject.reason.name.lower()}"
         if reject.frame_id is not None:
             frame = self._waiting.pop(reject.frame_id, None)
@@ -356,6 +358,7 @@ class DeviceSession:
 
     def _edge_lost(self, reason: str, *, now_s: float) -> list[Effect]:
         """End what waits for an edge that will not answer; the device does where it can."""
+        self._references.forget()
         waiting, self._waiting = list(self._waiting.values()), {}
         ended = [self._end_without_edge(frame, reason, now_s=now_s) for frame in waiting]
         return [effect for effects in ended for effect in effects]

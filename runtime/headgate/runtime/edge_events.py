@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from headgate.profiles.manifest import OperatingPoint
 from headgate.runtime.messages import NamedTensor, RejectReason
+from headgate.runtime.prediction import Integers
 from headgate.runtime.wire import Limits
 
 FULL_GRAPH_KEY = "full"  # the plain network; other keys are member ids, or paths of graphs
@@ -19,6 +20,8 @@ class EdgeLimits:
     max_queued: int = 256  # frames of all peers, waiting
     max_held_bytes: int = 1 << 28  # of waiting and unfinished frames of all peers
     max_peers: int = 1024
+    max_references: int = 16  # decoded frames kept to predict from, of one point of one peer
+    max_reference_bytes: int = 1 << 28  # of those of all peers
     max_batch: int = 16
     max_malformed: int = 8  # within about `ignore_s`; then the peer is ignored for that long
     ignore_s: float = 10.0
@@ -27,19 +30,22 @@ class EdgeLimits:
 
 @dataclass(frozen=True, slots=True)
 class BatchItem:
-    """One frame of a batch; `point` says how to decode `payload`."""
+    """One frame of a batch; `point` says how to decode `payload`, and against which `reference`."""
 
     peer: bytes
     frame_id: int
     point: OperatingPoint
     payload: bytes
+    reference: Integers | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ItemOutcome:
     """What the worker made of one item: `tensors`, or `error` (one sentence) and whose fault.
 
-    `decode_s` is this item's decoding, `tail_s` the run of the whole batch.
+    `decode_s` is this item's decoding, `tail_s` the run of the whole batch. `decoded` is what
+    the payload stands for: a split point's integers may serve as reference, so nobody may write
+    to them.
     """
 
     tensors: tuple[NamedTensor, ...] | None
@@ -47,6 +53,7 @@ class ItemOutcome:
     decode_s: float
     tail_s: float
     reason: RejectReason = RejectReason.MALFORMED  # of an error; FAILED if the graph failed
+    decoded: Integers | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,14 @@
 """What an edge says to one HELLO or one frame, as functions of values."""
 
 from collections.abc import Mapping
+from math import inf
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.runtime.batcher import GraphKey, Queued
-from headgate.runtime.edge_events import FULL_GRAPH_KEY, EdgeLimits, ItemOutcome
+from headgate.runtime.edge_events import FULL_GRAPH_KEY, BatchItem, EdgeLimits, ItemOutcome
+from headgate.runtime.fragments import Assembled
 from headgate.runtime.messages import (
+    NO_BUDGET_US,
     Frame,
     Hello,
     Load,
@@ -15,6 +18,7 @@ from headgate.runtime.messages import (
     Result,
     Welcome,
 )
+from headgate.runtime.prediction import Integers
 from headgate.runtime.wire import SPOKEN_VERSIONS, negotiate
 
 LEAVING_TEXT = "the edge is shutting down; connect to another"
@@ -74,6 +78,39 @@ def graph_key(point: OperatingPoint, *, full_graph: str) -> str:
         return FULL_GRAPH_KEY if point.graph == full_graph else point.graph
     assert point.member is not None
     return point.member
+
+
+def queued_frame(
+    peer: bytes,
+    whole: Assembled,
+    manifest: Manifest,
+    *,
+    now_s: float,
+    reference: Integers | None,
+) -> Queued:
+    """Return a whole frame as it waits for the worker; `reference` is what it is predicted from."""
+    frame = whole.frame
+    point = manifest.points[frame.point_index]
+    deadline_s = inf
+    if frame.budget_us != NO_BUDGET_US:
+        deadline_s = whole.first_arrived_s + frame.budget_us / 1e6
+    return Queued(
+        key=GraphKey(manifest.digest, graph_key(point, full_graph=manifest.full_graph)),
+        peer=peer,
+        frame_id=frame.frame_id,
+        point_index=frame.point_index,
+        payload=frame.payload,
+        arrived_s=now_s,
+        deadline_s=deadline_s,
+        burst=whole.burst,
+        reference=reference,
+    )
+
+
+def item_of(frame: Queued, families: Mapping[str, Manifest]) -> BatchItem:
+    """Return what the worker is told of a waiting frame."""
+    point = families[frame.key.digest].points[frame.point_index]
+    return BatchItem(frame.peer, frame.frame_id, point, frame.payload, frame.reference)
 
 
 def priors_s(families: Mapping[str, Manifest], machine: str | None) -> dict[GraphKey, float]:

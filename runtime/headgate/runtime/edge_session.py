@@ -12,7 +12,7 @@ from math import inf
 
 from headgate.profiles.errors import WireError
 from headgate.profiles.manifest import Manifest
-from headgate.runtime.batcher import Batcher, GraphKey, Queued
+from headgate.runtime.batcher import Batcher, Queued
 from headgate.runtime.edge_events import (
     FULL_GRAPH_KEY,
     BatchItem,
@@ -24,13 +24,15 @@ from headgate.runtime.edge_events import (
     SendTo,
 )
 from headgate.runtime.edge_peers import Peer, Peers
+from headgate.runtime.edge_references import EdgeReferences
 from headgate.runtime.edge_rules import (
     FULL_TEXT,
     LEAVING_TEXT,
     answer_hello,
     clock_us,
-    graph_key,
+    item_of,
     priors_s,
+    queued_frame,
     result_of,
     why_busy,
     why_unknown,
@@ -38,7 +40,6 @@ from headgate.runtime.edge_rules import (
 from headgate.runtime.edge_tally import EdgeStats, Tally
 from headgate.runtime.fragments import Assembled
 from headgate.runtime.messages import (
-    NO_BUDGET_US,
     Frame,
     Goodbye,
     Hello,
@@ -84,6 +85,7 @@ class EdgeSession:
         self._held_bytes = 0  # of waiting and unfinished frames
         self._sweep_s = inf  # when to look for silent peers
         self._tally = Tally()
+        self._references = EdgeReferences(self._families, self._limits)
         for key, frame_s in priors_s(self._families, machine).items():
             self._batcher.times.set_prior(key, frame_s=frame_s)
 
@@ -98,6 +100,7 @@ class EdgeSession:
             num_peers=self._peers.num_welcomed,
             frames_queued=len(self._batcher),
             busy_share=self._batcher.busy_share(now_s=now_s),
+            reference_bytes=self._references.num_bytes,
         )
 
     def next_timer_s(self) -> float | None:
@@ -248,18 +251,10 @@ class EdgeSession:
         refusal = self._why_not(peer, manifest, frame)
         if refusal is not None:
             return [self._reject(peer, frame.frame_id, *refusal)]
-        has_deadline = frame.budget_us != NO_BUDGET_US
-        point = manifest.points[frame.point_index]
-        queued = Queued(
-            key=GraphKey(manifest.digest, graph_key(point, full_graph=manifest.full_graph)),
-            peer=peer.id,
-            frame_id=frame.frame_id,
-            point_index=frame.point_index,
-            payload=frame.payload,
-            arrived_s=now_s,
-            deadline_s=whole.first_arrived_s + frame.budget_us / 1e6 if has_deadline else inf,
-            burst=whole.burst,
-        )
+        reference, lost = self._references.find(peer.id, manifest, frame)
+        if lost is not None:
+            return [self._reject(peer, frame.frame_id, RejectReason.LOST_REFERENCE, lost)]
+        queued = queued_frame(peer.id, whole, manifest, now_s=now_s, reference=reference)
         peer.in_flight[frame.frame_id] = queued
         self._held_bytes += len(frame.payload)
         self._batcher.add(queued)
@@ -299,11 +294,7 @@ class EdgeSession:
         self._tally.frames_batched += len(frames)
         self._running = (self._tally.batches, frames, now_s)
         key = frames[0].key
-        points = self._families[key.digest].points
-        items = tuple(
-            BatchItem(frame.peer, frame.frame_id, points[frame.point_index], frame.payload)
-            for frame in frames
-        )
+        items = tuple(item_of(frame, self._families) for frame in frames)
         for frame in frames:
             self._held_bytes -= len(frame.payload)
         return [RunBatch(self._tally.batches, key.digest, key.graph, items), *effects]
@@ -317,6 +308,7 @@ class EdgeSession:
             text = f"frame {frame.frame_id}: its device left, rejoined or is ignored"
             return [Ignored(frame.peer, text)]
         del peer.in_flight[frame.frame_id]
+        self._references.keep(frame, outcome.decoded)
         if outcome.tensors is None:
             text = outcome.error or "the edge gave no reason"
             if outcome.reason is RejectReason.MALFORMED:
@@ -356,6 +348,7 @@ class EdgeSession:
         for frame in self._batcher.forget(peer.id):
             self._held_bytes -= len(frame.payload)
         self._drop_unfinished(peer)
+        self._references.forget(peer.id)
         peer.in_flight.clear()
 
     def _refuse(

@@ -25,6 +25,7 @@ class EdgeStats:
     queue_s: float  # sums over answered frames
     decode_s: float
     tail_s: float
+    reference_bytes: int = 0  # held to predict later frames from
 
 
 @dataclass(slots=True)
@@ -43,7 +44,9 @@ class Tally:
     decode_s: float = 0.0
     tail_s: float = 0.0
 
-    def snapshot(self, *, num_peers: int, frames_queued: int, busy_share: float) -> EdgeStats:
+    def snapshot(
+        self, *, num_peers: int, frames_queued: int, busy_share: float, reference_bytes: int
+    ) -> EdgeStats:
         """Return the counts as they are now."""
         return EdgeStats(
             num_peers=num_peers,
@@ -60,4 +63,5 @@ class Tally:
             queue_s=self.queue_s,
             decode_s=self.decode_s,
             tail_s=self.tail_s,
+            reference_bytes=reference_bytes,
         )

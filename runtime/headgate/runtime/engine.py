@@ -28,9 +28,9 @@ from headgate.runtime.backend import BackendDescription
 from headgate.runtime.edge_rules import graph_key
 from headgate.runtime.edge_session import FULL_GRAPH_KEY, BatchItem, ItemOutcome
 from headgate.runtime.events import Answer, Computed
-from headgate.runtime.features import decode_features, encode_features
 from headgate.runtime.memory import return_freed_memory
 from headgate.runtime.messages import NamedTensor, RejectReason
+from headgate.runtime.prediction import Reference, decode_split, encode_split
 from headgate.runtime.scales import SCALE_INPUTS, Scales, scales_of
 
 Array = npt.NDArray[np.generic]
@@ -175,9 +175,12 @@ class DeviceEngine:
         self._warm_up()
         return_freed_memory()
 
-    def compute(self, point: OperatingPoint, picture_HWC: Pictures) -> Computed:
+    def compute(
+        self, point: OperatingPoint, picture_HWC: Pictures, reference: Reference | None = None
+    ) -> Computed:
         """Do what `point` asks of the device for one picture of any size.
 
+        A predicted point codes it against `reference`, or whole without one.
         The time of resizing is part of `head_s`, or of `encode_s` where no network runs.
         """
         started_s = time.perf_counter()
@@ -197,16 +200,16 @@ class DeviceEngine:
         head_done_s = time.perf_counter()
         if point.kind is PointKind.LOCAL:
             return Computed(None, answer, head_done_s - started_s, 0.0)
-        assert point.levels is not None
-        assert point.codec is not None
-        payload = encode_features(features[0], levels=point.levels, codec=point.codec)
+        payload = encode_split(point, features[0], reference)
         encoded_s = time.perf_counter()
-        return Computed(payload, answer, head_done_s - started_s, encoded_s - head_done_s)
+        return Computed(
+            payload, answer, head_done_s - started_s, encoded_s - head_done_s, features[0]
+        )
 
     def features(self, point: OperatingPoint, pictures_NHWC: Pictures) -> tuple[Pictures, Floats]:
         """Return features [N,C,h,w] and exit probabilities [N,K] of preprocessed pictures."""
         assert point.member is not None
-        feeds = self._scales[point.id].feeds(len(pictures_NHWC))
+        feeds = self._scales[point.twin or point.id].feeds(len(pictures_NHWC))
         feeds["picture"] = pictures_NHWC
         features, exit_probabilities = self._heads[point.member].run(HEAD_OUTPUTS, feeds)
         return features, exit_probabilities  # type: ignore[return-value]
@@ -289,19 +292,20 @@ class TailEngine:
             decoded.append(sample)
         points = [items[index].point for index in decode_s]
         results = self._run_or_isolate(graph_key, points, decoded) if decoded else []
-        for index, (probabilities_K, error, tail_s) in zip(decode_s, results, strict=True):
+        for index, sample, result in zip(decode_s, decoded, results, strict=True):
+            probabilities_K, error, tail_s = result
             tensors = None
             if probabilities_K is not None:
                 tensors = (NamedTensor(self._output_name, probabilities_K),)
             outcomes[index] = ItemOutcome(
-                tensors, error, decode_s[index], tail_s, reason=RejectReason.FAILED
+                tensors, error, decode_s[index], tail_s, RejectReason.FAILED, decoded=sample
             )
         return [outcomes[index] for index in range(len(items))]
 
     def tails(self, point: OperatingPoint, features_NCHW: Pictures) -> Floats:
         """Return probabilities [N,K] of decoded features of one split point."""
         assert point.member is not None
-        feeds = self._scales[point.id].feeds(len(features_NCHW))
+        feeds = self._scales[point.twin or point.id].feeds(len(features_NCHW))
         feeds["features"] = features_NCHW
         return self._tails[point.member].run(TAIL_OUTPUTS, feeds)[0]  # type: ignore[return-value]
 
@@ -313,12 +317,8 @@ class TailEngine:
         point = item.point
         if point.kind is PointKind.SPLIT:
             assert point.member is not None
-            assert point.levels is not None
-            assert point.codec is not None
             shape = self.manifest.member(point.member).features.shape
-            return decode_features(
-                item.payload, shape=shape, levels=point.levels, codec=point.codec
-            )
+            return decode_split(point, item.payload, item.reference, shape=shape)
         expected = (self.manifest.input.height_px, self.manifest.input.width_px, 3)
         picture = decode_picture(item.payload, max_pixels=expected[0] * expected[1])
         if picture.shape != expected:
@@ -351,7 +351,7 @@ class TailEngine:
             return self.full(batch, key=graph_key)
         if len(points) == 1:
             return self.tails(points[0], batch)
-        scales = [self._scales[point.id] for point in points]
+        scales = [self._scales[point.twin or point.id] for point in points]
         feeds: dict[str, Array] = {
             "features": batch,
             "low": np.concatenate([each.low for each in scales]),

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headgate.profiles.manifest import OperatingPoint
+from headgate.runtime.prediction import Integers, Reference
 from headgate.runtime.records import FrameRecord
 
 
@@ -26,12 +27,14 @@ class Computed:
     `payload` is what to send (None for local points). `answer` is the local answer: of the whole
     network or the exit for local points, of the exit for split frames (the insurance), None for
     offload. `head_s` is the time in the network, `encode_s` in the codec or picture encoder.
+    `integers` are what the payload of a split point stands for; nobody may write to them.
     """
 
     payload: bytes | None
     answer: Answer | None
     head_s: float
     encode_s: float
+    integers: Integers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +46,14 @@ class ComputeFailed:
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """Effect: run `point`'s device part on this frame, then call `computed` with the same id."""
+    """Effect: run `point`'s device part on this frame, then call `computed` with the same id.
+
+    `reference`: what a predicted point may code the frame against.
+    """
 
     frame_id: int
     point: OperatingPoint
+    reference: Reference | None = None
 
 
 @dataclass(frozen=True, slots=True)

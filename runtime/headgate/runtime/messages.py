@@ -24,6 +24,7 @@ class RejectReason(IntEnum):
     UNKNOWN_PEER = 8  # the edge knows no HELLO of this peer (it restarted): say HELLO again
     LEAVING = 9  # the edge is shutting down
     FAILED = 10  # the edge's own fault: its graph failed
+    LOST_REFERENCE = 11  # predicted from a frame that the edge does not have (any more)
 
 
 @dataclass(frozen=True, slots=True)
