@@ -10,6 +10,7 @@ import click
 
 from headgate.export.bench_control_command import control
 from headgate.export.bench_head_command import head
+from headgate.export.bench_members_command import family_cost, rate_weights, selection
 from headgate.export.bench_options import outputs, say, show
 from headgate.export.bench_rates_command import rates, train_rates
 
@@ -169,3 +170,6 @@ bench.add_command(control)
 bench.add_command(rates)
 bench.add_command(train_rates)
 bench.add_command(head)
+bench.add_command(family_cost)
+bench.add_command(selection)
+bench.add_command(rate_weights)
