@@ -82,7 +82,8 @@ def bench_costs(
     """Train the family and its twins and lay their costs and accuracies side by side."""
     say("training the family")
     family, costs = train_and_time(options.recipe, options.folder / "family", progress)
-    twins, twin_costs = None, ()
+    twins: Run | None = None
+    twin_costs: tuple[StageCost, ...] = ()
     if options.twins:
         say(f"training {len(options.twins)} members from fresh weights")
         config = replace(options.recipe, from_scratch=True, distill=None, budgets=options.twins)

@@ -116,9 +116,9 @@ def rate_weights(
 def _recipe(settings: dict[str, Any]) -> PruneConfig:
     from headgate.train.recipe import PruneConfig
 
-    pictures = settings.pop("pictures")
-    lists = {key: _numbers(f"--{key}", settings.pop(key)) for key in ("budgets", "levels")}
-    return PruneConfig(limit=pictures, **lists, **settings)
+    budgets = _numbers("--budgets", settings.pop("budgets"))
+    levels = _numbers("--levels", settings.pop("levels"))
+    return PruneConfig(limit=settings.pop("pictures"), budgets=budgets, levels=levels, **settings)
 
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:
