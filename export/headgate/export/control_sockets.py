@@ -27,6 +27,7 @@ from headgate.runtime.edge import EdgeServer
 from headgate.runtime.edge_events import FULL_GRAPH_KEY, BatchItem, ItemOutcome
 from headgate.runtime.events import Answer, Computed
 from headgate.runtime.playback import Playback
+from headgate.runtime.prediction import Reference
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.relay import LinkPlan, Relay
 from headgate.runtime.simulated_answers import Answers, payload_bytes
@@ -47,7 +48,12 @@ class StandInHead:
         self._answers = Answers(manifest, None)
         self._num_computed = 0
 
-    def compute(self, point: OperatingPoint, picture_HWC: npt.NDArray[np.uint8]) -> Computed:
+    def compute(
+        self,
+        point: OperatingPoint,
+        picture_HWC: npt.NDArray[np.uint8],
+        reference: Reference | None = None,
+    ) -> Computed:
         """Take the point's time and return a payload of its size."""
         frame, device_s = self._num_computed, self._times[point.id].device_s
         self._num_computed += 1
