@@ -9,7 +9,7 @@ because every random choice of a run is a function of its seed and its place (se
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from headgate.profiles.errors import FamilyError
 from headgate.profiles.parse import parse, unparse
 from headgate.profiles.storage import read_sealed_json, seal_json, sha256_file, write_atomic
 from headgate.train.run_folder import read_weights
-from headgate.train.run_record import BackboneEntry, FinishedStage, MemberEntry
+from headgate.train.run_record import BackboneEntry, FinishedStage, MemberEntry, SideEntry
 
 CHECKPOINT_SCHEMA = 1
 STATE_FILE = "state.json"
@@ -51,6 +51,7 @@ class Checkpoint:
     backbone: BackboneEntry | None
     members: tuple[MemberEntry, ...]
     finished: tuple[FinishedStage, ...]
+    sides: dict[str, SideEntry] = field(default_factory=dict)
     tensors: str | None = None  # file; None between stages
     sha256: str | None = None  # of that file
 

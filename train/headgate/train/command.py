@@ -79,6 +79,12 @@ def train() -> None:
     "--base-epochs", default=2, show_default=True, help="epochs of the member that sends all maps"
 )
 @click.option("--member-epochs", default=2, show_default=True, help="epochs of each smaller member")
+@click.option(
+    "--picture-epochs",
+    default=0,
+    show_default=True,
+    help="epochs of a second whole network, tuned on JPEG and WebP pictures, for offload",
+)
 @click.option("--backbone", help="run folder or safetensors file with the plain network's weights")
 @click.option(
     "--from-scratch",

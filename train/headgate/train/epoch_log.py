@@ -17,8 +17,8 @@ class EpochRecord:
     """What one epoch did. Losses are means over its training pictures, in nats."""
 
     schema: int
-    stage: str  # "backbone" or the member's id
-    kind: str  # backbone, base, member or twin
+    stage: str  # "backbone", "pictures", or the member's id
+    kind: str  # backbone, base, member, twin or pictures
     epoch: int  # from 1
     num_epochs: int  # of the stage
     learning_rate: float  # of the last step
@@ -29,7 +29,7 @@ class EpochRecord:
     distill_loss: float  # towards the backbone's answers, before its weight; 0 without a teacher
     rate_bits: float  # estimated bits per picture that cross; 0 for the backbone
     train_accuracy: float  # 0..1, as trained: augmented, and quantised for members
-    accuracy: float  # 0..1, validation pictures, not quantised
+    accuracy: float  # 0..1, validation pictures, not quantised; compressed for `pictures`
     exit_accuracy: float  # 0..1, of the early exit; 0 for the backbone
     num_steps: int
     num_pictures: int

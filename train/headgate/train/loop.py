@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from headgate.profiles.errors import TrainingError, UsageError
-from headgate.train.data import TrainingData, num_batches
+from headgate.train.data import num_batches
 from headgate.train.losses import Losses
 from headgate.train.material import Deal, Lesson, Material
 
@@ -84,10 +84,10 @@ class EpochPlan:
     rate: Callable[[int], float]  # step of this epoch -> learning rate
 
 
-def steps_per_epoch(fabric: Fabric, data: TrainingData, *, batch_size: int) -> int:
+def steps_per_epoch(fabric: Fabric, num_pictures: int, *, batch_size: int) -> int:
     """Return the steps of an epoch; pictures that do not fill a last batch wait for the next."""
     return num_batches(
-        len(data.train_labels_N),
+        num_pictures,
         batch_size=batch_size // fabric.world_size,
         world_size=fabric.world_size,
     )

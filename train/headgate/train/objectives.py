@@ -37,7 +37,7 @@ class BackboneObjective:
             exit=nothing,
             distill=nothing,
         )
-        return StepResult(losses, _share_right(logits_BK, lesson.labels_B))
+        return StepResult(losses, share_right(logits_BK, lesson.labels_B))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class MemberObjective:
             teacher_BK=self._taught(lesson),
             hint=self._hint(out),
         )
-        return StepResult(losses, _share_right(out.logits_BK, lesson.labels_B))
+        return StepResult(losses, share_right(out.logits_BK, lesson.labels_B))
 
     def _hint(self, out: SplitOutput) -> Tensor | None:
         if self.weights.hint == 0:
@@ -146,7 +146,8 @@ def _per_picture(fabric: Fabric, sums_S: Tensor, data: TrainingData) -> list[flo
     return [float(value) / len(data.val_labels_N) for value in total.tolist()]
 
 
-def _share_right(logits_BK: Tensor, labels_B: Tensor) -> Tensor:
+def share_right(logits_BK: Tensor, labels_B: Tensor) -> Tensor:
+    """Return the share of right answers, a scalar."""
     return (logits_BK.detach().argmax(dim=1) == labels_B).float().mean()
 
 

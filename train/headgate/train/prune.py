@@ -94,7 +94,14 @@ def _train(
         done = training.state
         if fabric.is_global_zero:
             publish(
-                folder, out, replace(plan.record(), backbone=done.backbone, members=done.members)
+                folder,
+                out,
+                replace(
+                    plan.record(),
+                    backbone=done.backbone,
+                    members=done.members,
+                    sides=done.sides,
+                ),
             )
 
 

@@ -16,6 +16,7 @@ from headgate.profiles.quantise import MAX_LEVELS, MIN_LEVELS
 DEFAULT_DATA = "embedded"
 EMBEDDED_WIDTH = 0.25
 DISTILL = 0.5
+PICTURES = "pictures"  # id of the stage that tunes a network for offloaded pictures
 DEFAULT_SPLITS = {  # layers where few maps cross and the head is still cheap
     "vgg11": "features.7",  # the second pooling, the paper's layer 5
     "lenet": "features.5",  # the second pooling
@@ -49,11 +50,12 @@ class PruneConfig:
     epochs: int | None = None  # of the plain network; None: 10, or 0 with `backbone`
     base_epochs: int = 2  # of the member with B = phi
     member_epochs: int = 2  # of each smaller member
+    picture_epochs: int = 0  # of the copy of the plain network that is tuned on compressed pictures
     backbone: str | None = None  # a run folder or a safetensors file to start from
     from_scratch: bool = False  # each member from fresh weights, to compare with
     batch_size: int = 64
     lr: float = 0.05  # of the plain network
-    member_lr: float = 0.01  # of every stage with a bottleneck
+    member_lr: float = 0.01  # of every stage after it
     gamma: float = 3.0  # raises a smaller member's rate in its first epochs
     raise_epochs: int = 1  # l_k of Algorithm 3
     schedule: str = "cosine"
@@ -106,13 +108,14 @@ class StageKind(Enum):
     BASE = "base"  # B = phi, from the backbone
     MEMBER = "member"  # B < phi, from the member before
     TWIN = "twin"  # any B, from fresh weights
+    PICTURES = "pictures"  # a copy of the backbone, for offloaded pictures
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
     """One part of a run: train something for some epochs, from the weights of another stage."""
 
-    id: str  # "backbone", or the member's id
+    id: str  # "backbone", "pictures", or the member's id
     kind: StageKind
     epochs: int
     lr: float
@@ -209,6 +212,16 @@ def plan_stages(config: PruneConfig, *, num_maps: int) -> tuple[Stage, ...]:
                 raise_epochs=min(config.raise_epochs, config.member_epochs),
             )
         )
+    if config.picture_epochs:
+        stages.append(
+            Stage(
+                PICTURES,
+                StageKind.PICTURES,
+                config.picture_epochs,
+                config.member_lr,
+                start_from="backbone",
+            )
+        )
     return tuple(stages)
 
 
@@ -279,6 +292,8 @@ def check_config(config: PruneConfig) -> None:
             raise UsageError(f"{option}: {word!r} is not one of {', '.join(known)}")
     if config.from_scratch and config.backbone:
         raise UsageError("--backbone: cannot be given with --from-scratch; leave one of them out")
+    if config.from_scratch and config.picture_epochs:
+        raise UsageError("--picture-epochs: a run from scratch has no plain network to tune")
     if config.from_scratch and config.distill_share:
         raise UsageError("--distill: a run from scratch has no plain network to learn from")
 
@@ -301,6 +316,7 @@ def _require_whole(config: PruneConfig) -> None:
         "--base-epochs": (config.base_epochs, 1),
         "--member-epochs": (config.member_epochs, 1),
         "--raise-epochs": (config.raise_epochs, 0),
+        "--picture-epochs": (config.picture_epochs, 0),
         "--batch-size": (config.batch_size, 2),
         "--resolution": (config.resolution_factor, 1),
         "--input-px": (config.input_px, 8),

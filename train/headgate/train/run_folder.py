@@ -3,7 +3,7 @@
     run.json        what was trained, on what, and the sha256 of every file of weights
     epochs.jsonl    one line per epoch
     weights/        backbone.safetensors, and one <member id>.safetensors each, which may lack
-                    what the first one holds
+                    what the first one holds; pictures.safetensors if that stage was asked for
 
 While a run is training it lives beside its final place, in `OUT.partial`; `OUT` itself appears
 only when everything in it is complete.
@@ -24,7 +24,15 @@ from headgate.profiles.errors import FamilyError, UsageError
 from headgate.profiles.manifest import InputSpec
 from headgate.profiles.storage import recover_folder, sha256_file
 from headgate.train.blueprint import Blueprint
-from headgate.train.run_record import COMPLETE, BackboneEntry, MemberEntry, RunRecord, read_record
+from headgate.train.recipe import PICTURES
+from headgate.train.run_record import (
+    COMPLETE,
+    BackboneEntry,
+    MemberEntry,
+    RunRecord,
+    SideEntry,
+    read_record,
+)
 from headgate.train.split_model import SplitModel
 from headgate.train.weights import with_shared
 
@@ -59,6 +67,16 @@ class Run:
             raise FamilyError(
                 f"{self.path}: a run from scratch has no backbone; train without --from-scratch"
             )
+        with self._told_of_the_run():
+            model = self.blueprint.build_backbone()
+        _load(model, self._weights(entry))
+        return model.eval()
+
+    def picture_network(self) -> nn.Module | None:
+        """Return the whole network that was tuned on compressed pictures, if there is one."""
+        entry = self.record.sides.get(PICTURES)
+        if entry is None:
+            return None
         with self._told_of_the_run():
             model = self.blueprint.build_backbone()
         _load(model, self._weights(entry))
@@ -103,7 +121,7 @@ class Run:
             )
         return self._weights(self.record.backbone)
 
-    def _weights(self, entry: BackboneEntry | MemberEntry) -> dict[str, torch.Tensor]:
+    def _weights(self, entry: BackboneEntry | MemberEntry | SideEntry) -> dict[str, torch.Tensor]:
         return read_weights(self.path / entry.file, sha256=entry.sha256)
 
 

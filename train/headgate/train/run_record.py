@@ -1,10 +1,10 @@
 """What `run.json` says: one training run, its settings, and a digest for every file of weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from headgate.profiles.errors import FamilyError
-from headgate.profiles.parse import parse
+from headgate.profiles.parse import ADDED, parse
 from headgate.profiles.storage import read_sealed_json
 from headgate.train.blueprint import Blueprint
 from headgate.train.recipe import PruneConfig
@@ -53,6 +53,17 @@ class MemberEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class SideEntry:
+    """What a stage beside the members made; accuracies are top-1 on its own pictures, 0..1."""
+
+    file: str  # relative to the run folder
+    sha256: str
+    accuracy: float
+    plain_accuracy: float  # of the plain network on the same pictures
+    epochs: int
+
+
+@dataclass(frozen=True, slots=True)
 class FinishedStage:
     """A stage that is done: where its weights lie, and what its member selected, if it is one."""
 
@@ -86,6 +97,14 @@ class RunRecord:
     settings: PruneConfig
     backbone: BackboneEntry | None  # None in a run from scratch, which has no plain network
     members: tuple[MemberEntry, ...]
+    sides: dict[str, SideEntry] = field(default_factory=dict, metadata=ADDED)  # by stage id
+
+    @property
+    def files(self) -> list[str]:
+        """Return all files of weights, relative to the run folder."""
+        files = [member.file for member in self.members]
+        files += [side.file for side in self.sides.values()]
+        return files + ([self.backbone.file] if self.backbone else [])
 
 
 def read_record(path: Path) -> RunRecord:
@@ -102,9 +121,7 @@ def read_record(path: Path) -> RunRecord:
         data["settings"] = SETTINGS_OF_SCHEMA_1 | data["settings"]
     record = parse(RunRecord, data, where=str(path), error=FamilyError)
     _check_complete(record, where=path)
-    files = [member.file for member in record.members]
-    files += [record.backbone.file] if record.backbone else []
-    for file in files:
+    for file in record.files:
         if Path(file).is_absolute() or ".." in Path(file).parts:
             raise FamilyError(f"{path}: {file!r} leaves the folder; train the run again")
     return record

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from headgate.profiles.parse import unparse
+from headgate.train.recipe import PICTURES
 from headgate.train.run_record import RunRecord
 from headgate.train.splits import SplitPoint
 
@@ -39,6 +40,13 @@ def members_table(record: RunRecord) -> Table:
             *(f"{_percent(q.accuracy)}, {q.rate_bits / 8:,.0f} B" for q in member.quantised),
         )
     table.caption = "bytes are what the rate term estimates, before any codec"
+    tuned = record.sides.get(PICTURES)
+    if tuned is not None:
+        table.add_row(PICTURES, "", str(tuned.epochs), _percent(tuned.accuracy), "")
+        table.caption += (
+            "\npictures: a copy of the backbone tuned on compressed pictures, measured on such "
+            f"ones; the backbone itself reaches {_percent(tuned.plain_accuracy)} on them"
+        )
     return table
 
 

@@ -39,8 +39,16 @@ from headgate.train.plan import Plan
 from headgate.train.progress import TrainingProgress
 from headgate.train.recipe import Stage, learning_rate
 from headgate.train.run_folder import read_weights
-from headgate.train.run_record import BackboneEntry, FinishedStage, MemberEntry, QuantisedEntry
+from headgate.train.run_record import (
+    BackboneEntry,
+    FinishedStage,
+    MemberEntry,
+    QuantisedEntry,
+    SideEntry,
+)
 from headgate.train.shared_head import augmentation_of, cached_features
+from headgate.train.side_stage import Setting, SideStage
+from headgate.train.side_stages import open_side_stage
 from headgate.train.split_model import SplitModel
 from headgate.train.stage_models import make_optimizer, stage_objective, starting_model
 from headgate.train.weights import without_shared
@@ -72,7 +80,7 @@ class Training:
         self._plan = replace(plan, data=plan.data.to(fabric.device))
         self._folder = folder
         self._progress = progress
-        self._steps = steps_per_epoch(fabric, plan.data, batch_size=plan.config.batch_size)
+        self._side: SideStage | None = None  # of the stage under way
         self._cache: FeatureCache | None = None
         self.state = state
 
@@ -84,9 +92,15 @@ class Training:
     def _train_stage(self, stage: Stage) -> None:
         begin = self.state.position
         before = {done.stage: done for done in self.state.finished}
-        model = starting_model(
-            stage, self._plan, folder=self._folder, finished=before, device=self._fabric.device
-        )
+        setting = Setting(self._fabric, self._plan, self._folder, before)
+        self._side = side = open_side_stage(stage, setting)
+        model: nn.Module
+        if side is not None:
+            model = side.model
+        else:
+            model = starting_model(
+                stage, self._plan, folder=self._folder, finished=before, device=self._fabric.device
+            )
         if isinstance(model, SplitModel) and self.state.selected is not None:
             model.freeze_selection(self.state.selected)
         # As pictures are, see `as_floats`; torch's stubs do not know the argument.
@@ -101,14 +115,18 @@ class Training:
             num_steps=stage.epochs * self._steps,
             steps_done=begin.epoch * self._steps + begin.step,
         )
-        material = self._material(model)
-        objective = stage_objective(
-            stage,
-            model,
-            self._plan,
-            folder=self._folder,
-            finished=before,
-            has_answers=isinstance(material, FeatureCache),
+        material = side.material if side is not None else self._material(model)
+        objective = (
+            side.objective
+            if side is not None
+            else stage_objective(
+                stage,
+                model,
+                self._plan,
+                folder=self._folder,
+                finished=before,
+                has_answers=isinstance(material, FeatureCache),
+            )
         )
         for _ in range(begin.epoch, stage.epochs):
             plan = self._epoch_plan(stage)
@@ -128,7 +146,7 @@ class Training:
         self._end_stage(stage, model)
 
     def _epoch_plan(self, stage: Stage) -> EpochPlan:
-        config, data = self._plan.config, self._plan.data
+        config = self._plan.config
         position = self.state.position
         steps_before = position.epoch * self._steps
 
@@ -142,10 +160,22 @@ class Training:
 
         return EpochPlan(
             place=Place(seed=config.seed, stage=stage.id, epoch=position.epoch),
-            batch_size=min(config.batch_size, len(data.train_labels_N)),
+            batch_size=min(config.batch_size, self._num_pictures),
             steps=self._steps,
             first_step=position.step,
             rate=rate,
+        )
+
+    @property
+    def _num_pictures(self) -> int:
+        """How many training pictures an epoch of the stage under way has."""
+        side = self._side
+        return side.num_pictures if side else len(self._plan.data.train_labels_N)
+
+    @property
+    def _steps(self) -> int:
+        return steps_per_epoch(
+            self._fabric, self._num_pictures, batch_size=self._plan.config.batch_size
         )
 
     def _material(self, model: nn.Module) -> Material:
@@ -240,6 +270,15 @@ class Training:
                 member = self._member_entry(stage, model, file=file, digest=digest)
                 member = replace(member, shares_backbone=shares)
                 state = replace(state, members=(*state.members, member))
+        elif self._side is not None:
+            side = SideEntry(
+                file,
+                digest,
+                accuracy=self._side.evaluate().accuracy,
+                plain_accuracy=self._side.evaluate_plain().accuracy,
+                epochs=stage.epochs,
+            )
+            state = replace(state, sides=state.sides | {stage.id: side})
         else:
             accuracy = self._evaluate(model).accuracy
             entry = BackboneEntry(file, digest, accuracy=accuracy, epochs=stage.epochs)
@@ -292,6 +331,8 @@ class Training:
         )
 
     def _evaluate(self, model: nn.Module) -> Evaluation:
+        if self._side is not None:
+            return self._side.evaluate()
         if isinstance(model, SplitModel):
             return evaluate_member(self._fabric, model, self._plan.data, levels=(None,))[0]
         return evaluate_backbone(self._fabric, model, self._plan.data)

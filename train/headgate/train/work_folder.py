@@ -92,14 +92,11 @@ def write_record(folder: Path, record: RunRecord) -> None:
 
 def publish(folder: Path, out: Path, record: RunRecord) -> None:
     """Make a finished work folder the run `out`, in place of what may have been there."""
-    files = [member.file for member in record.members]
-    if record.backbone is not None:
-        files.append(record.backbone.file)
     recover_folder(out)
     with publish_folder(out, replace=True) as target:
         (target / WEIGHTS).mkdir()
         shutil.copy2(folder / LOG_FILE, target / LOG_FILE)
-        for file in files:
+        for file in record.files:
             shutil.copy2(folder / file, target / file)
         write_record(target, replace(record, status=COMPLETE))
     shutil.rmtree(folder)

@@ -1,0 +1,12 @@
+"""Which side stage belongs to a stage of a run's recipe."""
+
+from headgate.train.picture_stage import PictureStage
+from headgate.train.recipe import Stage, StageKind
+from headgate.train.side_stage import Setting, SideStage
+
+
+def open_side_stage(stage: Stage, setting: Setting) -> SideStage | None:
+    """Return what trains the stage, or None for the plain network and for members."""
+    if stage.kind is StageKind.PICTURES:
+        return PictureStage(setting)
+    return None
