@@ -59,6 +59,36 @@ def test_rate_and_delay_are_told_apart(mbps: float, delay_s: float, num_bytes: i
     assert outlook.delay_s == pytest.approx(delay_s, abs=0.002)
 
 
+def test_a_way_back_that_jitters_is_not_taken_for_a_slow_uplink() -> None:
+    """20 kB take 8 ms of this link, and every other answer is 30 ms late."""
+    fluid = Fluid(named_trace("steady:20"), delay_s=0.02)
+    now_s = fluid.exchange(64, now_s=0.0)
+    for i in range(40):
+        late_s = 0.03 * (i % 2)
+        back_s = fluid.send(20_000, now_s=now_s)
+        fluid.link.answered(
+            fluid._key,
+            residence_s=0.0,
+            edge_s=back_s - 0.01 + 1000.0,
+            now_s=back_s + late_s,
+        )
+        now_s = back_s + 0.05
+    assert fluid.link.outlook(now_s=now_s).rate_bps == pytest.approx(20e6, rel=0.05)
+
+
+def test_an_edge_whose_clock_stood_still_does_not_spoil_the_estimate_for_long() -> None:
+    fluid = Fluid(named_trace("steady:20"), delay_s=0.02)
+    now_s = fluid.exchange(64, now_s=0.0)
+    for shift_s in (1000.0, 900.0, 1100.0):
+        for num_bytes in (20_000, 64, 20_000, 20_000, 20_000, 20_000):
+            back_s = fluid.send(num_bytes, now_s=now_s)
+            fluid.link.answered(
+                fluid._key, residence_s=0.0, edge_s=back_s - 0.01 + shift_s, now_s=back_s
+            )
+            now_s = back_s + 0.5
+        assert fluid.link.outlook(now_s=now_s).rate_bps == pytest.approx(20e6, rel=0.2)
+
+
 @pytest.mark.parametrize("held_up", [True, False])
 def test_a_frame_that_waited_for_its_senders_window_does_not_tell_the_rate(held_up: bool) -> None:
     """40 kB take 10.6 ms of this link; the window made it 40 ms more."""

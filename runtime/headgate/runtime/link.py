@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 from headgate.runtime.bursts import pace
 from headgate.runtime.messages import NO_BURST, Burst
+from headgate.runtime.one_way import MIN_NOISE_S, SMALL_BYTES, OneWay, Served
 
 NUM_RESIDUALS = 300  # 10 s at 30 frames/s
 LEVEL_TIME_S = 0.12  # how far apart samples must be for the newer to outweigh the older
@@ -31,8 +32,6 @@ MIN_GAIN, MAX_GAIN = 0.2, 0.6
 MAX_FALL = 1.5  # of the level in one sample, nats: a stall that is over does not tell the rate
 MAX_RESIDUAL = 2.0
 DELAY_WINDOW_S = 10.0
-SMALL_BYTES = 128  # messages up to this size measure the delay
-MIN_NOISE_S = 0.0005
 CLEAR_OF_NOISE = 3.0  # times the noise: service that long tells the rate and not the jitter
 STALE_S = 0.5  # older estimates are widened
 MAX_WIDENING = 4.0
@@ -141,12 +140,12 @@ class LinkEstimator:
         # (when, delay, bytes of the message that showed it), rising delays
         self._delays: deque[tuple[float, float, int]] = deque()
         self._noise_s = MIN_NOISE_S
+        self._one_way = OneWay()
         self._residence_s = 0.0  # at the edge: falls slowly from the largest seen
         self._queue: deque[_Outstanding] = deque()  # not known to have arrived, in order
         self._outstanding: dict[int, _Outstanding] = {}
         self._ahead_bytes = 0
         self._free_s = -math.inf  # when the last message had been served, on our clock
-        self._last_edge_s: float | None = None  # its arrival, on the edge's clock
         self._sampled_s: float | None = None
         self._clear_s = -math.inf  # when the last sample clear of the noise was taken
 
@@ -207,7 +206,7 @@ class LinkEstimator:
         self._outstanding.clear()
         self._ahead_bytes = 0
         self._free_s = -math.inf
-        self._last_edge_s = None
+        self._one_way = OneWay()  # the next edge may have another clock
 
     def answered(
         self,
@@ -239,21 +238,17 @@ class LinkEstimator:
         self._learn_delay(trip_s, item, alone=alone, now_s=now_s)
         start_s = self._busy_since_s()
         num_bytes = self._arrive_up_to(item)
-        _, delay_s, delay_bytes = self._delays[0]
-        arrival_s = now_s - residence_s - delay_s  # on our clock, when it had been served
-        service_s = arrival_s - start_s
-        served_bytes = num_bytes - delay_bytes  # the service of the others is in the delay already
-        if edge_s is not None and self._last_edge_s is not None and not alone:
-            # Spacing at the edge is free of the downlink's jitter and of errors of the delay.
-            spacing_s = edge_s - self._last_edge_s
-            if spacing_s < service_s:
-                service_s, served_bytes = spacing_s, num_bytes
-        self._free_s = max(self._free_s, arrival_s)
-        self._last_edge_s = edge_s
+        served = self._served(item, edge_s, alone=alone, back_s=now_s - residence_s)
+        served_bytes = num_bytes - served.known_bytes
+        self._free_s = max(self._free_s, served.at_s)
+        delay_s = self._delays[0][1]
         inside = pace(burst, sent_bytes=item.num_bytes, delay_s=delay_s)
         held_up = inside is not None and inside.held_up  # by its sender: says nothing of the link
-        if served_bytes >= delay_bytes and not held_up:
-            self._learn_rate(8.0 * served_bytes, service_s, item, now_s=now_s)
+        if served_bytes >= served.known_bytes and not held_up:
+            service_s = served.at_s - start_s
+            self._learn_rate(
+                8.0 * served_bytes, service_s, item, noise_s=served.noise_s, now_s=now_s
+            )
         return trip_s
 
     def outlook(self, *, now_s: float) -> Outlook:
@@ -306,15 +301,37 @@ class LinkEstimator:
         while now_s - self._delays[0][0] > DELAY_WINDOW_S:
             self._delays.popleft()
 
+    def _served(
+        self, item: _Outstanding, edge_s: float | None, *, alone: bool, back_s: float
+    ) -> Served:
+        """Return when the uplink was through with a message; `back_s` is without the residence.
+
+        By the edge's clock where the answer names it, as the way back may jitter, but never later
+        than the delay there and back allows: a clock may have stood still.
+        """
+        _, delay_s, delay_bytes = self._delays[0]
+        latest = Served(back_s - delay_s, delay_bytes, self._noise_s)
+        if edge_s is None:
+            return latest
+        served = self._one_way.answered(
+            sent_s=item.sent_s,
+            edge_s=edge_s,
+            back_s=back_s,
+            num_bytes=item.num_bytes,
+            alone=alone,
+        )
+        return latest if served is None or served.at_s > latest.at_s else served
+
     def _learn_rate(
         self,
         num_bits: float,
         service_s: float,
         item: _Outstanding,
         *,
+        noise_s: float,
         now_s: float,
     ) -> None:
-        noise_s = max(MIN_NOISE_S, 2 * self._noise_s)
+        noise_s = max(MIN_NOISE_S, 2 * noise_s)
         if service_s < noise_s:
             # At least so fast, perhaps faster: counts against large messages, not small ones.
             at_least = math.log(num_bits / noise_s)

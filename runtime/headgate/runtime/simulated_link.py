@@ -2,7 +2,8 @@
 
 The uplink serves messages in order at the rate of the trace; then each takes half the round-trip
 time. Answers take the other half and no room. Jitter is an exponential delay on top, in either
-direction, that keeps the order as TCP does; it is a fixed sequence, so two runs see the same.
+direction, that keeps the order as TCP does; it belongs to the moment and not to the message, so
+that what travels together is late together and two runs see the same.
 """
 
 import math
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from headgate.runtime.trace import Trace
 
 MESSAGE_BYTES = 64  # header and framing of one message on the uplink
+JITTER_SLOT_S = 0.01  # what leaves within so long has the same jitter
 _UP, _DOWN = 0, 1
 
 
@@ -33,7 +35,6 @@ class Uplink:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._num_delayed = 0
         self._arrived_s: dict[tuple[int, int], float] = {}  # the last arrival, to keep the order
         self.free_s = 0.0
 
@@ -64,8 +65,8 @@ class Uplink:
     def _delayed(self, leaves_s: float, direction: int, device: int) -> float:
         arrives_s = leaves_s + self._link.rtt_s / 2
         if self._link.jitter_s > 0:
-            self._num_delayed += 1
-            arrives_s += -self._link.jitter_s * math.log(1 - _uniform(self._num_delayed))
+            slot = 2 * int(leaves_s / JITTER_SLOT_S) + direction
+            arrives_s += -self._link.jitter_s * math.log(1 - _uniform(slot))
             arrives_s = max(arrives_s, self._arrived_s.get((direction, device), 0.0))
             self._arrived_s[direction, device] = arrives_s
         return arrives_s
