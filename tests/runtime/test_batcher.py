@@ -4,7 +4,8 @@ from math import inf
 
 import pytest
 
-from headgate.runtime.batcher import Batcher, BatchTimes, GraphKey, Queued
+from headgate.runtime.batch_times import BatchTimes, GraphKey
+from headgate.runtime.batcher import Batcher, Queued, choose_batch
 
 KEY = GraphKey("d" * 64, "b4r1")
 OTHER = GraphKey("d" * 64, "full")
@@ -273,3 +274,88 @@ def test_times_follow_what_is_measured_and_forget_slowly() -> None:
     for _ in range(50):
         times.measured(KEY, size=1, elapsed_s=0.020)
     assert times.predict_s(KEY, size=1) == pytest.approx(0.020, rel=1e-3)
+
+
+# --- overload
+
+
+def known_times(sizes: dict[int, float]) -> BatchTimes:
+    times = BatchTimes()
+    for size, elapsed_s in sizes.items():
+        times.measured(KEY, size=size, elapsed_s=elapsed_s)
+    return times
+
+
+def test_a_hurried_frame_that_others_would_be_lost_for_is_passed_over() -> None:
+    times = known_times({1: 0.010, 2: 0.011, 4: 0.012})
+    hurried = frame(0, deadline_s=0.0105)
+    others = [frame(i, deadline_s=0.015) for i in range(1, 5)]
+    batch = choose_batch([hurried, *others], times=times, max_batch=4, now_s=0.0)
+    assert ids(batch) == [1, 2, 3, 4]
+
+
+def test_a_hurried_frame_runs_first_where_the_others_can_wait() -> None:
+    times = known_times({1: 0.010, 2: 0.011, 4: 0.012})
+    hurried = frame(0, deadline_s=0.0105)
+    others = [frame(i, deadline_s=0.5) for i in range(1, 5)]
+    assert ids(choose_batch([hurried, *others], times=times, max_batch=4, now_s=0.0)) == [0]
+
+
+def test_a_hurried_frame_runs_first_where_batching_gains_nothing() -> None:
+    times = known_times({1: 0.010, 2: 0.020, 4: 0.040})
+    hurried = frame(0, deadline_s=0.0105)
+    others = [frame(i, deadline_s=0.045) for i in range(1, 5)]
+    assert ids(choose_batch([hurried, *others], times=times, max_batch=4, now_s=0.0)) == [0]
+
+
+def test_there_is_room_for_what_can_be_done_behind_the_frames_ahead() -> None:
+    ahead = (frame(1, peer=b"b", deadline_s=0.020), frame(2, peer=b"c", deadline_s=0.022))
+    made = batcher(*ahead, frame_s=0.01)
+    assert made.has_room(frame(3, deadline_s=0.031), now_s=0.0)
+    assert not made.has_room(frame(3, deadline_s=0.025), now_s=0.0)
+    assert made.has_room(frame(3, deadline_s=0.0205), now_s=0.0)  # before 2, which is then lost
+    assert made.has_room(frame(3, deadline_s=inf), now_s=0.0)
+
+
+def test_the_running_batch_takes_room() -> None:
+    made = batcher(frame(1), frame_s=0.01)
+    made.start(now_s=0.0)
+    assert not made.has_room(frame(2, deadline_s=0.019), now_s=0.001)
+    assert made.has_room(frame(2, deadline_s=0.021), now_s=0.001)
+
+
+def test_an_idle_edge_has_room_whatever_it_measured() -> None:
+    made = batcher(frame_s=5.0)
+    assert made.has_room(frame(1, deadline_s=0.1), now_s=0.0)
+
+
+def test_a_frame_waits_behind_what_its_peer_has_waiting_already() -> None:
+    flood = [frame(i, peer=b"flood", deadline_s=0.5) for i in range(4)]
+    made = batcher(*flood, frame(9, peer=b"quiet", deadline_s=0.505), max_batch=2, frame_s=0.01)
+    assert ids(made.start(now_s=0.0)) == [0, 9]
+
+
+def test_times_are_not_doubted_while_a_graph_runs() -> None:
+    made = batcher(frame(1), frame_s=0.01)
+    made.start(now_s=0.0)
+    made.finished(now_s=0.01)
+    for frame_id in range(50):
+        made.add(frame(frame_id, arrived_s=0.01, deadline_s=0.015))
+        made.take_too_late(now_s=0.01)
+    assert made.times.predict_s(KEY, size=1) == pytest.approx(0.01)
+
+
+def test_what_one_size_shows_of_the_machine_counts_a_little_for_the_others() -> None:
+    times = known_times({1: 0.010, 4: 0.030})
+    for _ in range(100):
+        times.measured(KEY, size=1, elapsed_s=0.005)
+    assert times.predict_s(KEY, size=1) == pytest.approx(0.005)
+    assert 0.020 < times.predict_s(KEY, size=4) < 0.030
+
+
+def test_an_uneven_machine_makes_batches_count_as_longer() -> None:
+    times = known_times({1: 0.010})
+    assert times.likely_s(KEY, size=1) == pytest.approx(0.010)
+    for elapsed_s in (0.012, 0.008) * 20:
+        times.measured(KEY, size=1, elapsed_s=elapsed_s)
+    assert 1.2 < times.likely_s(KEY, size=1) / times.predict_s(KEY, size=1) <= 1.5

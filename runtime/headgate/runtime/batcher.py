@@ -2,39 +2,44 @@
 
 One worker runs one batch at a time. The rules, all from measured times of batches:
 
-- *Order.* Frames are ordered by deadline plus the worker time their peer had lately (decaying
-  over SERVED_TAU_S). Equal peers are served by deadline; one that floods, or claims deadlines
-  shorter than everybody's, pushes itself back by what it took.
+- *Order.* Frames are ordered by deadline plus the worker time of their peer: what it had lately
+  (decaying over SERVED_TAU_S) and what its earlier waiting frames will take. Equal peers are served
+  by deadline; one that floods, or claims deadlines shorter than everybody's, pushes itself back.
+- *Room.* A frame that could not be finished in time behind those ahead of it is not let in, so
+  its device learns at once and the queue holds no more than can be done.
 - *Batch.* The first frame picks the graph; frames of the same graph follow in order as long as
-  the batch still ends before the earliest deadline in it.
+  the batch still ends before the earliest deadline in it. If some would be lost that way and
+  passing over the hurried ones makes a batch of more frames per second, that one runs: under
+  load, one frame about to expire must not make every batch a small one.
 - *Waiting.* An idle edge runs what there is at once. Only a worker that is mostly busy waits
   for one more frame, only if batching has been seen to save more than the expected gap to the
   next frame, and only while the earliest frame can afford it.
-- *Too late.* A frame that could not be finished even alone is given up before it is decoded.
-  Each time, the estimate shrinks a little, so one slow batch cannot shut a graph out for ever.
+- *Too late.* A frame that could not be finished even alone is given up before it is decoded. If
+  its graph has not run for a while, the estimate shrinks a little each time, so one slow batch
+  cannot shut it out for ever.
+
+What is asked at every message (`next_timer_s`, `take_too_late`, `has_room`) looks at every waiting
+frame only where something has changed; `start` does once a batch.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import exp, inf
 
+from headgate.runtime.batch_times import NEW_SAMPLE_WEIGHT, BatchTimes, GraphKey
 from headgate.runtime.messages import NO_BURST, Burst
 from headgate.runtime.prediction import Integers
+
+__all__ = ["BatchTimes", "Batcher", "GraphKey", "Queued"]
 
 SERVED_TAU_S = 1.0
 BUSY_TAU_S = 1.0
 PATIENCE_S = 1.0  # a frame with a longer budget, or none, is ordered as if it had this
 BUSY_ENOUGH_TO_WAIT = 0.5
-NEW_SAMPLE_WEIGHT = 0.2
-SHED_SHRINKS_ESTIMATE = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class GraphKey:
-    """One graph of one family: what frames must share to share a batch."""
-
-    digest: str
-    graph: str  # see `edge_rules.graph_key`
+DOUBT_AFTER_S = 0.25  # without a batch of a graph; while it runs, measuring corrects its times
+ANSWER_S = 0.0001  # to write one answer of a batch (measured: 0.05 to 0.1 ms)
+WORTH_PASSING_OVER = 1.1  # times the frames per second, to leave a hurried frame behind
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,48 +55,6 @@ class Queued:
     deadline_s: float
     burst: Burst = NO_BURST
     reference: Integers | None = None  # what a predicted payload is coded against
-
-
-class BatchTimes:
-    """How long a batch of each size takes, per graph: running means, and guesses in between."""
-
-    def __init__(self) -> None:
-        self._measured_s: dict[GraphKey, dict[int, float]] = {}
-        self._prior_s: dict[GraphKey, float] = {}
-
-    def set_prior(self, key: GraphKey, *, frame_s: float) -> None:
-        """Tell what one frame costs until it has been measured."""
-        self._prior_s[key] = frame_s
-
-    def measured(self, key: GraphKey, *, size: int, elapsed_s: float) -> None:
-        """Take the time of one batch, from its start to its end."""
-        known_s = self._measured_s.setdefault(key, {})
-        old_s = known_s.get(size, elapsed_s)
-        known_s[size] = old_s + NEW_SAMPLE_WEIGHT * (elapsed_s - old_s)
-
-    def shrink(self, key: GraphKey) -> None:
-        """Doubt what was measured, as nothing is being run that could correct it."""
-        known_s = self._measured_s.get(key, {})
-        for size in known_s:
-            known_s[size] *= SHED_SHRINKS_ESTIMATE
-
-    def has_measured(self, key: GraphKey) -> bool:
-        return key in self._measured_s
-
-    def predict_s(self, key: GraphKey, *, size: int) -> float:
-        """Return the expected time of a batch; sizes never seen are guessed on the safe side."""
-        known_s = self._measured_s.get(key)
-        if not known_s:
-            return size * self._prior_s.get(key, 0.0)
-        smaller = max((known for known in known_s if known <= size), default=None)
-        if smaller is not None:
-            return known_s[smaller] * size / smaller
-        return known_s[min(known_s)]
-
-    def saving_s(self, key: GraphKey, *, size: int) -> float:
-        """Return what adding one frame to a batch of `size` saves over running it alone."""
-        alone_s = self.predict_s(key, size=1)
-        return alone_s - (self.predict_s(key, size=size + 1) - self.predict_s(key, size=size))
 
 
 class _Fading:
@@ -120,13 +83,17 @@ class Batcher:
         self.times = BatchTimes()
         self._max_batch = max_batch
         self._waiting: list[Queued] = []
+        self._num_by_key: Counter[GraphKey] = Counter()
         self._served: dict[bytes, _Fading] = {}
+        self._swept_s = -inf  # when peers served long ago were last forgotten
         self._running: tuple[list[Queued], float] | None = None  # and when it began
+        self._finished_s: dict[GraphKey, float] = {}  # its last batch
         self._busy_share = 0.0
         self._busy_at_s = -inf
         self._gap_s: dict[GraphKey, float] = {}
         self._last_arrival_s: dict[GraphKey, float] = {}
         self._wait_s = inf  # what `start` decided: no sooner than this, unless something comes
+        self._first_give_up: tuple[int, float] | None = None  # by which version of the times
 
     def __len__(self) -> int:
         """Return how many frames are waiting, without the running ones."""
@@ -142,9 +109,31 @@ class Batcher:
         fade = exp(-max(0.0, now_s - self._busy_at_s) / BUSY_TAU_S)
         return target + (self._busy_share - target) * fade
 
+    def has_room(self, frame: Queued, *, now_s: float) -> bool:
+        """Return whether the frame can be finished in time behind those that go before it."""
+        if frame.deadline_s == inf or (self._running is None and not self._waiting):
+            return True
+        own_s = self._frame_s(frame.key)
+        if now_s + own_s > frame.deadline_s:
+            return True  # too late by itself, not for want of room
+        free_s = max(now_s, self._free_s())
+        backlog_s = sum(num * self._frame_s(key) for key, num in self._num_by_key.items())
+        if free_s + backlog_s + own_s <= frame.deadline_s:
+            return True
+        ordered = self._ordered([*self._waiting, frame], now_s=now_s)
+        for each in ordered:
+            if each is frame:
+                break
+            free_s += self._frame_s(each.key)
+        return free_s + own_s <= frame.deadline_s
+
     def add(self, frame: Queued) -> None:
         """Let one frame wait."""
         self._waiting.append(frame)
+        self._num_by_key[frame.key] += 1
+        if self._first_give_up is not None:
+            version, first_s = self._first_give_up
+            self._first_give_up = version, min(first_s, self._give_up_s(frame))
         last_s = self._last_arrival_s.get(frame.key)
         if last_s is not None:
             gap_s = max(0.0, frame.arrived_s - last_s)
@@ -162,12 +151,13 @@ class Batcher:
 
     def take_too_late(self, *, now_s: float) -> list[Queued]:
         """Remove and return the frames that cannot be finished in time any more."""
-        late = [frame for frame in self._waiting if now_s >= self._give_up_s(frame)]
-        if not late:
+        if now_s < self._first_give_up_s():
             return []
+        late = [frame for frame in self._waiting if now_s >= self._give_up_s(frame)]
         self._remove(late)
         for key in {frame.key for frame in late if now_s < frame.deadline_s}:
-            self.times.shrink(key)
+            if now_s - self._finished_s.get(key, -inf) >= DOUBT_AFTER_S:
+                self.times.shrink(key)
         return late
 
     def start(self, *, now_s: float) -> list[Queued] | None:
@@ -192,41 +182,44 @@ class Batcher:
         """Tell that the running batch is done: learn from its time."""
         assert self._running is not None
         batch, began_s = self._running
+        key = batch[0].key
         self._turn(now_s=now_s)
         self._running = None
+        self._finished_s[key] = now_s
         elapsed_s = max(0.0, now_s - began_s)
-        self.times.measured(batch[0].key, size=len(batch), elapsed_s=elapsed_s)
+        self.times.measured(key, size=len(batch), elapsed_s=elapsed_s)
         for frame in batch:
             served = self._served.setdefault(frame.peer, _Fading(SERVED_TAU_S))
             served.add(elapsed_s / len(batch), now_s=now_s)
-        for peer in [p for p, s in self._served.items() if s.value(now_s=now_s) < 1e-6]:
-            del self._served[peer]
+        if now_s - self._swept_s >= SERVED_TAU_S:
+            self._swept_s = now_s
+            for peer in [p for p, s in self._served.items() if s.value(now_s=now_s) < 1e-6]:
+                del self._served[peer]
 
     def next_timer_s(self) -> float | None:
         """Return when `take_too_late` or `start` may have something new, or None."""
-        give_up_s = min((self._give_up_s(frame) for frame in self._waiting), default=inf)
-        first_s = min(give_up_s, self._wait_s)
+        first_s = min(self._first_give_up_s(), self._wait_s)
         return None if first_s == inf else first_s
 
     def _choose(self, *, now_s: float) -> list[Queued]:
         """Return the batch that would run now: at least one frame."""
         if len(self._waiting) == 1:
             return list(self._waiting)
+        ordered = self._ordered(self._waiting, now_s=now_s)
+        key = ordered[0].key
+        fitting = [frame for frame in ordered if frame.key == key]
+        return choose_batch(fitting, times=self.times, max_batch=self._max_batch, now_s=now_s)
+
+    def _ordered(self, frames: Sequence[Queued], *, now_s: float) -> list[Queued]:
+        """Return frames in the order of their deadlines and of what their peers had and will."""
         penalty_s = {peer: served.value(now_s=now_s) for peer, served in self._served.items()}
-        ordered = sorted(
-            self._waiting, key=lambda frame: _due_s(frame) + penalty_s.get(frame.peer, 0.0)
-        )
-        first = ordered[0]
-        batch, earliest_s = [first], first.deadline_s
-        for frame in ordered[1:]:
-            if frame.key != first.key:
-                continue
-            earliest_s = min(earliest_s, frame.deadline_s)
-            ends_s = now_s + self.times.predict_s(first.key, size=len(batch) + 1)
-            if len(batch) == self._max_batch or ends_s > earliest_s:
-                break
-            batch.append(frame)
-        return batch
+        keyed: list[tuple[float, int, Queued]] = []
+        for index, frame in enumerate(frames):
+            had_s = penalty_s.get(frame.peer, 0.0)
+            penalty_s[frame.peer] = had_s + self._frame_s(frame.key)
+            keyed.append((_due_s(frame) + had_s, index, frame))
+        keyed.sort(key=lambda entry: entry[:2])
+        return [frame for _, _, frame in keyed]
 
     def _wait_until_s(self, batch: list[Queued], *, now_s: float) -> float:
         """Return until when to wait for one more frame; in the past: run now."""
@@ -240,12 +233,30 @@ class Batcher:
         affordable_s = earliest_s - self.times.predict_s(key, size=len(batch) + 1)
         return min(affordable_s, self._last_arrival_s[key] + 2 * gap_s)
 
+    def _free_s(self) -> float:
+        """Return when the running batch is expected to end; in the past if there is none."""
+        if self._running is None:
+            return -inf
+        batch, began_s = self._running
+        return began_s + self.times.predict_s(batch[0].key, size=len(batch))
+
+    def _frame_s(self, key: GraphKey) -> float:
+        """Return what a frame costs in a good batch. Priors are too foreign to refuse by."""
+        return self.times.frame_s(key) if self.times.has_measured(key) else 0.0
+
+    def _first_give_up_s(self) -> float:
+        """Return when the first waiting frame is too late."""
+        version = self.times.version
+        if self._first_give_up is None or self._first_give_up[0] != version:
+            first_s = min((self._give_up_s(frame) for frame in self._waiting), default=inf)
+            self._first_give_up = version, first_s
+        return self._first_give_up[1]
+
     def _give_up_s(self, frame: Queued) -> float:
         """Return from when on the frame is too late. Priors are too foreign to give up by."""
-        needed_s = 0.0
-        if self.times.has_measured(frame.key):
-            needed_s = self.times.predict_s(frame.key, size=1)
-        return frame.deadline_s - needed_s
+        if not self.times.has_measured(frame.key):
+            return frame.deadline_s
+        return frame.deadline_s - self.times.predict_s(frame.key, size=1)
 
     def _turn(self, *, now_s: float) -> None:
         """Bring the busy share up to now, before the worker starts or stops."""
@@ -256,7 +267,57 @@ class Batcher:
         removed = list(frames)
         gone = set(map(id, removed))
         self._waiting = [frame for frame in self._waiting if id(frame) not in gone]
+        for frame in removed:
+            self._num_by_key[frame.key] -= 1
+        self._first_give_up = None
         return removed
+
+
+def choose_batch(
+    ordered: Sequence[Queued], *, times: BatchTimes, max_batch: int, now_s: float
+) -> list[Queued]:
+    """Return the batch to run of frames of one graph, given in order; at least the first.
+
+    Early drop after Shen et al., "Nexus" (SOSP 2019): where some frames are lost anyway, those that
+    would force a small batch are passed over.
+    """
+    key = ordered[0].key
+    batch: list[Queued] = []
+    earliest_s = inf
+    for frame in ordered[:max_batch]:
+        earliest_s = min(earliest_s, frame.deadline_s)
+        if batch and _ends_s(key, len(batch) + 1, times=times, now_s=now_s) > earliest_s:
+            break
+        batch.append(frame)
+    if len(batch) == min(max_batch, len(ordered)) or not times.has_measured(key):
+        return batch
+    if _saves_all(ordered, len(batch), times=times, now_s=now_s):
+        return batch
+    least_rate = WORTH_PASSING_OVER * len(batch) / max(1e-9, times.predict_s(key, size=len(batch)))
+    for size in range(min(max_batch, len(ordered)), len(batch), -1):
+        ends_s = _ends_s(key, size, times=times, now_s=now_s)
+        patient = [frame for frame in ordered if frame.deadline_s >= ends_s]
+        if len(patient) >= size and size >= least_rate * times.predict_s(key, size=size):
+            return patient[:size]
+    return batch
+
+
+def _saves_all(
+    ordered: Sequence[Queued], num_first: int, *, times: BatchTimes, now_s: float
+) -> bool:
+    """Return whether the others can still be in time if the first so many run now."""
+    key = ordered[0].key
+    ends_s = now_s + times.predict_s(key, size=num_first)
+    frame_s = times.frame_s(key)
+    deadlines_s = sorted(frame.deadline_s for frame in ordered[num_first:])
+    return all(
+        ends_s + place * frame_s <= deadline_s for place, deadline_s in enumerate(deadlines_s, 1)
+    )
+
+
+def _ends_s(key: GraphKey, size: int, *, times: BatchTimes, now_s: float) -> float:
+    """Return when a batch that starts now has all its answers written, at the latest likely."""
+    return now_s + times.likely_s(key, size=size) + size * ANSWER_S
 
 
 def _due_s(frame: Queued) -> float:

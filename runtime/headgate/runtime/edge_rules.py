@@ -22,6 +22,7 @@ from headgate.runtime.prediction import Integers
 from headgate.runtime.wire import SPOKEN_VERSIONS, negotiate
 
 LEAVING_TEXT = "the edge is shutting down; connect to another"
+NO_ROOM_TEXT = "the frames ahead take longer than its budget; send fewer or later"
 FULL_TEXT = "too many frames are waiting at the edge; send fewer or later"
 
 

@@ -28,6 +28,7 @@ from headgate.runtime.edge_references import EdgeReferences
 from headgate.runtime.edge_rules import (
     FULL_TEXT,
     LEAVING_TEXT,
+    NO_ROOM_TEXT,
     answer_hello,
     clock_us,
     item_of,
@@ -255,6 +256,8 @@ class EdgeSession:
         if lost is not None:
             return [self._reject(peer, frame.frame_id, RejectReason.LOST_REFERENCE, lost)]
         queued = queued_frame(peer.id, whole, manifest, now_s=now_s, reference=reference)
+        if not self._batcher.has_room(queued, now_s=now_s):
+            return [self._reject(peer, frame.frame_id, RejectReason.BUSY, NO_ROOM_TEXT)]
         peer.in_flight[frame.frame_id] = queued
         self._held_bytes += len(frame.payload)
         self._batcher.add(queued)

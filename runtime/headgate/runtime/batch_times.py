@@ -1,0 +1,105 @@
+"""How long the edge's worker takes for a batch, per graph and size: measured, and guessed between.
+
+Sizes are learnt apart, because the curve is not a line everywhere (a GPU's has steps). What one
+size shows of the machine's speed of the moment counts a little for the others too, or a size that
+was measured in a bad moment would be avoided for ever and never measured again.
+"""
+
+from dataclasses import dataclass
+
+NEW_SAMPLE_WEIGHT = 0.2
+OTHER_SIZES_WEIGHT = 0.05
+SHED_SHRINKS_ESTIMATE = 0.95
+DEVIATIONS = 2.0  # predict so many mean deviations above the mean where being late costs a frame
+MAX_SLACK = 0.5  # relative: on a machine so uneven, caution would cost more than lateness
+
+
+@dataclass(frozen=True, slots=True)
+class GraphKey:
+    """One graph of one family: what frames must share to share a batch."""
+
+    digest: str
+    graph: str  # see `edge_rules.graph_key`
+
+
+class BatchTimes:
+    """How long a batch of each size takes, per graph: running means, and guesses in between."""
+
+    def __init__(self) -> None:
+        self._measured_s: dict[GraphKey, dict[int, float]] = {}
+        self._scatter: dict[GraphKey, float] = {}  # mean of |measured - mean| / mean
+        self._prior_s: dict[GraphKey, float] = {}
+        self._guessed_s: dict[tuple[GraphKey, int], float] = {}  # of `predict_s`, until it changes
+        self._version = 0
+
+    @property
+    def version(self) -> int:
+        """A number that rises whenever a prediction may have changed."""
+        return self._version
+
+    def set_prior(self, key: GraphKey, *, frame_s: float) -> None:
+        """Tell what one frame costs until it has been measured."""
+        self._prior_s[key] = frame_s
+        self._changed()
+
+    def measured(self, key: GraphKey, *, size: int, elapsed_s: float) -> None:
+        """Take the time of one batch, from its start to its end."""
+        self._changed()
+        known_s = self._measured_s.setdefault(key, {})
+        old_s = known_s.get(size)
+        if old_s is None or old_s <= 0:
+            known_s[size] = elapsed_s
+            return
+        change = elapsed_s / old_s - 1
+        scatter = self._scatter.get(key, 0.0)
+        self._scatter[key] = scatter + NEW_SAMPLE_WEIGHT * (min(1.0, abs(change)) - scatter)
+        for other in known_s:
+            weight = NEW_SAMPLE_WEIGHT if other == size else OTHER_SIZES_WEIGHT
+            known_s[other] *= 1 + weight * (change if other == size else min(1.0, change))
+
+    def shrink(self, key: GraphKey) -> None:
+        """Doubt what was measured, as nothing is being run that could correct it."""
+        self._changed()
+        known_s = self._measured_s.get(key, {})
+        for size in known_s:
+            known_s[size] *= SHED_SHRINKS_ESTIMATE
+
+    def has_measured(self, key: GraphKey) -> bool:
+        return key in self._measured_s
+
+    def predict_s(self, key: GraphKey, *, size: int) -> float:
+        """Return the expected time of a batch; sizes never seen are guessed on the safe side."""
+        guess_s = self._guessed_s.get((key, size))
+        if guess_s is None:
+            guess_s = self._guessed_s[key, size] = self._guess_s(key, size)
+        return guess_s
+
+    def likely_s(self, key: GraphKey, *, size: int) -> float:
+        """Return a time that a batch of that size seldom exceeds."""
+        slack = min(MAX_SLACK, DEVIATIONS * self._scatter.get(key, 0.0))
+        return (1 + slack) * self.predict_s(key, size=size)
+
+    def frame_s(self, key: GraphKey) -> float:
+        """Return what one frame costs in the best batch seen; 0 where nothing is known."""
+        known_s = self._measured_s.get(key)
+        if not known_s:
+            return self._prior_s.get(key, 0.0)
+        return min(time_s / size for size, time_s in known_s.items())
+
+    def saving_s(self, key: GraphKey, *, size: int) -> float:
+        """Return what adding one frame to a batch of `size` saves over running it alone."""
+        alone_s = self.predict_s(key, size=1)
+        return alone_s - (self.predict_s(key, size=size + 1) - self.predict_s(key, size=size))
+
+    def _changed(self) -> None:
+        self._version += 1
+        self._guessed_s.clear()
+
+    def _guess_s(self, key: GraphKey, size: int) -> float:
+        known_s = self._measured_s.get(key)
+        if not known_s:
+            return size * self._prior_s.get(key, 0.0)
+        smaller = max((known for known in known_s if known <= size), default=None)
+        if smaller is not None:
+            return known_s[smaller] * size / smaller
+        return known_s[min(known_s)]
