@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # Files are dealt to two workers; `make test PYTEST_ARGS="-k wire"` narrows a run.
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
-.PHONY: help install demo test check format bench bench-control bench-rates clean
+.PHONY: help install demo test check format bench bench-control bench-edge bench-rates clean
 
 help:
 	@echo "make demo    train, export and run a small family end to end; report in out/demo"
@@ -14,6 +14,7 @@ help:
 	@echo "make check   ruff, mypy --strict, import-linter"
 	@echo "make bench   speed ratios (docs/benchmarks.md)"
 	@echo "make bench-rates DATA=folder:PATH   accuracy against bytes beside JPEG and WebP"
+	@echo "make bench-edge   frames a second of one edge for 1 to 200 devices"
 	@echo "make bench-control TRACES=DIR   the controller beside an oracle and its rivals"
 	@echo "make format  let ruff settle spacing"
 
@@ -49,6 +50,11 @@ bench: $(INSTALLED)
 # POINTS is a family folder or a ladder of points.
 TRACES ?=
 POINTS ?= examples/ladder.toml
+# Let nothing else run meanwhile. FAMILY_ARGS="PATH --fps 10,30" names another family or load.
+FAMILY_ARGS ?=
+bench-edge: $(INSTALLED)
+	$(BIN)/headgate bench edge $(FAMILY_ARGS) --out out/bench
+
 bench-control: $(INSTALLED)
 	@test -n "$(TRACES)" || { echo "give TRACES=DIR, a folder of recorded traces"; exit 2; }
 	$(BIN)/headgate bench control $(POINTS) --traces $(TRACES) --out out/bench

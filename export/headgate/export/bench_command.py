@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from headgate.export.bench_control_command import control
+from headgate.export.bench_edge_command import edge
 from headgate.export.bench_head_command import head
 from headgate.export.bench_members_command import family_cost, rate_weights, selection
 from headgate.export.bench_options import outputs, say, show
@@ -173,3 +174,4 @@ bench.add_command(head)
 bench.add_command(family_cost)
 bench.add_command(selection)
 bench.add_command(rate_weights)
+bench.add_command(edge)
