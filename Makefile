@@ -47,14 +47,14 @@ format: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/headgate bench speed --out out/bench
 
+# EDGE_ARGS="PATH --fps 10,30" names your own family or load. Let nothing else run meanwhile.
+EDGE_ARGS ?=
+bench-edge: $(INSTALLED)
+	$(BIN)/headgate bench edge $(EDGE_ARGS) --out out/bench
+
 # POINTS is a family folder or a ladder of points.
 TRACES ?=
 POINTS ?= examples/ladder.toml
-# Let nothing else run meanwhile. FAMILY_ARGS="PATH --fps 10,30" names another family or load.
-FAMILY_ARGS ?=
-bench-edge: $(INSTALLED)
-	$(BIN)/headgate bench edge $(FAMILY_ARGS) --out out/bench
-
 bench-control: $(INSTALLED)
 	@test -n "$(TRACES)" || { echo "give TRACES=DIR, a folder of recorded traces"; exit 2; }
 	$(BIN)/headgate bench control $(POINTS) --traces $(TRACES) --out out/bench

@@ -57,7 +57,8 @@ def edge(
     Simulated devices send prepared payloads of FAMILY over loopback; beside it stands the bare
     batched tail on the edge's cores. Without FAMILY: VGG11 at 32 px, made on first use.
     """
-    from headgate.export.bench_edge import EdgeOptions, bench_edge
+    from headgate.export.bench_edge import bench_edge
+    from headgate.export.bench_edge_table import EdgeOptions
     from headgate.export.bench_family import speed_family
     from headgate.profiles.family import open_family
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import base64
 import heapq
+import itertools
 import json
 import math
 import selectors
@@ -29,6 +30,7 @@ from typing import Any
 
 import zmq
 
+from headgate.runtime.bursts import slice_bytes
 from headgate.runtime.conversation import FIRST_BACKOFF_S, MAX_BACKOFF_S
 from headgate.runtime.edge_socket import HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, has_message
 from headgate.runtime.fragments import fragment
@@ -117,6 +119,7 @@ class Load:
         self._began_s = self._ended_s = 0.0
         self._in_time = [0] * plan.devices
         self._offered = self._held_back = self._late = 0
+        self._counted_out = 0  # of the offered: sent, and not answered yet
         self._rejected: Counter[str] = Counter()
         self._latencies_s: list[float] = []
         self._batch_starts_us: list[int] = []
@@ -130,8 +133,8 @@ class Load:
         for device in self._devices:
             self._due.append((now_s + self._phase_s(device), device.index))
         heapq.heapify(self._due)
-        cpu_s = 0.0
-        while now_s < self._ended_s + self._plan.sla_s:
+        cpu_s, give_up_s = 0.0, self._ended_s + self._plan.sla_s
+        while now_s < self._ended_s or (self._counted_out and now_s < give_up_s):
             if cpu_s == 0.0 and now_s >= self._began_s:
                 cpu_s = time.process_time()
             self._send_due(now_s)
@@ -149,7 +152,7 @@ class Load:
         socket.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
         socket.connect(self._plan.endpoint)
         device = _Device(index, socket)
-        self._selector.register(socket.getsockopt(zmq.FD), selectors.EVENT_READ, device)
+        self._selector.register(int(socket.getsockopt(zmq.FD)), selectors.EVENT_READ, device)
         return device
 
     def _join(self) -> None:
@@ -165,7 +168,7 @@ class Load:
                 self._drain(device)
 
     def _phase_s(self, device: _Device) -> float:
-        """Spread the devices evenly: over a period, or over the first of a closed loop's answers."""
+        """Spread the devices evenly over a period, or a closed loop's over the SLA."""
         period_s = 1 / self._plan.frames_per_s if self._plan.frames_per_s else self._plan.sla_s
         share = device.index / self._plan.devices + self._plan.first_phase / self._plan.devices
         return period_s * share
@@ -204,8 +207,9 @@ class Load:
         budget_us = max(0, round(1e6 * (due_s + self._plan.sla_s - now_s - delay_s)))
         payload = self._payloads[(frame_id + device.index) % len(self._payloads)]
         device.in_flight[frame_id] = (due_s, now_s)
+        self._counted_out += counted
         frame = Frame(frame_id, self._plan.point_index, budget_us, payload)
-        for piece in fragment(frame, DEFAULT_LIMITS.max_part_bytes):
+        for piece in fragment(frame, slice_bytes(len(payload))):
             device.socket.send_multipart(encode(piece))
 
     def _take(self, timeout_s: float) -> None:
@@ -236,6 +240,7 @@ class Load:
     def _answered(self, device: _Device, result: Result, due_s: float, *, now_s: float) -> None:
         if not self._is_counted(due_s):
             return
+        self._counted_out -= 1
         latency_s = now_s - due_s
         self._latencies_s.append(latency_s)
         self._batch_starts_us.append(result.arrived_us + result.queue_us)
@@ -249,6 +254,7 @@ class Load:
             raise TimeoutError(f"the edge refused a device: {reject.detail}")
         due_s, _ = device.in_flight.pop(reject.frame_id)
         if self._is_counted(due_s):
+            self._counted_out -= 1
             self._rejected[reject.reason.name.lower()] += 1
         if reject.reason is RejectReason.BUSY:
             device.closed_until_s = now_s + device.back_off_s
@@ -285,13 +291,19 @@ class Load:
 def count_batches(starts_us: Sequence[int]) -> int:
     """Return how many different times of beginning there are, rounding aside."""
     ordered = sorted(starts_us)
-    gaps = zip(ordered, ordered[1:], strict=False)
+    gaps = itertools.pairwise(ordered)
     return bool(ordered) + sum(after - before > SAME_BATCH_US for before, after in gaps)
 
 
 def plan_from_json(value: dict[str, Any]) -> LoadPlan:
     """Return the plan that `asdict` of one gave; it comes from our own parent process."""
     return LoadPlan(**{**value, "payloads": tuple(value["payloads"])})
+
+
+def report_from_json(value: dict[str, Any]) -> LoadReport:
+    """Return the report that `asdict` of one gave."""
+    lists = {key: tuple(each) for key, each in value.items() if isinstance(each, list)}
+    return LoadReport(**{**value, **lists})
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from headgate.export.bench_bare import bare_frames, bare_graphs, bare_round_trip
 from headgate.export.bench_table import BenchResult, Goal, median, milliseconds
 from headgate.export.children import LOOPBACK, child, free_port, last_words, wait_for_port
 from headgate.export.compare import read_frames
-from headgate.profiles.errors import PeerError
+from headgate.profiles.errors import PeerError, UsageError
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import OperatingPoint, PointKind
 from headgate.profiles.storage import write_atomic
@@ -245,13 +245,22 @@ def run_device(
 
 
 def chosen_point(options: SpeedOptions) -> OperatingPoint:
-    """Return the point asked for, or a split point of the middle member."""
+    """Return the point asked for, or a split point of the middle member; else one that offloads.
+
+    Raises UsageError for a family of which the edge answers nothing.
+    """
     manifest = options.family.manifest
     if options.point is not None:
         return manifest.point(options.point)
-    members = manifest.members
-    wanted = members[len(members) // 2].id
-    return next(point for point in manifest.points if _is_split_of(point, wanted))
+    splits = [point for point in manifest.points if point.kind is PointKind.SPLIT]
+    if splits:
+        used = [member.id for member in manifest.members if _has_split(splits, member.id)]
+        wanted = used[len(used) // 2]
+        return next(point for point in splits if point.member == wanted)
+    for point in manifest.points:
+        if point.kind is PointKind.OFFLOAD:
+            return point
+    raise UsageError(f"{options.family.path}: no point of this family uses an edge; give another")
 
 
 def read_memory(pid: int) -> tuple[int, int] | None:
@@ -281,5 +290,5 @@ def _kilobytes(text: str) -> int:
     return int(text.split()[0]) * 1024
 
 
-def _is_split_of(point: OperatingPoint, member_id: str) -> bool:
-    return point.kind is PointKind.SPLIT and point.member == member_id
+def _has_split(splits: Sequence[OperatingPoint], member_id: str) -> bool:
+    return any(point.member == member_id for point in splits)
