@@ -281,6 +281,24 @@ def test_members_share_the_head_and_its_weights_are_stored_once(whole: Run) -> N
         assert not [name for name in read_weights(whole.path / entry.file) if "head.f" in name]
 
 
+def test_members_share_the_end_of_the_tail_too(whole: Run) -> None:
+    run = whole
+    plain = run.backbone().state_dict()
+    own = read_weights(run.path / run.entry("b3r1").file)
+    tail = run.member("b3r1").tail.state_dict()
+    assert torch.equal(plain["network.classifier.4.weight"], tail["classifier.4.weight"])
+    assert "tail.classifier.4.weight" not in own
+    assert "tail.features.3.weight" in own
+    assert not torch.equal(plain["network.features.3.weight"], tail["features.3.weight"])
+
+
+def test_a_head_can_be_shared_alone(pictures: Path, tmp_path: Path) -> None:
+    run = train_tiny(pictures, tmp_path / "run", share="head", epochs=1, member_epochs=1)
+    own = read_weights(run.path / run.entry("b3r1").file)
+    assert "tail.classifier.4.weight" in own
+    assert not [name for name in own if name.startswith("head.")]
+
+
 def test_without_sharing_each_member_has_a_head_of_its_own(pictures: Path, tmp_path: Path) -> None:
     run = train_tiny(pictures, tmp_path / "run", share="nothing", epochs=1, member_epochs=1)
     plain = run.backbone().state_dict()

@@ -176,3 +176,31 @@ def test_a_member_learns_a_small_batch_by_heart_at_every_number_of_levels() -> N
         output = model(picture_BCHW, levels=levels)
         assert (output.logits_BK.argmax(1) == labels_B).all()
     assert (output.exit_logits_BK.argmax(1) == labels_B).float().mean() > 0.7
+
+
+def test_frozen_parts_neither_learn_nor_follow_the_pictures() -> None:
+    model = member(budget=4)
+    model.freeze_parts(late_tail=True)
+    model.train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    loss_of(model, torch.rand(4, 3, 32, 32), torch.arange(4), 16).backward()  # type: ignore[no-untyped-call]
+    after = model.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert "tail.features.9.running_mean" in moved  # an early layer of the tail
+    assert not [name for name in moved if name.startswith(("head.", "tail.features.2"))]
+    learns = {name for name, p in model.named_parameters() if p.grad is not None}
+    assert "tail.features.8.weight" in learns
+    assert "bottleneck.encoder.weight" in learns
+    assert not [name for name in learns if name.startswith(("head.", "tail.features.2"))]
+    assert "tail.classifier.weight" not in learns
+
+
+def test_a_step_from_the_split_is_a_step_from_the_picture() -> None:
+    model = member(budget=4)
+    model.freeze_parts(late_tail=False)
+    model.eval()
+    x_BCHW = torch.rand(2, 3, 32, 32)
+    whole = model(x_BCHW, levels=16)
+    rest = model(model.features(x_BCHW), levels=16, at_split=True)
+    assert torch.equal(whole.logits_BK, rest.logits_BK)
+    assert torch.equal(whole.exit_logits_BK, rest.exit_logits_BK)

@@ -86,7 +86,9 @@ def bench_costs(
     twin_costs: tuple[StageCost, ...] = ()
     if options.twins:
         say(f"training {len(options.twins)} members from fresh weights")
-        config = replace(options.recipe, from_scratch=True, distill=None, budgets=options.twins)
+        config = replace(
+            options.recipe, from_scratch=True, distill=None, hint=None, budgets=options.twins
+        )
         twins, twin_costs = train_and_time(config, options.folder / "twins", progress)
     return cost_table(family, costs, twins=twins, twin_costs=twin_costs)
 

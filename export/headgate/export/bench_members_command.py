@@ -36,7 +36,7 @@ def _recipe_options(function: F) -> F:
         click.option("--member-epochs", default=3, show_default=True, help="of each other member"),
         click.option("--batch-size", default=64, show_default=True, help="pictures a step"),
         click.option("--distill", type=float, help="as of train  [default: that of train]"),
-        click.option("--share", default="head", show_default=True, help="as of train"),
+        click.option("--share", default="ends", show_default=True, help="as of train"),
         click.option("--precision", default="auto", show_default=True, help="as of train"),
         click.option("--threads", type=int, help="CPU threads"),
         click.option("--seed", default=0, show_default=True),

@@ -128,15 +128,15 @@ def train() -> None:
 )
 @click.option(
     "--hint",
-    default=0.0,
-    show_default=True,
-    help="loss per share of the features' variance that a bottleneck loses",
+    type=float,
+    help="loss per share of the features' variance that a bottleneck does not restore  "
+    "[default: 1, or 0 with --from-scratch]",
 )
 @click.option(
     "--share",
-    default="head",
+    default="ends",
     show_default=True,
-    help="what members keep of the plain network: head, or nothing (all is trained again)",
+    help="what members keep of the plain network: ends (head and late tail), head, or nothing",
 )
 @click.option(
     "--select",

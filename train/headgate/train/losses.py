@@ -24,7 +24,9 @@ class LossWeights:
     rate: float = 0.0  # per bit and picture
     exit: float = 1.0  # the exit's input is detached, so this is but its learning rate
     distill: float = 0.5  # share of the task loss that the teacher takes over, if there is one
-    temperature: float = 4.0
+    # At 4 a member of 4 maps had 54 % after 2 epochs, at 1 it had 59 (VGG11, CIFAR-10, 6,000
+    # pictures): the T^2 makes the gradient of a student far from its teacher too large.
+    temperature: float = 1.0
     hint: float = 0.0  # of the features' variance that the bottleneck loses
 
 

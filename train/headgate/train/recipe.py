@@ -17,6 +17,7 @@ DEFAULT_DATA = "embedded"
 EMBEDDED_WIDTH = 0.25
 DISTILL = 0.5
 PICTURES = "pictures"  # id of the stage that tunes a network for offloaded pictures
+HINT = 1.0
 DEFAULT_SPLITS = {  # layers where few maps cross and the head is still cheap
     "vgg11": "features.7",  # the second pooling, the paper's layer 5
     "lenet": "features.5",  # the second pooling
@@ -24,7 +25,7 @@ DEFAULT_SPLITS = {  # layers where few maps cross and the head is still cheap
     "mobilenet_v2": "features.6",
 }
 SCHEDULES = ("cosine", "step")
-SHARES = ("nothing", "head")
+SHARES = ("nothing", "head", "ends")
 SELECTIONS = ("filter", "importance", "nair", "weights")  # see `selection`
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -67,8 +68,9 @@ class PruneConfig:
     rate_weight: float = 0.0  # loss per bit and picture that crosses
     distill: float | None = None  # share of a member's task loss that the plain network's answers
     # take over; None: 0.5, or 0 from scratch
-    hint: float = 0.0  # weight of the share of the features' variance that a bottleneck loses
-    share: str = "head"  # what members have in common with the plain network
+    hint: float | None = None  # weight of the share of the features' variance that a bottleneck
+    # loses; None: 1, or 0 from scratch
+    share: str = "ends"  # what members have in common with the plain network
     select: str = "importance"  # how the maps of a smaller member are chosen
     cache_gb: float = 4.0  # most that the outputs of a shared head may take on the disk; 0: none
     levels: tuple[int, ...] = (256, 64, 16, 8, 4)  # one is drawn for each batch
@@ -93,8 +95,14 @@ class PruneConfig:
         return 0.0 if self.from_scratch else DISTILL
 
     @property
+    def hint_weight(self) -> float:
+        if self.hint is not None:
+            return self.hint
+        return 0.0 if self.from_scratch else HINT
+
+    @property
     def shares_head(self) -> bool:
-        return self.share == "head" and not self.from_scratch
+        return self.share != "nothing" and not self.from_scratch
 
 
 # These change how a run is computed, not what it computes.
@@ -257,7 +265,7 @@ def check_config(config: PruneConfig) -> None:
         "--rate-weight": config.rate_weight,
         "--momentum": config.momentum,
         "--weight-decay": config.weight_decay,
-        "--hint": config.hint,
+        "--hint": config.hint_weight,
         "--cache-gb": config.cache_gb,
     }
     for option, value in positive.items():
@@ -296,6 +304,8 @@ def check_config(config: PruneConfig) -> None:
         raise UsageError("--picture-epochs: a run from scratch has no plain network to tune")
     if config.from_scratch and config.distill_share:
         raise UsageError("--distill: a run from scratch has no plain network to learn from")
+    if config.from_scratch and config.hint_weight:
+        raise UsageError("--hint: a run from scratch has no trained features to restore")
 
 
 def differences(now: PruneConfig, before: PruneConfig) -> list[str]:

@@ -11,7 +11,7 @@ from headgate.train.recipe import PruneConfig
 
 RUN_SCHEMA = 2
 # How runs of schema 1 were trained, which had no such settings.
-SETTINGS_OF_SCHEMA_1 = {"share": "nothing", "select": "weights"}
+SETTINGS_OF_SCHEMA_1 = {"share": "nothing", "select": "weights", "hint": 0.0}
 TRAINING = "training"
 COMPLETE = "complete"
 

@@ -93,6 +93,7 @@ class SplitModel(nn.Module):
         self.tail = tail
         self.exit_head = exit_head
         self.head_is_frozen = False
+        self._frozen: list[nn.Module] = []  # a list, so that they are not registered twice
 
     @property
     def budget(self) -> int:
@@ -107,17 +108,23 @@ class SplitModel(nn.Module):
         """Fix the maps that cross: those given, or those that the filter selects now."""
         self.bottleneck.freeze_selection(indices)
 
-    def freeze_head(self) -> None:
-        """Keep the head as it is: its weights, and its batch norms' averages, in training too."""
+    def freeze_parts(self, *, late_tail: bool) -> None:
+        """Keep the head, and with `late_tail` the later half of the tail's layers, as they are.
+
+        Their weights are not trained, and batch norm's averages in them do not move: a step
+        computes them as device and edge will.
+        """
         self.head_is_frozen = True
-        self.head.requires_grad_(False)
-        self.head.eval()
+        self._frozen = [self.head, *(_late_layers(self.tail) if late_tail else ())]
+        for part in self._frozen:
+            part.requires_grad_(False)
+            part.eval()
 
     def train(self, mode: bool = True) -> SplitModel:
-        """Set the mode of all parts but a frozen head, which is as it will be on the device."""
+        """Set the mode of all parts but the frozen ones."""
         super().train(mode)
-        if self.head_is_frozen:
-            self.head.eval()
+        for part in self._frozen:
+            part.eval()
         return self
 
     def features(self, x_BCHW: Tensor) -> Tensor:
@@ -203,6 +210,14 @@ def build_split_model(
         exit_head=exit_head,
         levels_choices=levels_choices,
     )
+
+
+def _late_layers(tail: fx.GraphModule) -> list[nn.Module]:
+    """Return the later half of the layers that have parameters, in the order of computation."""
+    names = dict.fromkeys(str(n.target) for n in tail.graph.nodes if n.op == "call_module")
+    layers = [tail.get_submodule(name) for name in names]
+    layers = [layer for layer in layers if next(layer.parameters(), None) is not None]
+    return layers[len(layers) // 2 :]
 
 
 @torch.no_grad()

@@ -59,7 +59,7 @@ def starting_model(
         if scores_P is not None:
             model.freeze_selection()
     if plan.config.shares_head:
-        model.freeze_head()
+        model.freeze_parts(late_tail=plan.config.share == "ends")
     return model
 
 
@@ -88,7 +88,7 @@ def stage_objective(
         symmetry=config.lambda_,
         rate=config.rate_weight,
         distill=config.distill_share,
-        hint=config.hint,
+        hint=config.hint_weight,
     )
     return MemberObjective(module=model, weights=weights, levels=config.levels, teacher=teacher)
 
