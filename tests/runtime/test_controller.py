@@ -155,3 +155,22 @@ def test_slow_point_costs_frames_unless_the_source_waits() -> None:
             source_waits=waits,
         )
         assert choose(chooser, None) == expected
+
+
+def test_rungs_that_answering_here_beats_do_not_bar_the_way_up() -> None:
+    weak = tuple(
+        replace(point, metrics={"top1": point.metrics["top1"] - 0.2})
+        if point.kind is PointKind.SPLIT
+        else point
+        for point in MANIFEST.points
+    )
+    manifest = replace(MANIFEST, points=weak)
+    chooser = Controller(
+        manifest=manifest,
+        costs=PointCosts(manifest),
+        profile=Profile(name="test"),
+        points=manifest.points,
+        sla_s=0.1,
+    )
+    assert choose(chooser, 100.0) == "webp-q80"
+    assert choose(chooser, 0.5) == "local-full"

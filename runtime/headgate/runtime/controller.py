@@ -99,6 +99,7 @@ class Controller:
         self._ladder = self._pareto([p for p in points if p.kind is not PointKind.LOCAL])
         self._rank = -1  # of the last point sent, on the ladder
         self._last: OperatingPoint | None = None
+        self._fallback = 0.0  # what answering here was worth at the last choice
         self._could_gain = bool(self._ladder)
 
     @property
@@ -153,6 +154,7 @@ class Controller:
             self._rank = -1
         local = [self._judge_local(point, situation) for point in self._local]
         fallback = max((candidate.credit for candidate in local), default=0.0)
+        self._fallback = fallback
         self._could_gain = any(self._quality[point.id] > fallback for point in self._ladder)
         sending: list[_Candidate] = []
         outlook = situation.outlook
@@ -170,8 +172,13 @@ class Controller:
         """Return the ladder up to a bounded step above the last point sent.
 
         On a dense ladder two rungs are next to nothing: twice the bytes are within reach as well.
+        Rungs that answering here beats are no steps at all: nothing would be sent from them, and
+        those above would never be reached.
         """
         top = self._rank + LEVELS_UP
+        last = len(self._ladder) - 1
+        while top < last and self._quality[self._ladder[max(0, top)].id] <= self._fallback:
+            top += 1
         if self._rank >= 0:
             double = 2 * self._ladder[self._rank].bytes.mean
             while top + 1 < len(self._ladder) and self._ladder[top + 1].bytes.mean <= double:
