@@ -10,6 +10,7 @@ import click
 
 from headgate.export.bench_control_command import control
 from headgate.export.bench_edge_command import edge
+from headgate.export.bench_family_command import bench_family
 from headgate.export.bench_head_command import head
 from headgate.export.bench_members_command import family_cost, rate_weights, selection
 from headgate.export.bench_options import outputs, say, show
@@ -168,6 +169,7 @@ def _speed(family: Path | None, point: str | None, frames: int, out: Path) -> Sp
 
 
 bench.add_command(control)
+bench.add_command(bench_family)
 bench.add_command(rates)
 bench.add_command(train_rates)
 bench.add_command(head)

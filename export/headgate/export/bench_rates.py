@@ -75,7 +75,7 @@ def bench_rates(family: Family, options: RatesOptions, *, say: Callable[[str], N
     said = (
         *verdict_lines(verdict),
         break_even_sentence(pairs, device_factor=options.device_factor),
-        *sla_lines(pairs, options),
+        *sla_lines(pairs, slas_s=options.slas_s, rtt_s=options.rtt_s),
     )
     result = BenchResult(
         name=NAME,
@@ -92,8 +92,11 @@ def bench_rates(family: Family, options: RatesOptions, *, say: Callable[[str], N
         details={
             "rows": [row_json(row, rates) for row in rates.rows],
             "verdict": verdict_json(verdict),
-            "break_even": [pair_json(pair, options) for pair in pairs],
+            "break_even": [
+                pair_json(pair, slas_s=options.slas_s, rtt_s=options.rtt_s) for pair in pairs
+            ],
             "pictures": rates.num_pictures,
+            "device_factor": options.device_factor,
             "family": family.manifest.digest,
         },
     )
@@ -163,12 +166,12 @@ def table_row(row: Row, rates: Rates) -> tuple[str, ...]:
     )
 
 
-def sla_lines(pairs: Sequence[Pair], options: RatesOptions) -> tuple[str, ...]:
+def sla_lines(pairs: Sequence[Pair], *, slas_s: Sequence[float], rtt_s: float) -> tuple[str, ...]:
     """Say for each SLA on which steady links only splitting answers in time."""
     lines = []
-    for sla_s in options.slas_s:
-        where = f"SLA {1000 * sla_s:g} ms, RTT {1000 * options.rtt_s:g} ms"
-        found = [(pair, *_least_rates(pair, sla_s=sla_s, rtt_s=options.rtt_s)) for pair in pairs]
+    for sla_s in slas_s:
+        where = f"SLA {1000 * sla_s:g} ms, RTT {1000 * rtt_s:g} ms"
+        found = [(pair, *_least_rates(pair, sla_s=sla_s, rtt_s=rtt_s)) for pair in pairs]
         fitting = [item for item in found if isfinite(item[1])]
         if not pairs:
             continue
@@ -206,12 +209,12 @@ def row_json(row: Row, rates: Rates) -> dict[str, Any]:
     return found
 
 
-def pair_json(pair: Pair, options: RatesOptions) -> dict[str, Any]:
+def pair_json(pair: Pair, *, slas_s: Sequence[float], rtt_s: float) -> dict[str, Any]:
     """Return a pair and its rates in bit/s; null for a rate that no link has."""
     rate = pair.break_even_bps
     slas = {}
-    for sla_s in options.slas_s:
-        split_bps, picture_bps = _least_rates(pair, sla_s=sla_s, rtt_s=options.rtt_s)
+    for sla_s in slas_s:
+        split_bps, picture_bps = _least_rates(pair, sla_s=sla_s, rtt_s=rtt_s)
         slas[f"{1000 * sla_s:g}"] = {
             "split_from_bps": split_bps if isfinite(split_bps) else None,
             "picture_from_bps": picture_bps if isfinite(picture_bps) else None,
@@ -222,8 +225,7 @@ def pair_json(pair: Pair, options: RatesOptions) -> dict[str, Any]:
         "picture_is": pair.match.value,
         "always_faster": rate == inf,
         "faster_below_bps": rate if isfinite(rate) else None,
-        "device_factor": options.device_factor,
-        "rtt_ms": 1000 * options.rtt_s,
+        "rtt_ms": 1000 * rtt_s,
         "in_time_by_sla_ms": slas,
     }
 

@@ -16,10 +16,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
-class Milliseconds(click.ParamType[tuple[float, ...]]):
-    """Durations above 0 with commas between them."""
+class PositiveList(click.ParamType[tuple[float, ...]]):
+    """Numbers above 0 with commas between them, each once."""
 
-    name = "ms,ms,..."
+    name = "x,x,..."
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -31,8 +31,14 @@ class Milliseconds(click.ParamType[tuple[float, ...]]):
         except ValueError:
             found = ()
         if not found or not all(0 < each < 1e6 for each in found):
-            self.fail(f"found {value!r}, expected milliseconds above 0, as 50,100", param, ctx)
+            self.fail(f"found {value!r}, expected numbers above 0, as 50,100", param, ctx)
         return tuple(dict.fromkeys(found))
+
+
+class Milliseconds(PositiveList):
+    """Durations in milliseconds."""
+
+    name = "ms,ms,..."
 
 
 def measuring(*, qualities: str) -> Callable[[F], F]:

@@ -64,9 +64,7 @@ def _split_parity(
     payloads = [payload_of(item) for item in computed]
     integers_NCHW = np.stack(
         [
-            decode_features(
-                payload, shape=shape, levels=point.levels, codec=point.codec, table=point.table
-            )
+            decode_features(payload, shape=shape, levels=point.levels, codec=point.codec)
             for payload in payloads
         ]
     )

@@ -142,7 +142,7 @@ def _point_sample(
         candidate.point, engines, pictures_NHWC=pictures.pictures, labels=pictures.labels
     )
     sizes_N = item.sizes if len(item.sizes) else np.zeros(len(item.right), np.int64)
-    return Sample(item.right, sizes_N)
+    return Sample(item.right, sizes_N, item.exit_accuracy)
 
 
 def _row(candidate: Candidate, sample: Sample) -> Row:

@@ -42,6 +42,7 @@ class Sample:
 
     right_N: NDArray[np.bool_]
     sizes_N: NDArray[np.int64]
+    exit_accuracy: float | None = None  # split: of the early exit that rides along
 
 
 @dataclass(frozen=True, slots=True)
