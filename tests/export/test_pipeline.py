@@ -103,9 +103,13 @@ def answer(family: Family, point: OperatingPoint, picture: NDArray[np.uint8]) ->
         return int(exit_rows[0].argmax()), 0
     assert point.levels is not None
     assert point.codec is not None
-    payload = encode_features(q[0], levels=point.levels, codec=point.codec)
+    payload = encode_features(q[0], levels=point.levels, codec=point.codec, table=point.table)
     sent = decode_features(
-        payload, shape=member.features.shape, levels=point.levels, codec=point.codec
+        payload,
+        shape=member.features.shape,
+        levels=point.levels,
+        codec=point.codec,
+        table=point.table,
     )
     (rows,) = session(family.file(member.tail)).run(None, {"features": sent[None], **scales})
     return int(rows[0].argmax()), len(payload)

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headgate.export.calibrate import calibrate
+from headgate.export.choose_codec import choose_codec
 from headgate.export.deploy import Deployed, Divergence, codes
 from headgate.export.family_writer import FULL_GRAPH
 from headgate.profiles.manifest import Member, OperatingPoint, PointKind
 
-CODEC = "zstd"
 LOCAL_FULL = "local-full"
 LOCAL_EXIT = "local-exit"
 MAX_CODE_BYTES = 1 << 29  # of all calibration codes of one member, in memory
@@ -30,8 +30,9 @@ def split_points(
     *,
     levels: Sequence[int],
     calibration_NHWC: NDArray[np.uint8],
+    codec: str,
 ) -> list[OperatingPoint]:
-    """Return one point per number of levels, with the ranges that suit it."""
+    """Return one point per number of levels, with the ranges and the codec that suit it."""
     most = max(1, MAX_CODE_BYTES // (4 * member.features.nbytes))
     code_NCHW = codes(deployed.head, calibration_NHWC[:most])
     divergence = Divergence(deployed.tail, code_NCHW)
@@ -40,6 +41,8 @@ def split_points(
         scales = calibrate(
             code_NCHW, levels=num_levels, trained=deployed.trained, divergence=divergence
         )
+        q_NCHW = scales.quantise(code_NCHW, levels=num_levels)
+        chosen = choose_codec(q_NCHW, levels=num_levels, asked=codec)
         points.append(
             OperatingPoint(
                 id=split_point_id(member.id, num_levels),
@@ -49,7 +52,8 @@ def split_points(
                 levels=num_levels,
                 low=scales.low,
                 span=scales.span,
-                codec=CODEC,
+                codec=chosen.name,
+                table=chosen.table,
             )
         )
     return points

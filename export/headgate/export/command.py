@@ -7,7 +7,9 @@ from typing import Any
 import click
 from rich.console import Console
 
+from headgate.export.choose_codec import AUTO
 from headgate.export.options import ExportOptions
+from headgate.profiles.manifest import CODECS
 from headgate.runtime.commands.inspect import PIPED_WIDTH
 from headgate.train.command import NumberList
 
@@ -37,6 +39,13 @@ def _listed(values: tuple[int, ...]) -> str:
     default=_listed(DEFAULTS.levels),
     show_default=True,
     help="values per integer that split points may have: 256 is 8 bits, 4 is 2 bits",
+)
+@click.option(
+    "--codec",
+    type=click.Choice((AUTO, *CODECS)),
+    default=DEFAULTS.codec,
+    show_default=True,
+    help="how split points write integers; auto: whichever takes fewer bytes, in bounded time",
 )
 @click.option(
     "--jpeg-qualities",

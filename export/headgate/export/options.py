@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from headgate.export.choose_codec import AUTO
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import FAMILY_NAMES, MANIFEST_NAME
+from headgate.profiles.manifest import CODECS
 from headgate.profiles.quantise import MAX_LEVELS, MIN_LEVELS
 from headgate.profiles.storage import check_place, recover_folder
 
@@ -16,6 +18,7 @@ class ExportOptions:
 
     data: str | None = None  # None: the data set of the run
     levels: tuple[int, ...] = (256, 64, 16, 8, 4)
+    codec: str = AUTO  # or one of headgate.profiles.manifest.CODECS, for every split point
     jpeg_qualities: tuple[int, ...] = (10, 20, 40, 60, 80)
     webp_qualities: tuple[int, ...] = (1, 5, 20, 50, 80)
     limit: int | None = None  # validation pictures to measure on; None: all
@@ -28,7 +31,9 @@ class ExportOptions:
 
 
 def check_options(options: ExportOptions) -> None:
-    """Refuse numbers that make no point."""
+    """Refuse what makes no point."""
+    if options.codec not in (AUTO, *CODECS):
+        raise UsageError(f"--codec: {options.codec!r} is not one of {', '.join((AUTO, *CODECS))}")
     for levels in options.levels:
         if not MIN_LEVELS <= levels <= MAX_LEVELS:
             raise UsageError(

@@ -64,7 +64,9 @@ def _split_parity(
     payloads = [payload_of(item) for item in computed]
     integers_NCHW = np.stack(
         [
-            decode_features(payload, shape=shape, levels=point.levels, codec=point.codec)
+            decode_features(
+                payload, shape=shape, levels=point.levels, codec=point.codec, table=point.table
+            )
             for payload in payloads
         ]
     )

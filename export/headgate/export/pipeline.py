@@ -112,6 +112,7 @@ def _candidate_points(
             item.deployed,
             levels=sorted(options.levels, reverse=True),
             calibration_NHWC=samples.calibration,
+            codec=options.codec,
         )
     points += offload_points(
         jpeg_qualities=options.jpeg_qualities, webp_qualities=options.webp_qualities

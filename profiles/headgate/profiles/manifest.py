@@ -13,6 +13,7 @@ from math import prod
 from pathlib import PurePosixPath
 from typing import Any
 
+from headgate.profiles.context_table import ContextTable, table_fault
 from headgate.profiles.errors import FamilyError, HeadgateError
 from headgate.profiles.parse import ADDED, parse, unparse
 from headgate.profiles.quantise import MAX_LEVELS, MIN_LEVELS
@@ -20,6 +21,8 @@ from headgate.profiles.storage import canonical_json
 
 SCHEMA = 1
 MAX_POINTS = 1 << 16
+CONTEXT_CODEC = "context"  # the one that needs a table
+CODECS = ("zstd", "raw", CONTEXT_CODEC)
 DTYPE_BYTES = {"uint8": 1, "int8": 1, "int64": 8, "float16": 2, "float32": 4}
 
 
@@ -109,6 +112,8 @@ class OperatingPoint:
     low: tuple[float, ...] = ()  # split: per channel, see headgate.profiles.quantise
     span: tuple[float, ...] = ()
     codec: str | None = None  # split: a codec of headgate.runtime.features
+    # split: frequencies for the codec "context"
+    table: ContextTable | None = field(default=None, metadata=ADDED)
     picture_format: str | None = None  # offload: "jpeg" or "webp"
     picture_quality: int | None = None  # offload: 1 to 100
     graph: str | None = None  # offload: edge graph; local: device graph, or none for an early exit
@@ -264,6 +269,7 @@ def _check_point(manifest: Manifest, point: OperatingPoint, where: str) -> None:
             raise FamilyError(f"{where}: low and span need one value per channel ({num_channels})")
         if min(point.span) <= 0:
             raise FamilyError(f"{where}.span: must be above 0, found {min(point.span)}")
+        _check_codec(point, where)
     if point.kind is PointKind.OFFLOAD and (
         point.graph is None or point.picture_format is None or point.picture_quality is None
     ):
@@ -279,6 +285,26 @@ def _check_twin(point: OperatingPoint, twin: OperatingPoint, where: str) -> None
         raise FamilyError(f"{where}: a split point may name another that has no twin itself")
     if mine != (twin.kind, twin.member, twin.levels, twin.low, twin.span):
         raise FamilyError(f"{where}: {twin.id} has another member, levels, low or span")
+
+
+def _check_codec(point: OperatingPoint, where: str) -> None:
+    assert point.levels is not None
+    if point.codec not in CODECS:
+        raise FamilyError(
+            f"{where}.codec: {point.codec!r} is not one of {', '.join(CODECS)}; update Headgate"
+        )
+    if (point.codec == CONTEXT_CODEC) != (point.table is not None):
+        raise FamilyError(
+            f"{where}: codec {CONTEXT_CODEC!r} and a table of frequencies go together, found "
+            f"{point.codec!r} {'without' if point.table is None else 'with'} a table"
+        )
+    if point.table is None:
+        return
+    fault = table_fault(point.table, levels=point.levels)
+    if fault is None and "before" in point.table.neighbours:
+        fault = "neighbours: a frame by itself has none before it"
+    if fault is not None:
+        raise FamilyError(f"{where}.table.{fault}")
 
 
 def _check_listed(manifest: Manifest, path: str, where: str) -> None:

@@ -20,6 +20,10 @@ Codec "raw" is groups. Codec "zstd" begins with a mode byte:
 The zstd frame has neither magic, content size, checksum nor dictionary (4 to 10 bytes saved; the
 size follows from the shape). The encoder tries a few modes and keeps the smallest, so a payload
 is never larger than the groups and one byte; the decoder takes any mode and refuses larger ones.
+
+Codec "context" (`context_coder`) is a range coder with the operating point's own frequencies. Where
+that does not save a byte the groups are sent; a payload as long as the groups is the groups. So it
+is never larger than they are, and no byte is spent on saying which of the two it is.
 """
 
 from fractions import Fraction
@@ -30,10 +34,11 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
+from headgate.profiles.context_table import ContextTable
 from headgate.profiles.errors import WireError
+from headgate.profiles.manifest import CODECS
 from headgate.profiles.quantise import MAX_LEVELS, MIN_LEVELS
-
-CODECS = ("zstd", "raw")
+from headgate.runtime.context_coder import decode_contexts, encode_contexts
 
 _GROUPS = 0
 _DIFFERENCES = 16
@@ -54,14 +59,30 @@ _idle_decompressors: list[zstandard.ZstdDecompressor] = []
 _Bytes = npt.NDArray[np.uint8]
 
 
-def encode_features(q_CHW: _Bytes, *, levels: int, codec: str) -> bytes:
-    """Return the payload of integers 0 .. levels - 1; at most the packed size and one byte."""
+def encode_features(
+    q_CHW: _Bytes,
+    *,
+    levels: int,
+    codec: str,
+    table: ContextTable | None = None,
+    before_CHW: _Bytes | None = None,
+) -> bytes:
+    """Return the payload of integers 0 .. levels - 1; at most the packed size and one byte.
+
+    Codec "context" needs `table`, and a table with the neighbour "before" the integers of the
+    previous frame, which the decoder must have too.
+    """
     assert MIN_LEVELS <= levels <= MAX_LEVELS
     assert q_CHW.size > 0
     assert int(q_CHW.max()) < levels, "the head emitted a value outside its levels"
     values = np.ascontiguousarray(q_CHW, dtype=np.uint8).reshape(-1)
     if codec == "raw":
         return _pack_groups(values, levels)
+    if codec == "context":
+        assert table is not None
+        data = encode_contexts(q_CHW, levels=levels, table=table, before_CHW=before_CHW)
+        shorter = len(data) < packed_bytes(values.size, levels)
+        return data if shorter else _pack_groups(values, levels)
     assert codec == "zstd"
     mode, frame = _smallest_frame(values, levels)
     if len(frame) < packed_bytes(values.size, levels):
@@ -69,7 +90,15 @@ def encode_features(q_CHW: _Bytes, *, levels: int, codec: str) -> bytes:
     return bytes([_GROUPS]) + _pack_groups(values, levels)
 
 
-def decode_features(data: bytes, *, shape: tuple[int, ...], levels: int, codec: str) -> _Bytes:
+def decode_features(
+    data: bytes,
+    *,
+    shape: tuple[int, ...],
+    levels: int,
+    codec: str,
+    table: ContextTable | None = None,
+    before_CHW: _Bytes | None = None,
+) -> _Bytes:
     """Return the integers of that shape, or raise WireError; allocates no more than they need."""
     assert MIN_LEVELS <= levels <= MAX_LEVELS
     assert codec in CODECS
@@ -80,8 +109,11 @@ def decode_features(data: bytes, *, shape: tuple[int, ...], levels: int, codec: 
             f"features: {len(data)} bytes for {list(shape)} at {levels} levels, "
             f"expected 1 to {largest_bytes}; device and edge need the same family"
         )
-    if codec == "raw":
+    if codec == "raw" or (codec == "context" and len(data) == largest_bytes):
         return _unpack_groups(data, num_values, levels).reshape(shape)
+    if codec == "context":
+        assert table is not None
+        return decode_contexts(data, shape=shape, levels=levels, table=table, before_CHW=before_CHW)
     mode, body = data[0], data[1:]
     if mode == _GROUPS:
         return _unpack_groups(body, num_values, levels).reshape(shape)

@@ -100,10 +100,12 @@ def decode_split(
 def _encode_whole(point: OperatingPoint, q_CHW: Integers) -> bytes:
     assert point.levels is not None
     assert point.codec is not None
-    return encode_features(q_CHW, levels=point.levels, codec=point.codec)
+    return encode_features(q_CHW, levels=point.levels, codec=point.codec, table=point.table)
 
 
 def _decode_whole(point: OperatingPoint, payload: bytes, shape: tuple[int, ...]) -> Integers:
     assert point.levels is not None
     assert point.codec is not None
-    return decode_features(payload, shape=shape, levels=point.levels, codec=point.codec)
+    return decode_features(
+        payload, shape=shape, levels=point.levels, codec=point.codec, table=point.table
+    )

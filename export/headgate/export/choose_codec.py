@@ -1,0 +1,61 @@
+"""Choose how the integers of a split point are written, by the bytes they take.
+
+Half of the calibration pictures fit a table, the other half says whether it pays, so that a table
+which only knows its own pictures by heart is not taken for a good one. The table that goes into the
+manifest is then fitted to all of them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headgate.export.context_tables import fit_table
+from headgate.profiles.context_table import ContextTable
+from headgate.profiles.manifest import CONTEXT_CODEC
+from headgate.runtime.features import encode_features
+
+AUTO = "auto"
+# The context coder takes about 0.12 us a value on a server's core and five times that on a small
+# board's: this many stay under a millisecond of encoding there, and 0.25 ms of decoding at an edge.
+MAX_CONTEXT_VALUES = 2048
+# With more, a table takes more room in the manifest than it saves in any hour of a slow link.
+MAX_CONTEXT_LEVELS = 64
+NUM_TRIED = 64  # pictures that are encoded to compare
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """What a split point says about its payload."""
+
+    name: str  # one of headgate.profiles.manifest.CODECS
+    table: ContextTable | None = None
+
+
+def choose_codec(q_NCHW: NDArray[np.uint8], *, levels: int, asked: str) -> Codec:
+    """Return the codec that was asked for, or for "auto" the one with the smallest payloads."""
+    if asked not in (AUTO, CONTEXT_CODEC):
+        return Codec(asked)
+    suits = q_NCHW[0].size <= MAX_CONTEXT_VALUES and levels <= MAX_CONTEXT_LEVELS
+    if asked == CONTEXT_CODEC or (suits and _pays(q_NCHW, levels=levels)):
+        return Codec(CONTEXT_CODEC, fit_table(q_NCHW, levels=levels))
+    return Codec("zstd")
+
+
+def mean_bytes(q_NCHW: NDArray[np.uint8], codec: Codec, *, levels: int) -> float:
+    """Return the mean payload of pictures."""
+    sizes = [
+        len(encode_features(q_CHW, levels=levels, codec=codec.name, table=codec.table))
+        for q_CHW in q_NCHW
+    ]
+    return float(np.mean(sizes))
+
+
+def _pays(q_NCHW: NDArray[np.uint8], *, levels: int) -> bool:
+    if len(q_NCHW) < 2:
+        return False
+    table = fit_table(q_NCHW[::2], levels=levels)
+    others_NCHW = q_NCHW[1::2]
+    tried_NCHW = others_NCHW[:: -(-len(others_NCHW) // NUM_TRIED)]
+    with_table = mean_bytes(tried_NCHW, Codec(CONTEXT_CODEC, table), levels=levels)
+    return with_table < mean_bytes(tried_NCHW, Codec("zstd"), levels=levels)

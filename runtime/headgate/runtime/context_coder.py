@@ -1,0 +1,211 @@
+"""The codec "context": a range coder with frequencies that depend on a value's neighbours.
+
+Values are coded map by map, row by row. The frequencies of each come from the operating point's
+table (`headgate.profiles.context_table`), chosen by the neighbours that the decoder already knows.
+The encoder knows them all, so it looks frequencies up with NumPy and only the range coder is a
+loop; the decoder finds the neighbours as it goes. Both allocate in proportion to the values.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from operator import length_hint
+
+import numpy as np
+import numpy.typing as npt
+
+from headgate.profiles.context_table import ContextTable
+from headgate.profiles.errors import WireError
+from headgate.runtime.range_coder import (
+    WHOLE,
+    WORD,
+    WORD_BITS,
+    encode_intervals,
+    first_and_words,
+)
+
+_Bytes = npt.NDArray[np.uint8]
+# The value each slot belongs to, and for every value itself, its frequency and its start.
+_Slots = tuple[bytes, list[tuple[int, int, int]]]
+_ByLeft = list[_Slots]  # by the value to the left; the last is for the border
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """A table, ready for both directions."""
+
+    precision_bits: int
+    row_of_context: npt.NDArray[np.uint8]
+    frequencies: npt.NDArray[np.uint16]  # [rows, levels]
+    starts: npt.NDArray[np.uint16]
+    classes: _Bytes  # [levels + 1], the border's last
+    class_of_value: list[int]  # the same
+    slots: list[list[_ByLeft]]  # by the class above, then by those of corner and before
+
+
+def encode_contexts(
+    q_CHW: _Bytes, *, levels: int, table: ContextTable, before_CHW: _Bytes | None = None
+) -> bytes:
+    """Return the bytes for integers 0 .. levels - 1; nothing bounds them from above."""
+    compiled = _compile(table, levels)
+    planes = _neighbour_classes(q_CHW, compiled, levels=levels, before_CHW=before_CHW)
+    context = np.zeros(q_CHW.shape, dtype=np.int32)
+    for name in table.neighbours:
+        context *= table.bins + 1
+        context += planes[name]
+    row = compiled.row_of_context[context].reshape(-1)
+    values = q_CHW.reshape(-1)
+    return encode_intervals(
+        compiled.frequencies[row, values].tolist(),
+        compiled.starts[row, values].tolist(),
+        precision_bits=compiled.precision_bits,
+    )
+
+
+def decode_contexts(
+    data: bytes,
+    *,
+    shape: tuple[int, ...],
+    levels: int,
+    table: ContextTable,
+    before_CHW: _Bytes | None = None,
+) -> _Bytes:
+    """Return the integers [C, h, w] that the bytes stand for, or raise WireError."""
+    compiled = _compile(table, levels)
+    slots, precision_bits = compiled.slots, compiled.precision_bits
+    number, listed = first_and_words(data)
+    words, span = iter(listed), WHOLE
+    num_maps, height, width = shape
+    rest = _Rest(shape, compiled, table=table, levels=levels, before_CHW=before_CHW)
+    found: list[int] = []
+    try:
+        for index in range(num_maps * height):
+            if index % height == 0:
+                ups = [table.bins] * width
+            value = levels  # the border
+            for up, other in zip(ups, rest.row(index, ups), strict=True):
+                unit = span >> precision_bits
+                owner_of_slot, owners = slots[up][other][value]
+                value, frequency, start = owners[owner_of_slot[number // unit]]
+                number -= start * unit
+                span = frequency * unit
+                if span < WORD:
+                    span <<= WORD_BITS
+                    number = number << WORD_BITS | next(words, 0)
+                found.append(value)
+            ups = found[-width:]
+            if table.bins != levels:
+                ups = [compiled.class_of_value[value] for value in ups]
+    except IndexError:
+        raise WireError("features: the bytes name no value; they are damaged") from None
+    if length_hint(words):
+        raise WireError(f"features: something follows the last of {len(found)} values")
+    return np.array(found, dtype=np.uint8).reshape(shape)
+
+
+class _Rest:
+    """What the neighbours beside left and up amount to, row by row: the second index of slots."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        compiled: _Compiled,
+        *,
+        table: ContextTable,
+        levels: int,
+        before_CHW: _Bytes | None,
+    ) -> None:
+        width = shape[2]
+        self._border = table.bins
+        self._zeros = [0] * width
+        self._corner = table.bins + 1 if "before" in table.neighbours else 1
+        self._has_corner = "corner" in table.neighbours
+        self._before: list[list[int]] | None = None
+        if "before" in table.neighbours:
+            classes = _classes_before(before_CHW, shape, compiled, levels=levels)
+            self._before = classes.reshape(-1, width).tolist()
+
+    def row(self, index: int, ups: list[int]) -> list[int]:
+        """Return the index for each place of a row, given the classes of the row above."""
+        if not self._has_corner:
+            return self._zeros if self._before is None else self._before[index]
+        corners = [self._border, *ups[:-1]]
+        if self._before is None:
+            return corners
+        pairs = zip(corners, self._before[index], strict=True)
+        return [corner * self._corner + before for corner, before in pairs]
+
+
+def _neighbour_classes(
+    q_CHW: _Bytes, compiled: _Compiled, *, levels: int, before_CHW: _Bytes | None
+) -> dict[str, _Bytes]:
+    num_maps, height, width = q_CHW.shape
+    border = compiled.classes[levels]
+    padded = np.full((num_maps, height + 1, width + 1), border, dtype=np.uint8)
+    padded[:, 1:, 1:] = compiled.classes[q_CHW]
+    planes = {"left": padded[:, 1:, :-1], "up": padded[:, :-1, 1:], "corner": padded[:, :-1, :-1]}
+    if before_CHW is not None:
+        planes["before"] = _classes_before(before_CHW, q_CHW.shape, compiled, levels=levels)
+    return planes
+
+
+def _classes_before(
+    before_CHW: _Bytes | None, shape: tuple[int, ...], compiled: _Compiled, *, levels: int
+) -> _Bytes:
+    assert before_CHW is not None, "this table needs the previous frame"
+    assert before_CHW.shape == shape
+    assert int(before_CHW.max()) < levels
+    return compiled.classes[before_CHW]
+
+
+@lru_cache(maxsize=256)
+def _compile(table: ContextTable, levels: int) -> _Compiled:
+    frequencies = np.array(table.frequencies, dtype=np.int64)
+    starts = np.cumsum(frequencies, axis=1) - frequencies
+    assignment = table.assignment
+    class_of_value = [*(value * table.bins // levels for value in range(levels)), table.bins]
+    slots_of_row = [
+        (
+            bytes(np.repeat(np.arange(levels), row).astype(np.uint8)),
+            list(zip(range(levels), row.tolist(), first.tolist(), strict=True)),
+        )
+        for row, first in zip(frequencies, starts, strict=True)
+    ]
+    return _Compiled(
+        precision_bits=int(frequencies[0].sum()).bit_length() - 1,
+        row_of_context=np.array(assignment, dtype=np.uint8),
+        frequencies=frequencies.astype(np.uint16),
+        starts=starts.astype(np.uint16),
+        classes=np.array(class_of_value, dtype=np.uint8),
+        class_of_value=class_of_value,
+        slots=_slots(table, slots_of_row, class_of_value),
+    )
+
+
+def _slots(
+    table: ContextTable, slots_of_row: list[_Slots], class_of_value: list[int]
+) -> list[list[_ByLeft]]:
+    """Arrange the rows' slots for the decoder, whatever the order of the table's neighbours."""
+    base, names, assignment = table.bins + 1, table.neighbours, table.assignment
+    worth = {name: base ** (len(names) - 1 - place) for place, name in enumerate(names)}
+
+    def classes(name: str) -> range:
+        return range(base if name in names else 1)
+
+    return [
+        [
+            [
+                slots_of_row[
+                    assignment[
+                        left * worth["left"]
+                        + up * worth.get("up", 0)
+                        + corner * worth.get("corner", 0)
+                        + before * worth.get("before", 0)
+                    ]
+                ]
+                for left in class_of_value
+            ]
+            for corner, before in product(classes("corner"), classes("before"))
+        ]
+        for up in range(base)
+    ]
