@@ -14,6 +14,7 @@ from headgate.export.bench_family_command import bench_family
 from headgate.export.bench_head_command import head
 from headgate.export.bench_members_command import family_cost, rate_weights, selection
 from headgate.export.bench_options import outputs, say, show
+from headgate.export.bench_predict_command import predict
 from headgate.export.bench_rates_command import rates, train_rates
 
 if TYPE_CHECKING:
@@ -170,6 +171,7 @@ def _speed(family: Path | None, point: str | None, frames: int, out: Path) -> Sp
 
 bench.add_command(control)
 bench.add_command(bench_family)
+bench.add_command(predict)
 bench.add_command(rates)
 bench.add_command(train_rates)
 bench.add_command(head)

@@ -79,6 +79,22 @@ def _listed(values: tuple[int, ...]) -> str:
     help="validation pictures on which exported graphs and trained network must agree",
 )
 @click.option(
+    "--video",
+    help="video file (or dir:PATH) to measure predicted points on  [default: none are made]",
+)
+@click.option("--video-fps", type=float, help="frames a second to take of it  [default: its own]")
+@click.option(
+    "--video-lag",
+    type=int,
+    help="frames that the newest answered frame is behind  [default: those of 100 ms]",
+)
+@click.option(
+    "--video-frames",
+    default=DEFAULTS.video_frames,
+    show_default=True,
+    help="frames to take of the video",
+)
+@click.option(
     "--threads",
     default=DEFAULTS.threads,
     show_default=True,

@@ -25,6 +25,10 @@ class ExportOptions:
     num_calibration: int = 256  # training pictures to choose ranges with
     num_parity: int = 64  # pictures on which exported and trained must agree
     threads: int = 1  # of the measured engines
+    video: str | None = None  # a clip to measure predicted points on; None: none are made
+    video_fps: float | None = None  # frames of it to take a second; None: its own rate
+    video_lag: int | None = None  # frames until an answer is there; None: those of 100 ms
+    video_frames: int = 300
     local_full: bool = True  # False: the whole network is the edge's alone
     force: bool = False  # replace an existing family
     with_times: bool = True  # False: two exports of one run have the same family digest
@@ -54,6 +58,8 @@ def check_options(options: ExportOptions) -> None:
         ("--parity", 1, options.num_parity),
         ("--limit", 1, 1 if options.limit is None else options.limit),
         ("--threads", 0, options.threads),
+        ("--video-frames", 2, options.video_frames),
+        ("--video-lag", 1, 1 if options.video_lag is None else options.video_lag),
     ):
         if value < least:
             raise UsageError(f"{option}: found {value}, expected {least} or more")

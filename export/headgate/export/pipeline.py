@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from headgate.export.candidates import LOCAL_FULL, local_points, offload_points, split_points
+from headgate.export.clips import Clip, load_clip
 from headgate.export.deploy import Deployed, MemberReference, PlainReference, deploy
 from headgate.export.family_writer import (
     FULL_GRAPH,
@@ -26,6 +27,7 @@ from headgate.export.measure import Engines, machine_name, measure_point
 from headgate.export.options import ExportOptions, check_options, check_target
 from headgate.export.parity_gate import check_full, check_member
 from headgate.export.points import METRIC, Measured, worth_keeping
+from headgate.export.predicted_points import check_lag, default_lag, with_predicted
 from headgate.export.samples import Samples, load_samples
 from headgate.profiles.family import Family, open_family
 from headgate.profiles.manifest import Manifest, Member, MetricSpec, OperatingPoint
@@ -67,6 +69,7 @@ def export_family(
         num_calibration=options.num_calibration,
         limit=options.limit,
     )
+    clip = _clip(run, options)
     with publish_folder(family_path, replace=options.force) as folder:
         built = [_build_member(run, member_id, folder, progress) for member_id in run.member_ids]
         progress("full: writing the graph")
@@ -76,7 +79,10 @@ def export_family(
         engines = _engines(Family(folder, candidate), options)
         _pass_parity(candidate, engines, built, PlainReference(plain), samples, options, progress)
         measured = _measure(candidate, engines, samples, progress)
-        manifest = _finished(candidate, measured, options)
+        kept = worth_keeping(measured)
+        if clip is not None:
+            kept = with_predicted(kept, engines, clip, lag=_lag(clip, options), progress=progress)
+        manifest = _finished(candidate, measured, kept, clip, options)
         write_manifest(folder, manifest)
         open_family(folder)
     num_dropped = len(candidate.points) - len(manifest.points)
@@ -189,10 +195,29 @@ def _measure(
     return measured
 
 
+def _clip(run: Run, options: ExportOptions) -> Clip | None:
+    """Return the clip to measure predicted points on, refused before any work if unfit."""
+    if options.video is None:
+        return None
+    clip = load_clip(
+        options.video, run.input, fps=options.video_fps, num_frames=options.video_frames
+    )
+    check_lag(_lag(clip, options), clip)
+    return clip
+
+
+def _lag(clip: Clip, options: ExportOptions) -> int:
+    return default_lag(clip.fps) if options.video_lag is None else options.video_lag
+
+
 def _finished(
-    candidate: Manifest, measured: Sequence[Measured], options: ExportOptions
+    candidate: Manifest,
+    measured: Sequence[Measured],
+    kept: Sequence[Measured],
+    clip: Clip | None,
+    options: ExportOptions,
 ) -> Manifest:
-    """Return the candidate with its measurements, without what is not worth keeping."""
+    """Return the candidate with its measurements and only the points that were kept."""
     exit_accuracy = {
         item.point.member: item.exit_accuracy for item in measured if item.exit_accuracy is not None
     }
@@ -200,7 +225,6 @@ def _finished(
         replace(member, exit_metrics={METRIC: exit_accuracy[member.id]})
         for member in candidate.members
     )
-    kept = worth_keeping(measured)
     files = candidate.files
     if not options.local_full:
         kept = [item for item in kept if item.point.id != LOCAL_FULL]
@@ -212,7 +236,20 @@ def _finished(
         points=tuple(item.point for item in kept),
         files=files,
         times=times if options.with_times else {},
+        provenance=candidate.provenance | _video_provenance(clip, options),
     )
+
+
+def _video_provenance(clip: Clip | None, options: ExportOptions) -> dict[str, str]:
+    """Say what predicted points were measured on."""
+    if clip is None:
+        return {}
+    return {
+        "video_sha256": clip.digest,
+        "video_frames": str(len(clip.pictures)),
+        "video_fps": f"{clip.fps:g}",
+        "video_lag": str(_lag(clip, options)),
+    }
 
 
 def _provenance(run: Run, samples: Samples) -> dict[str, str]:
