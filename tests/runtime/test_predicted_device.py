@@ -86,7 +86,10 @@ def test_the_edge_makes_of_a_predicted_frame_what_it_makes_of_a_whole_one(
         ],
     )
     assert outcomes[0].tensors == outcomes[1].tensors
-    assert np.array_equal(outcomes[0].decoded, computed.integers)
+    decoded, integers = outcomes[0].decoded, computed.integers
+    assert decoded is not None
+    assert integers is not None
+    assert np.array_equal(decoded, integers)
     assert outcomes[2].tensors is None
     assert "the frame 2 before this one is not known" in str(outcomes[2].error)
 
