@@ -4,6 +4,7 @@ heads/<member>/model.onnx      device
 tails/<member>/1/model.onnx    edge; a Triton model repository
 tails/<member>/config.pbtxt
 full/model.onnx                both: the edge for pictures, the device for local-full
+full/pictures.onnx             edge: tuned on compressed pictures, where some point wants it
 family.json
 """
 
@@ -26,6 +27,7 @@ from headgate.profiles.manifest import (
 from headgate.profiles.storage import sha256_file
 
 FULL_GRAPH = "full/model.onnx"
+PICTURES_GRAPH = "full/pictures.onnx"
 # A batch of one would be taken for a constant by the exporter.
 EXAMPLE_BATCH = 2
 
@@ -78,9 +80,11 @@ def write_member(
     )
 
 
-def write_full(folder: Path, *, full: FullGraph, picture: InputSpec) -> None:
-    """Write the plain network."""
-    _write_graph(folder / FULL_GRAPH, full, (_example_pictures(picture),))
+def write_full(
+    folder: Path, *, full: FullGraph, picture: InputSpec, name: str = FULL_GRAPH
+) -> None:
+    """Write a whole network: the plain one, or under another name another one."""
+    _write_graph(folder / name, full, (_example_pictures(picture),))
 
 
 def list_files(folder: Path) -> dict[str, FileEntry]:
@@ -89,7 +93,7 @@ def list_files(folder: Path) -> dict[str, FileEntry]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and name != MANIFEST_NAME:
-            roles = _ROLES[name.partition("/")[0]]
+            roles = ("edge",) if name == PICTURES_GRAPH else _ROLES[name.partition("/")[0]]
             entries[name] = FileEntry(sha256_file(path), path.stat().st_size, roles)
     return entries
 

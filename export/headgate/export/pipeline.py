@@ -16,6 +16,7 @@ from headgate.export.clips import Clip, load_clip
 from headgate.export.deploy import Deployed, MemberReference, PlainReference, deploy
 from headgate.export.family_writer import (
     FULL_GRAPH,
+    PICTURES_GRAPH,
     list_files,
     probabilities_spec,
     write_full,
@@ -26,6 +27,7 @@ from headgate.export.graphs import FullGraph
 from headgate.export.measure import Engines, machine_name, measure_point
 from headgate.export.options import ExportOptions, check_options, check_target
 from headgate.export.parity_gate import check_full, check_member
+from headgate.export.picture_network import with_picture_network
 from headgate.export.points import METRIC, Measured, worth_keeping
 from headgate.export.predicted_points import check_lag, default_lag, with_predicted
 from headgate.export.samples import Samples, load_samples
@@ -74,8 +76,21 @@ def export_family(
         built = [_build_member(run, member_id, folder, progress) for member_id in run.member_ids]
         progress("full: writing the graph")
         write_full(folder, full=FullGraph(plain), picture=run.input)
+        tuned = run.picture_network()
+        if tuned is not None:
+            write_full(folder, full=FullGraph(tuned), picture=run.input, name=PICTURES_GRAPH)
         points = _candidate_points(built, samples, options, progress)
         candidate = _candidate(run, built, points, samples, folder)
+        if tuned is not None:
+            candidate = with_picture_network(
+                candidate,
+                folder,
+                PlainReference(tuned),
+                held_out=samples.held_out,
+                parity_NHWC=samples.pictures[: options.num_parity],
+                threads=options.threads,
+                progress=progress,
+            )
         engines = _engines(Family(folder, candidate), options)
         _pass_parity(candidate, engines, built, PlainReference(plain), samples, options, progress)
         measured = _measure(candidate, engines, samples, progress)

@@ -14,7 +14,18 @@ from numpy.typing import NDArray
 
 from headgate.profiles.errors import DataError
 from headgate.train.data import TrainingData, load_training_data
+from headgate.train.picture_stage import held_out_pictures
 from headgate.train.run_folder import Run
+
+MAX_HELD_OUT = 400  # each is run through two networks at every quality
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Training pictures, uint8 NHWC, that no network was tuned on compressed, and their labels."""
+
+    pictures: NDArray[np.uint8]
+    labels: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +36,7 @@ class Samples:
     pictures: NDArray[np.uint8]
     labels: NDArray[np.int64]
     digest: str  # of the data set, of everything it was read with, and of what was taken of it
+    held_out: HeldOut
 
 
 def load_samples(run: Run, *, data: str | None, num_calibration: int, limit: int | None) -> Samples:
@@ -41,13 +53,25 @@ def load_samples(run: Run, *, data: str | None, num_calibration: int, limit: int
         )
     picks = spread(len(found.val_labels_N), limit)
     calibration = spread(len(found.train_labels_N), num_calibration)
+    held_out = _held_out(found, own=data is None or data == run.record.dataset.spec)
     identity = f"{found.digest} {num_calibration} {limit}"
     return Samples(
         calibration=_nhwc(found.train_pictures_NCHW.numpy()[calibration]),
         pictures=_nhwc(found.val_pictures_NCHW.numpy()[picks]),
         labels=found.val_labels_N.numpy()[picks],
         digest=hashlib.sha256(identity.encode()).hexdigest(),
+        held_out=HeldOut(
+            pictures=_nhwc(found.train_pictures_NCHW.numpy()[held_out]),
+            labels=found.train_labels_N.numpy()[held_out],
+        ),
     )
+
+
+def _held_out(found: TrainingData, *, own: bool) -> NDArray[np.int64]:
+    """Return the places of pictures to choose networks by; `own`: training had this data set."""
+    num = len(found.train_labels_N)
+    candidates = held_out_pictures(num) if own else np.arange(num)
+    return candidates[spread(len(candidates), MAX_HELD_OUT)]
 
 
 def _load(run: Run, data: str | None) -> TrainingData:
