@@ -162,11 +162,12 @@ def test_a_family_the_edge_does_not_serve_is_refused_in_words_while_answers_go_o
             f"npz:{tiny_set}",
             edge=server.endpoint,
             playback=Playback(fps=200, loop=True),
-            until=lambda records: running.device._session.refusal is not None,
+            until=lambda records: running.device._session.edge.refusal is not None,
         ) as running,
     ):
         records = running.join()
-    assert {r.source for r in records if r.reason != "stopped"} == {Source.LOCAL}
+    passed_over = ("stopped", "superseded")  # by a newer picture, on a busy machine
+    assert {r.source for r in records if r.reason not in passed_over} == {Source.LOCAL}
     assert isinstance(running.failure, WireError)
     text = str(running.failure)
     assert tiny_family.manifest.digest[:12] in text

@@ -323,7 +323,7 @@ def test_final_refusal_is_told_and_never_asked_again(reason: RejectReason) -> No
     bench = Bench()
     bench.take(bench.session.connected(now_s=bench.now_s))
     bench.receive(Reject(None, reason, "no"))
-    refusal = bench.session.refusal
+    refusal = bench.session.edge.refusal
     assert refusal is not None
     assert (refusal.reason, refusal.detail) == (reason.name.lower(), "no")
     bench.sent.clear()

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headgate.runtime.edge_peers import device_identity
 from headgate.runtime.edge_session import (
     FULL_GRAPH_KEY,
     EdgeEffect,
@@ -678,3 +679,44 @@ def test_nothing_a_peer_sends_raises(sent: list[tuple[bytes, list[bytes]]]) -> N
     bench.hello(b"c")
     bench.say(b"c", frame(1))
     assert bench.running_ids == [1]
+
+
+# --- a device's second connection
+
+
+def test_a_device_that_connects_anew_leaves_nothing_behind_on_its_earlier_connection() -> None:
+    bench = Bench()
+    name, other = bytes(range(16)), bytes(16)
+    first, second = device_identity(name, 0), device_identity(name, 1)
+    stranger = device_identity(other, 0)
+    bench.hello(first, stranger)
+    for frame_id in (1, 2):
+        bench.say(first, frame(frame_id))
+    bench.say(stranger, frame(1))
+    bench.say(first, fragment(frame(3), 4)[0])
+    bench.hello(second)
+    assert bench.session.stats(now_s=bench.now_s).num_peers == 2
+    assert bench.running_ids == [1]  # cannot be stopped
+    answered = bench.finish()
+    assert [peer for peer, _ in answered if peer == first] == []
+    assert bench.running_ids == [1]  # the stranger's; frame 2 of the first is gone
+    assert [peer for peer, _ in bench.finish()] == [stranger]
+
+
+def test_frames_that_come_late_on_the_earlier_connection_are_refused_and_disturb_nobody() -> None:
+    bench = Bench()
+    name = bytes(range(16))
+    first, second = device_identity(name, 0), device_identity(name, 1)
+    bench.hello(first)
+    bench.hello(second)
+    assert reasons(bench.say(first, frame(9))) == [RejectReason.UNKNOWN_PEER]
+    bench.say(second, frame(9))
+    ((peer, result),) = bench.finish()
+    assert peer == second
+    assert isinstance(result, Result)
+
+
+def test_identities_that_name_no_device_never_replace_each_other() -> None:
+    bench = Bench()
+    bench.hello(b"\0auto", b"\0auth", b"d" + bytes(16), b"d" + bytes(15) + b"\1")
+    assert bench.session.stats(now_s=bench.now_s).num_peers == 4

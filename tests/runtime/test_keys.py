@@ -173,7 +173,8 @@ def refused(
         ) as running,
     ):
         records = running.join()
-    assert {record.source for record in records if record.reason != "stopped"} <= {Source.LOCAL}
+    passed_over = ("stopped", "superseded")  # by a newer picture, on a busy machine
+    assert {r.source for r in records if r.reason not in passed_over} <= {Source.LOCAL}
     assert running.failure is None
     assert ": disconnected" not in caplog.text  # it never was connected
     return caplog.text

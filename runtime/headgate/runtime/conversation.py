@@ -121,6 +121,10 @@ class Conversation:
         """Return for how long the first message out has been in service by now."""
         return self._link.waited_s(now_s=now_s)
 
+    def overdue_s(self, *, now_s: float) -> float:
+        """Return how much longer the first message out waits than it should; 0 if it need not."""
+        return self._link.overdue_s(now_s=now_s)
+
     def outlook(self, *, now_s: float) -> Outlook | None:
         """Return what to expect of a frame sent now, or None if none may be sent."""
         welcome = self._welcome

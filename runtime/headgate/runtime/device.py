@@ -20,7 +20,8 @@ from headgate.profiles.profile import Profile, allowed_points
 from headgate.runtime import control
 from headgate.runtime.compute_thread import ComputeThread, HeadBackend, Picture
 from headgate.runtime.device_session import DeviceSession
-from headgate.runtime.edge_socket import EdgeSocket, LinkEvent
+from headgate.runtime.edge_link import EdgeLink
+from headgate.runtime.edge_socket import LinkEvent
 from headgate.runtime.events import Answer, Compute, Deliver, Effect, Send
 from headgate.runtime.keys import Authenticator, Context, DeviceKeys
 from headgate.runtime.playback import Captured, Playback, Player
@@ -100,7 +101,7 @@ class Device:
         except HeadgateError:
             self._close_context()
             raise
-        self._edge = EdgeSocket(
+        self._edge = EdgeLink(
             self._context,
             settings.edge,
             keys=settings.keys,
@@ -128,13 +129,12 @@ class Device:
         good, but only once every picture has been answered as well as could be.
         """
         poller = zmq.Poller()
-        for waited in (self._edge.dealer, self._edge.monitor, self._control.socket):
-            poller.register(waited, zmq.POLLIN)
+        poller.register(self._control.socket, zmq.POLLIN)
         poller.register(self._wakeup, zmq.POLLIN)
         finishing = has_more = False
         try:
             self._compute.start()
-            self._edge.connect()
+            self._edge.connect(poller)
             self._player.start()
             self._head_start_s = time.monotonic() + EDGE_HEAD_START_S
             while not self._session.drained:
@@ -146,8 +146,9 @@ class Device:
                 self._take_computed()
                 if self._edge.dealer in ready:
                     self._take_messages()
-                if self._edge.monitor in ready:
-                    self._take_link_events()
+                if any(monitor in ready for monitor in self._edge.monitors):
+                    self._take_link_events(self._edge.events(now_s=time.monotonic()))
+                self._look_after_link()
                 has_more = not self._player.ended and self._take_frames()
                 now_s = time.monotonic()
                 if timer_s is not None and timer_s <= now_s:
@@ -164,10 +165,12 @@ class Device:
         self._raise_failures()
 
     def _next_timer_s(self) -> float | None:
-        timer_s = self._session.next_timer_s()
-        if self._holds_back(now_s=time.monotonic()):
-            return self._head_start_s if timer_s is None else min(timer_s, self._head_start_s)
-        return timer_s
+        now_s = time.monotonic()
+        overdue_s = self._session.edge.overdue_s(now_s=now_s)
+        link_s = self._edge.next_timer_s(overdue_s=overdue_s, now_s=now_s)
+        head_start_s = self._head_start_s if self._holds_back(now_s=now_s) else None
+        timers_s = (self._session.next_timer_s(), link_s, head_start_s)
+        return min((timer_s for timer_s in timers_s if timer_s is not None), default=None)
 
     def _holds_back(self, *, now_s: float) -> bool:
         """Return whether pictures wait for the edge's first welcome."""
@@ -189,13 +192,21 @@ class Device:
                 log.warning("edge %s: %s; message dropped", self._settings.edge, reason)
                 continue
             self._obey(effects)
-        refusal = self._session.refusal
+        refusal = self._session.edge.refusal
         if refusal is not None and not self._said_refused:  # a camera may run for days like that
             self._said_refused = True
             log.warning("edge %s: %s; staying on local", self._settings.edge, refusal.detail)
 
-    def _take_link_events(self) -> None:
-        for event in self._edge.events():
+    def _look_after_link(self) -> None:
+        """Connect anew if the connection stalls."""
+        now_s, talk = time.monotonic(), self._session.edge
+        overdue_s = talk.overdue_s(now_s=now_s)
+        self._take_link_events(
+            self._edge.look(overdue_s=overdue_s, delay_s=talk.delay_s, now_s=now_s)
+        )
+
+    def _take_link_events(self, events: list[LinkEvent]) -> None:
+        for event in events:
             log.info("edge %s: %s", self._settings.edge, event.value)
             now_s = time.monotonic()
             if event is LinkEvent.CONNECTED:
@@ -283,7 +294,7 @@ class Device:
     def _raise_failures(self) -> None:
         if self._player.failure is not None:
             raise self._player.failure
-        refusal = self._session.refusal
+        refusal = self._session.edge.refusal
         if refusal is not None:
             raise WireError(
                 f"edge {self._settings.edge}: refused this device ({refusal.reason}): "

@@ -19,7 +19,7 @@ from headgate.profiles.errors import WireError
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind, PointTime
 from headgate.profiles.profile import Profile
 from headgate.runtime.controller import Choice, Controller, Situation
-from headgate.runtime.conversation import Conversation, ProbeNeed, Refusal, State
+from headgate.runtime.conversation import Conversation, ProbeNeed, State
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.events import Answer, Compute, Computed, ComputeFailed, Deliver, Effect
 from headgate.runtime.frame_fate import (
@@ -89,9 +89,9 @@ class DeviceSession:
         self._finishing = False
 
     @property
-    def refusal(self) -> Refusal | None:
-        """Why the edge refused this device for good, or None; frames are answered locally then."""
-        return self._edge.refusal
+    def edge(self) -> Conversation:
+        """The talk with the edge, to look at; only the session carries it on."""
+        return self._edge
 
     @property
     def has_edge(self) -> bool:

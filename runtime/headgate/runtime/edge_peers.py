@@ -9,6 +9,21 @@ from headgate.runtime.batcher import Queued
 from headgate.runtime.edge_events import EdgeLimits
 from headgate.runtime.fragments import Reassembly
 
+NAME_BYTES = 16  # of a device; its connections are numbered in one byte more
+_MARK = b"d"  # an identity must not begin with a zero, and those that ROUTER gives out do
+
+
+def device_identity(name: bytes, number: int) -> bytes:
+    """Return the ROUTER identity of a device's connection; `name` is random and its own."""
+    assert len(name) == NAME_BYTES
+    return _MARK + name + bytes([number % 256])
+
+
+def _device_name(identity: bytes) -> bytes | None:
+    """Return the device that an identity names, or None if it names none."""
+    named = len(identity) == len(_MARK) + NAME_BYTES + 1 and identity.startswith(_MARK)
+    return identity[:-1] if named else None
+
 
 @dataclass(slots=True)
 class Peer:
@@ -57,6 +72,13 @@ class Peers:
 
     def forget(self, peer: Peer) -> None:
         del self._peers[peer.id]
+
+    def replaced_by(self, peer: Peer) -> list[Peer]:
+        """Return the peers that are earlier connections of the same device."""
+        name = _device_name(peer.id)
+        if name is None:
+            return []
+        return [other for other in self if other is not peer and _device_name(other.id) == name]
 
     def silent(self, *, now_s: float) -> list[Peer]:
         """Return the peers to forget: silent for long, or strangers no longer worth watching."""

@@ -199,6 +199,8 @@ class EdgeSession:
     def _hello(self, peer: Peer, hello: Hello, *, now_s: float) -> list[EdgeEffect]:
         """Welcome a device, again if need be: what it sent in an earlier life is forgotten."""
         self._abandon(peer)
+        for earlier in self._peers.replaced_by(peer):
+            self._leave(earlier)
         peer.manifest = None
         answer = answer_hello(hello, families=self._families, limits=self._limits)
         if isinstance(answer, Reject):

@@ -13,17 +13,21 @@ from zmq.utils.monitor import parse_monitor_message
 
 from headgate.profiles.errors import UsageError
 from headgate.runtime.keys import Context, DeviceKeys, Socket, secure_client
+from headgate.runtime.tcp_info import ConnectionTap, TcpInfo
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT_MS = 1000
 HEARTBEAT_TIMEOUT_MS = 5000  # a slow link must get a full frame through before the answer
 RECONNECT_MS = 100
-RECONNECT_MAX_MS = 2000
+RECONNECT_MAX_MS = 1000
+CONNECT_TIMEOUT_MS = 1000  # TCP would ask again after 1, 3 and 7 s only
+HANDSHAKE_MS = 5000
 QUEUED_MESSAGES = 256  # above the slices of all frames in flight; the session bounds the bytes
 
 _MONITORED = (
-    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    zmq.EVENT_CONNECTED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -48,7 +52,10 @@ class EdgeSocket:
         *,
         keys: DeviceKeys | None,
         max_part_bytes: int,
+        identity: bytes | None = None,
+        connect_timeout_ms: int = CONNECT_TIMEOUT_MS,
     ) -> None:
+        """`identity` names the device and connection to the edge; None leaves that to the edge."""
         self.endpoint = endpoint
         self.dealer: Socket = context.socket(zmq.DEALER)
         self.dealer.linger = 0
@@ -59,13 +66,26 @@ class EdgeSocket:
         self.dealer.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
         self.dealer.reconnect_ivl = RECONNECT_MS
         self.dealer.reconnect_ivl_max = RECONNECT_MAX_MS
-        self.dealer.connect_timeout = RECONNECT_MAX_MS
+        self.dealer.connect_timeout = connect_timeout_ms
+        self.dealer.handshake_ivl = HANDSHAKE_MS
+        if identity is not None:
+            self.dealer.routing_id = identity
         self._has_keys = keys is not None
         if keys is not None:
             secure_client(self.dealer, keys)
         self.monitor: Socket = self.dealer.get_monitor_socket(_MONITORED)
         self._last_complaint: str | None = None
         self._is_up = False
+        self._tap: ConnectionTap | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the connection is through its handshake."""
+        return self._is_up
+
+    def tcp_info(self) -> TcpInfo | None:
+        """Return what the kernel knows of the connection, where it tells."""
+        return None if self._tap is None else self._tap.info()
 
     def connect(self) -> None:
         """Begin to connect; from here on ZeroMQ keeps trying by itself.
@@ -104,21 +124,43 @@ class EdgeSocket:
         while self.monitor.poll(0):
             message = parse_monitor_message(self.monitor.recv_multipart())
             kind, value = message["event"], message["value"]
-            if kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            if kind == zmq.EVENT_CONNECTED:
+                self._open_tap(value)
+            elif kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 happened.append(LinkEvent.CONNECTED)
                 self._last_complaint, self._is_up = None, True
             elif kind == zmq.EVENT_DISCONNECTED:
                 if self._is_up:  # else it was never through its handshake, ten times a second
                     happened.append(LinkEvent.DISCONNECTED)
                 self._is_up = False
+                self._close_tap()
             else:
                 self._complain(handshake_complaint(kind, value, has_keys=self._has_keys))
         return happened
 
+    def abandon(self) -> None:
+        """Close at once; what the kernel still holds is not sent, as far as it lets us."""
+        if self._tap is not None:
+            self._tap.abort_on_close()
+        self.close()
+
     def close(self) -> None:
+        self._close_tap()
         self.dealer.disable_monitor()
         self.monitor.close(0)
         self.dealer.close(0)
+
+    def _open_tap(self, descriptor: int) -> None:
+        self._close_tap()
+        self._tap = ConnectionTap.open(descriptor, endpoint=self.endpoint)
+        if self._tap is not None:
+            self._tap.tune()
+
+    def _close_tap(self) -> None:
+        """Close the duplicate: while it is open the edge does not see the connection's end."""
+        if self._tap is not None:
+            self._tap.close()
+            self._tap = None
 
     def _complain(self, text: str) -> None:
         """Log a refusal once, not at each of the attempts that follow."""

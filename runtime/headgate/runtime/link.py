@@ -37,6 +37,7 @@ STALE_S = 0.5  # older estimates are widened
 MAX_WIDENING = 4.0
 MAX_OUTSTANDING = 4096
 BLUR = 0.05  # of the bound: samples are not exact, and a hair's breadth late means nothing
+OVERDUE_TIMES = 3.0  # its service, and a message that waited longer is overdue
 OVERDUE_WEIGHT = 3.0  # residuals that Lindy's law counts for while something is overdue
 # Before the first samples: 1 Mbit/s, give or take a lot. The widest are the first to be dropped.
 FIRST_LEVEL = math.log(1e6)
@@ -173,6 +174,16 @@ class LinkEstimator:
             return 0.0
         usual_s = (self.delay_s or 0.0) + self._residence_s + self._noise_s
         return max(0.0, now_s - usual_s - self._busy_since_s())
+
+    def overdue_s(self, *, now_s: float) -> float:
+        """Return how much longer the first outstanding message waits than it should at most.
+
+        That is three times its service at the present level.
+        """
+        if not self._queue:
+            return 0.0
+        service_s = 8 * self._queue[0].num_bytes / math.exp(self._level)
+        return max(0.0, self.waited_s(now_s=now_s) - OVERDUE_TIMES * service_s)
 
     def bytes_up_to(self, key: int) -> int:
         """Return the bytes not known to have arrived, up to this message's; 0 if it has."""

@@ -1,0 +1,152 @@
+"""The device's way to the edge: one connection, and for a while a second when the first stalls.
+
+`Standby` decides; this shell owns the sockets, has them polled, and tells the device of a take-over
+as of any new connection. Both connections carry the device's name, so that the edge knows that the
+second replaces the first (see `edge_peers`).
+"""
+
+import logging
+import os
+
+import zmq
+
+from headgate.runtime.edge_peers import device_identity
+from headgate.runtime.edge_socket import CONNECT_TIMEOUT_MS, EdgeSocket, LinkEvent
+from headgate.runtime.keys import Context, DeviceKeys, Socket
+from headgate.runtime.standby import TIMED_OUT_S, Standby, Step
+
+log = logging.getLogger(__name__)
+
+# A second connection asks again soon: the link may come back at any moment.
+SECOND_CONNECT_TIMEOUT_MS, TIMEOUT_TIMES = 400, 3.0  # the latter of the round trip
+
+
+class EdgeLink:
+    """The sockets to one edge. `poller` is the device's: sockets come and go in it."""
+
+    def __init__(
+        self,
+        context: Context,
+        endpoint: str,
+        *,
+        keys: DeviceKeys | None,
+        max_part_bytes: int,
+    ) -> None:
+        self._context, self._endpoint = context, endpoint
+        self._keys, self._max_part_bytes = keys, max_part_bytes
+        self._name = os.urandom(16)
+        self._num_connections = 0
+        self._poller: zmq.Poller | None = None
+        self._standby = Standby()
+        self._second: EdgeSocket | None = None
+        self._first = self._open(connect_timeout_ms=CONNECT_TIMEOUT_MS)
+
+    @property
+    def dealer(self) -> Socket:
+        """The socket that messages come from and go to at present."""
+        return self._first.dealer
+
+    @property
+    def monitors(self) -> tuple[Socket, ...]:
+        """The sockets that tell of connections: when one is readable, call `events`."""
+        if self._second is None:
+            return (self._first.monitor,)
+        return self._first.monitor, self._second.monitor
+
+    def connect(self, poller: zmq.Poller) -> None:
+        """Begin to connect, and have `poller` wait for the sockets; raises UsageError."""
+        self._poller = poller
+        for waited in (self._first.dealer, self._first.monitor):
+            poller.register(waited, zmq.POLLIN)
+        self._first.connect()
+
+    def send(self, messages: tuple[list[bytes], ...]) -> bool:
+        """Hand messages to ZeroMQ; False if it took not all of them (no connection, or full)."""
+        return self._first.send(messages)
+
+    def receive(self) -> list[bytes] | None:
+        """Return one message that waits, or None."""
+        return self._first.receive()
+
+    def events(self, *, now_s: float) -> list[LinkEvent]:
+        """Return what happened to the connection that is in use."""
+        if self._second is not None:
+            self._second.events()
+            self._standby.second_is_up(self._second.is_up)
+        happened = self._first.events()
+        if LinkEvent.DISCONNECTED in happened and self._second is not None:
+            is_up = self._second.is_up
+            self._take_over()
+            self._standby.taken_over(now_s=now_s)
+            return [LinkEvent.DISCONNECTED, *([LinkEvent.CONNECTED] if is_up else [])]
+        return happened
+
+    def next_timer_s(self, *, overdue_s: float, now_s: float) -> float | None:
+        """Return when to `look` again if nothing else happens, or None."""
+        return self._standby.next_timer_s(overdue_s=overdue_s, now_s=now_s)
+
+    def look(self, *, overdue_s: float, delay_s: float, now_s: float) -> list[LinkEvent]:
+        """See whether the connection stalls; returns CONNECTED when another one took over.
+
+        `overdue_s` and `delay_s` are the conversation's.
+        """
+        if overdue_s < TIMED_OUT_S and not self._standby.trying:
+            return []
+        info = self._first.tcp_info()
+        backs_off = None if info is None else info.backs_off
+        step = self._standby.look(
+            overdue_s=overdue_s, delay_s=delay_s, backs_off=backs_off, now_s=now_s
+        )
+        if step is Step.OPEN:
+            log.info("edge %s: no word for %.1f s; connecting anew", self._endpoint, overdue_s)
+            timeout_ms = max(SECOND_CONNECT_TIMEOUT_MS, round(TIMEOUT_TIMES * delay_s * 1000))
+            self._second = self._open(connect_timeout_ms=timeout_ms)
+            self._register(self._second.monitor)
+            self._second.connect()
+        elif step is Step.CLOSE:
+            log.info("edge %s: the first connection goes on", self._endpoint)
+            self._close_second()
+        elif step is Step.SWITCH:
+            log.info("edge %s: going on with the second connection", self._endpoint)
+            self._take_over()
+            return [LinkEvent.CONNECTED]
+        return []
+
+    def close(self) -> None:
+        """Close all sockets."""
+        self._close_second()
+        self._first.close()
+
+    def _open(self, *, connect_timeout_ms: int) -> EdgeSocket:
+        identity = device_identity(self._name, self._num_connections)
+        self._num_connections += 1
+        return EdgeSocket(
+            self._context,
+            self._endpoint,
+            keys=self._keys,
+            max_part_bytes=self._max_part_bytes,
+            identity=identity,
+            connect_timeout_ms=connect_timeout_ms,
+        )
+
+    def _take_over(self) -> None:
+        """Go on with the second connection; what the first held is not sent any more."""
+        assert self._second is not None
+        assert self._poller is not None
+        for waited in (self._first.dealer, self._first.monitor):
+            self._poller.unregister(waited)
+        self._first.abandon()
+        self._first, self._second = self._second, None
+        self._register(self._first.dealer)
+
+    def _close_second(self) -> None:
+        if self._second is None:
+            return
+        if self._poller is not None:
+            self._poller.unregister(self._second.monitor)
+        self._second.close()
+        self._second = None
+
+    def _register(self, waited: Socket) -> None:
+        assert self._poller is not None
+        self._poller.register(waited, zmq.POLLIN)
