@@ -31,6 +31,7 @@ def key(data: TrainingData, *, num_variants: int = 3, shift_px: int | None = 2) 
         precision="float32",
         num_variants=num_variants,
         num_pictures=len(data.train_labels_N),
+        num_validation=len(data.val_labels_N),
         shape=(3, 8, 8),
         num_classes=2,
     )
@@ -76,6 +77,19 @@ def test_without_augmentation_lessons_are_what_the_head_makes_of_the_pictures(
             assert near_N[index] < 1e-3
             assert label == data.train_labels_N[index]
             assert torch.allclose(answer_K, answers_BK[index], atol=1e-3)
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_validation_features_are_exact_and_each_comes_once(
+    world_size: int, data: TrainingData, tmp_path: Path
+) -> None:
+    cache = made(tmp_path, key(data), data)
+    for rank in range(world_size):
+        lessons = list(cache.validation(batch_size=5, rank=rank, world_size=world_size))
+        features_BPHW, _ = look(as_floats(data.val_pictures_NCHW[rank::world_size]))
+        assert torch.equal(torch.cat([lesson.x_BCHW for lesson in lessons]), features_BPHW)
+        labels = torch.cat([lesson.labels_B for lesson in lessons])
+        assert torch.equal(labels, data.val_labels_N[rank::world_size])
 
 
 def test_epochs_take_other_variants_in_another_order(data: TrainingData, tmp_path: Path) -> None:
@@ -141,8 +155,8 @@ def test_a_cache_whose_making_was_interrupted_is_made_again(
         (36, True, 10**9, 8),
         (10, True, 10**9, 5),
         (10, False, 10**9, 1),
-        (10, True, 3 * 2 * 100 * 50, 3),
-        (10, True, 2 * 100 * 50 - 1, 0),
+        (10, True, 3 * 2 * 100 * 50 + 4 * 10 * 50, 3),
+        (10, True, 2 * 100 * 50 + 4 * 10 * 50 - 1, 0),
         (10, True, 0, 0),
         (1, True, 10**9, 0),
     ],
@@ -152,6 +166,7 @@ def test_variants_are_as_many_as_are_used_and_fit(
 ) -> None:
     found = choose_num_variants(
         num_pictures=100,
+        num_validation=10,
         num_values=50,
         epochs=epochs,
         augmented=augmented,

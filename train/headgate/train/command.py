@@ -98,9 +98,9 @@ def train() -> None:
 @click.option("--member-lr", default=0.01, show_default=True, help="learning rate of the members")
 @click.option(
     "--gamma",
-    default=3.0,
-    show_default=True,
-    help="raises a smaller member's rate in its first epochs",
+    type=float,
+    help="raises a smaller member's rate in its first epochs  "
+    "[default: 3 with --select filter, else 1]",
 )
 @click.option("--raise-epochs", default=1, show_default=True, help="how many epochs --gamma holds")
 @click.option("--schedule", default="cosine", show_default=True, help="cosine or step")
@@ -130,7 +130,7 @@ def train() -> None:
     "--hint",
     type=float,
     help="loss per share of the features' variance that a bottleneck does not restore  "
-    "[default: 1, or 0 with --from-scratch]",
+    "[default: 3, or 0 with --from-scratch]",
 )
 @click.option(
     "--share",

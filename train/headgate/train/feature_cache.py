@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,8 +36,10 @@ MAX_VARIANTS = 8
 EPOCHS_PER_VARIANT = 2  # a variant that is used less often is not worth its head
 BLOCK = 256  # pictures at a time
 FEATURES, ANSWERS, KEY = "features.f16", "answers.f16", "key.json"
+VALIDATION = "validation.f32"  # exact: measured accuracies are those of the pictures
 LARGEST = 65504.0  # of a float16
 
+Mapped = np.memmap[Any, np.dtype[Any]]
 # Takes pictures, returns features and the logits that the plain network makes of them.
 Look = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -52,23 +55,32 @@ class CacheKey:
     precision: str
     num_variants: int
     num_pictures: int
+    num_validation: int
     shape: tuple[int, int, int]  # P, H, W
     num_classes: int
 
     @property
     def num_bytes(self) -> int:
-        return 2 * self.num_variants * self.num_pictures * (prod(self.shape) + self.num_classes)
+        trained = 2 * self.num_variants * self.num_pictures * (prod(self.shape) + self.num_classes)
+        return trained + 4 * self.num_validation * prod(self.shape)
 
 
 def choose_num_variants(
-    *, num_pictures: int, num_values: int, epochs: int, augmented: bool, limit_bytes: int
+    *,
+    num_pictures: int,
+    num_validation: int,
+    num_values: int,
+    epochs: int,
+    augmented: bool,
+    limit_bytes: int,
 ) -> int:
     """Return how many variants of each picture to keep; 0 says that a cache does not pay.
 
     `num_values` are those of one picture's features, `epochs` all that will use the cache.
     """
     useful = min(MAX_VARIANTS, epochs // EPOCHS_PER_VARIANT)
-    room = limit_bytes // max(1, 2 * num_pictures * num_values)
+    left_bytes = max(0, limit_bytes - 4 * num_validation * num_values)
+    room = left_bytes // max(1, 2 * num_pictures * num_values)
     return min(useful if augmented else min(1, useful), room)
 
 
@@ -79,7 +91,8 @@ class FeatureCache:
         """Open the cache in `folder`, which `fill` made."""
         self._key = key
         self._labels_N = data.train_labels_N
-        self._features_VNHWP, self._answers_VNK = _map(folder, key, mode="r+")
+        self._val_labels_N = data.val_labels_N
+        self._features_VNHWP, self._answers_VNK, self._val_NHWP = _map(folder, key, mode="r+")
 
     def deal(self, deal: Deal) -> Iterator[Lesson]:
         """Yield lessons in the order in which pictures would come.
@@ -109,6 +122,17 @@ class FeatureCache:
                 taught_BK=answers_BK.to(device).float(),
             )
 
+    def validation(
+        self, *, batch_size: int, rank: int = 0, world_size: int = 1
+    ) -> Iterator[Lesson]:
+        """Yield the validation pictures' features, shared out as `data.val_batches` does."""
+        mine_NHWP = self._val_NHWP[rank::world_size]
+        labels_N = self._val_labels_N[rank::world_size]
+        for begin in range(0, len(labels_N), batch_size):
+            part = slice(begin, begin + batch_size)
+            features_BHWP = torch.from_numpy(mine_NHWP[part].copy()).to(labels_N.device)
+            yield Lesson(features_BHWP.permute(0, 3, 1, 2), labels_N[part], at_split=True)
+
 
 def open_cache(
     fabric: Fabric, folder: Path, key: CacheKey, *, data: TrainingData, look: Look
@@ -134,7 +158,7 @@ def open_cache(
 
 @torch.no_grad()
 def _fill(fabric: Fabric, folder: Path, key: CacheKey, *, data: TrainingData, look: Look) -> None:
-    features_VNHWP, answers_VNK = _map(folder, key, mode="r+")
+    features_VNHWP, answers_VNK, val_NHWP = _map(folder, key, mode="r+")
     for variant in range(key.num_variants):
         starts = range(0, key.num_pictures, BLOCK)
         for begin in starts[fabric.global_rank :: fabric.world_size]:
@@ -147,8 +171,14 @@ def _fill(fabric: Fabric, folder: Path, key: CacheKey, *, data: TrainingData, lo
             place = slice(begin, begin + len(pictures_BCHW))
             features_VNHWP[variant, place] = _halves(features_BPHW.permute(0, 2, 3, 1))
             answers_VNK[variant, place] = _halves(answers_BK)
-    features_VNHWP.flush()
-    answers_VNK.flush()
+    starts = range(0, key.num_validation, BLOCK)
+    for begin in starts[fabric.global_rank :: fabric.world_size]:
+        pictures_BCHW = data.val_pictures_NCHW[begin : begin + BLOCK]
+        features_BPHW, _ = look(as_floats(pictures_BCHW))
+        place = slice(begin, begin + len(pictures_BCHW))
+        val_NHWP[place] = features_BPHW.float().permute(0, 2, 3, 1).cpu().numpy()
+    for mapped in (features_VNHWP, answers_VNK, val_NHWP):
+        mapped.flush()
 
 
 def _halves(values: Tensor) -> npt.NDArray[np.float16]:
@@ -156,13 +186,16 @@ def _halves(values: Tensor) -> npt.NDArray[np.float16]:
     return found
 
 
-def _map(
-    folder: Path, key: CacheKey, *, mode: str
-) -> tuple[np.memmap[tuple[int, ...], np.dtype[np.float16]], ...]:
+def _map(folder: Path, key: CacheKey, *, mode: str) -> tuple[Mapped, Mapped, Mapped]:
     maps, height, width = key.shape
     first = (key.num_variants, key.num_pictures)
-    shapes = {FEATURES: (*first, height, width, maps), ANSWERS: (*first, key.num_classes)}
-    return tuple(
-        np.memmap(folder / name, np.float16, mode=mode, shape=shape)  # type: ignore[call-overload]
-        for name, shape in shapes.items()
+    files = (
+        (FEATURES, np.float16, (*first, height, width, maps)),
+        (ANSWERS, np.float16, (*first, key.num_classes)),
+        (VALIDATION, np.float32, (key.num_validation, height, width, maps)),
     )
+    features, answers, validation = (
+        np.memmap(folder / name, dtype, mode=mode, shape=shape)  # type: ignore[call-overload]
+        for name, dtype, shape in files
+    )
+    return features, answers, validation

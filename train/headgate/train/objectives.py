@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from headgate.train.backbones import PlainModel
 from headgate.train.data import TrainingData, as_floats, val_batches
+from headgate.train.feature_cache import FeatureCache
 from headgate.train.loop import StepResult, sum_over_processes
 from headgate.train.losses import Losses, LossWeights, hint_loss, total_loss
 from headgate.train.material import Lesson
@@ -106,16 +107,20 @@ def evaluate_backbone(fabric: Fabric, model: nn.Module, data: TrainingData) -> E
 
 @torch.no_grad()
 def evaluate_member(
-    fabric: Fabric, model: SplitModel, data: TrainingData, *, levels: Sequence[int | None]
+    fabric: Fabric,
+    model: SplitModel,
+    data: TrainingData,
+    *,
+    levels: Sequence[int | None],
+    cache: FeatureCache | None = None,
 ) -> list[Evaluation]:
     """Measure a member in float32, quantised to each of `levels` values; None is not at all.
 
-    The head runs once for all of them.
+    The head runs once for all of them, or not at all if `cache` holds what it makes.
     """
     model.eval()
     sums_LS = torch.zeros(len(levels), 3, device=fabric.device)
-    for x_BCHW, labels_B in _pictures(fabric, data):
-        features_BPHW = model.features(x_BCHW)
+    for features_BPHW, labels_B in _features(fabric, model, data, cache=cache):
         for place, number in enumerate(levels):
             out = model(features_BPHW, levels=number, at_split=True)
             sums_LS[place] += torch.stack(
@@ -139,6 +144,20 @@ def _pictures(fabric: Fabric, data: TrainingData) -> Iterator[tuple[Tensor, Tens
         world_size=fabric.world_size,
     ):
         yield as_floats(batch.pictures_BCHW), batch.labels_B
+
+
+def _features(
+    fabric: Fabric, model: SplitModel, data: TrainingData, *, cache: FeatureCache | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the features at the split of this process's share, and labels."""
+    if cache is None:
+        for x_BCHW, labels_B in _pictures(fabric, data):
+            yield model.features(x_BCHW), labels_B
+        return
+    for lesson in cache.validation(
+        batch_size=EVALUATION_BATCH, rank=fabric.global_rank, world_size=fabric.world_size
+    ):
+        yield lesson.x_BCHW, lesson.labels_B
 
 
 def _per_picture(fabric: Fabric, sums_S: Tensor, data: TrainingData) -> list[float]:

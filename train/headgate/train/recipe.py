@@ -17,7 +17,8 @@ DEFAULT_DATA = "embedded"
 EMBEDDED_WIDTH = 0.25
 DISTILL = 0.5
 PICTURES = "pictures"  # id of the stage that tunes a network for offloaded pictures
-HINT = 1.0
+HINT = 3.0
+FILTER_GAMMA = 3.0
 DEFAULT_SPLITS = {  # layers where few maps cross and the head is still cheap
     "vgg11": "features.7",  # the second pooling, the paper's layer 5
     "lenet": "features.5",  # the second pooling
@@ -57,7 +58,8 @@ class PruneConfig:
     batch_size: int = 64
     lr: float = 0.05  # of the plain network
     member_lr: float = 0.01  # of every stage after it
-    gamma: float = 3.0  # raises a smaller member's rate in its first epochs
+    gamma: float | None = None  # raises a smaller member's rate in its first epochs; None: 3 where
+    # the filter has yet to find the maps, or 1
     raise_epochs: int = 1  # l_k of Algorithm 3
     schedule: str = "cosine"
     momentum: float = 0.9
@@ -69,7 +71,7 @@ class PruneConfig:
     distill: float | None = None  # share of a member's task loss that the plain network's answers
     # take over; None: 0.5, or 0 from scratch
     hint: float | None = None  # weight of the share of the features' variance that a bottleneck
-    # loses; None: 1, or 0 from scratch
+    # loses; None: 3, or 0 from scratch
     share: str = "ends"  # what members have in common with the plain network
     select: str = "importance"  # how the maps of a smaller member are chosen
     cache_gb: float = 4.0  # most that the outputs of a shared head may take on the disk; 0: none
@@ -93,6 +95,12 @@ class PruneConfig:
         if self.distill is not None:
             return self.distill
         return 0.0 if self.from_scratch else DISTILL
+
+    @property
+    def raised(self) -> float:
+        if self.gamma is not None:
+            return self.gamma
+        return FILTER_GAMMA if self.select == "filter" else 1.0
 
     @property
     def hint_weight(self) -> float:
@@ -216,7 +224,7 @@ def plan_stages(config: PruneConfig, *, num_maps: int) -> tuple[Stage, ...]:
                 lr=config.member_lr,
                 budget=budget,
                 start_from=stages[-1].id,
-                gamma=config.gamma,
+                gamma=config.raised,
                 raise_epochs=min(config.raise_epochs, config.member_epochs),
             )
         )
@@ -258,7 +266,7 @@ def learning_rate(stage: Stage, *, step: int, steps_per_epoch: int, schedule: st
 def check_config(config: PruneConfig) -> None:
     """Refuse settings that no data set or network could make sense of."""
     _require_whole(config)
-    positive = {"--lr": config.lr, "--member-lr": config.member_lr, "--gamma": config.gamma}
+    positive = {"--lr": config.lr, "--member-lr": config.member_lr, "--gamma": config.raised}
     not_negative = {
         "--epsilon": config.epsilon,
         "--delta": config.delta,

@@ -43,6 +43,7 @@ def cached_features(
     height, width = model.bottleneck.size_px
     num_variants = choose_num_variants(
         num_pictures=len(data.train_labels_N),
+        num_validation=len(data.val_labels_N),
         num_values=blueprint.num_maps * height * width,
         epochs=sum(s.epochs for s in plan.stages if s.kind in (StageKind.BASE, StageKind.MEMBER)),
         augmented=augmentation is not None,
@@ -59,6 +60,7 @@ def cached_features(
         precision=plan.config.precision,
         num_variants=num_variants,
         num_pictures=len(data.train_labels_N),
+        num_validation=len(data.val_labels_N),
         shape=(blueprint.num_maps, height, width),
         num_classes=blueprint.num_classes,
     )

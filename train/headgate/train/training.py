@@ -311,7 +311,7 @@ class Training:
         assert model.selected is not None
         choices = self._plan.config.levels
         found, *others = evaluate_member(
-            self._fabric, model, self._plan.data, levels=(None, *choices)
+            self._fabric, model, self._plan.data, levels=(None, *choices), cache=self._cache
         )
         quantised = [
             QuantisedEntry(levels, at.accuracy, rate_bits=at.rate_bits)
@@ -334,7 +334,9 @@ class Training:
         if self._side is not None:
             return self._side.evaluate()
         if isinstance(model, SplitModel):
-            return evaluate_member(self._fabric, model, self._plan.data, levels=(None,))[0]
+            return evaluate_member(
+                self._fabric, model, self._plan.data, levels=(None,), cache=self._cache
+            )[0]
         return evaluate_backbone(self._fabric, model, self._plan.data)
 
     def _checkpoint(self, state: Checkpoint, subject: _Subject | None) -> None:
