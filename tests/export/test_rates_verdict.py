@@ -160,6 +160,19 @@ def test_a_family_with_nothing_to_compare_has_no_verdict() -> None:
     assert judge(Rates(ROWS, None, NUM)) is None
 
 
+def test_rates_of_a_manifest_have_a_verdict_without_intervals() -> None:
+    rows = tuple(replace(each, sample=None) for each in ROWS)
+    verdict = judge(Rates(rows, Full(0.9, None), None))
+    assert verdict is not None
+    assert verdict.levels[0].ratio == pytest.approx(150 / (1500 * 2**0.25))
+    assert verdict.levels[0].ratio_low is None
+    said = " ".join(verdict_lines(verdict))
+    assert "resamples" not in said
+    assert "half" not in said
+    assert len(goals(verdict)) == 2
+    json.dumps(verdict_json(verdict), allow_nan=False)
+
+
 def test_a_verdict_that_nobody_meets_is_still_said_and_is_valid_json() -> None:
     perfect = Rates(ROWS, Full(1.0, 0.0, right(NUM)), NUM)
     verdict = judge(perfect, resamples=20)

@@ -178,7 +178,7 @@ def sla_lines(pairs: Sequence[Pair], *, slas_s: Sequence[float], rtt_s: float) -
         if not fitting:
             lines.append(f"{where}: no split point answers in time, whatever the link")
             continue
-        pair, split_bps, picture_bps = max(fitting, key=lambda item: item[0].split.accuracy)
+        pair, split_bps, picture_bps = max(fitting, key=lambda item: item[0].weight)
         until = (
             f"{pair.picture.id} ({pair.match.value}) from {rate_text(picture_bps)}"
             if isfinite(picture_bps)

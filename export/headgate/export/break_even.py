@@ -69,6 +69,11 @@ class Pair:
         """Splitting is faster below this rate: infinite if always, 0 if never."""
         return break_even_bps(self.split_cost, self.picture_cost)
 
+    @property
+    def weight(self) -> tuple[bool, float]:
+        """How well the pair stands for all: equals first, then the more accurate."""
+        return self.match is not Match.LESS_ACCURATE, self.split.accuracy
+
 
 def break_even_bps(one: Cost, other: Cost) -> float:
     """Return the rate below which `one` is faster than `other`; infinite if always, 0 if never.
@@ -169,8 +174,8 @@ def _span(pairs: Sequence[Pair]) -> str:
 
 
 def _example(pairs: Sequence[Pair]) -> str:
-    """Spell out the pair of the most accurate split point."""
-    pair = max(pairs, key=lambda pair: pair.split.accuracy)
+    """Spell out the pair that stands for all best."""
+    pair = max(pairs, key=lambda pair: pair.weight)
     extra_ms = 1000 * (pair.split_cost.compute_s - pair.picture_cost.compute_s)
     same = {
         Match.AS_ACCURATE: "for the same accuracy",

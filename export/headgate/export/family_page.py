@@ -119,7 +119,10 @@ def _map_cell(cell: Cell) -> str:
     small = f"{100 * outcome.credited:.1f} %"
     if cell.pays and outcome.gain is not None:
         small += f" <b>{100 * outcome.gain:+.1f}</b>"
-    title = f"{100 * outcome.in_time:.1f} % in time, {outcome.mean_bytes:.0f} bytes a frame"
+    shares = ", ".join(f"{way.value} {100 * part:.0f} %" for way, part in outcome.shares.items())
+    title = (
+        f"{100 * outcome.in_time:.1f} % in time, {outcome.mean_bytes:.0f} bytes a frame; {shares}"
+    )
     return f'<td class="{kind}" title="{title}">{html.escape(name)}<small>{small}</small></td>'
 
 

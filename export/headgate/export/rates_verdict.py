@@ -73,19 +73,29 @@ class Verdict:
     full: float
     full_error: float | None
     levels: tuple[Level, ...]
-    half_budget: Difference | None  # best split point within half of WebP's bytes, against full
-    half_point: Row | None
-    worst_at_half: AtSize | None  # split points against pictures twice their size
-    worst_at_size: AtSize | None  # split points and the family's own pictures, at equal size
+    half_budget: Difference | None = None  # best split point within half of WebP's, against full
+    half_point: Row | None = None
+    worst_at_half: AtSize | None = None  # split points against pictures twice their size
+    worst_at_size: AtSize | None = None  # split points and the family's own pictures, at equal size
+
+    @property
+    def measured_in_pairs(self) -> bool:
+        """Whether single pictures were at hand."""
+        return self.worst_at_half is not None
 
 
 def judge(rates: Rates, *, resamples: int = RESAMPLES) -> Verdict | None:
-    """Return the verdict on measured rates, or None where nothing can be compared."""
-    split, webp = _measured(rates, Series.SPLIT), _measured(rates, Series.WEBP)
+    """Return the verdict, or None where nothing can be compared.
+
+    Rates of a manifest have no single pictures: their verdict has no intervals and no pairs.
+    """
+    split, webp = rates.of(Series.SPLIT), rates.of(Series.WEBP)
     full = rates.full
-    if full is None or full.right_N is None or not split or not webp:
+    if full is None or not split or not webp:
         return None
     levels = tuple(_level(rates, margin, resamples=resamples) for margin in (MARGIN, 0.0))
+    if full.right_N is None or any(row.sample is None for row in [*split, *webp]):
+        return Verdict(full.accuracy, full.error, levels)
     budget = levels[0].webp.interpolated_bytes / 2
     within = [row for row in split if row.mean_bytes <= budget]
     half_point = max(within, key=lambda row: row.accuracy, default=None)
@@ -132,7 +142,7 @@ def _crossing(
 def _level(rates: Rates, margin: float, *, resamples: int) -> Level:
     assert rates.full is not None
     target = rates.full.accuracy - margin
-    good = [row for row in _measured(rates, Series.SPLIT) if row.accuracy >= target]
+    good = [row for row in rates.of(Series.SPLIT) if row.accuracy >= target]
     ours = min(good, key=lambda row: row.mean_bytes, default=None)
     webp = _need(rates, Series.WEBP, at_least=target)
     low, high = _ratio_interval(rates, margin, resamples=resamples)
@@ -169,10 +179,11 @@ def _ratio_interval(
     rates: Rates, margin: float, *, resamples: int
 ) -> tuple[float | None, float | None]:
     """Return the 95 % interval of the ratio over resamples of the pictures."""
-    split, webp = _measured(rates, Series.SPLIT), _measured(rates, Series.WEBP)
-    assert rates.full is not None
-    assert rates.full.right_N is not None
+    split, webp = rates.of(Series.SPLIT), rates.of(Series.WEBP)
     rows = [*split, *webp]
+    assert rates.full is not None
+    if rates.full.right_N is None or any(row.sample is None for row in rows):
+        return None, None
     right_PN = np.stack([rates.full.right_N, *(_sample(row).right_N for row in rows)])
     sizes_PN = np.stack([_sample(row).sizes_N for row in rows])
     groups = [[rows.index(row) for row in curve] for curve in _curves(webp)]
@@ -224,10 +235,6 @@ def _worst(ours: Sequence[Row], pictures: Sequence[Row], *, share: float) -> AtS
 def _gap(item: AtSize) -> float:
     assert item.gap is not None
     return item.gap.value
-
-
-def _measured(rates: Rates, series: Series) -> list[Row]:
-    return [row for row in rates.of(series) if row.sample is not None]
 
 
 def _sample(row: Row) -> Sample:

@@ -61,7 +61,8 @@ def verdict_lines(verdict: Verdict | None) -> tuple[str, ...]:
     error = "" if verdict.full_error is None else f" ± {100 * verdict.full_error:.1f}"
     lines = [f"full accuracy: {100 * verdict.full:.1f}{error} % on uncompressed pictures"]
     lines += [_level_line(level) for level in verdict.levels]
-    lines.append(_half_line(verdict))
+    if verdict.measured_in_pairs:
+        lines.append(_half_line(verdict))
     if verdict.worst_at_half is not None:
         lines.append(_size_line(verdict.worst_at_half, "at half the bytes of each WebP"))
     if verdict.worst_at_size is not None:
