@@ -17,6 +17,7 @@ from headgate.export.bench_rates import RatesOptions, bench_rates, write_rates
 from headgate.export.figures import DARK, NARROW_IN
 from headgate.export.paper_points import paper_points
 from headgate.export.plot_rates import draw_rates
+from headgate.export.points import byte_stats
 from headgate.export.rates_candidates import lossless_payload, offload_graphs, rival_pictures
 from headgate.export.rates_measure import MeasureOptions, measure_rates
 from headgate.export.rates_pictures import load_pictures, match_classes
@@ -210,6 +211,24 @@ def test_rates_without_pictures_or_paper_are_still_a_table_and_a_page(
     assert found.result.goals == ()
     assert len(found.result.rows) == len(kept)
     assert write_rates(found, tmp_path).exists()
+
+
+def test_predicted_points_keep_the_bytes_of_their_video_and_are_no_rivals_of_pictures(
+    family: Family, data: str
+) -> None:
+    twin = family.manifest.point("b3r1-l16")
+    predicted = replace(twin, id="b3r1-l16-p", twin=twin.id, bytes=byte_stats([7, 9]))
+    manifest = replace(family.manifest, points=(*family.manifest.points, predicted))
+    pictures = load_pictures(manifest, data, limit=8)
+    none = MeasureOptions(jpeg_qualities=(), webp_qualities=(), paper=False)
+    found = measure_rates(Family(family.path, manifest), pictures, none, quiet)
+    row = next(row for row in found.rows if row.id == "b3r1-l16-p")
+    assert (row.mean_bytes, row.series, row.own) == (8.0, Series.PREDICTED, True)
+    assert row.accuracy == next(row for row in found.rows if row.id == twin.id).accuracy
+    assert row not in found.of(Series.SPLIT)
+    assert any("video" in note for note in found.notes)
+    assert any("video" in note for note in rates_of_manifest(manifest).notes)
+    assert draw_rates(found).startswith(b"\x89PNG")
 
 
 def test_a_manifest_alone_gives_rates_without_running_anything(family: Family) -> None:

@@ -6,7 +6,7 @@ the machine that exported it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ from headgate.profiles.ladder import read_ladder
 from headgate.profiles.manifest import Manifest, PointTime
 from headgate.profiles.profile import DEFAULT_PROFILE, allowed_points, load_profile
 from headgate.runtime.points_table import pick_machine
+from headgate.runtime.trace import Trace
 
 NAME = "Family"
 RATES_BPS = (20e3, 50e3, 100e3, 200e3, 500e3, 1e6, 2e6, 5e6, 10e6, 20e6, 50e6)
@@ -129,18 +130,7 @@ def report_family(family: Family, options: FamilyOptions, *, say: Say) -> Family
         profile, times, options.rtt_s, options.fps,
         warm_up_s=options.steady_s / 2, steady_s=options.steady_s,
     )  # fmt: skip
-    said = _conditions(options)
-    cells: list[Cell] = []
-    runs: list[OverTrace] = []
-    if _timed(manifest, times):
-        say(f"simulating {len(options.rates_bps)} steady links at {len(options.slas_s)} SLAs")
-        cells = steady_map(manifest, conditions, rates_bps=options.rates_bps, slas_s=options.slas_s)
-        for number, trace in enumerate(traces, start=1):
-            say(f"simulating {trace.name}, {number} of {len(traces)}")
-            runs += [
-                over_trace(manifest, conditions, trace, sla_s=sla_s, longest_s=options.trace_s)
-                for sla_s in options.slas_s
-            ]
+    cells, runs = _simulated(manifest, conditions, options, traces, say)
     shown = _as_seen(rates, times)
     verdict = judge(rates)
     pairs = equal_pairs(rates, device_factor=options.device_factor)
@@ -150,7 +140,7 @@ def report_family(family: Family, options: FamilyOptions, *, say: Say) -> Family
         manifest=manifest,
         machine=_machine(machine, options),
         rates=shown,
-        conditions=said,
+        conditions=_conditions(options),
         lead=(headline(cells, rates), *([losing] if losing else [])),
         goals=goals(verdict),
         rates_lines=(
@@ -163,7 +153,7 @@ def report_family(family: Family, options: FamilyOptions, *, say: Say) -> Family
         cost=cost_sentence(shown),
         runs=tuple(runs),
         traces_said=traces_sentence(runs) if runs else None,
-        notes=(*rates.notes, *trace_notes, said, f"profile {profile.name}"),
+        notes=(*rates.notes, *trace_notes, _conditions(options), f"profile {profile.name}"),
         details={
             "family": family.manifest.digest,
             "points": [row_json(row, shown) for row in shown.rows],
@@ -171,18 +161,42 @@ def report_family(family: Family, options: FamilyOptions, *, say: Say) -> Family
             "break_even": [
                 pair_json(pair, slas_s=options.slas_s, rtt_s=options.rtt_s) for pair in pairs
             ],
-            "map": [
-                {"rate_bps": c.rate_bps, "sla_ms": 1000 * c.sla_s, "pays": c.pays}
-                | c.outcome.to_json()
-                for c in cells
-            ],
-            "traces": [
-                {"trace": run.trace, "mean_bps": run.mean_bps, "sla_ms": 1000 * run.sla_s}
-                | run.outcome.to_json()
-                for run in runs
-            ],
+            "map": [_cell_json(cell) for cell in cells],
+            "traces": [_run_json(run) for run in runs],
         },
     )
+
+
+def _simulated(
+    manifest: Manifest,
+    conditions: Conditions,
+    options: FamilyOptions,
+    traces: Sequence[Trace],
+    say: Say,
+) -> tuple[list[Cell], list[OverTrace]]:
+    """Run the map and the traces; nothing where a point's compute times are unknown."""
+    if not all(point.id in conditions.times for point in manifest.points):
+        return [], []
+    say(f"simulating {len(options.rates_bps)} steady links at {len(options.slas_s)} SLAs")
+    cells = steady_map(manifest, conditions, rates_bps=options.rates_bps, slas_s=options.slas_s)
+    runs = []
+    for number, trace in enumerate(traces, start=1):
+        say(f"simulating {trace.name}, {number} of {len(traces)}")
+        runs += [
+            over_trace(manifest, conditions, trace, sla_s=sla_s, longest_s=options.trace_s)
+            for sla_s in options.slas_s
+        ]
+    return cells, runs
+
+
+def _cell_json(cell: Cell) -> dict[str, Any]:
+    place = {"rate_bps": cell.rate_bps, "sla_ms": 1000 * cell.sla_s, "pays": cell.pays}
+    return place | cell.outcome.to_json()
+
+
+def _run_json(run: OverTrace) -> dict[str, Any]:
+    place = {"trace": run.trace, "mean_bps": run.mean_bps, "sla_ms": 1000 * run.sla_s}
+    return place | run.outcome.to_json()
 
 
 def map_row(cell: Cell) -> tuple[str, ...]:
@@ -240,10 +254,6 @@ def _measured(
     rates = measure_rates(family, pictures, options.measure, say)
     machine = machine_name()
     return rates, with_measured(family.manifest, rates, machine=machine), machine
-
-
-def _timed(manifest: Manifest, times: dict[str, PointTime]) -> bool:
-    return all(point.id in times for point in manifest.points)
 
 
 def _as_seen(rates: Rates, times: dict[str, PointTime]) -> Rates:

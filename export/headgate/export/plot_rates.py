@@ -56,15 +56,18 @@ def draw_rates(rates: Rates, width_in: float = WIDE_IN, theme: Theme = LIGHT) ->
 
 
 def _draw_splits(axes: Axes, rates: Rates) -> None:
-    groups = [rows for rows in rates.groups.values() if rows[0].series is Series.SPLIT]
+    sent = (Series.SPLIT, Series.PREDICTED)
+    groups = [rows for rows in rates.groups.values() if rows[0].series in sent]
     for number, rows in enumerate(groups):
+        predicted = rows[0].series is Series.PREDICTED
         _draw_line(
             axes,
             rows,
             colour=SPLIT_COLOURS[number % len(SPLIT_COLOURS)],
             marker=SPLIT_MARKERS[number % len(SPLIT_MARKERS)],
             label=f"split, {rows[0].group}",
-            bars=True,
+            bars=not predicted,
+            line=":" if predicted else "-",
         )
 
 

@@ -57,10 +57,11 @@ class Candidate:
 
 
 def own_candidates(manifest: Manifest) -> list[Candidate]:
-    """Return the family's own points, in its order."""
+    """Return the family's own points that single pictures can show, in its order."""
     return [
         Candidate(point.id, point, series_of(point), group_of(point, manifest), own=True)
         for point in manifest.points
+        if point.twin is None
     ]
 
 

@@ -11,7 +11,7 @@ Shapes: N pictures, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,10 +30,21 @@ from headgate.export.rates_candidates import (
     rival_pictures,
 )
 from headgate.export.rates_pictures import LabelledPictures
-from headgate.export.rates_rows import Full, Rates, Row, Sample, graph_name, standard_error
+from headgate.export.rates_rows import (
+    PREDICTED_NOTE,
+    Full,
+    Rates,
+    Row,
+    Sample,
+    Series,
+    graph_name,
+    group_of,
+    standard_error,
+)
 from headgate.export.rates_times import frame_times
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family
+from headgate.profiles.manifest import Manifest
 from headgate.runtime.engine import DeviceEngine, EngineOptions, TailEngine
 
 QUALITIES = (1, 2, 3, 5, 8, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90, 95)
@@ -94,7 +105,29 @@ def measure_rates(
         for candidate in candidates
     )
     full, more = _full(family, engines, pictures)
-    return Rates(rows, full, len(pictures), (*notes, *more))
+    predicted = predicted_rows(family.manifest, rows)
+    if predicted:
+        notes.append(PREDICTED_NOTE)
+    return Rates((*rows, *predicted), full, len(pictures), (*notes, *more))
+
+
+def predicted_rows(manifest: Manifest, rows: Sequence[Row]) -> list[Row]:
+    """Return the predicted points: bytes of the manifest, all else of the points they predict."""
+    by_id = {row.id: row for row in rows}
+    found = []
+    for point in manifest.points:
+        if point.twin is not None:
+            found.append(
+                replace(
+                    by_id[point.twin],
+                    id=point.id,
+                    series=Series.PREDICTED,
+                    group=group_of(point, manifest),
+                    bytes=point.bytes,
+                    sample=None,
+                )
+            )
+    return found
 
 
 def _samples(

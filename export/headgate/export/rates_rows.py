@@ -19,6 +19,10 @@ from numpy.typing import NDArray
 
 from headgate.profiles.manifest import ByteStats, Manifest, OperatingPoint, PointKind, PointTime
 
+PREDICTED_NOTE = (
+    "predicted points send what changed: their bytes are those of the video they were exported "
+    "with, so they are not compared with single pictures"
+)
 PICTURE_NAMES = {"jpeg": "JPEG", "webp": "WebP"}
 
 
@@ -30,6 +34,7 @@ class Series(Enum):
     WEBP = "webp"
     PAPER = "paper"  # the prune paper's payload: the member's maps at uint8
     LOCAL = "local"  # nothing
+    PREDICTED = "predicted"  # changes against an earlier frame; bytes are those of a video
 
     @property
     def is_picture(self) -> bool:
@@ -131,12 +136,16 @@ def rates_of_manifest(manifest: Manifest) -> Rates:
     notes = ["accuracy and bytes as they were measured when the family was exported"]
     if num is not None:
         notes.append(f"{num} validation pictures")
+    if any(row.series is Series.PREDICTED for row in rows):
+        notes.append(PREDICTED_NOTE)
     return Rates(tuple(rows), full, num, tuple(notes))
 
 
 def series_of(point: OperatingPoint) -> Series:
     if point.kind is PointKind.OFFLOAD:
         return Series(point.picture_format)
+    if point.twin is not None:
+        return Series.PREDICTED
     return Series.SPLIT if point.kind is PointKind.SPLIT else Series.LOCAL
 
 
@@ -150,7 +159,9 @@ def group_of(point: OperatingPoint, manifest: Manifest) -> str:
         return point.id
     member = manifest.member(point.member)
     maps = f"{member.budget} map{'s' if member.budget > 1 else ''}"
-    return maps if member.resolution_factor == 1 else f"{maps}, r = {member.resolution_factor}"
+    if member.resolution_factor > 1:
+        maps += f", r = {member.resolution_factor}"
+    return maps if point.twin is None else f"{maps}, predicted"
 
 
 def picture_group(
