@@ -8,6 +8,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from headgate.profiles.errors import UsageError
 from headgate.train.data import Augmentation, TrainingData, as_floats, load_training_data
 from headgate.train.feature_cache import CacheKey, FeatureCache, choose_num_variants, open_cache
 from headgate.train.material import Deal, Lesson
@@ -147,6 +148,13 @@ def test_a_cache_whose_making_was_interrupted_is_made_again(
     (tmp_path / "cache" / "key.json").unlink()
     with pytest.raises(AssertionError, match="the head ran again"):
         open_cache(fabric(), tmp_path / "cache", key(data), data=data, look=never_look)
+
+
+def test_a_disk_that_is_too_small_is_told_in_a_sentence(data: TrainingData, tmp_path: Path) -> None:
+    too_large = replace(key(data), num_variants=10**7)  # 50 TB
+    with pytest.raises(UsageError, match=r"--cache-gb: .* cannot take .* GB"):
+        made(tmp_path, too_large, data)
+    assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.parametrize(

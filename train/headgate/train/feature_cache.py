@@ -12,6 +12,7 @@ ones. With several processes each fills its share of the one file.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from headgate.profiles.errors import UsageError
 from headgate.profiles.parse import unparse
 from headgate.profiles.storage import write_atomic
 from headgate.train.data import Augmentation, TrainingData, as_floats, augment, num_batches
@@ -146,7 +148,7 @@ def open_cache(
         if fabric.is_global_zero:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            _map(folder, key, mode="w+")
+            _reserve(folder, key)
         fabric.barrier()
         _fill(fabric, folder, key, data=data, look=look)
         fabric.barrier()
@@ -154,6 +156,23 @@ def open_cache(
             write_atomic(path, text)
         fabric.barrier()
     return FeatureCache(folder, key, data=data)
+
+
+def _reserve(folder: Path, key: CacheKey) -> None:
+    """Make the files at full size: a write to a mapped file on a full disk kills the process."""
+    try:
+        for mapped, name in zip(
+            _map(folder, key, mode="w+"), (FEATURES, ANSWERS, VALIDATION), strict=True
+        ):
+            if hasattr(os, "posix_fallocate"):  # Linux; elsewhere the check before has to do
+                with (folder / name).open("r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, mapped.nbytes)
+    except OSError as reason:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise UsageError(
+            f"--cache-gb: {folder} cannot take {key.num_bytes / 1e9:.1f} GB "
+            f"({reason.strerror or reason}); give a smaller number, or 0 for no cache"
+        ) from None
 
 
 @torch.no_grad()

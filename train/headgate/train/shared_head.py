@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from headgate.profiles.errors import UsageError
 from headgate.train.data import Augmentation, default_augmentation
 from headgate.train.feature_cache import CacheKey, FeatureCache, choose_num_variants, open_cache
 from headgate.train.loop import derive_seed
@@ -64,19 +62,9 @@ def cached_features(
         shape=(blueprint.num_maps, height, width),
         num_classes=blueprint.num_classes,
     )
-    _check_room(folder, key)
 
     def look(x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         features_BPHW = model.features(x_BCHW)
         return features_BPHW, model.tail(features_BPHW)
 
     return open_cache(fabric, folder / CACHE, key, data=data, look=look)
-
-
-def _check_room(folder: Path, key: CacheKey) -> None:
-    free = shutil.disk_usage(folder).free
-    if not (folder / CACHE).is_dir() and key.num_bytes > free:
-        raise UsageError(
-            f"--cache-gb: the outputs of the shared head take {key.num_bytes / GB:.1f} GB, but "
-            f"{folder} has {free / GB:.1f} GB left; give a smaller number, or 0 for no cache"
-        )
