@@ -1,13 +1,16 @@
 """How to build a run's networks again: everything that decides their architecture, as one value."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from headgate.profiles.manifest import InputSpec
+from headgate.profiles.parse import ADDED
 from headgate.train.backbones import Normalise, PlainModel, build_backbone
+from headgate.train.slim_head import SlimHead, build_slim_head
 from headgate.train.split_model import SplitModel, build_split_model
+from headgate.train.splits import SplitPoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,7 @@ class Blueprint:
     input: InputSpec
     mean: tuple[float, ...]  # per colour of pictures in 0..1
     std: tuple[float, ...]
+    slim_head: float | None = field(default=None, metadata=ADDED)  # share of the head's channels
 
     @property
     def size_px(self) -> tuple[int, int]:
@@ -38,7 +42,11 @@ class Blueprint:
         network = build_backbone(
             self.model, num_classes=self.num_classes, input_px=self.size_px, width=self.width
         )
-        return PlainModel(Normalise(self.mean, self.std), network)
+        return PlainModel(self.build_normalise(), network)
+
+    def build_normalise(self) -> Normalise:
+        """Return what every network of the run begins with."""
+        return Normalise(self.mean, self.std)
 
     def build_split_model(self, *, budget: int, plain: PlainModel | None = None) -> SplitModel:
         """Return a member, fresh or around the weights of `plain`, which it shares, not copies."""
@@ -53,4 +61,18 @@ class Blueprint:
             std=self.std,
             budget=budget,
             levels_choices=self.levels,
+            make_head=None if self.slim_head is None else self.build_slim_head,
+        )
+
+    def build_slim_head(self, whole: SplitPoint, *, signed: bool) -> tuple[SlimHead, int]:
+        """Return the fresh slim head of this run's members and its multiply-adds."""
+        assert self.slim_head is not None
+        return build_slim_head(
+            self.model,
+            slim=self.slim_head,
+            width=self.width,
+            num_classes=self.num_classes,
+            whole=whole,
+            signed=signed,
+            example_BCHW=self.example(),
         )

@@ -80,6 +80,17 @@ def train() -> None:
 )
 @click.option("--member-epochs", default=2, show_default=True, help="epochs of each smaller member")
 @click.option(
+    "--slim-head",
+    type=float,
+    help="share of the channels that the device's head has, above 0 and below 1  [default: all]",
+)
+@click.option(
+    "--slim-epochs",
+    default=8,
+    show_default=True,
+    help="epochs of the slim head, taught by the whole one",
+)
+@click.option(
     "--picture-epochs",
     default=0,
     show_default=True,

@@ -17,8 +17,8 @@ class EpochRecord:
     """What one epoch did. Losses are means over its training pictures, in nats."""
 
     schema: int
-    stage: str  # "backbone", "pictures", or the member's id
-    kind: str  # backbone, base, member, twin or pictures
+    stage: str  # "backbone", "slim", "pictures", or the member's id
+    kind: str  # backbone, base, member, twin, slim or pictures
     epoch: int  # from 1
     num_epochs: int  # of the stage
     learning_rate: float  # of the last step

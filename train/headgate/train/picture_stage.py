@@ -166,6 +166,10 @@ class PictureStage:
     def objective(self) -> Objective:
         return self._objective
 
+    @property
+    def macs(self) -> tuple[int, int]:
+        return (0, 0)
+
     def evaluate(self) -> Evaluation:
         """Measure on validation pictures compressed by the same mix."""
         return evaluate_backbone(self._fabric, self._model, self._data)

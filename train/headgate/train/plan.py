@@ -79,6 +79,7 @@ def make_plan(config: PruneConfig) -> Plan:
         input=data.input,
         mean=data.mean,
         std=data.std,
+        slim_head=config.slim_head,
     )
     # Tried once before anything is written: what will be refused is refused here.
     plain = blueprint.build_backbone()

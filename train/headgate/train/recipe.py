@@ -16,6 +16,7 @@ from headgate.profiles.quantise import MAX_LEVELS, MIN_LEVELS
 DEFAULT_DATA = "embedded"
 EMBEDDED_WIDTH = 0.25
 DISTILL = 0.5
+SLIM = "slim"  # id of the stage that trains a slim head
 PICTURES = "pictures"  # id of the stage that tunes a network for offloaded pictures
 HINT = 3.0
 FILTER_GAMMA = 3.0
@@ -52,6 +53,8 @@ class PruneConfig:
     epochs: int | None = None  # of the plain network; None: 10, or 0 with `backbone`
     base_epochs: int = 2  # of the member with B = phi
     member_epochs: int = 2  # of each smaller member
+    slim_head: float | None = None  # share of the head's channels that the device's head has
+    slim_epochs: int = 8  # of that head, taught by the whole one
     picture_epochs: int = 0  # of the copy of the plain network that is tuned on compressed pictures
     backbone: str | None = None  # a run folder or a safetensors file to start from
     from_scratch: bool = False  # each member from fresh weights, to compare with
@@ -124,14 +127,18 @@ class StageKind(Enum):
     BASE = "base"  # B = phi, from the backbone
     MEMBER = "member"  # B < phi, from the member before
     TWIN = "twin"  # any B, from fresh weights
+    SLIM = "slim"  # a narrower head in the place of the backbone's own
     PICTURES = "pictures"  # a copy of the backbone, for offloaded pictures
+
+
+FRESH = (StageKind.BACKBONE, StageKind.TWIN, StageKind.SLIM)  # their weights, or most of them
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
     """One part of a run: train something for some epochs, from the weights of another stage."""
 
-    id: str  # "backbone", "pictures", or the member's id
+    id: str  # "backbone", "slim", "pictures", or the member's id
     kind: StageKind
     epochs: int
     lr: float
@@ -212,7 +219,11 @@ def plan_stages(config: PruneConfig, *, num_maps: int) -> tuple[Stage, ...]:
         kept=num_maps in budgets,
     )
     backbone = Stage("backbone", StageKind.BACKBONE, config.backbone_epochs, config.lr)
-    stages = [backbone, base]
+    stages = [backbone]
+    if config.slim_head is not None:
+        slim = Stage(SLIM, StageKind.SLIM, config.slim_epochs, config.lr, start_from="backbone")
+        stages.append(slim)
+    stages.append(base)
     for budget in budgets:
         if budget == num_maps:
             continue
@@ -252,7 +263,7 @@ def learning_rate(stage: Stage, *, step: int, steps_per_epoch: int, schedule: st
         return stage.lr * stage.gamma
     num_steps = stage.epochs * steps_per_epoch - raised_steps
     progress = (step - raised_steps) / num_steps
-    if stage.kind in (StageKind.BACKBONE, StageKind.TWIN) and progress < WARM_UP:
+    if stage.kind in FRESH and progress < WARM_UP:
         return stage.lr * max(progress / WARM_UP, 1 / num_steps)
     if schedule == "cosine":
         return stage.lr * 0.5 * (1 + math.cos(math.pi * progress))
@@ -308,6 +319,10 @@ def check_config(config: PruneConfig) -> None:
             raise UsageError(f"{option}: {word!r} is not one of {', '.join(known)}")
     if config.from_scratch and config.backbone:
         raise UsageError("--backbone: cannot be given with --from-scratch; leave one of them out")
+    if config.slim_head is not None and not 0 < config.slim_head < 1:
+        raise UsageError(f"--slim-head: found {config.slim_head}, expected above 0 and below 1")
+    if config.from_scratch and config.slim_head is not None:
+        raise UsageError("--slim-head: a run from scratch has no trained head to learn from")
     if config.from_scratch and config.picture_epochs:
         raise UsageError("--picture-epochs: a run from scratch has no plain network to tune")
     if config.from_scratch and config.distill_share:
@@ -334,6 +349,7 @@ def _require_whole(config: PruneConfig) -> None:
         "--base-epochs": (config.base_epochs, 1),
         "--member-epochs": (config.member_epochs, 1),
         "--raise-epochs": (config.raise_epochs, 0),
+        "--slim-epochs": (config.slim_epochs, 1),
         "--picture-epochs": (config.picture_epochs, 0),
         "--batch-size": (config.batch_size, 2),
         "--resolution": (config.resolution_factor, 1),

@@ -61,6 +61,8 @@ class SideEntry:
     accuracy: float
     plain_accuracy: float  # of the plain network on the same pictures
     epochs: int
+    head_macs: int = 0  # multiply-adds of the head that it made, if it did, for one picture,
+    whole_head_macs: int = 0  # and of the head that it stands in for
 
 
 @dataclass(frozen=True, slots=True)

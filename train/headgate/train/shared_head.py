@@ -6,15 +6,15 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from headgate.train.data import Augmentation, default_augmentation
 from headgate.train.feature_cache import CacheKey, FeatureCache, choose_num_variants, open_cache
 from headgate.train.loop import derive_seed
 from headgate.train.plan import Plan
-from headgate.train.recipe import StageKind
+from headgate.train.recipe import SLIM, StageKind
 from headgate.train.run_record import FinishedStage
-from headgate.train.stage_models import trained_network
+from headgate.train.stage_models import BACKBONE, member_around_plain, trained_network
 from headgate.train.work_folder import CACHE
 
 # Shapes: B batch, C channels, P maps of H x W at the split, K classes
@@ -30,12 +30,11 @@ def augmentation_of(plan: Plan) -> Augmentation | None:
 
 
 def cached_features(
-    fabric: Fabric, plan: Plan, *, folder: Path, backbone: FinishedStage
+    fabric: Fabric, plan: Plan, *, folder: Path, finished: dict[str, FinishedStage]
 ) -> FeatureCache | None:
     """Return the run's cache, filled; None if it does not pay or may not take its space."""
     blueprint, data = plan.blueprint, plan.data
-    plain = trained_network(plan, backbone, folder=folder)
-    model = blueprint.build_split_model(budget=blueprint.num_maps, plain=plain)
+    model = member_around_plain(plan, finished, folder=folder)
     model.to(fabric.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     augmentation = augmentation_of(plan)
     height, width = model.bottleneck.size_px
@@ -49,9 +48,9 @@ def cached_features(
     )
     if num_variants == 0:
         return None
-    assert backbone.sha256 is not None
+    sources = [finished[stage].sha256 for stage in (BACKBONE, SLIM) if stage in finished]
     key = CacheKey(
-        weights=backbone.sha256,
+        weights=" ".join(map(str, sources)),
         data=data.digest,
         seed=derive_seed(plan.config.seed, "cached features"),
         augmentation=augmentation,
@@ -63,8 +62,14 @@ def cached_features(
         num_classes=blueprint.num_classes,
     )
 
+    teacher: nn.Module | None = None
+    if SLIM in finished:  # otherwise the member's own halves are the plain network
+        teacher = trained_network(plan, finished[BACKBONE], folder=folder)
+        teacher.to(fabric.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
     def look(x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         features_BPHW = model.features(x_BCHW)
-        return features_BPHW, model.tail(features_BPHW)
+        answers_BK = model.tail(features_BPHW) if teacher is None else teacher(x_BCHW)
+        return features_BPHW, answers_BK
 
     return open_cache(fabric, folder / CACHE, key, data=data, look=look)

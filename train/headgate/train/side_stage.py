@@ -49,6 +49,11 @@ class SideStage(Protocol):
         """Return what its steps minimise."""
         ...
 
+    @property
+    def macs(self) -> tuple[int, int]:
+        """Return the multiply-adds of a head that it makes, and of the whole one; else zeros."""
+        ...
+
     def evaluate(self) -> Evaluation:
         """Measure the network as it is now, on validation pictures."""
         ...

@@ -3,10 +3,13 @@
 from headgate.train.picture_stage import PictureStage
 from headgate.train.recipe import Stage, StageKind
 from headgate.train.side_stage import Setting, SideStage
+from headgate.train.slim_stage import SlimStage
 
 
 def open_side_stage(stage: Stage, setting: Setting) -> SideStage | None:
     """Return what trains the stage, or None for the plain network and for members."""
     if stage.kind is StageKind.PICTURES:
         return PictureStage(setting)
+    if stage.kind is StageKind.SLIM:
+        return SlimStage(setting)
     return None

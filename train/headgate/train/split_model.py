@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, fx, nn
@@ -13,7 +13,7 @@ from headgate.train.backbones import Normalise
 from headgate.train.bottleneck import Bottleneck
 from headgate.train.quantiser import CodeRange, quantise_straight_through
 from headgate.train.rate import DEFAULT_LEVELS, FactorisedPrior
-from headgate.train.splits import cut, find_split
+from headgate.train.splits import SplitPoint, cut, find_split
 
 # Shapes: B batch, P maps at the split, C maps that cross, H x W there, h x w in the code, K classes
 
@@ -21,6 +21,12 @@ EXIT_SHARE = 0.03  # of the head's multiply-adds, for the exit's first layer
 EXIT_MAP_PX = 8  # the exit looks at maps no larger than this
 EXIT_CHANNELS = (8, 64)  # least and most
 RATED_PICTURES = 32  # of a training batch, which is shuffled: the rate term looks at the first
+
+
+class MakeHead(Protocol):
+    """Makes a head for a split, and counts its multiply-adds for one picture."""
+
+    def __call__(self, whole: SplitPoint, *, signed: bool) -> tuple[nn.Module, int]: ...
 
 
 class SplitOutput(NamedTuple):
@@ -78,7 +84,7 @@ class SplitModel(nn.Module):
         self,
         *,
         normalise: Normalise,
-        head: fx.GraphModule,
+        head: nn.Module,
         bottleneck: Bottleneck,
         tail: fx.GraphModule,
         exit_head: ExitHead,
@@ -183,25 +189,30 @@ def build_split_model(
     std: Sequence[float],
     budget: int | None = None,
     levels_choices: Sequence[int] = DEFAULT_LEVELS,
+    make_head: MakeHead | None = None,
 ) -> SplitModel:
     """Cut `backbone` and put a fresh bottleneck in; the backbone's weights are shared, not copied.
 
-    `budget` None means all maps, phi. `example_BCHW` gives the input's size.
+    `budget` None means all maps, phi. `example_BCHW` gives the input's size. `make_head` puts
+    another head in the place of the backbone's own.
     """
     point = find_split(backbone, split, example_BCHW)
-    head, tail = cut(backbone, split, example_BCHW)
+    own_head, tail = cut(backbone, split, example_BCHW)
     channels, height, width = point.shape
     size_px = (height, width)
+    signed = can_be_negative(own_head, example_BCHW)
+    head: nn.Module = own_head
+    head_macs = point.head_macs
+    if make_head is not None:
+        head, head_macs = make_head(point, signed=signed)
     bottleneck = Bottleneck(
         channels,
         size_px=size_px,
         resolution_factor=resolution_factor,
         budget=budget,
-        signed=_can_be_negative(head, example_BCHW),
+        signed=signed,
     )
-    exit_head = ExitHead(
-        channels, size_px=size_px, num_classes=num_classes, head_macs=point.head_macs
-    )
+    exit_head = ExitHead(channels, size_px=size_px, num_classes=num_classes, head_macs=head_macs)
     return SplitModel(
         normalise=Normalise(mean, std),
         head=head,
@@ -221,7 +232,7 @@ def _late_layers(tail: fx.GraphModule) -> list[nn.Module]:
 
 
 @torch.no_grad()
-def _can_be_negative(head: fx.GraphModule, example_BCHW: Tensor) -> bool:
+def can_be_negative(head: fx.GraphModule, example_BCHW: Tensor) -> bool:
     """Tell whether features at the split can be negative, by trying noise of a fixed seed.
 
     Behind a ReLU none is; behind a convolution, a batch norm or an addition some are.

@@ -14,7 +14,7 @@ from headgate.train.losses import LossWeights
 from headgate.train.material import Lesson
 from headgate.train.objectives import BackboneObjective, MemberObjective
 from headgate.train.plan import Plan, load_backbone
-from headgate.train.recipe import PruneConfig, Stage, StageKind
+from headgate.train.recipe import SLIM, PruneConfig, Stage, StageKind
 from headgate.train.run_folder import read_weights
 from headgate.train.run_record import FinishedStage
 from headgate.train.selection import BATCH, NUM_PICTURES, map_scores_P
@@ -48,8 +48,7 @@ def starting_model(
     assert stage.start_from is not None
     before = finished[stage.start_from]
     if stage.kind is StageKind.BASE:
-        plain = trained_network(plan, before, folder=folder)
-        model = plan.blueprint.build_split_model(budget=stage.budget, plain=plain).to(device)
+        model = member_around_plain(plan, finished, folder=folder).to(device)
         model.freeze_selection()  # all maps cross
         model.warm_start(as_floats(_some_pictures(plan, WARM_START_PICTURES)[0]))
     else:
@@ -138,6 +137,25 @@ def trained_network(plan: Plan, stage: FinishedStage, *, folder: Path) -> PlainM
     plain = plan.blueprint.build_backbone()
     plain.load_state_dict(read_weights(folder / stage.file, sha256=stage.sha256))
     return plain
+
+
+def member_around_plain(
+    plan: Plan, finished: dict[str, FinishedStage], *, folder: Path
+) -> SplitModel:
+    """Return the member with B = phi around the plain network, with the slim head if there is one.
+
+    Its bottleneck and its early exit are fresh.
+    """
+    plain = trained_network(plan, finished[BACKBONE], folder=folder)
+    model = plan.blueprint.build_split_model(budget=plan.blueprint.num_maps, plain=plain)
+    slim = finished.get(SLIM)
+    if slim is not None:
+        weights = read_weights(folder / slim.file, sha256=slim.sha256)
+        prefix = "head."
+        model.head.load_state_dict(
+            {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)}
+        )
+    return model
 
 
 def _some_pictures(plan: Plan, number: int) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from headgate.profiles.parse import unparse
-from headgate.train.recipe import PICTURES
+from headgate.train.recipe import PICTURES, SLIM
 from headgate.train.run_record import RunRecord
 from headgate.train.splits import SplitPoint
 
@@ -40,6 +40,13 @@ def members_table(record: RunRecord) -> Table:
             *(f"{_percent(q.accuracy)}, {q.rate_bits / 8:,.0f} B" for q in member.quantised),
         )
     table.caption = "bytes are what the rate term estimates, before any codec"
+    slim = record.sides.get(SLIM)
+    if slim is not None:
+        table.add_row(SLIM, "", str(slim.epochs), _percent(slim.accuracy), "")
+        table.caption += (
+            f"\nslim: the members' head, with {_percent(slim.head_macs / slim.whole_head_macs)} "
+            "of the multiply-adds of the backbone's, and the backbone's tail"
+        )
     tuned = record.sides.get(PICTURES)
     if tuned is not None:
         table.add_row(PICTURES, "", str(tuned.epochs), _percent(tuned.accuracy), "")

@@ -186,7 +186,7 @@ class Training:
                     self._fabric,
                     self._plan,
                     folder=self._folder,
-                    backbone=self.state.finished[0],
+                    finished={done.stage: done for done in self.state.finished},
                 )
             if self._cache is not None:
                 return self._cache
@@ -271,12 +271,15 @@ class Training:
                 member = replace(member, shares_backbone=shares)
                 state = replace(state, members=(*state.members, member))
         elif self._side is not None:
+            head_macs, whole_head_macs = self._side.macs
             side = SideEntry(
                 file,
                 digest,
                 accuracy=self._side.evaluate().accuracy,
                 plain_accuracy=self._side.evaluate_plain().accuracy,
                 epochs=stage.epochs,
+                head_macs=head_macs,
+                whole_head_macs=whole_head_macs,
             )
             state = replace(state, sides=state.sides | {stage.id: side})
         else:
