@@ -158,7 +158,7 @@ def _classes_before(
     return compiled.classes[before_CHW]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)  # as many points as all families of an edge may have; 30 to 500 kB each
 def _compile(table: ContextTable, levels: int) -> _Compiled:
     frequencies = np.array(table.frequencies, dtype=np.int64)
     starts = np.cumsum(frequencies, axis=1) - frequencies

@@ -373,6 +373,12 @@ class TailEngine:
                 first = next((p for p in points if p.member == member.id), None)
                 if first is not None:
                     self._run(member.id, [first] * num, [sample] * num)
+        for point in self.manifest.points:
+            if point.kind is PointKind.SPLIT:  # the first use of a codec's tables prepares them
+                assert point.member is not None
+                shape = self.manifest.member(point.member).features.shape
+                payload = encode_split(point, np.zeros(shape, dtype=np.uint8), None)
+                decode_split(point, payload, None, shape=shape)
 
 
 def whole_network(family: Family, name: str, options: EngineOptions) -> Graph:

@@ -77,6 +77,7 @@ def family_to_json(manifest: Manifest) -> dict[str, Any]:
             {
                 "id": point.id,
                 "kind": point.kind.value,
+                "codec": point.codec,
                 "metrics": point.metrics,
                 "bytes": {
                     "mean": point.bytes.mean,
@@ -106,7 +107,7 @@ def points_table(manifest: Manifest) -> Table:
     table = Table(
         title="operating points", caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
-    for title in ("point", "kind"):
+    for title in ("point", "kind", "codec"):
         table.add_column(title, overflow="fold")
     for title in (metric, "bytes", "p5", "p95", "device ms", "edge ms"):
         table.add_column(title, justify="right", overflow="fold")
@@ -116,6 +117,7 @@ def points_table(manifest: Manifest) -> Table:
         table.add_row(
             point.id,
             point.kind.value,
+            point.codec or "",
             f"{point.metrics[metric]:.4f}",
             *(f"{size:.0f}" for size in sizes),
             *(_ms_text(_ms(times, point, key)) for key in ("device_s", "edge_s")),
