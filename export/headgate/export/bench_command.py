@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from headgate.export.bench_codec_command import codec
 from headgate.export.bench_control_command import control
 from headgate.export.bench_edge_command import edge
 from headgate.export.bench_family_command import bench_family
@@ -175,6 +176,7 @@ bench.add_command(predict)
 bench.add_command(rates)
 bench.add_command(train_rates)
 bench.add_command(head)
+bench.add_command(codec)
 bench.add_command(family_cost)
 bench.add_command(selection)
 bench.add_command(rate_weights)
