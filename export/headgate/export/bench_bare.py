@@ -32,6 +32,19 @@ def bare_graphs(
     return head_s, tail_s
 
 
+class BareHead:
+    """The head of one point on one picture, to be run again and again."""
+
+    def __init__(self, family: Family, point: OperatingPoint) -> None:
+        self._engine, self._point = DeviceEngine(family), point
+        self._picture_1HWC = _noise_picture(family)
+
+    def run(self) -> None:
+        """Run the head once; nothing for a point that has none."""
+        if self._point.member is not None:
+            self._engine.features(self._point, self._picture_1HWC)
+
+
 def bare_frames(
     family: Family, point: OperatingPoint, port: int, *, num_bytes: int, times: int
 ) -> tuple[list[float], list[float], list[float]]:

@@ -10,7 +10,7 @@ import click
 
 from headgate.export.bench_codec_command import codec
 from headgate.export.bench_control_command import control
-from headgate.export.bench_edge_command import edge
+from headgate.export.bench_edge_command import device_cost, edge
 from headgate.export.bench_family_command import bench_family
 from headgate.export.bench_head_command import head
 from headgate.export.bench_members_command import family_cost, rate_weights, selection
@@ -181,3 +181,4 @@ bench.add_command(family_cost)
 bench.add_command(selection)
 bench.add_command(rate_weights)
 bench.add_command(edge)
+bench.add_command(device_cost)

@@ -1,4 +1,4 @@
-"""`headgate bench edge`: what one edge answers in time, for many devices."""
+"""`headgate bench edge` and `device-cost`: what one edge answers; what a frame costs a device."""
 
 from __future__ import annotations
 
@@ -81,6 +81,31 @@ def edge(
         generators=generators,
     )
     show(bench_edge(options, say=say), out, as_json=as_json)
+
+
+@click.command("device-cost")
+@click.argument("family", required=False, type=click.Path(file_okay=False, path_type=Path))
+@click.option("--point", help="operating point  [default: a split point, middle member]")
+@click.option("--frames", default=3000, show_default=True, help="frames to play")
+@click.option("--fps", default=50.0, show_default=True, help="frames a second")
+@outputs
+def device_cost(
+    family: Path | None, point: str | None, frames: int, fps: float, out: Path, as_json: bool
+) -> None:
+    """Processor time and memory of a device process per frame, beyond its head.
+
+    Without FAMILY: VGG11 at 32 px, made on first use.
+    """
+    from headgate.export.bench_device import bench_device_cost
+    from headgate.export.bench_family import speed_family
+    from headgate.export.bench_speed import SpeedOptions
+    from headgate.profiles.family import open_family
+
+    if frames < 1 or not 0 < fps < float("inf"):
+        raise UsageError(f"--frames {frames}, --fps {fps:g}: both must be above 0")
+    opened = speed_family(out / "vgg11") if family is None else open_family(family)
+    options = SpeedOptions(family=opened, folder=out / "runs", frames=frames, point=point)
+    show(bench_device_cost(options, fps=fps), out, as_json=as_json)
 
 
 def positive_numbers(text: str, *, option: str, whole: bool = False) -> tuple[float, ...]:

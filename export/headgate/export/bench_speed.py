@@ -21,6 +21,7 @@ from pathlib import Path
 
 from headgate.export.bench_bare import bare_frames, bare_graphs, bare_round_trip, echo_server
 from headgate.export.bench_table import BenchResult, Goal, median, milliseconds
+from headgate.export.bench_watch import Watch, watching
 from headgate.export.children import LOOPBACK, child, free_port, last_words, wait_for_port
 from headgate.export.compare import read_frames
 from headgate.profiles.errors import PeerError, UsageError
@@ -196,6 +197,7 @@ class DeviceRun:
     records: list[FrameRecord]
     resident_bytes: int  # the last reading before it ended; 0 where the system does not say
     peak_bytes: int
+    watch: Watch  # of the device process
 
 
 def run_device(
@@ -231,7 +233,7 @@ def run_device(
     ]
     with child(["edge", family, f"--bind=tcp://{LOOPBACK}:{port}"], log=edge_log) as edge:
         wait_for_port(port, process=edge, log=edge_log)
-        with child(device, log=device_log) as process:
+        with child(device, log=device_log) as process, watching(process.pid) as watch:
             memory = (0, 0)
             while process.poll() is None:
                 memory = read_memory(process.pid) or memory
@@ -241,7 +243,7 @@ def run_device(
             f"headgate device: ended with {process.returncode}, expected 0 "
             f"({last_words(device_log)}); see {device_log} and {edge_log}"
         )
-    return DeviceRun(read_frames(frames), *memory)
+    return DeviceRun(read_frames(frames), *memory, watch)
 
 
 def chosen_point(options: SpeedOptions) -> OperatingPoint:
