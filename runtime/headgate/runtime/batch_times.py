@@ -5,7 +5,7 @@ size shows of the machine's speed of the moment counts a little for the others t
 was measured in a bad moment would be avoided for ever and never measured again.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 NEW_SAMPLE_WEIGHT = 0.2
 OTHER_SIZES_WEIGHT = 0.05
@@ -14,9 +14,12 @@ DEVIATIONS = 2.0  # predict so many mean deviations above the mean where being l
 MAX_SLACK = 0.5  # relative: on a machine so uneven, caution would cost more than lateness
 
 
-@dataclass(frozen=True, slots=True)
-class GraphKey:
-    """One graph of one family: what frames must share to share a batch."""
+class GraphKey(NamedTuple):
+    """One graph of one family: what frames must share to share a batch.
+
+    A tuple, because it is looked up some 30 times a frame: a dataclass hashes in Python, which was
+    a quarter of what the batcher cost (measured).
+    """
 
     digest: str
     graph: str  # see `edge_rules.graph_key`

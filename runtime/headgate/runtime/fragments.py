@@ -67,6 +67,9 @@ class Reassembly:
         what has become stale. Any other disorder drops the unfinished frame and raises WireError,
         once: what is still under way of the refused frame is passed over.
         """
+        if piece.fragments == 1 and len(piece.payload) <= self._max_payload_bytes:
+            self.clear()
+            return Assembled(piece, now_s)
         if piece.fragment == 0:
             self.clear()
             self._first, self._first_arrived_s = piece, now_s

@@ -55,6 +55,7 @@ class Player:
         )
         self._stop = threading.Event()
         self._ended = False
+        self._awaited = True  # the loop found nothing, so it has to be woken
         self._thread = threading.Thread(target=self._run, name="source", daemon=True)
 
     @property
@@ -77,6 +78,9 @@ class Player:
         """Return the next picture if one is there."""
         if self._ended:
             return None
+        if self._ready.empty():
+            # Said before looking again: a picture that comes in between is seen, or wakes the loop.
+            self._awaited = True
         try:
             item = self._ready.get_nowait()
         except queue.Empty:
@@ -134,7 +138,9 @@ class Player:
                 self._ready.put(item, timeout=0.2)
             except queue.Full:
                 continue
-            self._on_frame()
+            if self._awaited:
+                self._awaited = False
+                self._on_frame()
             return
 
     def _drop_ready(self) -> None:

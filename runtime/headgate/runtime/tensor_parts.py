@@ -5,6 +5,7 @@
    then the values, little-endian, in C order, up to the end of the part
 """
 
+from functools import lru_cache
 from math import prod
 from struct import Struct
 from typing import Any
@@ -33,15 +34,24 @@ _HEAD = Struct("<BBBB")
 
 def encode_tensor(tensor: NamedTensor) -> bytes:
     """Return the part that holds the tensor."""
-    name = tensor.name.encode("ascii")
-    dtype = tensor.array.dtype.newbyteorder("<")
-    shape = tensor.array.shape
-    assert 1 <= len(name) <= MAX_NAME_BYTES
+    array = tensor.array
+    head, dtype = _head_of(tensor.name, array.dtype, array.shape)
+    return head + (array if array.dtype == dtype else array.astype(dtype)).tobytes()
+
+
+@lru_cache(maxsize=64)  # answers of a family all look alike
+def _head_of(
+    name: str, dtype: np.dtype[Any], shape: tuple[int, ...]
+) -> tuple[bytes, np.dtype[Any]]:
+    """Return what stands before the values, and the type that they have on the wire."""
+    ascii_name = name.encode("ascii")
+    dtype = dtype.newbyteorder("<")
+    assert 1 <= len(ascii_name) <= MAX_NAME_BYTES
     assert len(shape) <= MAX_DIMENSIONS
-    assert dtype in _CODES, f"tensor {tensor.name}: {dtype} does not cross the wire"
-    head = _HEAD.pack(_CODES[dtype], len(shape), len(name), 0)
-    head += b"".join(size.to_bytes(4, "little") for size in shape) + name
-    return head + bytes(-len(head) % 8) + tensor.array.astype(dtype, copy=False).tobytes()
+    assert dtype in _CODES, f"tensor {name}: {dtype} does not cross the wire"
+    head = _HEAD.pack(_CODES[dtype], len(shape), len(ascii_name), 0)
+    head += b"".join(size.to_bytes(4, "little") for size in shape) + ascii_name
+    return head + bytes(-len(head) % 8), dtype
 
 
 def decode_tensor(part: bytes, *, where: str) -> NamedTensor:

@@ -134,6 +134,7 @@ def play(
     """Run one device from start to summary."""
     from headgate.profiles.errors import HeadgateError
     from headgate.runtime.live import LiveView
+    from headgate.runtime.memory import freeze_loaded
     from headgate.runtime.signals import stopping_on_signals
     from headgate.runtime.sinks import JsonLines, print_json, print_summary
 
@@ -159,6 +160,7 @@ def play(
             "edge": settings.device.edge,
         }
         click.echo(json.dumps(ready), err=True)
+        freeze_loaded()
         try:
             device.run()
         except HeadgateError as reason:  # what was answered until then still counts

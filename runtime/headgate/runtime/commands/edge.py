@@ -57,6 +57,7 @@ def edge(
     (HEADGATE_EDGE__BIND, HEADGATE_ENGINE__THREADS, ...).
     """
     from headgate.runtime.commands.logs import log_to_stderr
+    from headgate.runtime.memory import freeze_loaded
     from headgate.runtime.signals import stopping_on_signals
 
     settings = load_config(
@@ -82,6 +83,7 @@ def edge(
             "keys": settings.security.keys is not None,
         }
         click.echo(json.dumps(ready), err=True)
+        freeze_loaded()
         server.run()
 
 
