@@ -3,7 +3,7 @@
 The main thread only moves messages, so that probes and new frames are answered while a tail runs.
 Work goes to the worker through a queue and comes back through a queue and a wake-up; nothing polls.
 A single frame whose tail is shorter than that hand-over runs at once, if no other message waits:
-under load frames must queue up, or there would be nothing to batch.
+under load frames must queue up, or there would be nothing to batch. `quickness` says what is short.
 """
 
 import contextlib
@@ -82,6 +82,10 @@ class Worker:
         """Return whether running the batch here is cheaper than handing it over."""
         return len(batch.items) == 1 and self._quickness.is_quick(batch.digest + batch.graph_key)
 
+    def was_alone(self, alone: bool) -> None:
+        """Tell whether nothing came while a single frame ran."""
+        self._quickness.was_alone(alone)
+
     def run(self, batch: RunBatch) -> Sequence[ItemOutcome]:
         """Run the batch on the caller's thread; only while the worker's has none."""
         started_s = time.perf_counter()
@@ -126,6 +130,7 @@ class EdgeServer:
         self._wakeup = Wakeup()
         self._worker = Worker(backends, on_finished=self._wakeup.set)
         self._stopping = False
+        self._num_received = self._num_received_before = 0  # before the running batch began
         self._context: Context = zmq.Context()
         self._authenticator: Authenticator | None = None
         if keys is not None:
@@ -175,6 +180,8 @@ class EdgeServer:
             if done.failure is not None:
                 raise done.failure
             now_s = time.monotonic()
+            single = len(done.outcomes) == 1
+            self._worker.was_alone(single and self._num_received == self._num_received_before)
             self._obey(self._session.batch_finished(done.batch_id, done.outcomes, now_s=now_s))
 
     def _take_messages(self) -> None:
@@ -182,6 +189,7 @@ class EdgeServer:
             if not has_message(self._router):
                 return
             peer, *parts = receive_parts(self._router)
+            self._num_received += 1
             self._obey(self._session.received(peer, parts, now_s=time.monotonic()))
 
     def _log_failed_handshakes(self) -> None:
@@ -211,12 +219,14 @@ class EdgeServer:
                 elif self._worker.is_quick(effect) and not has_message(self._router):
                     quick.append(effect)
                 else:
+                    self._num_received_before = self._num_received
                     self._worker.submit(effect)
             if not quick:
                 return
             batch = quick.popleft()
             outcomes = self._worker.run(batch)
             now_s = time.monotonic()
+            self._worker.was_alone(not has_message(self._router))
             effects = self._session.batch_finished(batch.batch_id, outcomes, now_s=now_s)
 
     def _open_router(self, bind: str, keys: EdgeKeys | None, limits: EdgeLimits) -> Socket:

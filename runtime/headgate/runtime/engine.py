@@ -1,4 +1,4 @@
-"""Run the graphs of a family with onnxruntime: the only module that imports it.
+"""Run the graphs of a family with onnxruntime: only this and `bound_buffers` import it.
 
 `DeviceEngine` turns a picture into what one operating point sends (or answers by itself);
 `TailEngine` turns a batch of payloads into answers, behind `backend.TailBackend`. Both load and
@@ -25,6 +25,7 @@ from headgate.profiles.family import Family
 from headgate.profiles.manifest import OperatingPoint, PointKind
 from headgate.profiles.pictures import decode_picture, encode_picture, preprocess
 from headgate.runtime.backend import BackendDescription
+from headgate.runtime.bound_buffers import BoundRun
 from headgate.runtime.edge_rules import graph_key
 from headgate.runtime.edge_session import FULL_GRAPH_KEY, BatchItem, ItemOutcome
 from headgate.runtime.events import Answer, Computed
@@ -119,6 +120,8 @@ class Graph:
                 f"providers: {options.providers} was asked for, onnxruntime could only start "
                 f"{self.provider}; check driver and GPU, or use auto"
             )
+        on_gpu = self.provider != CPU_PROVIDER
+        self._bound = BoundRun(self._session, device="cuda") if on_gpu else None
         self.inputs = {spec.name: tuple(spec.shape) for spec in self._session.get_inputs()}
         self.outputs = tuple(spec.name for spec in self._session.get_outputs())
         self._path = path
@@ -134,6 +137,8 @@ class Graph:
     def run(self, outputs: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
         """Return the named outputs; raises GraphRunError if onnxruntime cannot compute them."""
         try:
+            if self._bound is not None:
+                return self._bound.run(outputs, feeds)
             return self._session.run(outputs, feeds)  # type: ignore[no-any-return]
         except _ORT_ERRORS as reason:
             raise GraphRunError(f"graph failed: {_first_line(reason)}") from None

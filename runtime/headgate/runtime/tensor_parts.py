@@ -56,45 +56,56 @@ def _head_of(
 
 def decode_tensor(part: bytes, *, where: str) -> NamedTensor:
     """Return a read-only view of the part, every length checked first, or raise WireError."""
-    if len(part) < _HEAD.size:
-        raise WireError(f"{where}: tensor of {len(part)} bytes, expected {_HEAD.size} or more")
-    code, num_dimensions, name_bytes, zero = _HEAD.unpack_from(part)
+    try:
+        if len(part) < _HEAD.size:
+            raise WireError(f"tensor of {len(part)} bytes, expected {_HEAD.size} or more")
+        values_at = _size_of_head(part[: _HEAD.size])
+        if len(part) < values_at:
+            raise WireError(f"tensor of {len(part)} bytes, its head alone needs {values_at}")
+        name, dtype, shape, num_values = _read_head(part[:values_at])
+        expected_bytes = dtype.itemsize * num_values
+        if len(part) - values_at != expected_bytes:
+            raise WireError(
+                f"tensor {name!r}: {len(part) - values_at} bytes of values, "
+                f"shape {list(shape)} of {dtype.name} needs {expected_bytes}"
+            )
+    except WireError as reason:
+        raise WireError(f"{where}: {reason}") from None
+    values = np.frombuffer(part, dtype, count=num_values, offset=values_at)
+    return NamedTensor(name, values if len(shape) == 1 else values.reshape(shape))
+
+
+@lru_cache(maxsize=64)  # what is refused is not kept
+def _size_of_head(fixed: bytes) -> int:
+    """Return where the values begin, from the first bytes of a part, or raise WireError."""
+    code, num_dimensions, name_bytes, zero = _HEAD.unpack(fixed)
     if code not in DTYPES:
-        raise WireError(f"{where}: tensor of unknown dtype {code}, expected one of {list(DTYPES)}")
+        raise WireError(f"tensor of unknown dtype {code}, expected one of {list(DTYPES)}")
     if zero != 0:
-        raise WireError(f"{where}: a tensor's reserved byte is {zero}, expected 0; update Headgate")
+        raise WireError(f"a tensor's reserved byte is {zero}, expected 0; update Headgate")
     if num_dimensions > MAX_DIMENSIONS or not 1 <= name_bytes <= MAX_NAME_BYTES:
         raise WireError(
-            f"{where}: tensor with {num_dimensions} dimensions and a name of {name_bytes} bytes, "
+            f"tensor with {num_dimensions} dimensions and a name of {name_bytes} bytes, "
             f"expected at most {MAX_DIMENSIONS} and 1 to {MAX_NAME_BYTES}"
         )
+    name_end = _HEAD.size + 4 * int(num_dimensions) + int(name_bytes)
+    return name_end + -name_end % 8
+
+
+@lru_cache(maxsize=64)
+def _read_head(head: bytes) -> tuple[str, np.dtype[Any], tuple[int, ...], int]:
+    """Return name, type, shape and number of values of a head of the right size, or WireError."""
+    code, num_dimensions, name_bytes, _ = _HEAD.unpack_from(head)
     name_at = _HEAD.size + 4 * num_dimensions
-    name_end = name_at + name_bytes
-    values_at = name_end + -name_end % 8
-    if len(part) < values_at:
-        raise WireError(f"{where}: tensor of {len(part)} bytes, its head alone needs {values_at}")
-    name = part[name_at:name_end]
-    if not all(0x20 < byte < 0x7F for byte in name) or any(part[name_end:values_at]):
-        raise WireError(f"{where}: tensor name {name!r}, expected printable ASCII, then zeros")
-    dimensions = memoryview(part)[_HEAD.size : name_at]
-    shape = tuple(
-        int.from_bytes(dimensions[at : at + 4], "little") for at in range(0, len(dimensions), 4)
-    )
-    label = f"{where}: tensor {name.decode('ascii')!r}"
-    return NamedTensor(name.decode("ascii"), _values(part, values_at, shape, DTYPES[code], label))
-
-
-def _values(
-    part: bytes, values_at: int, shape: tuple[int, ...], dtype: np.dtype[Any], where: str
-) -> np.ndarray[Any, np.dtype[Any]]:
+    name = head[name_at : name_at + name_bytes]
+    if not all(0x20 < byte < 0x7F for byte in name) or any(head[name_at + name_bytes :]):
+        raise WireError(f"tensor name {name!r}, expected printable ASCII, then zeros")
+    sizes = range(_HEAD.size, name_at, 4)
+    shape = tuple(int.from_bytes(head[at : at + 4], "little") for at in sizes)
     too_many = prod(max(1, size) for size in shape) > MAX_VALUES
     if too_many or max(shape, default=0) > MAX_DIMENSION:
-        raise WireError(f"{where}: shape {list(shape)}, expected at most {MAX_VALUES} values")
-    expected_bytes = dtype.itemsize * prod(shape)
-    if len(part) - values_at != expected_bytes:
         raise WireError(
-            f"{where}: {len(part) - values_at} bytes of values, "
-            f"shape {list(shape)} of {dtype.name} needs {expected_bytes}"
+            f"tensor {name.decode('ascii')!r}: shape {list(shape)}, "
+            f"expected at most {MAX_VALUES} values"
         )
-    values = np.frombuffer(part, dtype, count=prod(shape), offset=values_at)
-    return values.reshape(shape)
+    return name.decode("ascii"), DTYPES[code], shape, prod(shape)

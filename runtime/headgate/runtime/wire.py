@@ -40,6 +40,7 @@ Every length is checked against `Limits` and against the parts at hand before an
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from struct import Struct
 from typing import Any
 
@@ -237,16 +238,19 @@ def decode(parts: Sequence[bytes], limits: Limits = DEFAULT_LIMITS) -> Message:
     num_bytes = sum(map(len, parts))
     if num_bytes > limits.max_message_bytes:
         raise WireError(f"message: {num_bytes} bytes, at most {limits.max_message_bytes} are taken")
-    kind, version = _decode_prefix(parts[0], num_payloads=len(parts) - 1)
-    fields = _fields(kind, version).unpack_from(parts[0], _PREFIX.size)
-    return _DECODERS[kind](fields, parts[1:], version, limits)
+    header = parts[0]
+    kind, version, fields = _decode_prefix(header[: _PREFIX.size], len(header), len(parts) - 1)
+    return _DECODERS[kind](fields.unpack_from(header, _PREFIX.size), parts[1:], version, limits)
 
 
-def _decode_prefix(header: bytes, *, num_payloads: int) -> tuple[_Type, int]:
-    """Check everything about the header that does not need its fields; return type and version."""
-    if len(header) < _PREFIX.size:
-        raise WireError(f"header: {len(header)} bytes, expected {_PREFIX.size} or more")
-    magic, version, number, announced, zero = _PREFIX.unpack_from(header)
+@lru_cache(maxsize=64)  # few differ; what is refused is not kept
+def _decode_prefix(
+    prefix: bytes, header_bytes: int, num_payloads: int
+) -> tuple[_Type, int, Struct]:
+    """Check all of the header but its fields; return type, version and how to unpack these."""
+    if header_bytes < _PREFIX.size:
+        raise WireError(f"header: {header_bytes} bytes, expected {_PREFIX.size} or more")
+    magic, version, number, announced, zero = _PREFIX.unpack(prefix)
     if magic != MAGIC:
         raise WireError(f"header: begins with {magic!r}, expected {MAGIC!r}; not a Headgate peer")
     if number in _RESERVED:
@@ -261,15 +265,15 @@ def _decode_prefix(header: bytes, *, num_payloads: int) -> tuple[_Type, int]:
             f"{kind.name}: version {version}, this side speaks {spoken}; update the older one"
         )
     expected_bytes = _PREFIX.size + _fields(kind, version).size
-    if len(header) != expected_bytes:
-        raise WireError(f"{kind.name}: header of {len(header)} bytes, expected {expected_bytes}")
+    if header_bytes != expected_bytes:
+        raise WireError(f"{kind.name}: header of {header_bytes} bytes, expected {expected_bytes}")
     if announced != num_payloads or _NUM_PAYLOADS.get(kind, announced) != announced:
         raise WireError(
             f"{kind.name}: {num_payloads} payload parts, header says {announced}, "
             f"expected {_NUM_PAYLOADS.get(kind, 'as the header says')}"
         )
     _check_zero(zero, kind)
-    return kind, version
+    return kind, version, _fields(kind, version)
 
 
 def _check_zero(value: int, kind: _Type) -> None:
@@ -324,7 +328,7 @@ def _decode_result(fields: _Fields, payloads: _Payloads, version: int, _: Limits
     if busy_permille > 1000:
         raise WireError(f"RESULT {frame_id}: busy {busy_permille} permille, expected 0 to 1000")
     tensors = tuple(decode_tensor(part, where=f"RESULT {frame_id}") for part in payloads)
-    names = [tensor.name for tensor in tensors]
+    names = [tensor.name for tensor in tensors] if len(tensors) > 1 else []
     if len(set(names)) != len(names):
         raise WireError(f"RESULT {frame_id}: tensors {names}, expected every name once")
     load = Load(frames_queued, busy_permille)
