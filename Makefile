@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # Files are dealt to two workers; `make test PYTEST_ARGS="-k wire"` narrows a run.
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
-.PHONY: help install demo test check format bench bench-control bench-edge bench-rates bench-family clean
+.PHONY: help install demo test check format bench bench-control bench-edge bench-head bench-rates bench-family clean
 
 help:
 	@echo "make demo    train, export and run a small family end to end; report in out/demo"
@@ -15,6 +15,7 @@ help:
 	@echo "make bench   speed ratios (docs/benchmarks.md)"
 	@echo "make bench-rates DATA=folder:PATH   accuracy against bytes beside JPEG and WebP"
 	@echo "make bench-edge   frames a second of one edge for 1 to 200 devices"
+	@echo "make bench-head FAMILY=DIR   what a device pays, beside JPEG, WebP and the whole network"
 	@echo "make bench-family FAMILY=DIR TRACES=DIR   one page on a family and your links"
 	@echo "make bench-control TRACES=DIR   the controller beside an oracle and its rivals"
 	@echo "make format  let ruff settle spacing"
@@ -66,6 +67,11 @@ FAMILY ?= $(RATES_FAMILY)
 DATA ?= embedded
 bench-rates: $(FAMILY)/family.json | $(INSTALLED)
 	$(BIN)/headgate bench rates $(FAMILY) --data $(DATA) --out out/bench
+
+# HEAD_ARGS="--data folder:PATH" also measures accuracy. Let nothing else run meanwhile.
+HEAD_ARGS ?=
+bench-head: $(FAMILY)/family.json | $(INSTALLED)
+	$(BIN)/headgate bench head $(FAMILY) $(HEAD_ARGS) --out out/bench
 
 bench-family: $(FAMILY)/family.json | $(INSTALLED)
 	$(BIN)/headgate bench family $(FAMILY) $(if $(TRACES),--traces $(TRACES)) --out out/bench

@@ -138,11 +138,14 @@ def list_subjects(family: Family, int8: Family) -> list[Subject]:
 
 
 def best_point(manifest: Manifest, member_id: str) -> OperatingPoint | None:
-    """Return a member's most accurate split point; its head costs the same at all of them."""
+    """Return a member's most accurate split point; its head costs the same at all of them.
+
+    Predicted points are left out: what they pack depends on the frame before.
+    """
     points = [
         point
         for point in manifest.points
-        if point.kind is PointKind.SPLIT and point.member == member_id
+        if point.kind is PointKind.SPLIT and point.member == member_id and point.twin is None
     ]
     return max(points, key=manifest.quality, default=None)
 

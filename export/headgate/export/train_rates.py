@@ -28,6 +28,7 @@ class TrainRatesOptions:
     epochs: int = 60
     base_epochs: int = 8
     member_epochs: int = 8
+    picture_epochs: int = 6  # an honest rival: its network has seen such pictures
     distill: float = 0.5
     rate_weight: float = 0.0
     width: float = 0.5
@@ -48,6 +49,7 @@ class TrainRatesOptions:
             epochs=self.epochs,
             base_epochs=self.base_epochs,
             member_epochs=self.member_epochs,
+            picture_epochs=self.picture_epochs,
             distill=self.distill,
             rate_weight=self.rate_weight,
             input_px=self.input_px,
