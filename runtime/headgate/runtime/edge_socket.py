@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 HEARTBEAT_MS = 1000
 HEARTBEAT_TIMEOUT_MS = 5000  # a slow link must get a full frame through before the answer
 RECONNECT_MS = 100
-RECONNECT_MAX_MS = 1000
+RECONNECT_MAX_MS = 500  # rises to this from the former
 CONNECT_TIMEOUT_MS = 1000  # TCP would ask again after 1, 3 and 7 s only
 HANDSHAKE_MS = 5000
 QUEUED_MESSAGES = 256  # above the slices of all frames in flight; the session bounds the bytes
@@ -54,6 +54,7 @@ class EdgeSocket:
         max_part_bytes: int,
         identity: bytes | None = None,
         connect_timeout_ms: int = CONNECT_TIMEOUT_MS,
+        reconnect_max_ms: int = RECONNECT_MAX_MS,
     ) -> None:
         """`identity` names the device and connection to the edge; None leaves that to the edge."""
         self.endpoint = endpoint
@@ -65,7 +66,7 @@ class EdgeSocket:
         self.dealer.heartbeat_ivl = HEARTBEAT_MS
         self.dealer.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
         self.dealer.reconnect_ivl = RECONNECT_MS
-        self.dealer.reconnect_ivl_max = RECONNECT_MAX_MS
+        self.dealer.reconnect_ivl_max = reconnect_max_ms
         self.dealer.connect_timeout = connect_timeout_ms
         self.dealer.handshake_ivl = HANDSHAKE_MS
         if identity is not None:
