@@ -39,20 +39,6 @@ def test_a_fitted_table_saves_a_fifth_of_zstd_on_pictures_it_has_not_seen(levels
     np.testing.assert_array_equal(found, others[0])
 
 
-def test_the_previous_frame_helps_where_little_changes() -> None:
-    before = smooth(40, levels=5)
-    after = before.copy()
-    after[:, :, 4:6] = smooth(40, levels=5)[::-1, :, 4:6]
-    plain = fit_table(after, levels=5)
-    timed = fit_table(after, levels=5, neighbours=("left", "up", "before"), before_NCHW=before)
-    assert table_fault(timed, levels=5) is None
-    alone = len(encode_features(after[3], levels=5, codec="context", table=plain))
-    following = encode_features(
-        after[3], levels=5, codec="context", table=timed, before_CHW=before[3]
-    )
-    assert len(following) < 0.7 * alone
-
-
 def test_few_pictures_give_few_rows() -> None:
     table = fit_table(smooth(1, levels=16, shape=(2, 8, 8)), levels=16)
     assert len(table.rows) == 1

@@ -81,7 +81,7 @@ def test_a_point_with_a_table_survives_json(manifest: Manifest) -> None:
         ("zstd", TABLE, "go together, found 'zstd' with a table"),
         ("brotli", None, "codec: 'brotli' is not one of zstd, raw, context"),
         ("context", replace(TABLE, bins=3), "table.contexts: 9 letters"),
-        ("context", replace(TABLE, neighbours=("left", "before")), "none before it"),
+        ("context", replace(TABLE, neighbours=("left", "before")), "known are"),
     ],
 )
 def test_a_point_whose_codec_cannot_be_meant_is_refused(

@@ -62,32 +62,27 @@ def smooth_integers(shape: tuple[int, ...], levels: int, *, seed: int) -> Intege
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[Integers, Integers, int, ContextTable]:
-    """Draw integers between smooth and even, those of the frame before, and a table."""
+def cases(draw: st.DrawFn) -> tuple[Integers, int, ContextTable]:
+    """Draw integers between smooth and even, and a table."""
     levels = draw(st.sampled_from([2, 3, 4, 5, 7, 8, 16, 33, 64, 256]))
     shape = draw(st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 7)))
     seed = draw(st.integers(0, 2**32))
     q_CHW = smooth_integers(shape, levels, seed=seed)
     if draw(st.booleans()):
         q_CHW = np.random.default_rng(seed).integers(0, levels, shape).astype(np.uint8)
-    before_CHW = smooth_integers(shape, levels, seed=seed + 1)
     bits = draw(st.integers(10 if levels < 100 else 12, 14))
-    return q_CHW, before_CHW, levels, smooth_table(levels, names=draw(neighbour_sets), bits=bits)
+    return q_CHW, levels, smooth_table(levels, names=draw(neighbour_sets), bits=bits)
 
 
 @settings(deadline=None)
 @given(cases())
 def test_decoding_what_was_encoded_gives_the_same_integers(
-    case: tuple[Integers, Integers, int, ContextTable],
+    case: tuple[Integers, int, ContextTable],
 ) -> None:
-    q_CHW, before_CHW, levels, table = case
-    data = encode_features(
-        q_CHW, levels=levels, codec="context", table=table, before_CHW=before_CHW
-    )
+    q_CHW, levels, table = case
+    data = encode_features(q_CHW, levels=levels, codec="context", table=table)
     assert 1 <= len(data) <= packed_bytes(q_CHW.size, levels)
-    found = decode_features(
-        data, shape=q_CHW.shape, levels=levels, codec="context", table=table, before_CHW=before_CHW
-    )
+    found = decode_features(data, shape=q_CHW.shape, levels=levels, codec="context", table=table)
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, q_CHW)
 
@@ -105,24 +100,6 @@ def test_integers_that_the_table_did_not_expect_are_packed() -> None:
     assert data == encode_features(q_CHW, levels=5, codec="raw")
     found = decode_features(
         data, shape=q_CHW.shape, levels=5, codec="context", table=smooth_table(5)
-    )
-    np.testing.assert_array_equal(found, q_CHW)
-
-
-def test_the_previous_frame_saves_bytes_where_little_changes() -> None:
-    before_CHW = np.random.default_rng(1).integers(0, 5, (6, 10, 10)).astype(np.uint8)
-    q_CHW = before_CHW.copy()
-    q_CHW[:, 5] = 0
-    # The row follows the class of `before` alone; `left` does not count.
-    rows = tuple(tuple(1020 if value == row else 1 for value in range(5)) for row in range(5))
-    assignment = tuple(min(before, 4) for _, before in product(range(6), repeat=2))
-    table = make_table(
-        neighbours=("left", "before"), bins=5, assignment=assignment, frequencies=rows
-    )
-    data = encode_features(q_CHW, levels=5, codec="context", table=table, before_CHW=before_CHW)
-    assert len(data) < 0.5 * packed_bytes(600, 5)
-    found = decode_features(
-        data, shape=q_CHW.shape, levels=5, codec="context", table=table, before_CHW=before_CHW
     )
     np.testing.assert_array_equal(found, q_CHW)
 

@@ -33,16 +33,10 @@ def fit_table(
     *,
     levels: int,
     neighbours: tuple[str, ...] = NEIGHBOURS,
-    before_NCHW: NDArray[np.uint8] | None = None,
 ) -> ContextTable:
-    """Return the table for integers 0 .. levels - 1 like these.
-
-    `before_NCHW` are the integers of each picture's previous frame, for the neighbour "before".
-    """
+    """Return the table for integers 0 .. levels - 1 like these."""
     bins = min(levels, MAX_BINS)
-    context_NCHW = contexts_of(
-        q_NCHW, levels=levels, bins=bins, neighbours=neighbours, before_NCHW=before_NCHW
-    )
+    context_NCHW = contexts_of(q_NCHW, levels=levels, bins=bins, neighbours=neighbours)
     num_contexts = (bins + 1) ** len(neighbours)
     joint = context_NCHW.reshape(-1) * levels + q_NCHW.reshape(-1)
     counts_KL = np.bincount(joint, minlength=num_contexts * levels).reshape(num_contexts, levels)
@@ -65,7 +59,6 @@ def contexts_of(
     levels: int,
     bins: int,
     neighbours: Sequence[str],
-    before_NCHW: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.int64]:
     """Return each value's context [N,C,h,w], as `headgate.profiles.context_table` numbers them."""
     num, maps, height, width = q_NCHW.shape
@@ -76,8 +69,6 @@ def contexts_of(
         "up": padded[:, :, :-1, 1:],
         "corner": padded[:, :, :-1, :-1],
     }
-    if before_NCHW is not None:
-        planes["before"] = before_NCHW.astype(np.int64) * bins // levels
     context_NCHW = np.zeros(q_NCHW.shape, dtype=np.int64)
     for name in neighbours:
         context_NCHW = context_NCHW * (bins + 1) + planes[name]

@@ -6,7 +6,6 @@ and between the two. A table names the neighbours, in the order in which they co
     left    the value before it in its row
     up      the value above it in its map
     corner  the value left of that
-    before  the value at the same place of the previous frame, where there is one
 
 Each neighbour is reduced to a class, `value * bins // levels`; beyond the border of a map the class
 is `bins`. The classes are digits to the base bins + 1, first neighbour most significant; that
@@ -18,7 +17,7 @@ Texts instead of lists keep family.json short: a row is one line.
 
 from dataclasses import dataclass
 
-NEIGHBOURS = ("left", "up", "corner", "before")
+NEIGHBOURS = ("left", "up", "corner")
 LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 MIN_PRECISION_BITS, MAX_PRECISION_BITS = 8, 14
 MAX_CONTEXTS = 1 << 14

@@ -301,8 +301,6 @@ def _check_codec(point: OperatingPoint, where: str) -> None:
     if point.table is None:
         return
     fault = table_fault(point.table, levels=point.levels)
-    if fault is None and "before" in point.table.neighbours:
-        fault = "neighbours: a frame by itself has none before it"
     if fault is not None:
         raise FamilyError(f"{where}.table.{fault}")
 

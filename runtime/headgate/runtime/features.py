@@ -51,12 +51,10 @@ def encode_features(
     levels: int,
     codec: str,
     table: ContextTable | None = None,
-    before_CHW: _Bytes | None = None,
 ) -> bytes:
     """Return the payload of integers 0 .. levels - 1; at most the packed size and one byte.
 
-    Codec "context" needs `table`, and a table with the neighbour "before" the integers of the
-    previous frame, which the decoder must have too.
+    Codec "context" needs `table`, and the decoder the same one.
     """
     assert MIN_LEVELS <= levels <= MAX_LEVELS
     assert q_CHW.size > 0
@@ -66,7 +64,7 @@ def encode_features(
         return _pack_groups(values, levels)
     if codec == "context":
         assert table is not None
-        data = encode_contexts(q_CHW, levels=levels, table=table, before_CHW=before_CHW)
+        data = encode_contexts(q_CHW, levels=levels, table=table)
         shorter = len(data) < packed_bytes(values.size, levels)
         return data if shorter else _pack_groups(values, levels)
     assert codec == "zstd"
@@ -83,7 +81,6 @@ def decode_features(
     levels: int,
     codec: str,
     table: ContextTable | None = None,
-    before_CHW: _Bytes | None = None,
 ) -> _Bytes:
     """Return the integers of that shape, or raise WireError; allocates no more than they need."""
     assert MIN_LEVELS <= levels <= MAX_LEVELS
@@ -99,7 +96,7 @@ def decode_features(
         return _unpack_groups(data, num_values, levels).reshape(shape)
     if codec == "context":
         assert table is not None
-        return decode_contexts(data, shape=shape, levels=levels, table=table, before_CHW=before_CHW)
+        return decode_contexts(data, shape=shape, levels=levels, table=table)
     mode, body = data[0], data[1:]
     if mode == _GROUPS:
         return _unpack_groups(body, num_values, levels).reshape(shape)
