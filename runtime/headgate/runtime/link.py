@@ -9,39 +9,28 @@ their service does not count; size divided by latency would call every small fra
      |-- waits for those ahead --|-- service S/C --|-- a --|-- residence at the edge --|
 
 One sample of C per answer: bits over the time from the later of (its sending, the arrival of the
-message ahead) to its own arrival. Service within the noise of the delay says only that the link is
-at least so fast. The prediction is a distribution: an exponentially weighted level of log C, plus
-the recent residuals of samples against the level at their sending. What is outstanding censors it:
-a rate at which the oldest message would have been here is impossible, and where no recent residual
-explains the wait, the wait is expected to last about as long again as it did (Lindy's law).
+message ahead) to its own arrival. What is made of the samples, and of messages that have not been
+answered yet, is told in `belief`. Noise is what tiny messages take beyond the fixed delay and their
+own service; without it every small frame would seem to know the rate.
 """
 
 import math
-from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from headgate.runtime.belief import Forecast, RateBelief, Waiting
 from headgate.runtime.bursts import pace
 from headgate.runtime.messages import NO_BURST, Burst
 from headgate.runtime.one_way import MIN_NOISE_S, SMALL_BYTES, OneWay, Served
 
-NUM_RESIDUALS = 300  # 10 s at 30 frames/s
-LEVEL_TIME_S = 0.12  # how far apart samples must be for the newer to outweigh the older
-MIN_GAIN, MAX_GAIN = 0.2, 0.6
-MAX_FALL = 1.5  # of the level in one sample, nats: a stall that is over does not tell the rate
-MAX_RESIDUAL = 2.0
 DELAY_WINDOW_S = 10.0
+NOISE_GAIN = 0.1
+MAX_RISE = 8.0  # a sample of the noise counts as at most so many times what it was
 CLEAR_OF_NOISE = 3.0  # times the noise: service that long tells the rate and not the jitter
-STALE_S = 0.5  # older estimates are widened
-MAX_WIDENING = 4.0
 MAX_OUTSTANDING = 4096
-BLUR = 0.05  # of the bound: samples are not exact, and a hair's breadth late means nothing
 OVERDUE_TIMES = 3.0  # its service, and a message that waited longer is overdue
-OVERDUE_WEIGHT = 3.0  # residuals that Lindy's law counts for while something is overdue
-# Before the first samples: 1 Mbit/s, give or take a lot. The widest are the first to be dropped.
-FIRST_LEVEL = math.log(1e6)
-FIRST_RESIDUALS = tuple(sign * 0.25 * i for i in range(6, 0, -1) for sign in (-1, 1))
+OUTLOOK_S = 0.05  # how far ahead an outlook looks where nobody says
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +39,15 @@ class Outlook:
 
     now_s: float
     delay_s: float
-    level: float  # log of bits per second
-    residuals: list[float]  # sorted; not to be changed
-    widening: float
+    forecast: Forecast
     ahead_bytes: int  # outstanding: sent, not known to have arrived
     busy_since_s: float  # when the first of them began to be served; now_s if there are none
-    bound: float  # log rate above which the first of them would have arrived; inf if none
     age_s: float  # of the last sample clear of the noise: others may hide a faster link
 
     @property
     def rate_bps(self) -> float:
-        """The middling rate; under the bound where something is overdue."""
-        middle = self.level + self.widening * self.residuals[len(self.residuals) // 2]
-        return math.exp(min(middle, self.bound))
+        """The middling rate."""
+        return self.forecast.rate_bps
 
     def on_time(self, num_bytes: float, *, by_s: float, leaving_s: float | None = None) -> float:
         """Return the probability that an answer to `num_bytes` is back at `by_s`.
@@ -76,7 +61,7 @@ class Outlook:
             return 0.0
         busy_s = by_s - self.busy_since_s
         needed_bps = 8 * max(num_bytes / alone_s, (self.ahead_bytes + num_bytes) / busy_s)
-        return self._chance(math.log(needed_bps))
+        return self.forecast.at_least(math.log(needed_bps))
 
     def drained(self, num_bytes: float, *, by_s: float) -> float:
         """Return the probability that the first `num_bytes` of those ahead are answered at `by_s`.
@@ -84,28 +69,7 @@ class Outlook:
         The edge's residence is not part of it: take it from `by_s`.
         """
         busy_s = by_s - self.delay_s - self.busy_since_s
-        return 0.0 if busy_s <= 0 else self._chance(math.log(8 * num_bytes / busy_s))
-
-    def _chance(self, needed: float) -> float:
-        """Return the probability of at least that log rate."""
-        num_enough = len(self.residuals) - self._num_below(needed)
-        if self.bound == math.inf:
-            return _share(num_enough, len(self.residuals))
-        num_impossible = len(self.residuals) - self._num_below(self.bound + BLUR)
-        if num_impossible == 0:
-            return _share(num_enough, len(self.residuals))
-        num_possible = len(self.residuals) - num_impossible
-        weight = OVERDUE_WEIGHT * num_impossible / len(self.residuals)
-        lindy = max(0.0, 1 - math.exp(needed - self.bound))
-        return (max(0, num_enough - num_impossible) + weight * lindy) / (num_possible + weight)
-
-    def _num_below(self, log_rate: float) -> int:
-        return bisect_left(self.residuals, (log_rate - self.level) / self.widening)
-
-
-def _share(part: int, whole: int) -> float:
-    """Return the share, less than certain even where all of a few agree."""
-    return part / (whole + 0.5)
+        return 0.0 if busy_s <= 0 else self.forecast.at_least(math.log(8 * num_bytes / busy_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +88,6 @@ class _Outstanding:
     key: int
     num_bytes: int
     sent_s: float
-    level: float
     arrived: bool = False
 
 
@@ -134,10 +97,7 @@ class LinkEstimator:
     def __init__(self, *, observe: Callable[[Sample], None] | None = None) -> None:
         """`observe` is handed every sample too."""
         self._observe = observe
-        self._level = FIRST_LEVEL
-        self._window: deque[float] = deque(FIRST_RESIDUALS)
-        self._sorted: list[float] = sorted(FIRST_RESIDUALS)
-        self._num_guessed = len(FIRST_RESIDUALS)  # of those, not measured
+        self._belief = RateBelief()
         # (when, delay, bytes of the message that showed it), rising delays
         self._delays: deque[tuple[float, float, int]] = deque()
         self._noise_s = MIN_NOISE_S
@@ -147,7 +107,6 @@ class LinkEstimator:
         self._outstanding: dict[int, _Outstanding] = {}
         self._ahead_bytes = 0
         self._free_s = -math.inf  # when the last message had been served, on our clock
-        self._sampled_s: float | None = None
         self._clear_s = -math.inf  # when the last sample clear of the noise was taken
 
     @property
@@ -165,6 +124,11 @@ class LinkEstimator:
         """The fixed delay there and back, or None before the first answer."""
         return self._delays[0][1] if self._delays else None
 
+    @property
+    def noise_s(self) -> float:
+        """What a message may take beyond delay and service."""
+        return max(MIN_NOISE_S, self._noise_s)
+
     def waited_s(self, *, now_s: float) -> float:
         """Return for how long the first outstanding message has been in service by now.
 
@@ -180,10 +144,11 @@ class LinkEstimator:
 
         That is three times its service at the present level.
         """
-        if not self._queue:
+        waited_s = self.waited_s(now_s=now_s)
+        if waited_s <= 0:
             return 0.0
-        service_s = 8 * self._queue[0].num_bytes / math.exp(self._level)
-        return max(0.0, self.waited_s(now_s=now_s) - OVERDUE_TIMES * service_s)
+        rate_bps = self._belief.forecast(at_s=self._busy_since_s()).rate_bps
+        return max(0.0, waited_s - OVERDUE_TIMES * 8 * self._queue[0].num_bytes / rate_bps)
 
     def bytes_up_to(self, key: int) -> int:
         """Return the bytes not known to have arrived, up to this message's; 0 if it has."""
@@ -197,7 +162,7 @@ class LinkEstimator:
     def sent(self, key: int, *, num_bytes: int, now_s: float) -> None:
         """Note a message that will be answered. Messages arrive in the order of these calls."""
         assert key not in self._outstanding
-        item = _Outstanding(key, num_bytes, now_s, self._level)
+        item = _Outstanding(key, num_bytes, now_s)
         self._queue.append(item)
         self._outstanding[key] = item
         self._ahead_bytes += num_bytes
@@ -255,32 +220,37 @@ class LinkEstimator:
         delay_s = self._delays[0][1]
         inside = pace(burst, sent_bytes=item.num_bytes, delay_s=delay_s)
         held_up = inside is not None and inside.held_up  # by its sender: says nothing of the link
-        if served_bytes >= served.known_bytes and not held_up:
-            service_s = served.at_s - start_s
-            self._learn_rate(
-                8.0 * served_bytes, service_s, item, noise_s=served.noise_s, now_s=now_s
+        noise_s = max(MIN_NOISE_S, served.noise_s)
+        service_s = served.at_s - start_s
+        if served_bytes >= served.known_bytes and service_s > -noise_s and not held_up:
+            self._belief.observe(
+                num_bits=8.0 * served_bytes,
+                start_s=served.at_s - max(0.0, service_s),
+                end_s=served.at_s,
+                noise_s=noise_s,
             )
+            if service_s >= CLEAR_OF_NOISE * noise_s:
+                self._clear_s = now_s
         return trip_s
 
-    def outlook(self, *, now_s: float) -> Outlook:
-        """Return what to expect of a message sent at `now_s`."""
-        age_s = math.inf if self._sampled_s is None else now_s - self._sampled_s
-        widening = 1.0
-        if self._sampled_s is not None and age_s > STALE_S:
-            widening = min(MAX_WIDENING, math.sqrt(age_s / STALE_S))
-        bound = math.inf
-        waited_s = self.waited_s(now_s=now_s)
+    def outlook(self, *, now_s: float, by_s: float | None = None) -> Outlook:
+        """Return what to expect of a message sent at `now_s` whose answer is wanted at `by_s`."""
+        delay_s, waited_s = self.delay_s or 0.0, self.waited_s(now_s=now_s)
+        busy_since_s = self._busy_since_s() if self._queue else now_s
+        waiting = None
         if waited_s > 0:
-            bound = math.log(8 * self._queue[0].num_bytes / waited_s)
+            num_bits = 8.0 * self._queue[0].num_bytes
+            waiting = Waiting(num_bits, busy_since_s, busy_since_s + waited_s)
+        until_s = now_s + OUTLOOK_S if by_s is None else max(now_s, by_s - delay_s)
+        forecast = self._belief.forecast(
+            at_s=(busy_since_s + until_s) / 2, waiting=waiting, noise_s=self.noise_s
+        )
         return Outlook(
             now_s=now_s,
-            delay_s=self.delay_s or 0.0,
-            level=self._level,
-            residuals=self._sorted,
-            widening=widening,
+            delay_s=delay_s,
+            forecast=forecast,
             ahead_bytes=self._ahead_bytes,
-            busy_since_s=self._busy_since_s() if self._queue else now_s,
-            bound=bound,
+            busy_since_s=busy_since_s,
             age_s=now_s - self._clear_s,
         )
 
@@ -303,7 +273,10 @@ class LinkEstimator:
         small = alone and item.num_bytes <= SMALL_BYTES
         delay_s = self.delay_s
         if small and delay_s is not None:
-            self._noise_s += 0.1 * (max(0.0, trip_s - delay_s) - self._noise_s)
+            own_s = 8 * item.num_bytes / self._belief.forecast(at_s=now_s).rate_bps
+            # Bounded: one outage is not a noisy link.
+            excess_s = min(max(0.0, trip_s - delay_s - own_s), MAX_RISE * self.noise_s)
+            self._noise_s += NOISE_GAIN * (excess_s - self._noise_s)
         if not small and delay_s is not None and trip_s >= delay_s:
             return
         while self._delays and self._delays[-1][1] >= trip_s:
@@ -332,40 +305,3 @@ class LinkEstimator:
             alone=alone,
         )
         return latest if served is None or served.at_s > latest.at_s else served
-
-    def _learn_rate(
-        self,
-        num_bits: float,
-        service_s: float,
-        item: _Outstanding,
-        *,
-        noise_s: float,
-        now_s: float,
-    ) -> None:
-        noise_s = max(MIN_NOISE_S, 2 * noise_s)
-        if service_s < noise_s:
-            # At least so fast, perhaps faster: counts against large messages, not small ones.
-            at_least = math.log(num_bits / noise_s)
-            self._add_residual(min(0.0, at_least - item.level))
-            self._level = max(self._level, at_least)
-            return
-        log_rate = math.log(num_bits / service_s)
-        since_s = math.inf if self._sampled_s is None else now_s - self._sampled_s
-        gain = min(MAX_GAIN, max(MIN_GAIN, 1 - math.exp(-since_s / LEVEL_TIME_S)))
-        if self._sampled_s is None:
-            gain = 1.0
-        else:
-            self._add_residual(log_rate - item.level)
-        self._level += max(-MAX_FALL, gain * (log_rate - self._level))
-        self._sampled_s = now_s
-        if service_s >= CLEAR_OF_NOISE * noise_s:
-            self._clear_s = now_s
-
-    def _add_residual(self, residual: float) -> None:
-        residual = min(MAX_RESIDUAL, max(-MAX_RESIDUAL, residual))
-        if self._num_guessed or len(self._window) >= NUM_RESIDUALS:
-            self._num_guessed = max(0, self._num_guessed - 1)
-            oldest = self._window.popleft()
-            del self._sorted[bisect_left(self._sorted, oldest)]
-        self._window.append(residual)
-        insort(self._sorted, residual)
