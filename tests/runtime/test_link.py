@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headgate.runtime.belief import LOG_RATES
 from headgate.runtime.link import LinkEstimator
 from headgate.runtime.messages import NO_BURST, Burst
 from headgate.runtime.trace import Trace, named_trace
@@ -55,7 +56,7 @@ def test_rate_and_delay_are_told_apart(mbps: float, delay_s: float, num_bytes: i
     for _ in range(20):
         now_s = fluid.exchange(num_bytes, now_s=now_s + 0.03)
     outlook = fluid.link.outlook(now_s=now_s)
-    assert outlook.rate_bps == pytest.approx(mbps * 1e6, rel=0.05)
+    assert outlook.rate_bps == pytest.approx(mbps * 1e6, rel=0.1)
     assert outlook.delay_s == pytest.approx(delay_s, abs=0.002)
 
 
@@ -158,10 +159,10 @@ def test_small_messages_only_bound_a_fast_link_from_below() -> None:
     for _ in range(30):
         now_s = fluid.exchange(2000, now_s=now_s + 0.03)
     outlook = fluid.link.outlook(now_s=now_s)
-    assert 8e6 < outlook.rate_bps < 100e6
+    assert 8e6 < outlook.rate_bps < 400e6
     assert math.isinf(outlook.age_s)
     assert outlook.on_time(2000, by_s=now_s + 0.05) > 0.9
-    assert outlook.on_time(10**6, by_s=now_s + 0.05) < 0.1
+    assert outlook.on_time(3 * 10**6, by_s=now_s + 0.05) < 0.2
 
 
 def test_message_that_is_overdue_lowers_the_chances_at_once() -> None:
@@ -186,9 +187,25 @@ def test_estimate_is_widened_with_age() -> None:
     now_s = fluid.exchange(40, now_s=0.0)
     for i in range(50):
         now_s = fluid.exchange(10_000 + 1000 * (i % 3), now_s=now_s + 0.03)
-    assert fluid.link.outlook(now_s=now_s).widening == 1.0
-    assert fluid.link.outlook(now_s=now_s + 2.0).widening == pytest.approx(2.0, abs=0.1)
-    assert fluid.link.outlook(now_s=now_s + 1e6).widening == 4.0
+
+    def spread(age_s: float) -> float:
+        """Return how far apart the fastest and the slowest tenth are believed, as a factor."""
+        forecast = fluid.link.outlook(now_s=now_s + age_s).forecast
+        rates = [math.exp(at) for at in LOG_RATES if 0.1 < forecast.at_least(at) < 0.9]
+        return rates[-1] / rates[0] if rates else 1.0
+
+    assert spread(0.0) < 2
+    assert spread(0.0) < spread(2.0) < spread(10.0)
+    assert fluid.link.outlook(now_s=now_s + 1e6).rate_bps == pytest.approx(8e6, rel=0.6)
+
+
+def test_noise_is_the_jitter_and_not_the_service_of_a_slow_link() -> None:
+    fluid = Fluid(named_trace("steady:0.05"), delay_s=0.02)
+    now_s = fluid.exchange(40, now_s=0.0)
+    for _ in range(30):
+        now_s = fluid.exchange(1000, now_s=now_s + 0.1)
+        now_s = fluid.exchange(64, now_s=now_s + 0.1)  # 10 ms of this link
+    assert fluid.link.noise_s < 0.002
 
 
 def test_delay_that_rises_is_learnt_when_the_old_one_leaves_the_window() -> None:

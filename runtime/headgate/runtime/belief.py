@@ -18,7 +18,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-LOWEST, STEP, NUM_RATES = math.log(3e3), 0.2, 64  # log of bits per second: 3 kbit/s to 0.9 Gbit/s
+LOWEST, STEP, NUM_RATES = math.log(3e3), 0.15, 86  # log of bits per second: 3 kbit/s to 1 Gbit/s
 JUMP_SCALES = (0.06, 0.2, 0.6)  # of the experts, nats
 JUMP_SHARE = 0.1  # of all 10 ms
 TICK_S = 0.01
@@ -30,7 +30,8 @@ SURPRISE = 1e-4  # likelihood of a sample that the model has no place for
 FORGETTING = 0.98  # of the experts' merits with every sample
 LEAST_WEIGHT = 1e-4
 PAST_S = 10.0  # of service: how far back the link's usual rates reach
-LONGEST_SAMPLE_S = 0.1
+FIRST_PAST_S = 0.2  # what the first guess counts for
+LONGEST_SAMPLE_S = 0.5
 FIRST_RATE_BPS, FIRST_SPREAD = 1e6, 1.5
 MOST_TICKS = 16  # that one step takes; longer ones go on from there
 MAX_STEPS = 16  # after so many the past decides
@@ -87,6 +88,7 @@ class RateBelief:
         self._usual: Array = usual / usual.sum()
         self._experts: Array = np.tile(self._usual, (len(JUMP_SCALES), 1))
         self._weights: Array = np.full(len(JUMP_SCALES), 1 / len(JUMP_SCALES))
+        self._past_s = FIRST_PAST_S
         self._at_s: float | None = None  # what the experts believe holds for then
 
     def observe(self, *, num_bits: float, start_s: float, end_s: float, noise_s: float) -> None:
@@ -105,7 +107,9 @@ class RateBelief:
         self._experts = experts / merits[:, None]
         weights = self._weights**FORGETTING * merits
         self._weights = np.maximum(weights / weights.sum(), LEAST_WEIGHT)
-        share = 1 - math.exp(-min(service_s, LONGEST_SAMPLE_S) / PAST_S)
+        new_s = min(service_s, LONGEST_SAMPLE_S)
+        self._past_s = min(PAST_S, self._past_s + new_s)
+        share = new_s / self._past_s
         self._usual = (1 - share) * self._usual + share * self._mixed(self._experts, self._weights)
 
     def forecast(
