@@ -178,7 +178,8 @@ def _jumps() -> Array:
 def _blurred_chances() -> Array:
     """Return the chance of at least each grid rate given the believed one, [believed, asked]."""
     apart = (LOG_RATES[:, None] - LOG_RATES[None]) / BLUR
-    return np.vectorize(lambda z: 0.5 * (1 + math.erf(z / math.sqrt(2))))(apart)
+    chances: Array = np.vectorize(lambda z: 0.5 * (1 + math.erf(z / math.sqrt(2))))(apart)
+    return chances
 
 
 def _rows(weights: Array) -> Array:
