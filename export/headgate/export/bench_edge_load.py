@@ -6,7 +6,8 @@ JSON object with what happened goes to standard output. Two ways to load an edge
 - open loop: every device has a frame at a steady rate, whatever became of the one before, as a
   camera has. Latency counts from when the frame was due, so a slow generator hides nothing.
 - closed loop: every device keeps a fixed number of frames unanswered and sends the next on an
-  answer. It finds the most the edge can do.
+  answer, or after a rejection when a camera would have it (1/30 s). It finds the most the edge
+  can do.
 
 A device behaves as the real one does where that loads the edge: it says HELLO, keeps within what
 WELCOME allows, and leaves an edge that says BUSY alone for 0.05 s, doubling up to 1 s until the
@@ -49,6 +50,7 @@ from headgate.runtime.wire import (
 )
 
 JOIN_S = 20.0  # for all handshakes together
+NEXT_PICTURE_S = 1 / 30  # closed loop: after a rejection
 SAME_BATCH_US = 20  # beginnings of frames of one batch, as rounded on the wire
 
 
@@ -256,6 +258,8 @@ class Load:
         if self._is_counted(due_s):
             self._counted_out -= 1
             self._rejected[reject.reason.name.lower()] += 1
+        if self._plan.frames_per_s is None:
+            device.closed_until_s = max(device.closed_until_s, now_s + NEXT_PICTURE_S)
         if reject.reason is RejectReason.BUSY:
             device.closed_until_s = now_s + device.back_off_s
             device.back_off_s = min(MAX_BACKOFF_S, 2 * device.back_off_s)

@@ -32,6 +32,7 @@ from headgate.runtime.edge_rules import (
     answer_hello,
     clock_us,
     item_of,
+    no_room_reason,
     priors_s,
     queued_frame,
     result_of,
@@ -259,7 +260,8 @@ class EdgeSession:
             return [self._reject(peer, frame.frame_id, RejectReason.LOST_REFERENCE, lost)]
         queued = queued_frame(peer.id, whole, manifest, now_s=now_s, reference=reference)
         if not self._batcher.has_room(queued, now_s=now_s):
-            return [self._reject(peer, frame.frame_id, RejectReason.BUSY, NO_ROOM_TEXT)]
+            reason = no_room_reason(len(self._batcher))
+            return [self._reject(peer, frame.frame_id, reason, NO_ROOM_TEXT)]
         peer.in_flight[frame.frame_id] = queued
         self._held_bytes += len(frame.payload)
         self._batcher.add(queued)
