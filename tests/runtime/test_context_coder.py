@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headgate.profiles.context_table import NEIGHBOURS, ContextTable, make_table, table_fault
@@ -74,7 +74,6 @@ def cases(draw: st.DrawFn) -> tuple[Integers, int, ContextTable]:
     return q_CHW, levels, smooth_table(levels, names=draw(neighbour_sets), bits=bits)
 
 
-@settings(deadline=None)
 @given(cases())
 def test_decoding_what_was_encoded_gives_the_same_integers(
     case: tuple[Integers, int, ContextTable],
@@ -127,7 +126,6 @@ def test_golden_payloads_are_written_and_understood(levels: int) -> None:
 # --- garbage
 
 
-@settings(deadline=None)
 @given(st.binary(min_size=0, max_size=80), st.sampled_from([2, 5, 16, 100]))
 def test_garbage_is_a_wire_error_or_integers_within_the_levels(data: bytes, levels: int) -> None:
     shape = (3, 5, 6)
@@ -139,7 +137,6 @@ def test_garbage_is_a_wire_error_or_integers_within_the_levels(data: bytes, leve
         assert int(found.max()) < levels
 
 
-@settings(deadline=None)
 @given(st.data(), st.sampled_from([2, 3, 5, 16]))
 def test_a_damaged_payload_is_a_wire_error_or_integers_within_the_levels(
     data: st.DataObject, levels: int
