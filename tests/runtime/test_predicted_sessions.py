@@ -23,7 +23,10 @@ from headgate.runtime.events import Compute, Computed, Deliver, Effect, Send
 from headgate.runtime.messages import Frame, Hello, NamedTensor, Reject, RejectReason
 from headgate.runtime.prediction import decode_split, encode_split, reference_distance
 from headgate.runtime.records import FrameRecord, Source
+from headgate.runtime.simulate import Link, Pace, simulate
+from headgate.runtime.trace import named_trace
 from headgate.runtime.wire import SPOKEN_VERSIONS, decode, encode
+from runtime.ladders import ladder_manifest
 from runtime.predicted import Integers, drifting, predicted_manifest
 
 MANIFEST = predicted_manifest()
@@ -287,3 +290,26 @@ def test_the_memory_of_an_edge_is_bounded_and_freed_with_the_device() -> None:
     assert edge.stats(now_s=1.0).reference_bytes == 3 * 144
     edge.handle_timer(now_s=1000.0)
     assert edge.stats(now_s=1000.0).reference_bytes == 0
+
+
+def credit(records: list[FrameRecord]) -> float:
+    return sum(record.quality for record in records if record.deadline_met) / len(records)
+
+
+def test_on_a_link_too_slow_for_whole_frames_the_better_predicted_point_is_found() -> None:
+    link, pace = Link(named_trace("steady:1"), 0.02), Pace(fps=30, duration_s=10)
+    plain = simulate(ladder_manifest(), profile=Profile("any"), link=link, pace=pace, sla_s=0.1)
+    records = simulate(MANIFEST, profile=Profile("any"), link=link, pace=pace, sla_s=0.1)
+    # 10 kB whole would take 80 ms of every 33; 2.5 kB predicted take 20.
+    assert {record.point for record in records[-100:]} == {"b1r1-l18-p"}
+    assert credit(records[-100:]) > credit(plain[-100:]) + 0.03
+
+
+def test_a_link_that_is_cut_costs_whole_frames_and_no_rejection() -> None:
+    link = Link(named_trace("steady:4"), 0.02, cuts=((3.0, 4.0), (6.0, 6.5)))
+    pace = Pace(fps=30, duration_s=10)
+    records = simulate(MANIFEST, profile=Profile("any"), link=link, pace=pace, sla_s=0.1)
+    assert not any("lost_reference" in record.reason for record in records)
+    late = records[-40:]
+    assert all(record.source is Source.EDGE for record in late)
+    assert {record.point for record in late} == {"b1r1-l20-p"}

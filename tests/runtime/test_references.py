@@ -5,7 +5,12 @@ from headgate.profiles.manifest import OperatingPoint
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.events import Computed
 from headgate.runtime.messages import Reject, RejectReason
-from headgate.runtime.references import MAX_SENT, DeviceReferences
+from headgate.runtime.references import (
+    FIRST_TRIAL_S,
+    MAX_SENT,
+    TRIAL_GRACE_S,
+    DeviceReferences,
+)
 from runtime.predicted import Integers, predicted_manifest
 
 MANIFEST = predicted_manifest()
@@ -27,7 +32,7 @@ class Bench:
         payload = bytes([distance]) + bytes(100)
         self.references.computed(point, payload)
         outcome = Computed(payload, None, 0.0, 0.0, frame(frame_id))
-        self.references.sent(frame_id, point, outcome, now_s=self.now_s)
+        self.grace_s = self.references.sent(frame_id, point, outcome, now_s=self.now_s)
 
     def distance(self, frame_id: int, point: OperatingPoint = POINT) -> int | None:
         reference = self.references.choose(point, frame_id=frame_id, now_s=self.now_s)
@@ -37,7 +42,7 @@ class Bench:
         return reference.distance
 
     def middling(self, point: OperatingPoint, *, frame_id: int = 0) -> float:
-        self.references.before_choice(frame_id)
+        self.references.before_choice(frame_id, now_s=self.now_s)
         return self.costs.sizes_bytes(point)[1]
 
 
@@ -159,3 +164,53 @@ def test_a_scene_that_moves_makes_the_point_dearer_but_never_dearer_than_its_twi
     bench.send(200)
     bench.references.answered(200)
     assert bench.middling(POINT, frame_id=201) == 500
+
+
+def test_now_and_then_a_stream_without_a_reference_is_judged_as_if_it_had_one() -> None:
+    bench = Bench()
+    assert bench.middling(POINT) == 2000
+    bench.now_s += FIRST_TRIAL_S - 0.1
+    assert bench.middling(POINT) == 2000
+    bench.now_s += 0.1
+    assert bench.middling(POINT) == 500
+    assert bench.middling(POINT) == 500  # until a point is chosen for it
+    bench.send(0)
+    assert bench.grace_s == TRIAL_GRACE_S
+    assert bench.middling(POINT) > 1800
+    bench.now_s += FIRST_TRIAL_S
+    assert bench.middling(POINT) == 500
+
+
+def test_trials_that_come_to_nothing_become_rare_and_an_answer_makes_them_frequent_again() -> None:
+    bench = Bench()
+    bench.middling(POINT)
+    waits_s = []
+    for frame_id in range(8):
+        began_s = bench.now_s
+        while bench.middling(POINT, frame_id=frame_id) != 500:
+            bench.now_s += 0.5
+        bench.send(frame_id)
+        waits_s.append(bench.now_s - began_s)
+    assert waits_s == [2, 2, 4, 8, 16, 32, 64, 64]
+    bench.references.answered(7)
+    bench.references.rejected(lost(8))
+    bench.send(9)
+    bench.now_s += 64
+    bench.middling(POINT, frame_id=10)
+    bench.send(10)
+    bench.now_s += 2 * FIRST_TRIAL_S
+    assert bench.middling(POINT, frame_id=11) == 500
+
+
+def test_only_the_first_whole_frame_of_a_stream_is_worth_a_late_answer() -> None:
+    bench = Bench(refresh_s=1.0)
+    bench.send(0)
+    assert bench.grace_s == TRIAL_GRACE_S
+    bench.references.answered(0)
+    bench.now_s += 2.0
+    bench.send(1)  # a refresh
+    assert bench.grace_s == 0
+    bench.send(2, TWIN)
+    assert bench.grace_s == 0
+    bench.send(3, PICTURE)
+    assert bench.grace_s == 0

@@ -254,7 +254,7 @@ def chosen_point(options: SpeedOptions) -> OperatingPoint:
     manifest = options.family.manifest
     if options.point is not None:
         return manifest.point(options.point)
-    splits = [point for point in manifest.points if point.kind is PointKind.SPLIT]
+    splits = [p for p in manifest.points if p.kind is PointKind.SPLIT and p.twin is None]
     if splits:
         used = [member.id for member in manifest.members if _has_split(splits, member.id)]
         wanted = used[len(used) // 2]

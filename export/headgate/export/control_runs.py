@@ -100,7 +100,7 @@ def run_case(manifest: Manifest, trace: Trace, case: Case, *, rivals: bool = Tru
 def without_exits(manifest: Manifest) -> Manifest:
     """Return the manifest with split points as plain ones, whose late frames earn nothing."""
     points = tuple(
-        replace(point, kind=PointKind.OFFLOAD, graph=manifest.full_graph)
+        replace(point, kind=PointKind.OFFLOAD, graph=manifest.full_graph, twin=None)
         if point.kind is PointKind.SPLIT
         else point
         for point in manifest.points

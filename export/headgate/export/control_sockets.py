@@ -30,7 +30,7 @@ from headgate.runtime.playback import Playback
 from headgate.runtime.prediction import Reference
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.relay import LinkPlan, Relay
-from headgate.runtime.simulated_answers import Answers, payload_bytes
+from headgate.runtime.simulated_answers import STAND_IN, Answers, payload_of
 from headgate.runtime.sources import open_source
 from headgate.runtime.trace import Trace
 
@@ -44,6 +44,7 @@ class StandInHead:
     """A device's networks: payloads of the right size after the right time."""
 
     def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
         self._times = point_times(manifest)
         self._answers = Answers(manifest, None)
         self._num_computed = 0
@@ -58,12 +59,13 @@ class StandInHead:
         frame, device_s = self._num_computed, self._times[point.id].device_s
         self._num_computed += 1
         time.sleep(device_s)
-        num_bytes = payload_bytes(point, frame)
+        distance = 0 if reference is None else reference.distance
         return Computed(
-            payload=bytes(num_bytes) if num_bytes else None,
+            payload=payload_of(self._manifest, point, frame, distance=distance),
             answer=self._answers.of_device(point, frame),
             head_s=device_s,
             encode_s=0.0,
+            integers=STAND_IN,
         )
 
 
@@ -85,7 +87,13 @@ class StandInTail:
         tails_s = [self._times[item.point.id].edge_s for item in items]
         time.sleep(sum(tails_s))
         return [
-            ItemOutcome(self._answers.of_edge(item.point, item.frame_id), None, 0.0, tail_s)
+            ItemOutcome(
+                self._answers.of_edge(item.point, item.frame_id),
+                None,
+                0.0,
+                tail_s,
+                decoded=STAND_IN,
+            )
             for item, tail_s in zip(items, tails_s, strict=True)
         ]
 

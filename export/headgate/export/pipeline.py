@@ -100,7 +100,8 @@ def export_family(
         manifest = _finished(candidate, measured, kept, clip, options)
         write_manifest(folder, manifest)
         open_family(folder)
-    num_dropped = len(candidate.points) - len(manifest.points)
+    kept_ids = {point.id for point in manifest.points}
+    num_dropped = sum(point.id not in kept_ids for point in candidate.points)
     progress(f"{family_path}: {len(manifest.points)} points kept, {num_dropped} dropped")
     return manifest
 

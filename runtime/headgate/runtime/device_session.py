@@ -274,7 +274,7 @@ class DeviceSession:
         outlook = self._edge.outlook(now_s=now_s, by_s=frame.deadline_s)
         limit_s = STALLED_S if self._sla_s is None else self._sla_s
         stalled = self._edge.waited_s(now_s=now_s) > limit_s
-        self._references.before_choice(frame.frame_id)
+        self._references.before_choice(frame.frame_id, now_s=now_s)
         choice = self._controller.choose(Situation(now_s, frame.captured_s, outlook, stalled))
         self._answered_locally = choice.point is None or choice.point.kind is PointKind.LOCAL
         self._upward_bytes = 0
@@ -303,9 +303,9 @@ class DeviceSession:
         frame.num_bytes = num_bytes
         frame.last_call_s = self._rescues.last_call_s(frame, now_s=now_s)
         self._waiting[frame.frame_id] = frame
-        self._references.sent(frame.frame_id, frame.point, outcome, now_s=now_s)
+        grace_s = self._references.sent(frame.frame_id, frame.point, outcome, now_s=now_s)
         index = self._manifest.index_of(frame.point.id)
-        left_us = budget_us(frame, delay_s=self._edge.delay_s, now_s=now_s)
+        left_us = budget_us(frame, delay_s=self._edge.delay_s - grace_s, now_s=now_s)
         message = Frame(frame.frame_id, index, left_us, outcome.payload)
         return [self._edge.send_frame(message, now_s=now_s)]
 

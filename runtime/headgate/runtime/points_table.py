@@ -19,9 +19,15 @@ class PointCost:
     num_bytes: float  # mean payload
     device_s: float
     edge_s: float
+    predicted: bool = False  # its bytes are those of a video, not of pictures
 
     def dominates(self, other: "PointCost") -> bool:
-        """Return whether this point is at least as good everywhere and better somewhere."""
+        """Return whether this point is at least as good everywhere and better somewhere.
+
+        Bytes of pictures and of a video do not compare.
+        """
+        if self.predicted != other.predicted:
+            return False
         mine, theirs = self._costs(), other._costs()
         no_worse = all(a <= b for a, b in zip(mine, theirs, strict=True))
         return no_worse and mine != theirs
@@ -50,6 +56,7 @@ def point_costs(manifest: Manifest, times: Mapping[str, PointTime]) -> list[Poin
             num_bytes=point.bytes.mean,
             device_s=times.get(point.id, unknown).device_s,
             edge_s=times.get(point.id, unknown).edge_s,
+            predicted=point.twin is not None,
         )
         for point in manifest.points
     ]
@@ -88,6 +95,7 @@ def family_to_json(manifest: Manifest) -> dict[str, Any]:
                 "device_ms": _ms(times, point, "device_s"),
                 "edge_ms": _ms(times, point, "edge_s"),
                 "dominated_by": dominated.get(point.id),
+                "twin": point.twin,
             }
             for point in manifest.points
         ],
@@ -101,6 +109,8 @@ def points_table(manifest: Manifest) -> Table:
     dominated = dominated_by(point_costs(manifest, times))
     metric = manifest.primary_metric
     caption = f"family {manifest.digest[:12]}, {len(manifest.files)} files verified"
+    if any(point.twin is not None for point in manifest.points):
+        caption += "; -p: predicted from earlier frames, bytes of a video"
     if machine is not None:
         caption += f"; times on {machine}"
     # Narrow enough for 80 columns; what has no room is folded, never cut: ids are to be copied.

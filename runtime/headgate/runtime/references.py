@@ -7,6 +7,11 @@ A frame is coded against the newest known one of its stream. Nothing is known af
 nor after the edge said that it lacks a reference: then frames go whole until one is answered.
 Every so often a frame goes whole anyway. The scheme does not need it, as nothing is ever lost
 between the two sides; it bounds how long they could disagree if one of them were wrong.
+
+A stream without a reference must begin with a whole frame, which may not fit a link that carries
+its predicted frames with ease. Judged by the whole frame alone such a stream would never begin.
+So now and then its points are judged as if they had a reference; if one of them is chosen then,
+that is a trial: a frame that may be late, but whose answer is worth waiting for.
 """
 
 from collections import OrderedDict
@@ -25,6 +30,8 @@ from headgate.runtime.prediction import (
 )
 
 REFRESH_S = 10.0  # a whole frame at least so often; at 10 frames/s about 1 % of the bytes
+FIRST_TRIAL_S, MAX_TRIAL_S = 2.0, 64.0  # between trials; doubles with each that came to nothing
+TRIAL_GRACE_S = 1.0  # so much later than its deadline the answer to a first whole frame is taken
 MAX_SENT = 32  # frames not yet answered; an edge takes fewer at a time
 
 
@@ -49,6 +56,9 @@ class DeviceReferences:
         self._predicted = frozenset(p.id for p in manifest.points if p.twin is not None)
         self._sent: OrderedDict[int, _Kept] = OrderedDict()
         self._known: dict[str, _Kept] = {}  # stream -> newest frame that the edge has answered
+        self._trial_s: float | None = None  # when the next one may be
+        self._trial_gap_s = FIRST_TRIAL_S
+        self._on_trial = False  # the choice being made knows no lack
         self._offered = False  # the frame that is being computed has a reference
         self._whole_s: dict[str, float] = {}  # stream -> when a frame was last sent whole
 
@@ -57,18 +67,25 @@ class DeviceReferences:
         """How many frames' integers are held."""
         return len(self._sent) + len(self._known)
 
-    def before_choice(self, frame_id: int) -> None:
+    def before_choice(self, frame_id: int, *, now_s: float) -> None:
         """Tell the costs which predicted points would have to send this frame whole."""
-        if self._predicted:
-            lacking = (p for p in self._predicted if not self._usable(self._streams[p], frame_id))
-            self._costs.lacking(frozenset(lacking))
+        if not self._predicted:
+            return
+        lacking = [p for p in self._predicted if not self._usable(self._streams[p], frame_id)]
+        if self._trial_s is None:
+            self._trial_s = now_s + self._trial_gap_s
+        self._on_trial = now_s >= self._trial_s
+        self._costs.lacking(frozenset(() if self._on_trial else lacking))
 
     def choose(self, point: OperatingPoint, *, frame_id: int, now_s: float) -> Reference | None:
         """Return what to code a frame against; None: code it whole."""
         kept = None
         if point.twin is not None:
             kept = self._usable(point.twin, frame_id)
-            if now_s - self._whole_s.get(point.twin, now_s) >= self._refresh_s:
+            if kept is None and self._on_trial:
+                self._trial_s = now_s + self._trial_gap_s
+                self._trial_gap_s = min(MAX_TRIAL_S, 2 * self._trial_gap_s)
+            elif now_s - self._whole_s.get(point.twin, now_s) >= self._refresh_s:
                 kept = None
         self._offered = kept is not None
         return None if kept is None else Reference(frame_id - kept.frame_id, kept.integers)
@@ -85,16 +102,21 @@ class DeviceReferences:
 
     def sent(
         self, frame_id: int, point: OperatingPoint, outcome: Computed, *, now_s: float
-    ) -> None:
-        """Tell what goes out to the edge."""
+    ) -> float:
+        """Tell what goes out to the edge.
+
+        Returns for how long after its deadline the edge's answer is still worth having, in
+        seconds: it makes the frame a reference, where the stream has none.
+        """
         stream = self._streams.get(point.id)
         if stream is None or outcome.integers is None:
-            return
+            return 0.0
         if point.twin is None or (outcome.payload and not reference_distance(outcome.payload)):
             self._whole_s[stream] = now_s
         self._sent[frame_id] = _Kept(frame_id, stream, outcome.integers)
         if len(self._sent) > MAX_SENT:
             self._sent.popitem(last=False)
+        return TRIAL_GRACE_S if point.twin is not None and stream not in self._known else 0.0
 
     def answered(self, frame_id: int) -> None:
         """Tell that the edge answered a frame, in time or not: it has decoded it."""
@@ -102,6 +124,8 @@ class DeviceReferences:
         if kept is None:
             return
         known = self._known.get(kept.stream)
+        if known is None:
+            self._trial_gap_s = FIRST_TRIAL_S
         if known is None or known.frame_id < frame_id:
             self._known[kept.stream] = kept
 
@@ -117,6 +141,7 @@ class DeviceReferences:
         self._sent.clear()
         self._known.clear()
         self._whole_s.clear()
+        self._trial_s = None
 
     def _usable(self, stream: str, frame_id: int) -> _Kept | None:
         """Return the newest known frame of a stream, unless it is too far back."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from headgate.profiles.errors import UsageError
-from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind, PointTime
+from headgate.profiles.manifest import Manifest, OperatingPoint, PointTime
 from headgate.profiles.profile import Profile, allowed_points
 from headgate.runtime.controller import Controller
 from headgate.runtime.device_session import DeviceSession
@@ -26,7 +26,7 @@ from headgate.runtime.events import Compute, Computed, Deliver, Effect, Send
 from headgate.runtime.frame_fate import SessionSettings
 from headgate.runtime.policy import PolicyMaker
 from headgate.runtime.records import FrameRecord
-from headgate.runtime.simulated_answers import Answers, payload_bytes
+from headgate.runtime.simulated_answers import STAND_IN, Answers, payload_of
 from headgate.runtime.simulated_link import MESSAGE_BYTES, Link, Uplink
 
 __all__ = ["Link", "Pace", "simulate", "simulate_many"]
@@ -139,6 +139,7 @@ class _World:
         times: Mapping[str, PointTime],
         answers: Answers,
     ) -> None:
+        self.manifest = manifest
         self._edge = EdgeSession({manifest.digest: manifest})
         self._link, self._uplink, self._pace = link, uplink, pace
         self._times = times
@@ -255,6 +256,7 @@ class _World:
                 None,
                 decode_s=0.0,
                 tail_s=self._times[item.point.id].edge_s,
+                decoded=STAND_IN,
             )
             for item in batch.items
         ]
@@ -288,8 +290,8 @@ class _Device:
                 case Send(_, messages):
                     for parts in messages:
                         self._world.send_up(parts, device=self.index)
-                case Compute(frame_id, point):
-                    self._compute(frame_id, point)
+                case Compute():
+                    self._compute(effect)
 
     def _capture(self, frame_id: int, pace: Pace) -> None:
         now_s, truth = self._world.now_s, self._world.answers.truth
@@ -300,14 +302,16 @@ class _Device:
         else:
             self.obey(self.session.finish(now_s=now_s))
 
-    def _compute(self, frame_id: int, point: OperatingPoint) -> None:
+    def _compute(self, job: Compute) -> None:
+        frame_id, point = job.frame_id, job.point
         device_s = self._world.compute_s(point)
-        sent = point.kind is not PointKind.LOCAL
+        distance = 0 if job.reference is None else job.reference.distance
         outcome = Computed(
-            payload=bytes(payload_bytes(point, frame_id)) if sent else None,
+            payload=payload_of(self._world.manifest, point, frame_id, distance=distance),
             answer=self._world.answers.of_device(point, frame_id),
             head_s=device_s,
             encode_s=0.0,
+            integers=STAND_IN,
         )
 
         def finish() -> None:

@@ -13,6 +13,7 @@ from headgate.runtime.events import Answer
 from headgate.runtime.messages import NamedTensor
 
 GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, spread evenly over 0 to 1
+STAND_IN = np.zeros((1, 1, 1), dtype=np.uint8)  # for the integers of any frame
 _QUANTILES = (0.05, 0.5, 0.95)
 
 
@@ -60,6 +61,22 @@ class Answers:
             return 0
         flags = self._correct[key]
         return 0 if flags[frame_id % len(flags)] else 1
+
+
+def payload_of(
+    manifest: Manifest, point: OperatingPoint, frame_id: int, *, distance: int
+) -> bytes | None:
+    """Return what a device sends for a frame: zeros, and the size of a whole or predicted frame.
+
+    `distance` is that of the reference it may predict from; 0: there is none.
+    """
+    if point.kind is PointKind.LOCAL:
+        return None
+    if point.twin is None:
+        return bytes(payload_bytes(point, frame_id))
+    if distance == 0:
+        return bytes(1 + payload_bytes(manifest.point(point.twin), frame_id))
+    return bytes([distance]) + bytes(payload_bytes(point, frame_id) - 1)
 
 
 def payload_bytes(point: OperatingPoint, frame_id: int) -> int:
