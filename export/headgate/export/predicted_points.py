@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headgate.export.clips import Clip
-from headgate.export.measure import PEER, Engines
+from headgate.export.measure import Engines
 from headgate.export.points import Measured, byte_stats
 from headgate.profiles.errors import GateError, UsageError
 from headgate.profiles.manifest import OperatingPoint, PointKind, PointTime
-from headgate.runtime.edge_events import BatchItem
 from headgate.runtime.events import Computed
 from headgate.runtime.prediction import (
     MAX_DISTANCE,
@@ -31,14 +30,13 @@ from headgate.runtime.prediction import (
 from headgate.runtime.references import REFRESH_S
 
 ANSWER_S = 0.1  # the default lag: what an answer takes on a middling link
-NUM_TIMED = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
     """What one predicted point sent for the frames of a clip that had a reference.
 
-    Times are of one thread's processor, in seconds; `whole_*` are those of the twin on the same
+    Times are of one thread's processor, in seconds; `twin_*` are those of the twin on the same
     frames, measured in turns.
     """
 
@@ -159,40 +157,11 @@ def _measure(item: Measured, engines: Engines, clip: Clip, *, lag: int) -> Measu
     point = predicted_point(item.point)
     computed = compute_clip(item.point, engines, clip)
     played = play(point, computed, lag=lag, fps=clip.fps)
-    timed = range(lag, min(lag + NUM_TIMED, len(computed)))
-    device_s = [_device_s(point, engines, clip, computed, index - lag, index) for index in timed]
-    edge_s = [_edge_s(point, engines, computed, index - lag, index) for index in timed]
     filled = replace(point, bytes=byte_stats(played.sizes))
-    times = PointTime(float(np.median(device_s)), float(np.median(edge_s)))
+    # Coding is all that differs; it is measured in turns, so that other work disturbs both alike.
+    times = PointTime(
+        device_s=max(0.0, item.time.device_s + played.encode_s - played.twin_encode_s),
+        edge_s=max(0.0, item.time.edge_s + played.decode_s - played.twin_decode_s),
+    )
     twin_sizes: NDArray[np.int64] = np.asarray(played.twin_sizes, np.int64)
     return Measured(filled, item.right, times, item.exit_accuracy, twin_sizes)
-
-
-def _device_s(
-    point: OperatingPoint,
-    engines: Engines,
-    clip: Clip,
-    computed: Sequence[Computed],
-    before: int,
-    index: int,
-) -> float:
-    integers = computed[before].integers
-    assert integers is not None
-    done = engines.device.compute(point, clip.pictures[index], Reference(index - before, integers))
-    return done.head_s + done.encode_s
-
-
-def _edge_s(
-    point: OperatingPoint, engines: Engines, computed: Sequence[Computed], before: int, index: int
-) -> float:
-    reference, q_CHW = computed[before].integers, computed[index].integers
-    assert reference is not None
-    assert q_CHW is not None
-    assert point.member is not None
-    payload = encode_split(point, q_CHW, Reference(index - before, reference))
-    (outcome,) = engines.tail.infer(
-        point.member, [BatchItem(PEER, index, point, payload, reference)]
-    )
-    if outcome.tensors is None:
-        raise GateError(f"point {point.id}: the edge could not answer ({outcome.error})")
-    return outcome.decode_s + outcome.tail_s
