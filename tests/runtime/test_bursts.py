@@ -12,6 +12,7 @@ from headgate.runtime.bursts import (
     TOGETHER_S,
     ArrivalMeter,
     Pace,
+    Window,
     pace,
     slice_bytes,
 )
@@ -59,16 +60,16 @@ def test_slices_read_together_are_one_arrival_at_the_time_of_the_last() -> None:
 def test_a_steady_link_shows_its_rate_whatever_waited_before() -> None:
     """2064 bytes every 4 ms are 4.128 Mbit/s."""
     burst = metered(*[(7.0 + 0.004 * i, 2000) for i in range(5)])
-    found = pace(burst, sent_bytes=5 * 2064, delay_s=0.02)
+    found = pace(burst, sent_bytes=5 * 2064, window_bytes=FIRST_WINDOW_BYTES, delay_s=0.02)
     assert found == Pace(4 * 2064, 0.016, held_up=False)
 
 
 def test_few_arrivals_or_very_close_ones_say_nothing() -> None:
-    assert pace(NO_BURST, sent_bytes=20_000, delay_s=0.02) is None
+    assert pace(NO_BURST, sent_bytes=20_000, window_bytes=FIRST_WINDOW_BYTES, delay_s=0.02) is None
     two = Burst(arrivals=2, spread_us=9000, num_bytes=8000, largest_gap_us=9000)
-    assert pace(two, sent_bytes=20_000, delay_s=0.02) is None
+    assert pace(two, sent_bytes=20_000, window_bytes=FIRST_WINDOW_BYTES, delay_s=0.02) is None
     quick = Burst(arrivals=4, spread_us=900, num_bytes=8000, largest_gap_us=300)
-    assert pace(quick, sent_bytes=20_000, delay_s=0.02) is None
+    assert pace(quick, sent_bytes=20_000, window_bytes=FIRST_WINDOW_BYTES, delay_s=0.02) is None
 
 
 @pytest.mark.parametrize(
@@ -83,14 +84,41 @@ def test_a_wait_of_a_round_trip_inside_a_large_frame_is_the_senders(
     sent_bytes: int, delay_s: float, held_up: bool
 ) -> None:
     times_s = [0.001 * i for i in range(7)] + [0.046 + 0.001 * i for i in range(7)]
-    found = pace(metered(*[(t, 2000) for t in times_s]), sent_bytes=sent_bytes, delay_s=delay_s)
+    found = pace(
+        metered(*[(t, 2000) for t in times_s]),
+        sent_bytes=sent_bytes,
+        window_bytes=FIRST_WINDOW_BYTES,
+        delay_s=delay_s,
+    )
     assert found is not None
     assert found.held_up is held_up
+
+
+def test_a_frame_of_three_and_a_half_windows_waits_twice_and_is_known_by_it() -> None:
+    """50 kB at 16 Mbit/s and 50 ms, from a first window: 14 kB, 28 kB, the rest; as measured."""
+    times_s = [0.0, 0.0025, 0.0445, 0.047, 0.0495, 0.052, 0.0945, 0.097, 0.0995, 0.102]
+    burst = metered(*[(t, 5000) for t in times_s])
+    found = pace(burst, sent_bytes=50_640, window_bytes=FIRST_WINDOW_BYTES, delay_s=0.05)
+    assert found is not None
+    assert found.held_up
+    again = pace(burst, sent_bytes=50_640, window_bytes=50_640, delay_s=0.05)
+    assert again is not None
+    assert not again.held_up  # the window held such a frame before: it was the link
+
+
+def test_the_window_grows_with_what_gets_through_and_shrinks_in_a_pause() -> None:
+    window = Window()
+    assert window.sent(delay_s=0.05, now_s=0.0) == FIRST_WINDOW_BYTES
+    window.answered(2000)
+    window.answered(50_000)
+    assert window.sent(delay_s=0.05, now_s=0.2) == 50_000
+    assert window.sent(delay_s=0.05, now_s=0.4) == 50_000
+    assert window.sent(delay_s=0.05, now_s=0.66) == FIRST_WINDOW_BYTES
 
 
 def test_a_slow_link_does_not_look_like_a_small_window() -> None:
     """20 ms from slice to slice is the delay there and back, but each gap is like the others."""
     burst = metered(*[(0.02 * i, 2000) for i in range(10)])
-    found = pace(burst, sent_bytes=20_640, delay_s=0.02)
+    found = pace(burst, sent_bytes=20_640, window_bytes=FIRST_WINDOW_BYTES, delay_s=0.02)
     assert found is not None
     assert not found.held_up

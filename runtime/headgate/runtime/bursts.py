@@ -13,6 +13,7 @@ loop that takes them, and are one arrival. Fewer than five slices are too coarse
 (measured: 1.32 of the true rate with three, 0.9 to 1.1 with five), so small frames stay whole.
 """
 
+import math
 from dataclasses import dataclass
 
 from headgate.runtime.messages import NO_BURST, Burst
@@ -26,7 +27,8 @@ MIN_SPREAD_S = 0.001  # shorter ones are the edge's loop and not the link
 # A sender whose window is smaller than the frame waits for acknowledgements, a round trip each.
 FIRST_WINDOW_BYTES = 14_000  # Linux starts at 10 segments, and goes back to it after a pause
 WINDOW_GAP = 0.4  # of the fixed delay: as long as that between two arrivals is such a wait,
-WINDOW_GAP_TIMES = 5.0  # if it also stands out among the others
+WINDOW_GAP_TIMES = 2.5  # if it also stands out among the others
+IDLE_S = 0.2  # and a round trip: after such a pause the window is the first one again
 _MAX_US = 0xFFFF_FFFF
 
 
@@ -84,12 +86,31 @@ class Pace:
     held_up: bool
 
 
-def pace(burst: Burst, *, sent_bytes: int, delay_s: float) -> Pace | None:
+class Window:
+    """What the sender's TCP window has been seen to hold: at least the frames that got through."""
+
+    def __init__(self) -> None:
+        self._num_bytes = FIRST_WINDOW_BYTES
+        self._sent_s = -math.inf
+
+    def sent(self, *, delay_s: float, now_s: float) -> int:
+        """Note that something is sent; return what the window holds by then, in bytes."""
+        if now_s - self._sent_s > IDLE_S + delay_s:
+            self._num_bytes = FIRST_WINDOW_BYTES
+        self._sent_s = now_s
+        return self._num_bytes
+
+    def answered(self, num_bytes: int) -> None:
+        """Note that a message of that size got through: the window has grown with it."""
+        self._num_bytes = max(self._num_bytes, num_bytes)
+
+
+def pace(burst: Burst, *, sent_bytes: int, window_bytes: int, delay_s: float) -> Pace | None:
     """Return the pace of a frame's arrivals, or None if there were too few to tell.
 
     `sent_bytes` are those of the whole frame with the overhead of its messages. A frame larger
-    than the first window that paused for about the delay there and back was held up by the
-    sender's window and not by the link.
+    than `window_bytes` that paused for about the delay there and back was held up by the sender's
+    window and not by the link.
     """
     spread_s = burst.spread_us / 1e6
     if burst.arrivals < MIN_ARRIVALS or spread_s < MIN_SPREAD_S:
@@ -97,7 +118,7 @@ def pace(burst: Burst, *, sent_bytes: int, delay_s: float) -> Pace | None:
     gap_s = burst.largest_gap_us / 1e6
     usual_gap_s = (spread_s - gap_s) / (burst.arrivals - 2)
     held_up = (
-        sent_bytes > FIRST_WINDOW_BYTES
+        sent_bytes > window_bytes
         and gap_s > WINDOW_GAP * delay_s
         and gap_s > WINDOW_GAP_TIMES * usual_gap_s
     )

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from headgate.runtime.belief import Forecast, RateBelief, Waiting
-from headgate.runtime.bursts import pace
+from headgate.runtime.bursts import Window, pace
 from headgate.runtime.messages import NO_BURST, Burst
 from headgate.runtime.one_way import MIN_NOISE_S, SMALL_BYTES, OneWay, Served
 
@@ -88,6 +88,7 @@ class _Outstanding:
     key: int
     num_bytes: int
     sent_s: float
+    window_bytes: int  # what TCP's window was known to hold
     arrived: bool = False
 
 
@@ -102,6 +103,7 @@ class LinkEstimator:
         self._delays: deque[tuple[float, float, int]] = deque()
         self._noise_s = MIN_NOISE_S
         self._one_way = OneWay()
+        self._window = Window()
         self._residence_s = 0.0  # at the edge: falls slowly from the largest seen
         self._queue: deque[_Outstanding] = deque()  # not known to have arrived, in order
         self._outstanding: dict[int, _Outstanding] = {}
@@ -162,7 +164,8 @@ class LinkEstimator:
     def sent(self, key: int, *, num_bytes: int, now_s: float) -> None:
         """Note a message that will be answered. Messages arrive in the order of these calls."""
         assert key not in self._outstanding
-        item = _Outstanding(key, num_bytes, now_s)
+        window_bytes = self._window.sent(delay_s=self.delay_s or 0.0, now_s=now_s)
+        item = _Outstanding(key, num_bytes, now_s, window_bytes)
         self._queue.append(item)
         self._outstanding[key] = item
         self._ahead_bytes += num_bytes
@@ -182,6 +185,7 @@ class LinkEstimator:
         self._outstanding.clear()
         self._ahead_bytes = 0
         self._free_s = -math.inf
+        self._window = Window()
         self._one_way = OneWay()  # the next edge may have another clock
 
     def answered(
@@ -218,7 +222,10 @@ class LinkEstimator:
         served_bytes = num_bytes - served.known_bytes
         self._free_s = max(self._free_s, served.at_s)
         delay_s = self._delays[0][1]
-        inside = pace(burst, sent_bytes=item.num_bytes, delay_s=delay_s)
+        self._window.answered(item.num_bytes)
+        inside = pace(
+            burst, sent_bytes=item.num_bytes, window_bytes=item.window_bytes, delay_s=delay_s
+        )
         held_up = inside is not None and inside.held_up  # by its sender: says nothing of the link
         noise_s = max(MIN_NOISE_S, served.noise_s)
         service_s = served.at_s - start_s
