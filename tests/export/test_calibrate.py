@@ -44,6 +44,14 @@ def test_among_equally_good_ranges_the_cheapest_wins() -> None:
     assert choose(scored) == b
 
 
+def test_bits_count_as_much_as_they_did_in_training() -> None:
+    a, b, c = (Scales((low,), (1.0,)) for low in (0.0, 0.1, 0.2))
+    scored = [Scored(a, 0.002, 90.0), Scored(b, 0.03, 50.0), Scored(c, 0.5, 10.0)]
+    assert choose(scored, rate_weight=1e-4) == a
+    assert choose(scored, rate_weight=1e-3) == b
+    assert choose(scored, rate_weight=1e-1) == c
+
+
 def test_entropy_is_zero_for_a_constant_and_full_for_a_uniform_channel() -> None:
     q_NCHW = np.zeros((2, 2, 2, 2), np.uint8)
     q_NCHW[:, 1] = np.array([[0, 1], [2, 3]], np.uint8)

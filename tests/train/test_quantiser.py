@@ -90,3 +90,20 @@ def test_a_constant_map_keeps_a_span_to_divide_by() -> None:
     code_range = CodeRange(1)
     code_range.observe(torch.full((2, 1, 4, 4), 0.5), torch.tensor([0]))
     assert code_range.span_P.item() == pytest.approx(1e-3)
+
+
+def test_a_held_range_stays_where_its_batches_left_it() -> None:
+    code_range, both = CodeRange(2), torch.tensor([0, 1])
+    code_range.hold_after(2)
+    for scale in (1.0, 1.0, 0.1):
+        assert code_range.is_held(both) == (scale == 0.1)
+        code_range.observe(scale * torch.rand(4, 2, 8, 8), both)
+    assert (code_range.span_P > 0.9).all()
+
+
+def test_a_range_that_is_not_to_be_held_follows_for_ever() -> None:
+    code_range, both = CodeRange(2), torch.tensor([0, 1])
+    for _ in range(200):
+        code_range.observe(0.1 * torch.rand(4, 2, 8, 8), both)
+    assert not code_range.is_held(both)
+    assert (code_range.span_P < 0.11).all()

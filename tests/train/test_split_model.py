@@ -1,4 +1,5 @@
 import copy
+import random
 
 import pytest
 import torch
@@ -7,6 +8,8 @@ from torch import Tensor, nn
 from headgate.profiles.errors import UsageError
 from headgate.train.backbones import PlainModel, build_backbone
 from headgate.train.losses import LossWeights, total_loss
+from headgate.train.material import Lesson
+from headgate.train.objectives import MemberObjective
 from headgate.train.quantiser import dequantise, quantise
 from headgate.train.split_model import SplitModel, build_split_model
 
@@ -204,3 +207,17 @@ def test_a_step_from_the_split_is_a_step_from_the_picture() -> None:
     rest = model(model.features(x_BCHW), levels=16, at_split=True)
     assert torch.equal(whole.logits_BK, rest.logits_BK)
     assert torch.equal(whole.exit_logits_BK, rest.exit_logits_BK)
+
+
+def test_bits_count_only_once_the_ranges_are_held() -> None:
+    model = member(budget=4)
+    model.freeze_selection()
+    assert not model.ranges_follow  # nobody asked to hold them
+    model.code_range.hold_after(2)
+    objective = MemberObjective(model, LossWeights(rate=1.0), (16,))
+    lesson = Lesson(torch.rand(4, 3, 32, 32), torch.arange(4))
+    first = objective(model.train(), lesson, random.Random(0)).losses
+    assert first.rate_bits > first.total  # logged, but not in the sum
+    assert model.ranges_follow
+    second = objective(model, lesson, random.Random(0)).losses
+    assert second.total > second.rate_bits > 0

@@ -4,7 +4,8 @@ Narrow ranges clip, wide ones waste levels, and which costs more depends on the 
 Several sets of ranges are proposed: the range training used, percentiles of what the encoder
 really emits, and per channel the percentile with the smallest squared error. The task decides:
 each set is scored by how far the quantised answers move from the unquantised ones, and among
-those that are as good as the best, the one that needs the fewest bits is taken.
+those that are as good as the best, the one that needs the fewest bits is taken. A member that was
+trained to save bits is asked for the same bargain: a bit may cost as much as it did in training.
 
 Shapes: N pictures, C sent feature maps, h w their size, V values of one channel.
 """
@@ -64,18 +65,20 @@ def calibrate(
     levels: int,
     trained: Scales | None,
     divergence: Callable[[NDArray[np.float32]], float],
+    rate_weight: float = 0.0,
 ) -> Scales:
     """Return the ranges to use with `levels` levels.
 
     `trained` is the range the member was fine-tuned with, if any. `divergence` takes the
-    dequantised code [N,C,h,w] and returns how far the answers moved, in nats.
+    dequantised code [N,C,h,w] and returns how far the answers moved, in nats. `rate_weight` is
+    what a bit of a picture was worth in training, in nats.
     """
     scored = []
     for scales in propose(code_NCHW, levels=levels, trained=trained):
         q_NCHW = scales.quantise(code_NCHW, levels=levels)
         moved = divergence(scales.dequantise(q_NCHW, levels=levels))
         scored.append(Scored(scales, moved, entropy_bits(q_NCHW, levels=levels)))
-    return choose(scored)
+    return choose(scored, rate_weight=rate_weight)
 
 
 def propose(code_NCHW: NDArray[np.float32], *, levels: int, trained: Scales | None) -> list[Scales]:
@@ -88,10 +91,18 @@ def propose(code_NCHW: NDArray[np.float32], *, levels: int, trained: Scales | No
     return list(dict.fromkeys(proposals))
 
 
-def choose(scored: Sequence[Scored]) -> Scales:
-    """Return the cheapest proposal among those whose answers are as good as the best one's."""
-    best = min(item.divergence for item in scored)
-    good = [item for item in scored if item.divergence <= best + TOLERATED_DIVERGENCE]
+def choose(scored: Sequence[Scored], *, rate_weight: float = 0.0) -> Scales:
+    """Return the cheapest proposal among those that are as good as the best one.
+
+    How good one is is its divergence, plus what its bits cost at `rate_weight` nats each.
+    """
+    costs = [item.divergence + rate_weight * item.bits for item in scored]
+    best = min(costs)
+    good = [
+        item
+        for item, cost in zip(scored, costs, strict=True)
+        if cost <= best + TOLERATED_DIVERGENCE
+    ]
     return min(good, key=lambda item: item.bits).scales
 
 

@@ -31,15 +31,23 @@ def split_points(
     levels: Sequence[int],
     calibration_NHWC: NDArray[np.uint8],
     codec: str,
+    rate_weight: float = 0.0,
 ) -> list[OperatingPoint]:
-    """Return one point per number of levels, with the ranges and the codec that suit it."""
+    """Return one point per number of levels, with the ranges and the codec that suit it.
+
+    `rate_weight` is that of the member's training.
+    """
     most = max(1, MAX_CODE_BYTES // (4 * member.features.nbytes))
     code_NCHW = codes(deployed.head, calibration_NHWC[:most])
     divergence = Divergence(deployed.tail, code_NCHW)
     points = []
     for num_levels in levels:
         scales = calibrate(
-            code_NCHW, levels=num_levels, trained=deployed.trained, divergence=divergence
+            code_NCHW,
+            levels=num_levels,
+            trained=deployed.trained,
+            divergence=divergence,
+            rate_weight=rate_weight,
         )
         q_NCHW = scales.quantise(code_NCHW, levels=num_levels)
         chosen = choose_codec(q_NCHW, levels=num_levels, asked=codec)

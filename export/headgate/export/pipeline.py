@@ -79,7 +79,9 @@ def export_family(
         tuned = run.picture_network()
         if tuned is not None:
             write_full(folder, full=FullGraph(tuned), picture=run.input, name=PICTURES_GRAPH)
-        points = _candidate_points(built, samples, options, progress)
+        points = _candidate_points(
+            built, samples, options, progress, rate_weight=run.record.settings.rate_weight
+        )
         candidate = _candidate(run, built, points, samples, folder)
         if tuned is not None:
             candidate = with_picture_network(
@@ -124,7 +126,12 @@ def _build_member(run: Run, member_id: str, folder: Path, progress: Progress) ->
 
 
 def _candidate_points(
-    built: Sequence[BuiltMember], samples: Samples, options: ExportOptions, progress: Progress
+    built: Sequence[BuiltMember],
+    samples: Samples,
+    options: ExportOptions,
+    progress: Progress,
+    *,
+    rate_weight: float,
 ) -> list[OperatingPoint]:
     points = []
     for item in built:
@@ -135,6 +142,7 @@ def _candidate_points(
             levels=sorted(options.levels, reverse=True),
             calibration_NHWC=samples.calibration,
             codec=options.codec,
+            rate_weight=rate_weight,
         )
     points += offload_points(
         jpeg_qualities=options.jpeg_qualities, webp_qualities=options.webp_qualities

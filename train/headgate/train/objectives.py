@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from lightning_fabric import Fabric
@@ -63,11 +63,17 @@ class MemberObjective:
             rate_bits_B=out.rate_bits_B,
             filter_P=self.module.bottleneck.filter_P,
             budget=self.module.bottleneck.budget,
-            weights=self.weights,
+            weights=self._weights_now(),
             teacher_BK=self._taught(lesson),
             hint=self._hint(out),
         )
         return StepResult(losses, share_right(out.logits_BK, lesson.labels_B))
+
+    def _weights_now(self) -> LossWeights:
+        """Return the weights; bits count only once the ranges they are counted in are held."""
+        if self.weights.rate == 0 or not self.module.ranges_follow:
+            return self.weights
+        return replace(self.weights, rate=0.0)
 
     def _hint(self, out: SplitOutput) -> Tensor | None:
         if self.weights.hint == 0:

@@ -110,6 +110,12 @@ class SplitModel(nn.Module):
         """The frozen indices of the maps that cross, ascending; None while f still decides."""
         return self.bottleneck.selected
 
+    @property
+    def ranges_follow(self) -> bool:
+        """True while the ranges of the maps that cross are to be held but follow the codes yet."""
+        ranges = self.code_range
+        return ranges.will_hold and not ranges.is_held(self.bottleneck.selected_C)
+
     def freeze_selection(self, indices: Sequence[int] | None = None) -> None:
         """Fix the maps that cross: those given, or those that the filter selects now."""
         self.bottleneck.freeze_selection(indices)

@@ -57,9 +57,17 @@ def starting_model(
         model.bottleneck.reset_prune(stage.budget, scores_P=scores_P)
         if scores_P is not None:
             model.freeze_selection()
+    if plan.config.rate_weight > 0:
+        model.code_range.hold_after(_follow_batches(stage, plan))
     if plan.config.shares_head:
         model.freeze_parts(late_tail=plan.config.share == "ends")
     return model
+
+
+def _follow_batches(stage: Stage, plan: Plan) -> int:
+    """Return after how many steps ranges are held: an epoch, or half of a stage of one epoch."""
+    pictures, batch_size = len(plan.data.train_labels_N), plan.config.batch_size
+    return max(1, min(2, stage.epochs) * max(1, pictures // batch_size) // 2)
 
 
 def stage_objective(
