@@ -55,6 +55,7 @@ def data(folder: Path) -> str:
 @pytest.fixture(scope="module")
 def rates(family: Family, data: str) -> Rates:
     pictures = load_pictures(family.manifest, data, limit=24)
+    assert any("no names" in note for note in pictures.notes)
     return measure_rates(family, pictures, QUICK, quiet)
 
 

@@ -62,6 +62,8 @@ def load_pictures(manifest: Manifest, spec: str, *, limit: int | None) -> Labell
         pictures[row] = preprocess(picture, manifest.input)
     labels = np.array([class_of[dataset.label(int(index))] for index in picks], np.int64)
     notes = [_what(spec, dataset.labels, num=len(picks), of=len(dataset), size_px=size_px)]
+    if not set(dataset.labels) <= set(manifest.labels):
+        notes.append("its classes have no names and are taken to be counted as the family's")
     if num_resized:
         notes.append(f"{num_resized} pictures were of another size: {manifest.input.resize} to it")
     if num_enlarged:
