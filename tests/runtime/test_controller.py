@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from headgate.profiles.manifest import OperatingPoint, PointKind, PointTime
+from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind, PointTime
 from headgate.profiles.profile import Preference, Profile, allowed_points
 from headgate.runtime.belief import LOG_RATES, Forecast
 from headgate.runtime.controller import Choice, Controller, Situation
@@ -160,6 +160,16 @@ def test_slow_point_costs_frames_unless_the_source_waits() -> None:
         assert choose(chooser, None) == expected
 
 
+def climbing(manifest: Manifest) -> Controller:
+    return Controller(
+        manifest=manifest,
+        costs=PointCosts(manifest),
+        profile=Profile(name="test"),
+        points=manifest.points,
+        sla_s=0.1,
+    )
+
+
 def test_rungs_that_answering_here_beats_do_not_bar_the_way_up() -> None:
     weak = tuple(
         replace(point, metrics={"top1": point.metrics["top1"] - 0.2})
@@ -167,13 +177,16 @@ def test_rungs_that_answering_here_beats_do_not_bar_the_way_up() -> None:
         else point
         for point in MANIFEST.points
     )
-    manifest = replace(MANIFEST, points=weak)
-    chooser = Controller(
-        manifest=manifest,
-        costs=PointCosts(manifest),
-        profile=Profile(name="test"),
-        points=manifest.points,
-        sla_s=0.1,
-    )
+    chooser = climbing(replace(MANIFEST, points=weak))
     assert choose(chooser, 100.0) == "webp-q80"
     assert choose(chooser, 0.5) == "local-full"
+
+
+def test_rungs_whose_compute_takes_longer_than_the_sla_do_not_bar_the_way_up() -> None:
+    (machine, times), *_ = MANIFEST.times.items()
+    slow = {
+        key: replace(time, device_s=0.2) if key.startswith(("b1r1", "local")) else time
+        for key, time in times.items()
+    }
+    chooser = climbing(replace(MANIFEST, times={machine: slow}))
+    assert choose(chooser, 100.0) == "webp-q80"

@@ -173,18 +173,27 @@ class Controller:
         """Return the ladder up to a bounded step above the last point sent.
 
         On a dense ladder two rungs are next to nothing: twice the bytes are within reach as well.
-        Rungs that answering here beats are no steps at all: nothing would be sent from them, and
-        those above would never be reached.
+        Rungs that answering here beats on any link are no steps at all: nothing would be sent
+        from them, and those above would never be reached.
         """
         top = self._rank + LEVELS_UP
         last = len(self._ladder) - 1
-        while top < last and self._quality[self._ladder[max(0, top)].id] <= self._fallback:
+        worth_here = max(0.0, self._fallback)  # below 0: late, and misses have a price
+        while top < last and self._promise(self._ladder[max(0, top)]) <= worth_here:
             top += 1
         if self._rank >= 0:
             double = 2 * self._ladder[self._rank].bytes.mean
             while top + 1 < len(self._ladder) and self._ladder[top + 1].bytes.mean <= double:
                 top += 1
         return self._ladder[: top + 1]
+
+    def _promise(self, point: OperatingPoint) -> float:
+        """Return what a point that sends earns on a link without limits."""
+        device_s, edge_s = self._costs.device_s(point.id), self._costs.edge_s(point.id)
+        quality = self._quality[point.id]
+        if self._sla_s is not None and device_s + edge_s >= self._sla_s:
+            quality = self._exit_quality.get(point.id, 0.0) if device_s < self._sla_s else 0.0
+        return self._kept_up(device_s) * quality
 
     def _judge_local(self, point: OperatingPoint, situation: Situation) -> _Candidate:
         device_s = self._costs.device_s(point.id)
