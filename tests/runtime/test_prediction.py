@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headgate.profiles.errors import WireError
-from headgate.profiles.manifest import OperatingPoint
+from headgate.profiles.errors import FamilyError, WireError
+from headgate.profiles.manifest import OperatingPoint, manifest_from_json, manifest_to_json
 from headgate.runtime.prediction import (
     Integers,
     Reference,
@@ -97,3 +97,24 @@ def test_any_bytes_decode_within_the_levels_or_are_refused(payload: bytes) -> No
     assert found.shape == SHAPE
     assert found.max() < 5
     assert (reference == 3).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"twin": "b9"}, "no operating point 'b9'"),
+        ({"twin": "webp-q80"}, "webp-q80 has another member, levels, low or span"),
+        ({"twin": "b1r1-l17"}, "b1r1-l17 has another member, levels, low or span"),
+        ({"twin": "b1r1-l17-p"}, "may name another that has no twin itself"),
+        ({"span": (2.0,)}, "b1r1-l16 has another member, levels, low or span"),
+    ],
+)
+def test_a_manifest_whose_twin_sends_other_integers_is_refused(
+    change: dict[str, object], said: str
+) -> None:
+    value = manifest_to_json(MANIFEST)
+    index = MANIFEST.index_of(POINT.id)
+    assert manifest_from_json(value, where="f") == MANIFEST
+    value["points"][index] |= {k: list(v) if isinstance(v, tuple) else v for k, v in change.items()}
+    with pytest.raises(FamilyError, match=said):
+        manifest_from_json(value, where="f")
