@@ -33,6 +33,7 @@ class BatchTimes:
         self._scatter: dict[GraphKey, float] = {}  # mean of |measured - mean| / mean
         self._prior_s: dict[GraphKey, float] = {}
         self._guessed_s: dict[tuple[GraphKey, int], float] = {}  # of `predict_s`, until it changes
+        self._best_s: dict[GraphKey, float] = {}  # of `frame_s`, likewise
         self._version = 0
 
     @property
@@ -84,10 +85,14 @@ class BatchTimes:
 
     def frame_s(self, key: GraphKey) -> float:
         """Return what one frame costs in the best batch seen; 0 where nothing is known."""
-        known_s = self._measured_s.get(key)
-        if not known_s:
-            return self._prior_s.get(key, 0.0)
-        return min(time_s / size for size, time_s in known_s.items())
+        best_s = self._best_s.get(key)
+        if best_s is None:
+            known_s = self._measured_s.get(key)
+            best_s = self._prior_s.get(key, 0.0)
+            if known_s:
+                best_s = min(time_s / size for size, time_s in known_s.items())
+            self._best_s[key] = best_s
+        return best_s
 
     def saving_s(self, key: GraphKey, *, size: int) -> float:
         """Return what adding one frame to a batch of `size` saves over running it alone."""
@@ -97,6 +102,7 @@ class BatchTimes:
     def _changed(self) -> None:
         self._version += 1
         self._guessed_s.clear()
+        self._best_s.clear()
 
     def _guess_s(self, key: GraphKey, size: int) -> float:
         known_s = self._measured_s.get(key)

@@ -212,10 +212,13 @@ class Batcher:
 
     def _ordered(self, frames: Sequence[Queued], *, now_s: float) -> list[Queued]:
         """Return frames in the order of their deadlines and of what their peers had and will."""
-        penalty_s = {peer: served.value(now_s=now_s) for peer, served in self._served.items()}
+        penalty_s: dict[bytes, float] = {}  # only of peers with frames here: there may be many more
         keyed: list[tuple[float, int, Queued]] = []
         for index, frame in enumerate(frames):
-            had_s = penalty_s.get(frame.peer, 0.0)
+            had_s = penalty_s.get(frame.peer)
+            if had_s is None:
+                served = self._served.get(frame.peer)
+                had_s = 0.0 if served is None else served.value(now_s=now_s)
             penalty_s[frame.peer] = had_s + self._frame_s(frame.key)
             keyed.append((_due_s(frame) + had_s, index, frame))
         keyed.sort(key=lambda entry: entry[:2])
