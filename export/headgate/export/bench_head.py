@@ -72,6 +72,15 @@ class HeadPictures:
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """Seconds of one subject: medians of network and of codec, and the fastest of both together."""
+
+    network_s: float
+    codec_s: float
+    fastest_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """One thing a device may do with a picture; `run` returns seconds of network and of codec."""
 
@@ -152,8 +161,8 @@ def best_point(manifest: Manifest, member_id: str) -> OperatingPoint | None:
 
 def take_turns(
     subjects: Sequence[Subject], pictures_NHWC: Pictures, *, rounds: int
-) -> dict[str, tuple[float, float]]:
-    """Return each subject's median seconds of network and of codec, by name."""
+) -> dict[str, Spent]:
+    """Return what each subject took, by name."""
     taken: dict[str, list[tuple[float, float]]] = {subject.name: [] for subject in subjects}
     num = min(len(pictures_NHWC), MAX_TIMED_PICTURES)
     for number in range(WARM_UP_ROUNDS + rounds):
@@ -163,7 +172,11 @@ def take_turns(
             if number >= WARM_UP_ROUNDS:
                 taken[subject.name].append(spent)
     return {
-        name: (median([spent[0] for spent in all_spent]), median([spent[1] for spent in all_spent]))
+        name: Spent(
+            median([network_s for network_s, _ in all_spent]),
+            median([codec_s for _, codec_s in all_spent]),
+            min(map(sum, all_spent)),
+        )
         for name, all_spent in taken.items()
     }
 
@@ -171,27 +184,29 @@ def take_turns(
 def head_table(
     options: HeadOptions,
     subjects: Sequence[Subject],
-    times: Mapping[str, tuple[float, float]],
+    times: Mapping[str, Spent],
     accuracy: Mapping[str, tuple[float, float]],
     *,
     note: str,
 ) -> BenchResult:
     """Lay out what was measured; the first subject is the whole network."""
     whole = subjects[0]
-    jpeg_s = [sum(times[s.name]) for s in subjects if s.point and s.point.picture_format == "jpeg"]
+    jpegs = [s.name for s in subjects if s.point and s.point.picture_format == "jpeg"]
+    jpeg_s = [times[name].codec_s for name in jpegs]
     rows = []
     for subject in subjects:
-        network_s, codec_s = times[subject.name]
-        together_s = network_s + codec_s
+        spent = times[subject.name]
+        together_s = spent.network_s + spent.codec_s
         right, num_bytes = accuracy.get(subject.name, (None, None))
         rows.append(
             (
                 subject.name,
                 f"{subject.macs / 1e6:.1f}" if subject.macs else "",
                 f"{100 * subject.macs / whole.macs:.0f}" if subject.macs else "",
-                milliseconds(network_s) if subject.macs else "",
-                milliseconds(codec_s) if codec_s else "",
+                milliseconds(spent.network_s) if subject.macs else "",
+                milliseconds(spent.codec_s) if spent.codec_s else "",
                 milliseconds(together_s),
+                milliseconds(spent.fastest_s),
                 f"{together_s / median(jpeg_s):.2f}" if jpeg_s else "",
                 "" if right is None else f"{100 * right:.1f}",
                 "" if num_bytes is None else f"{num_bytes:.0f}",
@@ -207,6 +222,7 @@ def head_table(
             "network, ms",
             "codec, ms",
             "together, ms",
+            "fastest, ms",
             "JPEGs",
             "accuracy, %",
             "mean bytes",
@@ -215,6 +231,7 @@ def head_table(
         notes=(
             f"medians of {options.rounds} rounds in turns, one thread, input "
             f"{size.width_px} x {size.height_px} px",
+            "fastest: of all rounds; far below the median, the machine was busy: measure again",
             "a head's graph holds the early exit and the maps' quantiser; its codec packs the maps",
             "JPEGs: the time in units of the median JPEG encoding of this table",
             "INT8: convolutions of the same head quantised after training (static ranges from "
