@@ -17,7 +17,7 @@ class ExportOptions:
     """What to export and how much to measure."""
 
     data: str | None = None  # None: the data set of the run
-    levels: tuple[int, ...] = (256, 64, 16, 8, 4)
+    levels: tuple[int, ...] = (256, 64, 16, 8, 5, 4)
     codec: str = AUTO  # or one of headgate.profiles.manifest.CODECS, for every split point
     jpeg_qualities: tuple[int, ...] = (10, 20, 40, 60, 80)
     webp_qualities: tuple[int, ...] = (1, 5, 20, 50, 80)
