@@ -17,6 +17,7 @@ from headgate.export.bench_members_command import family_cost, rate_weights, sel
 from headgate.export.bench_options import outputs, say, show
 from headgate.export.bench_predict_command import predict
 from headgate.export.bench_rates_command import rates, train_rates
+from headgate.export.bench_skip_command import skip
 
 if TYPE_CHECKING:
     from headgate.export.bench_speed import SpeedOptions
@@ -173,6 +174,7 @@ def _speed(family: Path | None, point: str | None, frames: int, out: Path) -> Sp
 bench.add_command(control)
 bench.add_command(bench_family)
 bench.add_command(predict)
+bench.add_command(skip)
 bench.add_command(rates)
 bench.add_command(train_rates)
 bench.add_command(head)

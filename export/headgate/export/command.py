@@ -72,6 +72,14 @@ def _listed(values: tuple[int, ...]) -> str:
     help="training pictures to choose quantisation ranges with",
 )
 @click.option(
+    "--confidence-pictures",
+    "num_confidence",
+    default=DEFAULTS.num_confidence,
+    show_default=True,
+    help="validation pictures to set aside, and calibrate the early exits on, for devices that run "
+    "with --skip-confident; 0: no family for that",
+)
+@click.option(
     "--parity",
     "num_parity",
     default=DEFAULTS.num_parity,

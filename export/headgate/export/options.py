@@ -11,6 +11,8 @@ from headgate.profiles.manifest import CODECS
 from headgate.profiles.quantise import MAX_LEVELS, MIN_LEVELS
 from headgate.profiles.storage import check_place, recover_folder
 
+MIN_CONFIDENCE = 50
+
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
@@ -23,6 +25,7 @@ class ExportOptions:
     webp_qualities: tuple[int, ...] = (1, 5, 20, 50, 80)
     limit: int | None = None  # validation pictures to measure on; None: all
     num_calibration: int = 256  # training pictures to choose ranges with
+    num_confidence: int = 0  # validation pictures to calibrate early exits on; 0: they are not
     num_parity: int = 64  # pictures on which exported and trained must agree
     threads: int = 1  # of the measured engines
     video: str | None = None  # a clip to measure predicted points on; None: none are made
@@ -52,6 +55,11 @@ def check_options(options: ExportOptions) -> None:
                 raise UsageError(f"{option}: {quality} is impossible; give numbers from 1 to 100")
         _refuse_twice(option, qualities)
     _refuse_twice("--levels", options.levels)
+    if options.num_confidence < 0 or 0 < options.num_confidence < MIN_CONFIDENCE:
+        raise UsageError(
+            f"--confidence-pictures: found {options.num_confidence}, expected 0 or at least "
+            f"{MIN_CONFIDENCE}: with fewer no chance is known well"
+        )
     for option, least, value in (
         ("--levels", 1, len(options.levels)),
         ("--calibration", 1, options.num_calibration),

@@ -14,6 +14,7 @@ from pathlib import Path
 from headgate.export.candidates import LOCAL_FULL, local_points, offload_points, split_points
 from headgate.export.clips import Clip, load_clip
 from headgate.export.deploy import Deployed, MemberReference, PlainReference, deploy
+from headgate.export.exit_confidence import with_confidence
 from headgate.export.family_writer import (
     FULL_GRAPH,
     PICTURES_GRAPH,
@@ -70,6 +71,7 @@ def export_family(
         data=options.data,
         num_calibration=options.num_calibration,
         limit=options.limit,
+        num_confidence=options.num_confidence,
     )
     clip = _clip(run, options)
     with publish_folder(family_path, replace=options.force) as folder:
@@ -100,6 +102,7 @@ def export_family(
         if clip is not None:
             kept = with_predicted(kept, engines, clip, lag=_lag(clip, options), progress=progress)
         manifest = _finished(candidate, measured, kept, clip, options)
+        manifest = with_confidence(manifest, engines, samples.confidence, progress=progress)
         write_manifest(folder, manifest)
         open_family(folder)
     kept_ids = {point.id for point in manifest.points}

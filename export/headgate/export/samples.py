@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headgate.profiles.errors import DataError
+from headgate.profiles.errors import DataError, UsageError
 from headgate.train.data import TrainingData, load_training_data
 from headgate.train.picture_stage import held_out_pictures
 from headgate.train.run_folder import Run
@@ -22,7 +22,7 @@ MAX_HELD_OUT = 400  # each is run through two networks at every quality
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Training pictures, uint8 NHWC, that no network was tuned on compressed, and their labels."""
+    """Pictures that what is decided by them was not fitted to, uint8 NHWC, and their labels."""
 
     pictures: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -36,14 +36,23 @@ class Samples:
     pictures: NDArray[np.uint8]
     labels: NDArray[np.int64]
     digest: str  # of the data set, of everything it was read with, and of what was taken of it
-    held_out: HeldOut
+    held_out: HeldOut  # of training; no network was tuned on them compressed
+    confidence: HeldOut  # of validation, set aside: not among `pictures`
 
 
-def load_samples(run: Run, *, data: str | None, num_calibration: int, limit: int | None) -> Samples:
+def load_samples(
+    run: Run,
+    *,
+    data: str | None,
+    num_calibration: int,
+    limit: int | None,
+    num_confidence: int = 0,
+) -> Samples:
     """Read the run's own data set, or the one that `data` names.
 
     The run's own must still be what it was trained on. At most `limit` validation pictures are
-    used, spread over the whole split: data sets on disk are often sorted by class.
+    used, spread over the whole split: data sets on disk are often sorted by class. Before that,
+    `num_confidence` of them are set aside to calibrate the early exits on.
     """
     found = _load(run, data)
     if found.labels != run.labels:
@@ -51,10 +60,13 @@ def load_samples(run: Run, *, data: str | None, num_calibration: int, limit: int
             f"data set {found.spec}: its {len(found.labels)} classes are not the "
             f"{len(run.labels)} of {run.path}; give --data with the classes of the training"
         )
-    picks = spread(len(found.val_labels_N), limit)
+    aside, rest = _set_aside(len(found.val_labels_N), num_confidence, where=found.spec)
+    picks = rest[spread(len(rest), limit)]
     calibration = spread(len(found.train_labels_N), num_calibration)
     held_out = _held_out(found, own=data is None or data == run.record.dataset.spec)
     identity = f"{found.digest} {num_calibration} {limit}"
+    if num_confidence:
+        identity += f" {num_confidence}"
     return Samples(
         calibration=_nhwc(found.train_pictures_NCHW.numpy()[calibration]),
         pictures=_nhwc(found.val_pictures_NCHW.numpy()[picks]),
@@ -64,6 +76,10 @@ def load_samples(run: Run, *, data: str | None, num_calibration: int, limit: int
             pictures=_nhwc(found.train_pictures_NCHW.numpy()[held_out]),
             labels=found.train_labels_N.numpy()[held_out],
         ),
+        confidence=HeldOut(
+            pictures=_nhwc(found.val_pictures_NCHW.numpy()[aside]),
+            labels=found.val_labels_N.numpy()[aside],
+        ),
     )
 
 
@@ -72,6 +88,19 @@ def _held_out(found: TrainingData, *, own: bool) -> NDArray[np.int64]:
     num = len(found.train_labels_N)
     candidates = held_out_pictures(num) if own else np.arange(num)
     return candidates[spread(len(candidates), MAX_HELD_OUT)]
+
+
+def _set_aside(
+    num: int, num_aside: int, *, where: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the places of `num_aside` pictures, spread over all, and those of the others."""
+    if num_aside >= num:
+        raise UsageError(
+            f"--confidence-pictures: found {num_aside}, and {where} has {num} validation pictures, "
+            "some of which must be left to measure on; give a smaller number"
+        )
+    aside = spread(num, num_aside)
+    return aside, np.setdiff1d(np.arange(num), aside)
 
 
 def _load(run: Run, data: str | None) -> TrainingData:

@@ -13,6 +13,7 @@ from math import prod
 from pathlib import PurePosixPath
 from typing import Any
 
+from headgate.profiles.confidence import Curve
 from headgate.profiles.context_table import ContextTable, table_fault
 from headgate.profiles.errors import FamilyError, HeadgateError
 from headgate.profiles.parse import ADDED, parse, unparse
@@ -83,6 +84,8 @@ class Member:
     head_macs: int  # multiply-adds for one picture
     tail_macs: int
     exit_metrics: dict[str, float]  # of the early exit on this member's head
+    # The chance that the exit is right, by how sure it is; None: not calibrated.
+    confidence: Curve | None = field(default=None, metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,8 @@ class OperatingPoint:
     # Split: the point that sends the same integers whole. This one predicts them from those of an
     # earlier frame, and its bytes were measured on a video instead of the validation pictures.
     twin: str | None = field(default=None, metadata=ADDED)
+    # Split: the chance that the edge is right, by how sure the exit is; None: not calibrated.
+    confidence: Curve | None = field(default=None, metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +160,8 @@ class Manifest:
     times: dict[str, dict[str, PointTime]] = field(default_factory=dict)  # machine -> point id
     provenance: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
+    # Fingerprints of the pictures that confidence was fitted on: no benchmark counts them.
+    confidence_pictures: tuple[str, ...] = field(default=(), metadata=ADDED)
 
     @property
     def primary_metric(self) -> str:

@@ -46,6 +46,7 @@ class DeviceSection:
     sla_ms: float = 100.0  # used where the profile names none
     profile: str = "balanced"
     control: str | None = None  # default: an ipc address of its own
+    skip_confident: str | None = None  # "auto" or a chance as "0.95"; default: send all frames
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,11 @@ from headgate.runtime.device_session import DeviceSession
 from headgate.runtime.edge_link import EdgeLink
 from headgate.runtime.edge_socket import LinkEvent
 from headgate.runtime.events import Answer, Compute, Deliver, Effect, Send
+from headgate.runtime.frame_fate import SessionSettings
 from headgate.runtime.keys import Authenticator, Context, DeviceKeys
 from headgate.runtime.playback import Captured, Playback, Player
 from headgate.runtime.records import FrameRecord
+from headgate.runtime.skipping import SkipRule
 from headgate.runtime.sources import Source
 from headgate.runtime.summary import Summary, Tally
 from headgate.runtime.wakeup import Wakeup, poll_timeout_ms
@@ -49,6 +51,7 @@ class DeviceSettings:
     keys: DeviceKeys | None = None
     keys_folder: Path | None = None  # admits who may control over TCP
     control: str | None = None  # None: an ipc address of its own
+    skip: SkipRule | None = None  # split frames that need not be sent; None: all are
 
 
 class Device:
@@ -75,6 +78,7 @@ class Device:
             profile=profile,
             points=points,
             source_waits=self._player.on_demand,
+            settings=SessionSettings(skip=settings.skip),
         )
         self._state = control.State(
             profile=profile,

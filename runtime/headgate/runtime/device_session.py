@@ -5,7 +5,7 @@ A frame's way, and what can end it (every frame ends once, in a `Deliver`):
     captured -> pending -> computing -> waiting -> answered by the edge
                   |            |           |------> deadline: the device's own answer, if any
                   |            |           |------> rejected, disconnected, never answered
-                  |            |-> answered locally; failed; edge lost; too late to send
+                  |            |-> answered locally; failed; edge lost; too late; need not be sent
                   |-> superseded by a newer frame; too late to start; no point can be used
 
 One frame computes at a time and one is pending, while any number waits for the edge, so that the
@@ -28,12 +28,13 @@ from headgate.runtime.frame_fate import (
     SessionSettings,
     budget_us,
     deliver,
-    read_answer,
+    deliver_result,
 )
 from headgate.runtime.policy import PolicyMaker
 from headgate.runtime.records import Source
 from headgate.runtime.references import DeviceReferences
 from headgate.runtime.rescue import RESCUE_BELOW, Rescues
+from headgate.runtime.skipping import SKIPPED, certainty
 from headgate.runtime.wire import Frame, Goodbye, ProbeReply, Reject, Result, Welcome, decode
 
 STALLED_S = 0.25  # without an SLA, a first message out for longer means a stall
@@ -295,6 +296,10 @@ class DeviceSession:
         frame.insurance = outcome.answer
         num_bytes = len(outcome.payload)
         self._references.computed(frame.point, outcome.payload)
+        frame.sure = certainty(self._settings.skip, self._manifest, frame.point, outcome.answer)
+        if frame.sure is not None:
+            self._answered_locally = True
+            return [self._end(frame, outcome.answer, SKIPPED, now_s=now_s)]
         if frame.deadline_s is not None and now_s >= frame.deadline_s - self._settings.guard_s:
             return self._end_without_edge(frame, "too late to send", now_s=now_s)
         if not self._edge.takes(num_bytes):
@@ -330,18 +335,10 @@ class DeviceSession:
             self._costs.edge_took(point_id, queue_s=queue_s, serve_s=serve_s)
         if frame is None:
             return []
-        answer = read_answer(result, self._manifest)
-        del self._waiting[frame.frame_id]
-        effect = deliver(
-            frame,
-            answer,
-            source=Source.EDGE,
-            reason="edge",
-            manifest=self._manifest,
-            now_s=now_s,
-            result=result,
-            uplink_s=trip_s,
+        effect = deliver_result(
+            frame, result, manifest=self._manifest, now_s=now_s, uplink_s=trip_s
         )
+        del self._waiting[frame.frame_id]
         return [self._ended(effect), *self._leave_when_drained()]
 
     def _take_reject(self, reject: Reject, *, now_s: float) -> list[Effect]:

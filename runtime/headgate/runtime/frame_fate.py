@@ -12,6 +12,7 @@ from headgate.runtime.controller import exit_quality
 from headgate.runtime.events import Answer, Deliver
 from headgate.runtime.messages import MAX_BUDGET_US, NO_BUDGET_US, Result
 from headgate.runtime.records import Estimate, FrameRecord, Source, Stages
+from headgate.runtime.skipping import SkipRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class SessionSettings:
     give_up_s: float = 2.0  # a frame without insurance is given up so long after its deadline
     give_up_without_sla_s: float = 10.0  # after capture
     rescue: bool = True  # answer locally what the edge lets down
+    skip: SkipRule | None = None  # split frames that need not be sent; None: all are
 
 
 DEFAULT_SETTINGS = SessionSettings()
@@ -46,6 +48,7 @@ class FrameOnItsWay:
     last_call_s: float | None = None  # when to look whether the device has to step in
     rescue_reason: str | None = None  # why it does
     rescue: OperatingPoint | None = None  # and at which point; `point` stays what was chosen
+    sure: float | None = None  # chance that the exit is right, where that spared the sending
     ended: bool = False  # it has its record
 
     @property
@@ -118,6 +121,27 @@ def deliver(
     return Deliver(record, answer)
 
 
+def deliver_result(
+    frame: FrameOnItsWay,
+    result: Result,
+    *,
+    manifest: Manifest,
+    now_s: float,
+    uplink_s: float | None,
+) -> Deliver:
+    """End a frame with the edge's answer; raises WireError, and leaves it open, if that is none."""
+    return deliver(
+        frame,
+        read_answer(result, manifest),
+        source=Source.EDGE,
+        reason="edge",
+        manifest=manifest,
+        now_s=now_s,
+        result=result,
+        uplink_s=uplink_s,
+    )
+
+
 def read_answer(result: Result, manifest: Manifest) -> Answer:
     """Return the answer in an edge's result; raises WireError if it lacks the family's output."""
     outputs = {tensor.name: tensor.array for tensor in result.tensors}
@@ -153,6 +177,8 @@ def _stages(
 
 def _quality(frame: FrameOnItsWay, source: Source, manifest: Manifest) -> float:
     """Return the measured quality of what answered: of the exit where that did."""
+    if source is Source.LOCAL and frame.sure is not None:
+        return frame.sure
     if source is Source.LOCAL and frame.rescue is not None:
         return manifest.quality(frame.rescue)
     point = frame.point

@@ -63,6 +63,12 @@ DEFAULT = DeviceConfig()
     help=f"What runs the heads.  [default: {DEFAULT.engine.providers}]",
 )
 @click.option(
+    "--skip-confident",
+    metavar="auto|CHANCE",
+    help="Do not send frames that the early exit is likely right about: at least as likely as the "
+    "edge (auto), or as CHANCE, 0 to 1.  [default: send them]",
+)
+@click.option(
     "--config", type=click.Path(path_type=Path), help="TOML file, see examples/device.toml."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
@@ -82,6 +88,7 @@ def device(
     control: str | None,
     threads: int | None,
     providers: str | None,
+    skip_confident: str | None,
     config: Path | None,
     as_json: bool,
 ) -> None:
@@ -104,6 +111,7 @@ def device(
             "device.sla_ms": sla_ms,
             "device.profile": profile,
             "device.control": control,
+            "device.skip_confident": skip_confident,
             "source.fps": fps,
             "source.frames": frames,
             "source.loop": loop,
@@ -195,6 +203,7 @@ def open_device(
     from headgate.runtime.engine import DeviceEngine, EngineOptions
     from headgate.runtime.keys import check_endpoint, check_exposure, load_device_keys
     from headgate.runtime.playback import Playback
+    from headgate.runtime.skipping import skip_rule
     from headgate.runtime.sources import open_source
 
     asked, security = settings.device, settings.security
@@ -207,6 +216,9 @@ def open_device(
             )
     profile = load_profile(asked.profile)
     opened = open_family(family, roles=("device",))
+    skip = None
+    if asked.skip_confident is not None:
+        skip = skip_rule(asked.skip_confident, opened.manifest)
     pictures = open_source(source)
     options = EngineOptions(providers=settings.engine.providers, threads=settings.engine.threads)
     return Device(
@@ -226,6 +238,7 @@ def open_device(
             keys=keys,
             keys_folder=None if security.keys is None else Path(security.keys),
             control=asked.control,
+            skip=skip,
         ),
         deliver=deliver,
     )
