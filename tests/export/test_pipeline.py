@@ -25,6 +25,7 @@ from headgate.export.measure import Engines
 from headgate.export.options import ExportOptions
 from headgate.export.parity_gate import check_member
 from headgate.export.pipeline import export_family
+from headgate.export.samples import load_samples
 from headgate.profiles.datasets import open_dataset
 from headgate.profiles.errors import DataError, FamilyError, GateError, UsageError
 from headgate.profiles.family import Family, open_family
@@ -276,6 +277,17 @@ def test_a_graph_that_answers_differently_fails_and_nothing_is_written(tmp_path:
     assert {path.name for path in tmp_path.iterdir()} == {"colours.npz", "run", "family"}
 
 
+def test_pictures_set_aside_for_confidence_are_not_measured(run: Path) -> None:
+    samples = load_samples(load_run(run), data=None, num_calibration=4, limit=30, num_confidence=12)
+    aside = {picture.tobytes() for picture in samples.confidence.pictures}
+    assert (len(aside), len(samples.confidence.labels), len(samples.labels)) == (12, 12, 30)
+    assert aside.isdisjoint(picture.tobytes() for picture in samples.pictures)
+    with pytest.raises(UsageError, match=f"found {NUM_PICTURES}, and npz:.* has {NUM_PICTURES}"):
+        load_samples(
+            load_run(run), data=None, num_calibration=4, limit=None, num_confidence=NUM_PICTURES
+        )
+
+
 def test_an_existing_family_is_refused_unless_forced(run: Path, tmp_path: Path) -> None:
     (tmp_path / "family").mkdir()
     (tmp_path / "family" / "family.json").write_text("{}")
@@ -307,6 +319,7 @@ from headgate.export.measure import Engines
 from headgate.export.options import ExportOptions
 from headgate.export.parity_gate import check_member
 from headgate.export.pipeline import export_family
+from headgate.export.samples import load_samples
 
 def progress(line):
     if line.startswith("full: writing"):
@@ -341,6 +354,7 @@ def test_a_killed_export_leaves_the_old_family(run: Path, exported: Family, tmp_
         (replace(QUICK, jpeg_qualities=(0,)), "--jpeg-qualities: 0 is impossible"),
         (replace(QUICK, webp_qualities=(101,)), "--webp-qualities: 101 is impossible"),
         (replace(QUICK, limit=0), "--limit: found 0"),
+        (replace(QUICK, num_confidence=20), "--confidence-pictures: found 20"),
     ],
 )
 def test_impossible_options_are_refused_by_name(

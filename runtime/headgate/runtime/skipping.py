@@ -2,11 +2,11 @@
 
 The exit's answer and the payload are at hand together, so the choice is made when the frame has
 been computed. Sending earns at best the chance that the edge is right about a frame on which the
-exit is so sure, which differs from the edge's accuracy over all frames: what is easy for the exit is
-easy for the edge. Both chances come from curves over the exit's evidence, see
+exit is so sure, which differs from the edge's accuracy over all frames: what is easy for the exit
+is easy for the edge. Both chances come from curves over the exit's evidence, see
 `headgate.profiles.confidence`. A frame is skipped where the exit's is neither below the edge's nor
 below the point's accuracy: the second bound matters where few pictures placed the curves (over 40
-draws of 300, the curves alone lost up to 5.7 points, both together 0.3).
+draws of 300 pictures the curves alone lost up to 5.7 points, both bounds together 0.3).
 """
 
 from dataclasses import dataclass
