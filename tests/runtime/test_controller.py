@@ -1,14 +1,13 @@
 """Choices of the controller for given prospects."""
 
 import math
-from bisect import bisect_left
 from dataclasses import replace
 
 import pytest
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind, PointTime
 from headgate.profiles.profile import Preference, Profile, allowed_points
-from headgate.runtime.belief import LOG_RATES, Forecast
+from headgate.runtime.belief import Forecast
 from headgate.runtime.controller import Choice, Controller, Situation
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.link import Outlook
@@ -30,12 +29,10 @@ def controller(profile: Profile | None = None, *, sla_s: float | None = 0.1) -> 
 def outlook(mbps: float, *, residuals: list[float] | None = None, delay_s: float = 0.02) -> Outlook:
     """An outlook whose log rates lie around `mbps` as `residuals` say, all equally likely."""
     level = math.log(mbps * 1e6)
-    rates = sorted(level + each for each in (STEADY if residuals is None else residuals))
-    chances = [(len(rates) - bisect_left(rates, grid)) / len(rates) for grid in LOG_RATES]
     return Outlook(
         now_s=0.0,
         delay_s=delay_s,
-        forecast=Forecast(chances),
+        forecast=Forecast(level, STEADY if residuals is None else residuals),
         ahead_bytes=0,
         busy_since_s=0.0,
         age_s=0.0,

@@ -1,187 +1,134 @@
-"""What is believed of a link's rate: a filter over a grid of log rates, mixed from experts.
+"""What is believed of a link's rate: a level that follows the samples, and how far these strayed.
 
-Model of the link: its rate holds for a while and then jumps, by a Laplace-distributed amount in log
-(now and then a three times larger one), or to where the link has been before. How large jumps are
-differs between links and hours, so several experts, each with a scale of its own, follow the same
-samples, and each counts by how well it foretold them lately (Bayesian mixing with forgetting).
+A sample is a service: so many bits in so much time. The level is an exponentially weighted mean of
+the log rates. The forecast is a distribution: the level plus the recent residuals, each of a sample
+against the level that was known when its message was sent. Service within the noise says only that
+the link is at least so fast, and service that is little longer says little of a slower one: the
+message may have waited for those of another device. Without that a device that sends next to
+nothing takes every wait for a slow link, and leaves the link to the others for good.
 
-A sample is a service: so many bits from `start_s` to `end_s`. Its likelihood is that of the service
-time, whose error is the path's noise and the rate's change meanwhile. Two things need no rule of
-their own then: service that hides in the noise says only that the link is at least so fast, and a
-message still waited for says that the link is slower than what would have brought it.
+What is still waited for censors the forecast: a rate at which it would have come is impossible, and
+where no recent residual explains the wait, it is expected to last about as long again as it did
+(Lindy's law). A filter over a grid of rates, which does all this by Bayes' rule, was tried: see
+docs/log.md.
 """
 
 import math
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
-import numpy as np
-import numpy.typing as npt
-
-LOWEST, STEP, NUM_RATES = math.log(3e3), 0.15, 86  # log of bits per second: 3 kbit/s to 1 Gbit/s
-JUMP_SCALES = (0.06, 0.2, 0.6)  # of the experts, nats
-JUMP_SHARE = 0.1  # of all 10 ms
-TICK_S = 0.01
-DRIFT = 0.02  # standard deviation in a tick without a jump, nats
-LARGE_SHARE, LARGE_FACTOR = 0.1, 3.0  # of jumps, and of their scale
-RETURN_PER_S = 0.3  # how often the rate returns to where the link has been
-BLUR = 0.12  # relative change of the rate during one service
-SURPRISE = 1e-4  # likelihood of a sample that the model has no place for
-FORGETTING = 0.98  # of the experts' merits with every sample
-LEAST_WEIGHT = 1e-4
-PAST_S = 10.0  # of service: how far back the link's usual rates reach
-FIRST_PAST_S = 0.2  # what the first guess counts for
-LONGEST_SAMPLE_S = 0.5
-FIRST_RATE_BPS, FIRST_SPREAD = 1e6, 1.5
-MOST_TICKS = 16  # that one step takes; longer ones go on from there
-MAX_STEPS = 16  # after so many the past decides
-
-Array = npt.NDArray[np.float64]
-
-LOG_RATES: Array = LOWEST + STEP * np.arange(NUM_RATES, dtype=np.float64)
-_S_PER_BIT: Array = np.exp(-LOG_RATES)
+NUM_RESIDUALS = 300  # 10 s at 30 frames/s
+LEVEL_TIME_S = 0.12  # how far apart samples must be for the newer to outweigh the older
+MIN_GAIN, MAX_GAIN = 0.2, 0.6
+MAX_FALL = 1.5  # of the level in one sample, nats: a stall that is over does not tell the rate
+MAX_RESIDUAL = 2.0
+STALE_S = 0.5  # older estimates are widened
+MAX_WIDENING = 4.0
+BLUR = 0.05  # of the bound: samples are not exact, and a hair's breadth late means nothing
+OVERDUE_WEIGHT = 3.0  # residuals that Lindy's law counts for while something is overdue
+# Before the first samples: 1 Mbit/s, give or take a lot. The widest are the first to be dropped.
+FIRST_LEVEL = math.log(1e6)
+FIRST_RESIDUALS = tuple(sign * 0.25 * i for i in range(6, 0, -1) for sign in (-1, 1))
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Bits in service since `since_s` that had not come through by `until_s`."""
+    """Bits that have been in service for so long and have not come through."""
 
     num_bits: float
-    since_s: float
-    until_s: float
+    waited_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """How fast the link will be: `chances[i]` of at least the log rate LOWEST + i STEP."""
+    """How fast the link will be, as log rates (of bits per second); valid until the next sample."""
 
-    chances: list[float]
-
-    def at_least(self, log_rate: float) -> float:
-        """Return the probability of at least that log rate."""
-        at = (log_rate - LOWEST) / STEP
-        if at <= 0:
-            return self.chances[0]
-        i = int(at)
-        if i >= NUM_RATES - 1:
-            return 0.0
-        part = at - i
-        return (1 - part) * self.chances[i] + part * self.chances[i + 1]
+    level: float
+    residuals: Sequence[float]  # sorted, at least one; the believer's own, so only valid for now
+    widening: float = 1.0  # of the residuals
+    bound: float = math.inf  # above it what is waited for would have come
 
     @property
     def rate_bps(self) -> float:
-        """The middling rate."""
-        low, high = 0, NUM_RATES - 1
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self.chances[middle] >= 0.5 else (low, middle)
-        fall = self.chances[low] - self.chances[high]
-        part = (self.chances[low] - 0.5) / fall if fall > 0 else 0.0
-        return math.exp(LOWEST + STEP * (low + min(1.0, max(0.0, part))))
+        """The middling rate; under the bound where something is overdue."""
+        middle = self.level + self.widening * self.residuals[len(self.residuals) // 2]
+        return math.exp(min(middle, self.bound))
+
+    def at_least(self, log_rate: float) -> float:
+        """Return the probability of at least that log rate."""
+        num = len(self.residuals)
+        num_enough = num - self._num_below(log_rate)
+        num_impossible = 0
+        if self.bound < math.inf:
+            num_impossible = num - self._num_below(self.bound + BLUR)
+        if num_impossible == 0:
+            return num_enough / (num + 0.5)  # less than certain even where all of a few agree
+        weight = OVERDUE_WEIGHT * num_impossible / num
+        lindy = max(0.0, 1 - math.exp(min(0.0, log_rate - self.bound)))
+        return (max(0, num_enough - num_impossible) + weight * lindy) / (
+            num - num_impossible + weight
+        )
+
+    def _num_below(self, log_rate: float) -> int:
+        return bisect_left(self.residuals, (log_rate - self.level) / self.widening)
 
 
 class RateBelief:
     """Learns from services in the order of their ends."""
 
     def __init__(self) -> None:
-        usual = np.exp(-0.5 * ((LOG_RATES - math.log(FIRST_RATE_BPS)) / FIRST_SPREAD) ** 2)
-        self._usual: Array = usual / usual.sum()
-        self._experts: Array = np.tile(self._usual, (len(JUMP_SCALES), 1))
-        self._weights: Array = np.full(len(JUMP_SCALES), 1 / len(JUMP_SCALES))
-        self._past_s = FIRST_PAST_S
-        self._at_s: float | None = None  # what the experts believe holds for then
+        self._level = FIRST_LEVEL
+        self._window: deque[float] = deque(FIRST_RESIDUALS)
+        self._sorted: list[float] = sorted(FIRST_RESIDUALS)
+        self._num_guessed = len(FIRST_RESIDUALS)  # of those, not measured
+        self._sampled_s: float | None = None
 
-    def observe(self, *, num_bits: float, start_s: float, end_s: float, noise_s: float) -> None:
-        """Learn from one service, whose duration is known to within `noise_s`."""
-        service_s = max(0.0, end_s - start_s)
-        middle_s = (start_s + end_s) / 2
-        experts = self._moved(self._experts, self._at_s, middle_s)
-        if self._at_s is None or middle_s > self._at_s:
-            self._at_s = middle_s
-        expected_s = num_bits * _S_PER_BIT
-        error_s = np.hypot(noise_s, BLUR * expected_s)
-        likely = np.exp(-0.5 * ((service_s - expected_s) / error_s) ** 2)
-        likely *= BLUR * max(service_s, noise_s) / error_s
-        experts = experts * (likely + SURPRISE)
-        merits = experts.sum(axis=1)
-        self._experts = experts / merits[:, None]
-        weights = self._weights**FORGETTING * merits
-        self._weights = np.maximum(weights / weights.sum(), LEAST_WEIGHT)
-        new_s = min(service_s, LONGEST_SAMPLE_S)
-        self._past_s = min(PAST_S, self._past_s + new_s)
-        share = new_s / self._past_s
-        self._usual = (1 - share) * self._usual + share * self._mixed(self._experts, self._weights)
+    @property
+    def level(self) -> float:
+        """The log rate that the samples lie around, lately."""
+        return self._level
 
-    def forecast(
-        self, *, at_s: float, waiting: Waiting | None = None, noise_s: float = 0.0
-    ) -> Forecast:
-        """Return what to expect around `at_s`, given what is waited for."""
-        experts, weights, from_s = self._experts, self._weights, self._at_s
-        if waiting is not None:
-            experts, weights, from_s = self._censored(waiting, noise_s=noise_s)
-        experts = self._moved(experts, from_s, at_s)
-        chances = self._mixed(experts, weights) @ _blurred_chances()
-        return Forecast(chances.tolist())
+    def observe(
+        self, *, num_bits: float, service_s: float, foreseen: float, noise_s: float, now_s: float
+    ) -> None:
+        """Learn from one service; `foreseen` is the level when its message was sent.
 
-    def _censored(self, waiting: Waiting, *, noise_s: float) -> tuple[Array, Array, float]:
-        """Return experts, weights and time after learning that something has not come yet."""
-        waited_s = waiting.until_s - waiting.since_s
-        middle_s = waiting.since_s + waited_s / 2
-        experts = self._moved(self._experts, self._at_s, middle_s)
-        expected_s = waiting.num_bits * _S_PER_BIT
-        error_s = np.hypot(noise_s, BLUR * expected_s)
-        beyond = np.clip((waited_s - expected_s) / error_s, -20.0, 20.0)
-        # The logistic function is within 1 % of the normal distribution's.
-        experts = experts * (1 / (1 + np.exp(1.702 * beyond)) + SURPRISE / 100)
-        merits = experts.sum(axis=1)
-        at_s = middle_s if self._at_s is None else max(middle_s, self._at_s)
-        return experts / merits[:, None], self._weights * merits, at_s
+        Service shorter than `noise_s` may as well have been shorter still.
+        """
+        if service_s < noise_s:
+            # At least so fast, perhaps faster: counts against large messages, not small ones.
+            at_least = math.log(num_bits / noise_s)
+            self._add_residual(min(0.0, at_least - foreseen))
+            self._level = max(self._level, at_least)
+            return
+        log_rate = math.log(num_bits / service_s)
+        if self._sampled_s is None:
+            gain = 1.0
+        else:
+            since_s = now_s - self._sampled_s
+            gain = min(MAX_GAIN, max(MIN_GAIN, 1 - math.exp(-since_s / LEVEL_TIME_S)))
+            self._add_residual(log_rate - foreseen)
+        if self._sampled_s is not None and log_rate < self._level:
+            gain *= 1 - noise_s / service_s
+        self._level += max(-MAX_FALL, gain * (log_rate - self._level))
+        self._sampled_s = now_s
 
-    def _moved(self, experts: Array, from_s: float | None, to_s: float) -> Array:
-        """Return what the experts expect of a later time; earlier ones are taken as now."""
-        if from_s is None or to_s <= from_s:
-            return experts
-        passed_s = to_s - from_s
-        num_ticks = min(round(passed_s / TICK_S), MAX_STEPS * MOST_TICKS)
-        while num_ticks > 0:
-            ticks = min(num_ticks, MOST_TICKS)
-            experts = np.matmul(experts[:, None], _jumps()[ticks])[:, 0]
-            num_ticks -= ticks
-        back = 1 - math.exp(-RETURN_PER_S * passed_s)
-        return (1 - back) * experts + back * self._usual
+    def forecast(self, *, now_s: float, waiting: Waiting | None = None) -> Forecast:
+        """Return what to expect from `now_s` on, given what is waited for."""
+        age_s = 0.0 if self._sampled_s is None else now_s - self._sampled_s
+        widening = 1.0 if age_s <= STALE_S else min(MAX_WIDENING, math.sqrt(age_s / STALE_S))
+        bound = math.inf
+        if waiting is not None and waiting.waited_s > 0:
+            bound = math.log(waiting.num_bits / waiting.waited_s)
+        return Forecast(self._level, self._sorted, widening, bound)
 
-    @staticmethod
-    def _mixed(experts: Array, weights: Array) -> Array:
-        mixed: Array = (weights / weights.sum()) @ experts
-        return mixed
-
-
-@cache
-def _jumps() -> Array:
-    """Return the transitions of every expert in 0, 1, 2 .. ticks, [ticks, expert, from, to]."""
-    apart = np.abs(LOG_RATES[None] - LOG_RATES[:, None])
-    stay = _rows(np.exp(-0.5 * (apart / DRIFT) ** 2))
-    once = []
-    for scale in JUMP_SCALES:
-        small = np.exp(-apart / scale) / scale
-        large = np.exp(-apart / (LARGE_FACTOR * scale)) / (LARGE_FACTOR * scale)
-        jump = _rows((1 - LARGE_SHARE) * small + LARGE_SHARE * large)
-        once.append((1 - JUMP_SHARE) * stay + JUMP_SHARE * jump)
-    tick = np.stack(once)
-    after = [np.broadcast_to(np.eye(NUM_RATES), tick.shape)]
-    for _ in range(MOST_TICKS):
-        after.append(after[-1] @ tick)
-    return np.stack(after)
-
-
-@cache
-def _blurred_chances() -> Array:
-    """Return the chance of at least each grid rate given the believed one, [believed, asked]."""
-    apart = (LOG_RATES[:, None] - LOG_RATES[None]) / BLUR
-    chances: Array = np.vectorize(lambda z: 0.5 * (1 + math.erf(z / math.sqrt(2))))(apart)
-    return chances
-
-
-def _rows(weights: Array) -> Array:
-    scaled: Array = weights / weights.sum(axis=1, keepdims=True)
-    return scaled
+    def _add_residual(self, residual: float) -> None:
+        residual = min(MAX_RESIDUAL, max(-MAX_RESIDUAL, residual))
+        if self._num_guessed or len(self._window) >= NUM_RESIDUALS:
+            self._num_guessed = max(0, self._num_guessed - 1)
+            oldest = self._window.popleft()
+            del self._sorted[bisect_left(self._sorted, oldest)]
+        self._window.append(residual)
+        insort(self._sorted, residual)

@@ -27,8 +27,7 @@ LEVELS_UP = 2  # at most so many rungs up from the last point sent
 UTILISATION = 0.95  # of the uplink; nearer to 1 the queue grows with every hiccup
 STICKINESS = 0.004  # credit by which another point must beat the last one
 SIMILAR = 0.02  # credit given up where a profile prefers fewer bytes or less latency
-FIRST_MISS_PRICE = 0.2
-MISS_GAIN = 0.01
+MISS_GAIN = 0.02
 MAX_MISS_PRICE = 2.0
 SIZE_WEIGHTS = (0.25, 0.5, 0.25)  # of the 5, 50 and 95 % quantiles
 FIRST_PERIOD_S = 1 / 30
@@ -81,7 +80,7 @@ class Controller:
         self._source_waits = source_waits
         self._period_s = FIRST_PERIOD_S
         self._captured_s: float | None = None
-        self._miss_price = FIRST_MISS_PRICE
+        self._miss_price = 0.0
         self._quality = {point.id: manifest.quality(point) for point in manifest.points}
         self._exit_quality = {
             point.id: exit_quality(manifest, point)

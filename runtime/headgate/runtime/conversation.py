@@ -125,11 +125,8 @@ class Conversation:
         """Return how much longer the first message out waits than it should; 0 if it need not."""
         return self._link.overdue_s(now_s=now_s)
 
-    def outlook(self, *, now_s: float, by_s: float | None = None) -> Outlook | None:
-        """Return what to expect of a frame sent now whose answer is wanted at `by_s`.
-
-        None: no frame may be sent now.
-        """
+    def outlook(self, *, now_s: float) -> Outlook | None:
+        """Return what to expect of a frame sent now, or None if none may be sent."""
         welcome = self._welcome
         if self._state is not State.READY or welcome is None or now_s < self._closed_until_s:
             return None
@@ -138,7 +135,7 @@ class Conversation:
         full = self._link.ahead_bytes >= MAX_AHEAD_BYTES
         if full or len(self._in_flight) >= welcome.max_in_flight:
             return None
-        return self._link.outlook(now_s=now_s, by_s=by_s)
+        return self._link.outlook(now_s=now_s)
 
     def connected(self, *, now_s: float) -> list[Send]:
         """Greet the edge: each connection begins with HELLO."""
@@ -178,7 +175,7 @@ class Conversation:
         num_bytes = self._link.bytes_up_to(frame_id)
         if num_bytes == 0:  # the edge has it: a later one was answered
             return 1.0
-        return self._link.outlook(now_s=now_s, by_s=by_s).drained(num_bytes, by_s=by_s)
+        return self._link.outlook(now_s=now_s).drained(num_bytes, by_s=by_s)
 
     def unsent(self, frame_id: int) -> None:
         """Take back a frame that the socket did not take."""

@@ -272,7 +272,7 @@ class DeviceSession:
         return [Compute(frame.frame_id, choice.point, reference)]
 
     def _choose(self, frame: FrameOnItsWay, *, now_s: float) -> Choice:
-        outlook = self._edge.outlook(now_s=now_s, by_s=frame.deadline_s)
+        outlook = self._edge.outlook(now_s=now_s)
         limit_s = STALLED_S if self._sla_s is None else self._sla_s
         stalled = self._edge.waited_s(now_s=now_s) > limit_s
         self._references.before_choice(frame.frame_id, now_s=now_s)

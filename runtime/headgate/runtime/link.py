@@ -27,10 +27,10 @@ from headgate.runtime.one_way import MIN_NOISE_S, SMALL_BYTES, OneWay, Served
 DELAY_WINDOW_S = 10.0
 NOISE_GAIN = 0.1
 MAX_RISE = 8.0  # a sample of the noise counts as at most so many times what it was
-CLEAR_OF_NOISE = 3.0  # times the noise: service that long tells the rate and not the jitter
+NOISE_TIMES = 2.0  # the usual noise: within that a service only bounds the rate
+CLEAR_OF_NOISE = 3.0  # times that: service that long tells the rate and not the jitter
 MAX_OUTSTANDING = 4096
 OVERDUE_TIMES = 3.0  # its service, and a message that waited longer is overdue
-OUTLOOK_S = 0.05  # how far ahead an outlook looks where nobody says
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,7 @@ class _Outstanding:
     key: int
     num_bytes: int
     sent_s: float
+    level: float  # that the rate was believed to lie around
     window_bytes: int  # what TCP's window was known to hold
     arrived: bool = False
 
@@ -149,8 +150,8 @@ class LinkEstimator:
         waited_s = self.waited_s(now_s=now_s)
         if waited_s <= 0:
             return 0.0
-        rate_bps = self._belief.forecast(at_s=self._busy_since_s()).rate_bps
-        return max(0.0, waited_s - OVERDUE_TIMES * 8 * self._queue[0].num_bytes / rate_bps)
+        service_s = 8 * self._queue[0].num_bytes / math.exp(self._belief.level)
+        return max(0.0, waited_s - OVERDUE_TIMES * service_s)
 
     def bytes_up_to(self, key: int) -> int:
         """Return the bytes not known to have arrived, up to this message's; 0 if it has."""
@@ -165,7 +166,7 @@ class LinkEstimator:
         """Note a message that will be answered. Messages arrive in the order of these calls."""
         assert key not in self._outstanding
         window_bytes = self._window.sent(delay_s=self.delay_s or 0.0, now_s=now_s)
-        item = _Outstanding(key, num_bytes, now_s, window_bytes)
+        item = _Outstanding(key, num_bytes, now_s, self._belief.level, window_bytes)
         self._queue.append(item)
         self._outstanding[key] = item
         self._ahead_bytes += num_bytes
@@ -227,37 +228,32 @@ class LinkEstimator:
             burst, sent_bytes=item.num_bytes, window_bytes=item.window_bytes, delay_s=delay_s
         )
         held_up = inside is not None and inside.held_up  # by its sender: says nothing of the link
-        noise_s = max(MIN_NOISE_S, served.noise_s)
+        noise_s = max(MIN_NOISE_S, NOISE_TIMES * served.noise_s)
         service_s = served.at_s - start_s
-        if served_bytes >= served.known_bytes and service_s > -noise_s and not held_up:
+        if served_bytes >= served.known_bytes and not held_up:
             self._belief.observe(
                 num_bits=8.0 * served_bytes,
-                start_s=served.at_s - max(0.0, service_s),
-                end_s=served.at_s,
+                service_s=service_s,
+                foreseen=item.level,
                 noise_s=noise_s,
+                now_s=now_s,
             )
             if service_s >= CLEAR_OF_NOISE * noise_s:
                 self._clear_s = now_s
         return trip_s
 
-    def outlook(self, *, now_s: float, by_s: float | None = None) -> Outlook:
-        """Return what to expect of a message sent at `now_s` whose answer is wanted at `by_s`."""
-        delay_s, waited_s = self.delay_s or 0.0, self.waited_s(now_s=now_s)
-        busy_since_s = self._busy_since_s() if self._queue else now_s
+    def outlook(self, *, now_s: float) -> Outlook:
+        """Return what to expect of a message sent at `now_s`."""
         waiting = None
+        waited_s = self.waited_s(now_s=now_s)
         if waited_s > 0:
-            num_bits = 8.0 * self._queue[0].num_bytes
-            waiting = Waiting(num_bits, busy_since_s, busy_since_s + waited_s)
-        until_s = now_s + OUTLOOK_S if by_s is None else max(now_s, by_s - delay_s)
-        forecast = self._belief.forecast(
-            at_s=(busy_since_s + until_s) / 2, waiting=waiting, noise_s=self.noise_s
-        )
+            waiting = Waiting(8.0 * self._queue[0].num_bytes, waited_s)
         return Outlook(
             now_s=now_s,
-            delay_s=delay_s,
-            forecast=forecast,
+            delay_s=self.delay_s or 0.0,
+            forecast=self._belief.forecast(now_s=now_s, waiting=waiting),
             ahead_bytes=self._ahead_bytes,
-            busy_since_s=busy_since_s,
+            busy_since_s=self._busy_since_s() if self._queue else now_s,
             age_s=now_s - self._clear_s,
         )
 
@@ -280,7 +276,7 @@ class LinkEstimator:
         small = alone and item.num_bytes <= SMALL_BYTES
         delay_s = self.delay_s
         if small and delay_s is not None:
-            own_s = 8 * item.num_bytes / self._belief.forecast(at_s=now_s).rate_bps
+            own_s = 8 * item.num_bytes / math.exp(self._belief.level)
             # Bounded: one outage is not a noisy link.
             excess_s = min(max(0.0, trip_s - delay_s - own_s), MAX_RISE * self.noise_s)
             self._noise_s += NOISE_GAIN * (excess_s - self._noise_s)
