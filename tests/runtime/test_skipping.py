@@ -13,8 +13,19 @@ from headgate.runtime.device_session import DeviceSession
 from headgate.runtime.events import Answer, Compute, Computed, Deliver, Effect, Send
 from headgate.runtime.frame_fate import SessionSettings
 from headgate.runtime.records import FrameRecord, Source
-from headgate.runtime.skipping import SkipRule, certainty, skip_rule
-from headgate.runtime.wire import Frame, Message, Probe, ProbeReply, Welcome, decode, encode
+from headgate.runtime.skipping import SkipRule, skip_rule, weigh
+from headgate.runtime.wire import (
+    Frame,
+    Load,
+    Message,
+    NamedTensor,
+    Probe,
+    ProbeReply,
+    Result,
+    Welcome,
+    decode,
+    encode,
+)
 from runtime.ladders import ladder_manifest
 
 PLAIN = ladder_manifest()
@@ -36,6 +47,14 @@ def calibrated(*, exit_curve: Curve = CERTAIN, edge_curve: Curve = CERTAIN) -> M
 
 def answer(score: float) -> Answer:
     return Answer({"probabilities": np.array([1 - score, score], np.float32)}, 1, score)
+
+
+def certainty(
+    rule: SkipRule | None, manifest: Manifest, point: OperatingPoint, found: Answer | None
+) -> float | None:
+    """Return the chance that the exit is right where the frame is skipped, else None."""
+    weighed = weigh(rule, manifest, point, found)
+    return weighed.exit if weighed is not None and weighed.enough else None
 
 
 def split_point(manifest: Manifest) -> OperatingPoint:
@@ -159,6 +178,32 @@ def test_a_sure_frame_is_answered_at_once_and_its_record_says_why() -> None:
     assert bench.frames_sent == []
     bench.frame(1, score=0.6)
     assert bench.frames_sent == [1]
+
+
+def test_records_of_sent_frames_hold_the_chance_on_frames_of_their_kind() -> None:
+    bench = Bench(SkipRule())
+    bench.frame(0, score=0.6)
+    scores = np.array([0.1, 0.9], np.float32)
+    result = Result(
+        0,
+        0,
+        round(bench.now_s * 1e6),
+        3000,
+        1000,
+        500,
+        1400,
+        Load(0, 0),
+        (NamedTensor("probabilities", scores),),
+    )
+    bench.now_s += 0.02
+    bench.take(bench.session.received(encode(result), now_s=bench.now_s))
+    bench.frame(1, score=0.6)
+    bench.now_s += 0.2
+    bench.take(bench.session.handle_timer(now_s=bench.now_s))
+    by_edge, by_exit = bench.records
+    assert (by_edge.source, by_exit.source) == (Source.EDGE, Source.LOCAL)
+    assert by_edge.quality == pytest.approx(0.5758, abs=1e-3)  # 0.6 less 0.1 in log odds
+    assert by_exit.quality == pytest.approx(0.6)
 
 
 def test_without_a_rule_every_frame_is_sent() -> None:

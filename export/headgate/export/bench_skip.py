@@ -24,7 +24,7 @@ from headgate.profiles.family import Family
 from headgate.profiles.manifest import Manifest, OperatingPoint
 from headgate.runtime.engine import DeviceEngine, EngineOptions, TailEngine
 from headgate.runtime.events import Answer
-from headgate.runtime.skipping import AUTO, SkipRule, certainty, skip_rule
+from headgate.runtime.skipping import AUTO, SkipRule, skip_rule, weigh
 
 STANDARD_ERRORS = 2.0  # within so many, a difference may be chance
 COLUMNS = (
@@ -107,9 +107,8 @@ def try_rule(
     rule: SkipRule, manifest: Manifest, point: OperatingPoint, found: SplitAnswers
 ) -> Skipped:
     """Return what would have come of answering here whatever the rule keeps back."""
-    chances = [
-        certainty(rule, manifest, point, Answer({}, 0, float(score))) for score in found.scores
-    ]
+    weighed = [weigh(rule, manifest, point, Answer({}, 0, float(score))) for score in found.scores]
+    chances = [each.exit if each is not None and each.enough else None for each in weighed]
     skipped_N = np.array([chance is not None for chance in chances])
     right_N = np.where(skipped_N, found.exit_right, found.edge_right)
     gain_N = right_N.astype(np.float64) - found.edge_right

@@ -34,7 +34,7 @@ from headgate.runtime.policy import PolicyMaker
 from headgate.runtime.records import Source
 from headgate.runtime.references import DeviceReferences
 from headgate.runtime.rescue import RESCUE_BELOW, Rescues
-from headgate.runtime.skipping import SKIPPED, certainty
+from headgate.runtime.skipping import SKIPPED, weigh
 from headgate.runtime.wire import Frame, Goodbye, ProbeReply, Reject, Result, Welcome, decode
 
 STALLED_S = 0.25  # without an SLA, a first message out for longer means a stall
@@ -296,8 +296,8 @@ class DeviceSession:
         frame.insurance = outcome.answer
         num_bytes = len(outcome.payload)
         self._references.computed(frame.point, outcome.payload)
-        frame.sure = certainty(self._settings.skip, self._manifest, frame.point, outcome.answer)
-        if frame.sure is not None:
+        frame.chances = weigh(self._settings.skip, self._manifest, frame.point, outcome.answer)
+        if frame.chances is not None and frame.chances.enough:
             self._answered_locally = True
             return [self._end(frame, outcome.answer, SKIPPED, now_s=now_s)]
         if frame.deadline_s is not None and now_s >= frame.deadline_s - self._settings.guard_s:

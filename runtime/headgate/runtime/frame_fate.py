@@ -12,7 +12,7 @@ from headgate.runtime.controller import exit_quality
 from headgate.runtime.events import Answer, Deliver
 from headgate.runtime.messages import MAX_BUDGET_US, NO_BUDGET_US, Result
 from headgate.runtime.records import Estimate, FrameRecord, Source, Stages
-from headgate.runtime.skipping import SkipRule
+from headgate.runtime.skipping import Chances, SkipRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class FrameOnItsWay:
     last_call_s: float | None = None  # when to look whether the device has to step in
     rescue_reason: str | None = None  # why it does
     rescue: OperatingPoint | None = None  # and at which point; `point` stays what was chosen
-    sure: float | None = None  # chance that the exit is right, where that spared the sending
+    chances: Chances | None = None  # of being right, where sure frames are skipped
     ended: bool = False  # it has its record
 
     @property
@@ -177,13 +177,14 @@ def _stages(
 
 def _quality(frame: FrameOnItsWay, source: Source, manifest: Manifest) -> float:
     """Return the measured quality of what answered: of the exit where that did."""
-    if source is Source.LOCAL and frame.sure is not None:
-        return frame.sure
     if source is Source.LOCAL and frame.rescue is not None:
         return manifest.quality(frame.rescue)
     point = frame.point
     if source is Source.NONE or point is None:
         return 0.0
+    if frame.chances is not None:
+        # What is skipped is easy and what is sent is hard: means over all frames fit neither.
+        return frame.chances.edge if source is Source.EDGE else frame.chances.exit
     if source is Source.LOCAL and point.kind is PointKind.SPLIT:
         return exit_quality(manifest, point)
     return manifest.quality(point)

@@ -27,6 +27,15 @@ class SkipRule:
     at_least: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Chances:
+    """How likely either side is right about one frame, 0 to 1, by how sure the exit is."""
+
+    exit: float
+    edge: float
+    enough: bool  # the exit's answer is delivered, and nothing is sent
+
+
 def skip_rule(text: str, manifest: Manifest) -> SkipRule:
     """Return the rule that `--skip-confident` names, or refuse what cannot be obeyed."""
     rule = SkipRule() if text == AUTO else SkipRule(_chance(text))
@@ -44,23 +53,23 @@ def skip_rule(text: str, manifest: Manifest) -> SkipRule:
     return rule
 
 
-def certainty(
+def weigh(
     rule: SkipRule | None, manifest: Manifest, point: OperatingPoint, answer: Answer | None
-) -> float | None:
-    """Return the chance that the exit's answer is right if that is enough; None: send the frame.
+) -> Chances | None:
+    """Weigh the exit's answer on a frame against sending it; None: the frame is sent, unweighed.
 
-    Without a threshold it is enough where it is no lower than what sending would earn in time.
+    Without a threshold the exit is enough where it is worth no less than an edge in time.
     """
     if rule is None or answer is None or point.kind is not PointKind.SPLIT:
         return None
     exit_curve = _exit_curve(manifest, point)
     if exit_curve is None or point.confidence is None:
         return None
-    chance = exit_curve.chance(answer.score)
+    by_exit, by_edge = exit_curve.chance(answer.score), point.confidence.chance(answer.score)
     needed = rule.at_least
     if needed is None:
-        needed = max(manifest.quality(point), point.confidence.chance(answer.score))
-    return chance if chance >= needed else None
+        needed = max(manifest.quality(point), by_edge)
+    return Chances(by_exit, by_edge, enough=by_exit >= needed)
 
 
 def _exit_curve(manifest: Manifest, point: OperatingPoint) -> Curve | None:
