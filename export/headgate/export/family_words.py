@@ -30,7 +30,7 @@ def headline(cells: Sequence[Cell], rates: Rates) -> str:
     if not paying:
         return (
             f"Splitting pays on none of these links: nowhere does it add {100 * PAYS:g} points of "
-            f"accuracy to what the same device reaches without it. {_why_not(rates)}"
+            f"accuracy to what the same device reaches without it. {_why_not(cells, rates)}"
         )
     best = max(paying, key=lambda cell: cell.outcome.gain or 0.0)
     parts = [
@@ -117,10 +117,18 @@ def cost_sentence(rates: Rates) -> str | None:
     return f"{said}; {_listed(beside)}." if beside else f"{said}."
 
 
-def _why_not(rates: Rates) -> str:
+def _why_not(cells: Sequence[Cell], rates: Rates) -> str:
     split = max(rates.of(Series.SPLIT), key=lambda row: row.accuracy)
     local = max(rates.of(Series.LOCAL), key=lambda row: row.accuracy, default=None)
-    if local is not None and local.accuracy >= split.accuracy - PAYS:
+    ways = {cell.outcome.way for cell in cells}
+    if {Way.LOCAL, Way.PICTURE} <= ways:
+        return (
+            f"The best split point has {_percent(split.accuracy)} ({split.id}), but by the time that "
+            "each takes on this device, answering alone on slow links and pictures on fast ones are "
+            "worth as much."
+        )
+    alone = ways == {Way.LOCAL}  # otherwise its accuracy may be out of this device's reach
+    if alone and local is not None and local.accuracy >= split.accuracy - PAYS:
         return (
             f"The device reaches {_percent(local.accuracy)} by itself ({local.id}), and the best "
             f"split point has {_percent(split.accuracy)} ({split.id})."
