@@ -123,9 +123,9 @@ def _why_not(cells: Sequence[Cell], rates: Rates) -> str:
     ways = {cell.outcome.way for cell in cells}
     if {Way.LOCAL, Way.PICTURE} <= ways:
         return (
-            f"The best split point has {_percent(split.accuracy)} ({split.id}), but by the time that "
-            "each takes on this device, answering alone on slow links and pictures on fast ones are "
-            "worth as much."
+            f"The best split point has {_percent(split.accuracy)} ({split.id}), but with the time "
+            "that each takes on this device, answering alone on slow links and pictures on fast "
+            "ones are worth as much."
         )
     alone = ways == {Way.LOCAL}  # otherwise its accuracy may be out of this device's reach
     if alone and local is not None and local.accuracy >= split.accuracy - PAYS:
