@@ -149,8 +149,8 @@ def summarise(
             mode, sla_s, rtt_s = key
             place = (scope, mode.value, f"{1000 * sla_s:g}", f"{1000 * rtt_s:g}")
             rows += [(*place, *each.cells()) for each in figures]
-            if scope == "fine" and mode is Mode.BARE:
-                goals += _goals(figures, sla_s=sla_s, rtt_s=rtt_s)
+            if scope == "fine":
+                goals += _goals(figures, mode, sla_s=sla_s, rtt_s=rtt_s)
     return BenchResult("control", COLUMNS, tuple(rows), tuple(goals), tuple(notes))
 
 
@@ -274,12 +274,12 @@ def _run(cell: CaseRuns, policy: str) -> Run:
     return next(run for run in cell.runs if run.policy == policy)
 
 
-def _goals(figures: Sequence[_Figures], *, sla_s: float, rtt_s: float) -> list[Goal]:
-    """Return the goals for fine traces in bare mode; none where there is no gap to close."""
+def _goals(figures: Sequence[_Figures], mode: Mode, *, sla_s: float, rtt_s: float) -> list[Goal]:
+    """Return the goals for fine traces; none where there is no gap to close."""
     ours = next(each for each in figures if each.policy == OURS)
     if ours.gap is None:
         return []
-    place = f"at SLA {1000 * sla_s:g} ms, RTT {1000 * rtt_s:g} ms"
+    place = f"({mode.value}) at SLA {1000 * sla_s:g} ms, RTT {1000 * rtt_s:g} ms"
     goals = []
     wanted = GAP_GOALS.get(round(sla_s, 6))
     if wanted is not None:
