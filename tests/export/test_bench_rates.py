@@ -127,6 +127,19 @@ def test_pictures_go_into_every_whole_network_that_the_family_has(family: Family
     ]
 
 
+def test_a_rival_never_takes_the_name_of_a_point_of_the_family(family: Family) -> None:
+    """A family's own quality may go into its tuned network; the plain one is then another row."""
+    points = tuple(
+        replace(p, graph="tuned/model.onnx") if p.id == "jpeg-q50" else p
+        for p in family.manifest.points
+    )
+    manifest = replace(family.manifest, points=points)
+    ids = [each.id for each in rival_pictures(manifest, (50,), (5,), best_webp=True)]
+    assert "jpeg-q50" not in ids
+    assert "jpeg-q50-full" in ids
+    assert len(ids) == len(set(ids))
+
+
 def test_a_graph_is_named_by_what_tells_it_apart() -> None:
     names = ["tuned/model.onnx", "full/tuned.onnx", "full/model.onnx", "x.onnx"]
     assert [graph_name(name) for name in names] == ["tuned", "tuned", "full", "x"]

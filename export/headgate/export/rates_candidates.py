@@ -91,12 +91,16 @@ def rival_pictures(
     if best_webp:
         asked += [("webp", BEST_WEBP_METHOD, quality) for quality in webp_qualities]
     own = {(p.picture_format, p.picture_quality, p.graph) for p in manifest.points}
+    own_ids = {point.id for point in manifest.points}
     found = []
     for graph in offload_graphs(manifest):
         for picture_format, method, quality in dict.fromkeys(asked):
             if method == WEBP_METHOD and (picture_format, quality, graph) in own:
                 continue
-            found.append(_picture(manifest, graph, picture_format, quality, webp_method=method))
+            rival = _picture(manifest, graph, picture_format, quality, webp_method=method)
+            if rival.id in own_ids:  # the family's own point sends it into another network
+                rival = replace(rival, id=f"{rival.id}-{graph_name(graph)}")
+            found.append(rival)
     return found
 
 
