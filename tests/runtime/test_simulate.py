@@ -1,5 +1,6 @@
 """Whole runs in virtual time: device and edge sessions over links that are traces."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -11,7 +12,7 @@ from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.simulate import Link, Pace, simulate, simulate_many
 from headgate.runtime.summary import Summary, Tally
 from headgate.runtime.trace import Trace, named_trace
-from runtime.ladders import EXIT_ACCURACY, LOCAL_ACCURACY, RUNGS, ladder_manifest
+from runtime.ladders import EXIT_ACCURACY, LOCAL_ACCURACY, RUNGS, ladder_manifest, stats
 
 MANIFEST = ladder_manifest()
 PROFILE = Profile(name="test")
@@ -108,6 +109,27 @@ def test_rise_of_the_rate_is_found_within_a_second() -> None:
     records = run(Link(steps((0.6, 10.0), (40.0, 100.0)), 0.02))
     assert after(records, 9.0, 10.0)[0].num_bytes < 4000
     assert summary(after(records, 11.0)).num_bytes / len(after(records, 11.0)) > 40_000
+
+
+def test_frames_of_a_few_bytes_find_out_that_a_link_has_recovered() -> None:
+    """They are hardly larger than what shows the path's delay, so only probes can tell."""
+    ladder = ladder_manifest(local=False)
+    sizes = dict(
+        zip((point.id for point in ladder.points), (27, 42, 60, 76, 154, 433), strict=False)
+    )
+    points = tuple(
+        replace(point, bytes=stats(sizes[point.id])) if point.id in sizes else point
+        for point in ladder.points
+    )
+    trace = steps((0.8, 10.0), (0.018, 6.0), (1.5, 14.0))
+    records = simulate(
+        replace(ladder, points=points),
+        profile=Profile(name="test"),
+        link=Link(trace, rtt_s=0.02),
+        pace=Pace(15, 30.0),
+        sla_s=0.1,
+    )
+    assert {record.point for record in records if record.captured_s > 24} == {"webp-q80"}
 
 
 def test_late_split_frames_are_answered_by_their_exit_before_the_deadline() -> None:

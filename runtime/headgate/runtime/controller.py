@@ -32,6 +32,7 @@ MAX_MISS_PRICE = 2.0
 SIZE_WEIGHTS = (0.25, 0.5, 0.25)  # of the 5, 50 and 95 % quantiles
 FIRST_PERIOD_S = 1 / 30
 MAX_PERIOD_S = 1.0
+PROBE_MESSAGES = 3.0  # an upward probe is at least as large as so many of the smallest messages
 PROBE_BELOW = 0.98  # a rung less certain than this is worth exploring
 FALLBACK_CHANCE = 0.5  # local under the accuracy floor only if nothing else has this chance
 
@@ -116,12 +117,14 @@ class Controller:
         """Return what a probe should carry to find out about rungs above; 0 if it need not.
 
         Frames so small that the link's noise hides their service never show how fast it is. The
-        probe is as large as the largest frame that may be sent next.
+        probe is as large as the largest frame that may be sent next, and several times the
+        smallest: whatever is hardly larger than what showed the path's delay teaches no rate.
         """
         above = self._rank + 1
         if self._profile.prefer is not Preference.ACCURACY or not 0 < above < len(self._ladder):
             return 0
-        num_bytes = round(self._reachable()[-1].bytes.mean)
+        least_bytes = PROBE_MESSAGES * (self._ladder[0].bytes.mean + OVERHEAD_BYTES)
+        num_bytes = round(max(self._reachable()[-1].bytes.mean, least_bytes))
         by_s = outlook.now_s + (self._sla_s or 1.0)
         return num_bytes if outlook.on_time(num_bytes, by_s=by_s) < PROBE_BELOW else 0
 
