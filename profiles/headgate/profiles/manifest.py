@@ -86,6 +86,9 @@ class Member:
     exit_metrics: dict[str, float]  # of the early exit on this member's head
     # The chance that the exit is right, by how sure it is; None: not calibrated.
     confidence: Curve | None = field(default=None, metadata=ADDED)
+    # Of a progressive member: how many maps each layer has, the most important first; they add up
+    # to C. Its head emits the maps in this order and its tail takes them so.
+    layers: tuple[int, ...] = field(default=(), metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,14 @@ class OperatingPoint:
     twin: str | None = field(default=None, metadata=ADDED)
     # Split: the chance that the edge is right, by how sure the exit is; None: not calibrated.
     confidence: Curve | None = field(default=None, metadata=ADDED)
+    # Split, of a progressive member: how many of its layers are sent. `low` and `span` hold all
+    # channels; those of layers that are not sent are zeros at the tail. See `progressive`.
+    prefix: int | None = field(default=None, metadata=ADDED)
+
+    @property
+    def series(self) -> tuple[object, ...]:
+        """What points that are prefixes of one another have in common."""
+        return (self.member, self.levels, self.low, self.span, self.codec, self.table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +262,8 @@ def _check(manifest: Manifest, where: str) -> None:
         if len(member.features.shape) != 3 or member.features.dtype != "uint8":
             raise FamilyError(f"{where}.members.{member.id}.features: expected uint8 [C, h, w]")
     _check_listed(manifest, manifest.full_graph, f"{where}.full_graph")
+    for member in manifest.members:
+        _check_layers(manifest, member, f"{where}.members.{member.id}")
     for point in manifest.points:
         _check_point(manifest, point, f"{where}.points.{point.id}")
         if point.twin is not None:
@@ -283,6 +296,47 @@ def _check_point(manifest: Manifest, point: OperatingPoint, where: str) -> None:
         raise FamilyError(f"{where}: an offload point needs graph, picture_format and quality")
     if point.kind is PointKind.LOCAL and (point.graph is None) == (point.member is None):
         raise FamilyError(f"{where}: a local point needs either a graph or a member's early exit")
+
+
+def _check_layers(manifest: Manifest, member: Member, where: str) -> None:
+    """Refuse layers that do not add up, and points that send no prefix of them or lack one.
+
+    An edge may have received any number of layers, so each number must be a point of its own.
+    """
+    num_channels = member.features.shape[0]
+    if member.layers and (min(member.layers) < 1 or sum(member.layers) != num_channels):
+        raise FamilyError(
+            f"{where}.layers: {list(member.layers)}, expected numbers above 0 that add up to "
+            f"its {num_channels} maps"
+        )
+    prefixes: dict[object, set[int]] = {}
+    for point in manifest.points:
+        if point.kind is not PointKind.SPLIT or point.member != member.id:
+            continue
+        if (point.prefix is None) != (not member.layers):
+            raise FamilyError(
+                f"{where}: point {point.id} has prefix {point.prefix} and the member "
+                f"{len(member.layers)} layers; points of a progressive member name a prefix, "
+                "others do not"
+            )
+        if point.prefix is None:
+            continue
+        if not 1 <= point.prefix <= len(member.layers):
+            raise FamilyError(
+                f"{where}: point {point.id} sends {point.prefix} layers, expected 1 to "
+                f"{len(member.layers)}"
+            )
+        found = prefixes.setdefault(point.series, set())
+        if point.prefix in found:
+            raise FamilyError(f"{where}: point {point.id} repeats prefix {point.prefix}")
+        found.add(point.prefix)
+    for found in prefixes.values():
+        missing = set(range(1, max(found) + 1)) - found
+        if missing:
+            raise FamilyError(
+                f"{where}: no point sends {sorted(missing)} layers where others send more; "
+                "every prefix needs a point"
+            )
 
 
 def _check_twin(point: OperatingPoint, twin: OperatingPoint, where: str) -> None:

@@ -50,6 +50,10 @@ class MemberEntry:
     quantised: tuple[QuantisedEntry, ...]
     epochs: int
     shares_backbone: bool = False  # `file` lacks what the plain network's holds, see `weights`
+    # Of a progressive member: `selected` in the order of sending, the most important map first,
+    # and how many maps each layer has.
+    order: tuple[int, ...] = field(default=(), metadata=ADDED)
+    layers: tuple[int, ...] = field(default=(), metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True)
