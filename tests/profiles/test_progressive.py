@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 
 from headgate.profiles.errors import FamilyError
-from headgate.profiles.manifest import Manifest, manifest_from_json, manifest_to_json
+from headgate.profiles.manifest import FileEntry, Manifest, manifest_from_json, manifest_to_json
 from headgate.profiles.progressive import answered_as, layer_bounds, maps_of_prefix, prefixes_of
-from profiles.manifests import FileEntry, small_manifest
+from profiles.manifests import small_manifest
 
 FILE = FileEntry("00" * 32, 4, ("device", "edge"))
 PATHS = ("heads/b2r1/model.onnx", "tails/b2r1/1/model.onnx", "full/model.onnx")
