@@ -80,11 +80,8 @@ def draw_timeline(timeline: Timeline, width_in: float = WIDE_IN) -> bytes:
 def draw_points(manifest: Manifest, width_in: float = WIDE_IN) -> bytes:
     """Return a PNG: measured accuracy against mean bytes of every operating point."""
     figure, (axes,) = new_figure(width_in, height_in=5.0 if width_in > 6 else 4.6, rows=1)
-    for member, colour in zip(manifest.members, _cycle(len(manifest.members)), strict=True):
-        points = [p for p in manifest.points if p.member == member.id and _sends(p)]
-        label = f"split, budget {member.budget}"
-        if member.resolution_factor > 1:
-            label += f", r = {member.resolution_factor}"
+    curves = _split_curves(manifest)
+    for (label, points), colour in zip(curves.items(), _cycle(len(curves)), strict=True):
         _draw_curve(axes, manifest, points, colour=colour, marker="o", label=label)
     for name, (colour, marker, label) in FORMAT_STYLES.items():
         points = [p for p in manifest.points if p.picture_format == name]
@@ -197,8 +194,20 @@ def _draw_curve(
     )  # fmt: skip
 
 
-def _sends(point: OperatingPoint) -> bool:
-    return point.kind is PointKind.SPLIT
+def _split_curves(manifest: Manifest) -> dict[str, list[OperatingPoint]]:
+    """Return split points by what joins them: their member, or of layers that follow, the series."""
+    curves: dict[str, list[OperatingPoint]] = {}
+    for member in manifest.members:
+        for point in manifest.points:
+            if point.member != member.id or point.kind is not PointKind.SPLIT:
+                continue
+            label = f"split, budget {member.budget}"
+            if member.resolution_factor > 1:
+                label += f", r = {member.resolution_factor}"
+            if point.prefix is not None:
+                label += f", layers at {point.levels} levels"
+            curves.setdefault(label, []).append(point)
+    return curves
 
 
 def _local_points(manifest: Manifest) -> list[OperatingPoint]:
