@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headgate.export.calibrate import Scales
-from headgate.export.fold import folded_decoder, folded_encoder
+from headgate.export.crossing_graphs import crossing_graphs
 from headgate.export.graphs import HeadGraph, TailGraph, picture_to_unit
 from headgate.export.parity import Outputs
 from headgate.profiles.manifest import OperatingPoint
@@ -46,12 +46,13 @@ def deploy(model: SplitModel, order: Sequence[int] | None = None) -> Deployed:
     """
     model.eval()
     maps = sent_maps(model, order)
+    encoder, decoder = crossing_graphs(model.bottleneck, maps)
     head = HeadGraph(
         backbone_head=nn.Sequential(model.normalise, model.head),
-        encoder=folded_encoder(model.bottleneck, maps),
+        encoder=encoder,
         early_exit=model.exit_head,
     )
-    tail = TailGraph(decoder=folded_decoder(model.bottleneck, maps), backbone_tail=model.tail)
+    tail = TailGraph(decoder=decoder, backbone_tail=model.tail)
     low_C, span_C = model.code_range.of(torch.tensor(maps))
     trained = Scales(tuple(low_C.tolist()), tuple(span_C.tolist()))
     return Deployed(head.eval(), tail.eval(), trained)

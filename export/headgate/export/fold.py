@@ -84,4 +84,3 @@ def _bias(convolution: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
 def _set(convolution: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor, bias: Tensor) -> None:
     convolution.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
     convolution.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
-

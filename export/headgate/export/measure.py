@@ -53,7 +53,7 @@ def measure_points(
     pictures_NHWC: NDArray[np.uint8],
     labels: NDArray[np.int64],
 ) -> Iterator[Measured]:
-    """Run every picture through every point; yield them as they come, prefixes of a series together.
+    """Run every picture through every point; prefixes of a series come together.
 
     A point that predicts others' integers cannot be measured on single pictures.
     """

@@ -26,13 +26,12 @@ from headgate.export.family_writer import (
 )
 from headgate.export.graphs import FullGraph
 from headgate.export.measure import Engines, machine_name, measure_points
-from headgate.export.options import ExportOptions, check_options, check_target
+from headgate.export.options import ExportOptions, check_members, check_options, check_target
 from headgate.export.parity_gate import check_full, check_member
 from headgate.export.picture_network import with_picture_network
 from headgate.export.points import METRIC, Measured, worth_keeping
 from headgate.export.predicted_points import check_lag, default_lag, with_predicted
 from headgate.export.samples import Samples, load_samples
-from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family, open_family
 from headgate.profiles.manifest import Manifest, Member, MetricSpec, OperatingPoint
 from headgate.profiles.storage import publish_folder, sha256_file
@@ -65,6 +64,7 @@ def export_family(
     """
     check_options(options)
     run = load_run(run_path)
+    check_members(run, options)
     check_target(family_path, run_path=run_path, force=options.force)
     plain = run.backbone()  # first: a run from scratch, which has none, is refused at once
     progress(f"reading {run.record.dataset.spec if options.data is None else options.data}")
@@ -231,12 +231,6 @@ def _clip(run: Run, options: ExportOptions) -> Clip | None:
     """Return the clip to measure predicted points on, refused before any work if unfit."""
     if options.video is None:
         return None
-    progressive = [entry.id for entry in run.record.members if entry.layers]
-    if progressive:
-        raise UsageError(
-            f"--video: {run.path} has the progressive member {progressive[0]}, whose layers are "
-            "not predicted from earlier frames; leave --video out"
-        )
     clip = load_clip(
         options.video, run.input, fps=options.video_fps, num_frames=options.video_frames
     )

@@ -195,7 +195,7 @@ def _draw_curve(
 
 
 def _split_curves(manifest: Manifest) -> dict[str, list[OperatingPoint]]:
-    """Return split points by what joins them: their member, or of layers that follow, the series."""
+    """Return split points by the line that joins them: a member, or a series of prefixes."""
     curves: dict[str, list[OperatingPoint]] = {}
     for member in manifest.members:
         for point in manifest.points:

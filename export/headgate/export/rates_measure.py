@@ -147,8 +147,8 @@ def _samples(
     for candidate in sorted(candidates, key=lambda each: each.encoding):
         if candidate.is_picture:
             if encoded[0] != candidate.encoding:
-                sent = [(candidate.encode(picture),) for picture in pictures.pictures]
-                encoded = (candidate.encoding, sent)
+                encoded = (candidate.encoding, [])
+                encoded[1].extend((candidate.encode(picture),) for picture in pictures.pictures)
             tell(candidate.id, _picture_sample(candidate, engines, encoded[1], pictures))
     points = [candidate.point for candidate in run]
     for item in measure_points(
