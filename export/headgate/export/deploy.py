@@ -22,8 +22,10 @@ from torch import Tensor, nn
 from headgate.export.calibrate import Scales
 from headgate.export.crossing_graphs import crossing_graphs
 from headgate.export.graphs import HeadGraph, TailGraph, picture_to_unit
+from headgate.export.ordered_cut import ordered_exit, ordered_head, ordered_tail
 from headgate.export.parity import Outputs
 from headgate.profiles.manifest import OperatingPoint
+from headgate.train.crossing import PlainCut
 from headgate.train.quantiser import dequantise, quantise
 from headgate.train.split_model import SplitModel
 
@@ -47,12 +49,21 @@ def deploy(model: SplitModel, order: Sequence[int] | None = None) -> Deployed:
     model.eval()
     maps = sent_maps(model, order)
     encoder, decoder = crossing_graphs(model.bottleneck, maps)
+    backbone_head, early_exit, backbone_tail = model.head, model.exit_head, model.tail
+    if isinstance(model.bottleneck, PlainCut) and len(maps) == model.bottleneck.channels:
+        ordered = ordered_head(model.head, maps)
+        if ordered is not None:
+            backbone_head, early_exit = ordered, ordered_exit(model.exit_head, maps)
+            encoder = nn.Identity()
+        ordered = ordered_tail(model.tail, maps)
+        if ordered is not None:
+            backbone_tail, decoder = ordered, nn.Identity()
     head = HeadGraph(
-        backbone_head=nn.Sequential(model.normalise, model.head),
+        backbone_head=nn.Sequential(model.normalise, backbone_head),
         encoder=encoder,
-        early_exit=model.exit_head,
+        early_exit=early_exit,
     )
-    tail = TailGraph(decoder=decoder, backbone_tail=model.tail)
+    tail = TailGraph(decoder=decoder, backbone_tail=backbone_tail)
     low_C, span_C = model.code_range.of(torch.tensor(maps))
     trained = Scales(tuple(low_C.tolist()), tuple(span_C.tolist()))
     return Deployed(head.eval(), tail.eval(), trained)
