@@ -156,6 +156,8 @@ def edge_probabilities(
 
 def sent_by(computed: Computed) -> Layers:
     """Return what a split or offload frame sends."""
+    if computed.layers:
+        return computed.layers
     assert computed.payload is not None
     return (computed.payload,)
 
@@ -171,7 +173,12 @@ def infer_sent(
     point: OperatingPoint, tail: TailEngine, sent: Sequence[Layers]
 ) -> list[ItemOutcome]:
     """Answer one batch of frames as the edge would."""
-    items = [BatchItem(PEER, index, point, layers[0]) for index, layers in enumerate(sent)]
+    if point.prefix is None:
+        items = [BatchItem(PEER, index, point, payload) for index, (payload,) in enumerate(sent)]
+    else:
+        items = [
+            BatchItem(PEER, index, point, b"", layers=layers) for index, layers in enumerate(sent)
+        ]
     return tail.infer(graph_key(point, full_graph=tail.manifest.full_graph), items)
 
 
