@@ -13,6 +13,7 @@ from headgate.profiles.family import FAMILY_NAMES, MANIFEST_NAME
 from headgate.profiles.manifest import CODECS
 from headgate.profiles.quantise import MAX_LEVELS, MIN_LEVELS
 from headgate.profiles.storage import check_place, recover_folder
+from headgate.runtime.headers import MAX_LAYERS
 
 if TYPE_CHECKING:
     from headgate.train.run_folder import Run
@@ -86,6 +87,11 @@ def check_members(run: Run, options: ExportOptions) -> None:
             raise UsageError(
                 f"{run.path}: member {entry.id} has {entry.progressive.num_tails} tails, one for "
                 "each prefix, and a family has one for each member; train it without --many-tails"
+            )
+        if len(entry.layers) > MAX_LAYERS:
+            raise UsageError(
+                f"{run.path}: member {entry.id} has {len(entry.layers)} layers, a frame at most "
+                f"{MAX_LAYERS}; train it with a larger --slice"
             )
         if entry.layers and options.video is not None:
             raise UsageError(
