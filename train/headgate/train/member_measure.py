@@ -78,7 +78,7 @@ def _progressive_entry(
     config = plan.config.progressive
     assert config is not None
     assert model.layer_plan is not None
-    levels = (None, *plan.config.levels)
+    levels = (None, *(plan.config.levels if config.quantise else ()))
     accuracies_LJ = evaluate_prefixes(fabric, model, plan.data, levels=levels, cache=cache)
     prefixes = [
         PrefixEntry(

@@ -1,13 +1,17 @@
-"""`headgate train nair` and `headgate train clio`: members that answer from any prefix of their maps."""
+"""`headgate train nair` and `headgate train clio`: members that answer from any prefix of maps."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from headgate.train.progressive import ProgressiveConfig
+    from headgate.train.recipe import PruneConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -215,7 +219,7 @@ def _taken(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _config(progressive: Any, settings: dict[str, Any]) -> Any:
+def _config(progressive: ProgressiveConfig, settings: dict[str, Any]) -> PruneConfig:
     """Return the settings of the run; what is left of `settings` says how it is to be run."""
     from dataclasses import fields
 
@@ -228,7 +232,7 @@ def _config(progressive: Any, settings: dict[str, Any]) -> Any:
     return PruneConfig(**chosen, budgets=budgets, progressive=progressive)
 
 
-def _train(config: Any, how: dict[str, Any]) -> None:
+def _train(config: PruneConfig, how: dict[str, Any]) -> None:
     from headgate.train.processes import is_first_process
     from headgate.train.progress import choose_progress
     from headgate.train.prune import train_prune

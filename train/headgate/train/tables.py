@@ -65,7 +65,7 @@ def prefixes_table(record: RunRecord) -> Table:
     table = Table(title=title, title_justify="left", caption_justify="left")
     for heading in ("layers", "maps", "accuracy"):
         table.add_column(heading, justify="right")
-    for levels in record.settings.levels:
+    for levels in record.settings.levels[: len(member.progressive.prefixes[0].quantised)]:
         table.add_column(f"at {levels} levels", justify="right")
     for place, prefix in enumerate(member.progressive.prefixes):
         accuracies = (prefix.accuracy, *prefix.quantised)
