@@ -132,6 +132,19 @@ def test_an_untrained_member_is_the_plain_network_measured_by_prefixes(
     assert entry.progressive.importance_after == entry.progressive.importance_before
 
 
+def test_a_run_without_any_epoch_measures_what_another_run_trained(
+    runs: dict[str, Run], pictures: Path, tmp_path: Path
+) -> None:
+    changes = {"progressive": replace(PURE, epochs=0), "epochs": None, "budgets": ()}
+    run = train_tiny(
+        pictures, tmp_path / "run", backbone=str(runs["pure"].path), rate_weight=0.0, **changes
+    )
+    assert run.record.backbone == replace(runs["pure"].record.backbone, epochs=0)  # type: ignore[type-var]
+    assert (run.path / "epochs.jsonl").read_text() == ""
+    order = runs["pure"].record.members[0].order
+    assert run.record.members[0].order == order
+
+
 def test_a_many_tailed_run_says_how_many(runs: dict[str, Run]) -> None:
     (many,), (one,) = runs["clio"].record.members, runs["pure"].record.members
     assert many.progressive is not None
