@@ -63,6 +63,29 @@ def test_loss_is_the_weighted_sum_over_prefixes_plus_the_penalty() -> None:
     torch.testing.assert_close(total(made, config), by_hand)
 
 
+@pytest.mark.parametrize(("weights_from", "follows"), [("start", False), ("now", True)])
+def test_weights_follow_the_importance_only_if_asked_to(weights_from: str, follows: bool) -> None:
+    made = member(bottleneck=False)
+    step = objective(made, ProgressiveConfig(weights_from=weights_from, quantise=False))
+    with torch.no_grad():
+        before_J = nair_weights_J(
+            shares_J(made.importance_C(folded=True), made.masks_JC), w_non=2.0
+        )
+        (conv,) = (made_by.convolution for made_by in made.filters)
+        conv.weight[4].mul_(3.0)  # the first layer's
+        losses_J = torch.stack(
+            [
+                functional.cross_entropy(
+                    made(pictures(), levels=None, prefixes=(prefix,)).logits_BK, LABELS_B
+                )
+                for prefix in (1, 2, 3)
+            ]
+        )
+        found = step(made, Lesson(pictures(), LABELS_B), random.Random(0)).losses.total
+    as_before = float((before_J * losses_J).sum())
+    assert (float(found) != pytest.approx(as_before)) == follows
+
+
 def test_clio_weights_prefixes_as_it_is_told_and_has_no_penalty() -> None:
     made = member(bottleneck=False)
     config = ProgressiveConfig(

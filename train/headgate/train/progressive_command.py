@@ -107,13 +107,25 @@ def add_progressive_commands(group: click.Group, prune: click.Command) -> None:
     help="a prefix counts (1 - its share of the importance) to this power; 0: all alike",
 )
 @click.option(
+    "--weights-from",
+    default="start",
+    show_default=True,
+    help="whose importance that is: start (before the training) or now (of each step)",
+)
+@click.option(
     "--penalty",
     default=PENALTY,
     show_default=True,
     help="loss for all importance outside the first slice, in shares of what there was at first",
 )
 def nair(
-    order: str, importance: str, w_non: float, penalty: float, slice_maps: int, **settings: Any
+    order: str,
+    importance: str,
+    w_non: float,
+    weights_from: str,
+    penalty: float,
+    slice_maps: int,
+    **settings: Any,
 ) -> None:
     """Train a member whose maps are sent in order of importance, with one tail for every prefix.
 
@@ -128,6 +140,7 @@ def nair(
         order=order,
         importance=importance,
         w_non=w_non,
+        weights_from=weights_from,
         penalty=penalty,
         **_taken(settings),
     )
