@@ -25,7 +25,7 @@ SHARED = (
 )
 # NAIR's own batch; and a tail that is to learn to do without maps must be free to learn.
 DEFAULTS = {"batch_size": 80, "share": "head"}
-PENALTY = 1.0
+PENALTY = 0.3
 
 
 def shared_options(prune: click.Command) -> Callable[[F], F]:
