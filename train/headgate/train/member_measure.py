@@ -18,7 +18,9 @@ from headgate.train.recipe import Stage
 from headgate.train.run_record import MemberEntry, PrefixEntry, ProgressiveEntry, QuantisedEntry
 from headgate.train.split_model import SplitModel
 
-# Shapes: B batch, P maps of H x W at the split, K classes, J layers, L numbers of levels
+# Shapes: B batch, P maps of H x W at the split, K classes, J layers, N prefixes, L levels
+
+PREFIXES_AT_ONCE = 4  # a batch of 1024 through the tail: more takes memory, and no less time
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def _progressive_entry(
     config = plan.config.progressive
     assert config is not None
     assert model.layer_plan is not None
-    levels = (None, *plan.config.levels)
+    levels = (None, *(plan.config.levels if config.quantise else ()))
     accuracies_LJ = evaluate_prefixes(fabric, model, plan.data, levels=levels, cache=cache)
     prefixes = [
         PrefixEntry(
@@ -110,12 +112,15 @@ def evaluate_prefixes(
 ) -> list[list[float]]:
     """Return the accuracy of every prefix at each number of levels; None is not quantised."""
     model.eval()
-    prefixes = range(1, model.num_layers + 1)
-    right_LJ = torch.zeros(len(levels), model.num_layers, device=fabric.device)
+    num_layers = model.num_layers
+    right_LJ = torch.zeros(len(levels), num_layers, device=fabric.device)
     for features_BPHW, labels_B in val_features(fabric, model, data, cache=cache):
         for place, number in enumerate(levels):
-            out = model(features_BPHW, levels=number, at_split=True, prefixes=prefixes)
-            answers_JB = out.logits_BK.argmax(dim=1).view(model.num_layers, -1)
-            right_LJ[place] += (answers_JB == labels_B).float().sum(dim=1)
+            for begin in range(0, num_layers, PREFIXES_AT_ONCE):
+                end = min(begin + PREFIXES_AT_ONCE, num_layers)
+                prefixes = range(begin + 1, end + 1)
+                out = model(features_BPHW, levels=number, at_split=True, prefixes=prefixes)
+                answers_NB = out.logits_BK.argmax(dim=1).view(len(prefixes), -1)
+                right_LJ[place, begin:end] += (answers_NB == labels_B).float().sum(dim=1)
     total_LJ = sum_over_processes(fabric, right_LJ)
     return [[float(n) / len(data.val_labels_N) for n in row] for row in total_LJ.tolist()]

@@ -89,12 +89,12 @@ def make_plan(config: PruneConfig) -> Plan:
     if config.backbone is not None:
         load_backbone(plain, Path(config.backbone))
     _check_answers(plain, blueprint)
+    if not config.plain_cut:
+        blueprint.build_split_model(budget=blueprint.num_maps, plain=plain)
     stages = plan_stages(config, num_maps=blueprint.num_maps)
     if config.progressive is not None:
         (stage,) = (stage for stage in stages if stage.kind is StageKind.PROGRESSIVE)
         _try_progressive(config.progressive, blueprint, plain=plain, budget=stage.budget)
-    if not config.plain_cut:
-        blueprint.build_split_model(budget=blueprint.num_maps, plain=plain)
     return Plan(config, data, blueprint, stages)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 METHODS = ("nair", "clio")
 ORDERS = ("importance", "natural")
 IMPORTANCES = ("folded", "plain")
+WEIGHTS_FROM = ("start", "now")
 SLICE_MAPS = 2
 W_NON = 2.0
 
@@ -33,6 +34,7 @@ class ProgressiveConfig:
     importance: str = "folded"  # of a filter, with batch norm folded into it or as it is
     bottleneck: bool = True  # False: the features at the split themselves cross
     w_non: float = W_NON  # NAIR: a prefix counts (1 - its share of the importance) ^ w_non
+    weights_from: str = "start"  # NAIR: the importance before the training, or that of each step
     penalty: float = 0.0  # NAIR: weight of the importance that is not in the first slice
     prefix_weights: tuple[float, ...] = ()  # CLIO: how likely each prefix is
     many_tails: bool = False  # a tail for each prefix
@@ -46,6 +48,7 @@ def _check_numbers(config: ProgressiveConfig) -> None:
     for option, word, known in (
         ("--order", config.order, ORDERS),
         ("--importance", config.importance, IMPORTANCES),
+        ("--weights-from", config.weights_from, WEIGHTS_FROM),
     ):
         if word not in known:
             raise UsageError(f"{option}: {word!r} is not one of {', '.join(known)}")

@@ -51,7 +51,7 @@ class ProgressiveModel(SplitModel):
         With extra tails there is one for each prefix but the whole, which has `tail`.
         """
         super().__init__(**parts)
-        self._filters = filters
+        self.filters = filters
         self.tails = nn.ModuleList(copy.deepcopy(self.tail) for _ in range(num_extra_tails))
         self.layer_plan: LayerPlan | None = None
         self.importance_before: tuple[float, ...] = ()  # its training, of the maps that cross
@@ -87,7 +87,7 @@ class ProgressiveModel(SplitModel):
 
     def importance_C(self, *, folded: bool) -> Tensor:
         """Return the importance of the maps that cross, ascending by index; gradients pass."""
-        return importance_P(self._filters, folded=folded)[self.bottleneck.selected_C]
+        return importance_P(self.filters, folded=folded)[self.bottleneck.selected_C]
 
     def forward(
         self,

@@ -6,8 +6,11 @@ NAIR, for J layers in order of importance, R_j the share of the importance in th
     w_J = 1 and w_j = (1 - R_j) ^ w_non for j < J
 
 The penalty is the summed importance of all layers but the first. It is in units of all importance
-at the start, so that one weight suits any network, and the gradient is that of the plain sum. The
-shares R are those of this moment, and only numbers: no gradient goes through the weights.
+at the start, so that one weight suits any network, and the gradient is that of the plain sum.
+
+The shares R are those before the training: then the loss stays the same while the penalty moves
+importance to the first layer. Shares of each step (`weights_from`) would take that layer's weight
+from it as it grows. No gradient goes through the weights either way.
 
 CLIO has no penalty, and for weights the chances that the link carries just that prefix.
 """
@@ -78,6 +81,10 @@ def progressive_objective(
     fixed_weights_J = None
     if config.method == "clio":
         fixed_weights_J = torch.tensor(config.prefix_weights, device=device)
+    elif config.weights_from == "start":
+        before_C = torch.tensor(model.importance_before, device=device)
+        shares = shares_J(before_C, model.masks_JC)
+        fixed_weights_J = nair_weights_J(shares, w_non=config.w_non)
     return ProgressiveObjective(
         module=model,
         config=config,
@@ -102,7 +109,7 @@ class ProgressiveObjective:
     weights: LossWeights
     levels: tuple[int, ...]
     importance_at_start: float
-    fixed_weights_J: Tensor | None = None  # CLIO's, on the training device
+    fixed_weights_J: Tensor | None = None  # on the training device; None: those of each step
     teacher: PlainModel | None = None
 
     def __call__(self, model: nn.Module, lesson: Lesson, choices: random.Random) -> StepResult:

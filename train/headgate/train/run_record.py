@@ -41,7 +41,8 @@ class PrefixEntry:
 
     maps: int
     accuracy: float  # not quantised
-    quantised: tuple[float, ...]  # accuracy at each of the member's numbers of levels
+    # Accuracy at each of the run's numbers of levels; none if it was trained without rounding.
+    quantised: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +169,9 @@ def _check_complete(record: RunRecord, *, where: Path) -> None:
             "train the run again"
         )
     for place, member in enumerate(record.members):
-        if member.layers and (
+        if (member.layers or member.order) and (
             sorted(member.order) != sorted(member.selected)
-            or min(member.layers) < 1
+            or min(member.layers, default=0) < 1
             or sum(member.layers) != len(member.order)
         ):
             raise FamilyError(
