@@ -18,7 +18,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 # What these commands take of `train prune`, under the same names and words.
 SHARED = (
     *("data", "model", "width", "split", "input_px", "resolution_factor", "epochs"),
-    *("base_epochs", "member_epochs", "slim_head", "slim_epochs", "backbone", "batch_size"),
+    *("base_epochs", "member_epochs", "slim_head", "slim_epochs", "picture_epochs"),
+    *("backbone", "batch_size"),
     *("lr", "member_lr", "schedule", "momentum", "weight_decay", "rate_weight", "distill"),
     *("hint", "share", "select", "cache_gb", "levels", "augment", "link_loss", "seed", "limit"),
     *("threads", "device", "precision", "checkpoint_steps", "out", "resume", "force", "as_json"),
