@@ -16,9 +16,9 @@ import numpy as np
 from headgate.export.compare import RunScore, score_run
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind, PointTime
 from headgate.profiles.profile import Profile
-from headgate.runtime.controller import exit_quality
 from headgate.runtime.frame_fate import DEFAULT_SETTINGS
 from headgate.runtime.oracle import OraclePoint, oracle_credit
+from headgate.runtime.own_answers import exit_quality
 from headgate.runtime.rivals import RIVALS
 from headgate.runtime.simulate import Link, Pace, PolicyFor, simulate
 from headgate.runtime.simulated_answers import payload_bytes

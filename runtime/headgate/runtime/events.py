@@ -27,7 +27,9 @@ class Computed:
     `payload` is what to send (None for local points). `answer` is the local answer: of the whole
     network or the exit for local points, of the exit for split frames (the insurance), None for
     offload. `head_s` is the time in the network, `encode_s` in the codec or picture encoder.
-    `integers` are what the payload of a split point stands for; nobody may write to them.
+    `integers` are what the payload of a split point stands for; nobody may write to them. A
+    progressive point has `layers` in place of a payload: one for each layer of its prefix, the most
+    important first.
     """
 
     payload: bytes | None
@@ -35,6 +37,12 @@ class Computed:
     head_s: float
     encode_s: float
     integers: Integers | None = None
+    layers: tuple[bytes, ...] = ()
+
+    @property
+    def parts(self) -> tuple[bytes, ...]:
+        """What there is to send: layers, one payload, or nothing."""
+        return self.layers if self.payload is None else (self.payload,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ class Outlook:
     ahead_bytes: int  # outstanding: sent, not known to have arrived
     busy_since_s: float  # when the first of them began to be served; now_s if there are none
     age_s: float  # of the last sample clear of the noise: others may hide a faster link
+    noise_s: float = 0.0  # what a message may take beyond delay and service
 
     @property
     def rate_bps(self) -> float:
@@ -255,6 +256,7 @@ class LinkEstimator:
             ahead_bytes=self._ahead_bytes,
             busy_since_s=self._busy_since_s() if self._queue else now_s,
             age_s=now_s - self._clear_s,
+            noise_s=self.noise_s,
         )
 
     def _busy_since_s(self) -> float:
