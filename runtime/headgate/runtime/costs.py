@@ -100,10 +100,10 @@ class PointCosts:
         A progressive frame may have waited there for its own layers: that says nothing of others.
         """
         queue_s, residence_s = result.queue_us / 1e6, result.residence_us / 1e6
-        if point.prefix is None:
-            self.edge_took(point.id, queue_s=queue_s, serve_s=max(0.0, residence_s - queue_s))
-        else:
-            self._edge.add(point.id, (result.decode_us + result.tail_us) / 1e6)
+        serve_s = max(0.0, residence_s - queue_s)
+        if point.prefix is not None:
+            serve_s = (result.decode_us + result.tail_us) / 1e6
+        self.edge_took(point.id, queue_s=queue_s, serve_s=serve_s)
 
     def device_s(self, point_id: str) -> float:
         """Return the likely compute time on the device."""

@@ -147,8 +147,9 @@ class Result:
     `point_index` is the frame's; of a progressive frame, that of the prefix that was used.
     `arrived_us` is the edge's monotonic clock when the last fragment, or the last layer that was
     used, came: only differences between frames mean anything. `residence_us` runs from then to
-    sending; queue, decode and tail lie inside it. A batch's decode and tail times count for each
-    of its frames.
+    sending; queue, decode and tail lie inside it. `queue_us` is the wait for the worker: a frame
+    that waited for more layers in vain has a residence beyond the three. A batch's decode and tail
+    times count for each of its frames.
     """
 
     frame_id: int
