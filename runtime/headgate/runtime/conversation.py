@@ -149,7 +149,6 @@ class Conversation:
             return None
         for frame_id in [f for f, sent_s in self._in_flight.items() if now_s > sent_s + LOST_S]:
             del self._in_flight[frame_id]
-            self._layers.forget(frame_id)
         full = self._link.ahead_bytes >= MAX_AHEAD_BYTES
         if full or len(self._in_flight) >= welcome.max_in_flight:
             return None
@@ -197,14 +196,15 @@ class Conversation:
     def send_layers(self, frame: Frame, *, now_s: float) -> Send:
         """Send some layers of a frame, or one fragment of one.
 
-        The frame counts as in flight from the first on, until the edge answers or rejects it.
+        The frame counts as in flight once it has a layer, until the edge answers or rejects it.
         """
         frame_id = frame.frame_id
-        self._in_flight.setdefault(frame_id, now_s)
         key = _FIRST_LAYER_KEY + self._num_layer_messages
         self._num_layer_messages += 1
         whole = frame.fragment + 1 == frame.fragments
         num_layers = frame.layer + (1 + len(frame.more_layers) if whole else 0)
+        if num_layers:
+            self._in_flight.setdefault(frame_id, now_s)
         self._layers.sent(
             frame_id, key, layers=num_layers, completes=frame.last and whole, now_s=now_s
         )
@@ -294,9 +294,11 @@ class Conversation:
         if reject.frame_id is not None:
             self._in_flight.pop(reject.frame_id, None)
             # It says nothing of its residence: the rate may seem lower than it is, never higher.
-            self._link.answered(reject.frame_id, residence_s=0.0, edge_s=None, now_s=now_s)
-            for key in self._layers.rejected(reject.frame_id):
-                self._link.unsent(key)
+            key: int | None = reject.frame_id
+            if reject.frame_id in self._layers:
+                key = self._layers.rejected(reject.frame_id)
+            if key is not None:
+                self._link.answered(key, residence_s=0.0, edge_s=None, now_s=now_s)
         if reject.reason in _FINAL:
             self._forget()
             self._state = State.REFUSED

@@ -2,11 +2,15 @@
 
 The edge acknowledges every message of such a frame in order, but for the one that completes it:
 that is answered by the frame's RESULT or REJECT. A RESULT for fewer layers than that answers no
-message, for all that it used have had their ACK.
+message, for all that it used have had their ACK. A REJECT may also be the answer to the first
+message, of a frame that is not let in. What comes after either has its ACK.
 """
 
 from collections import deque
 from dataclasses import dataclass, field
+
+
+MAX_FRAMES = 256  # those that an edge never answered are forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,7 @@ class _Message:
 class _FrameOut:
     sent_s: float  # the first message
     out: deque[_Message] = field(default_factory=deque)
+    num_acked: int = 0  # messages
     acked_layers: int = 0
     answered: bool = False  # by a RESULT that did not use all that is out
 
@@ -40,6 +45,8 @@ class SentLayers:
     def sent(self, frame_id: int, key: int, *, layers: int, completes: bool, now_s: float) -> None:
         """Note a message; with it the edge has so many layers."""
         frame = self._frames.setdefault(frame_id, _FrameOut(now_s))
+        if len(self._frames) > MAX_FRAMES:
+            del self._frames[next(iter(self._frames))]
         frame.out.append(_Message(key, layers, completes))
 
     def unsent(self, frame_id: int) -> int | None:
@@ -52,6 +59,7 @@ class SentLayers:
         frame = self._frames.get(frame_id)
         if frame is None or not frame.out or frame.out[0].completes:
             return None
+        frame.num_acked += 1
         frame.acked_layers = max(frame.acked_layers, layers)
         key = frame.out.popleft().key
         if frame.answered and not frame.out:
@@ -65,26 +73,33 @@ class SentLayers:
         message was sent.
         """
         frame = self._frames[frame_id]
-        if not frame.out:
-            del self._frames[frame_id]
-            return None, frame.sent_s
-        last = frame.out[-1]
-        if last.completes and last.layers <= layers:
+        last = frame.out[-1] if frame.out else None
+        if last is not None and last.completes and last.layers <= layers:
             del self._frames[frame_id]
             return last.key, frame.sent_s
-        if last.completes:  # it comes too late to complete anything, and will have an ACK
-            frame.out[-1] = _Message(last.key, last.layers, False)
-        frame.answered = True
+        self._over(frame_id, frame)
         return None, frame.sent_s
 
-    def rejected(self, frame_id: int) -> list[int]:
-        """Take a REJECT; returns the keys of the messages that will have no answer."""
-        frame = self._frames.pop(frame_id, None)
-        return [] if frame is None else [message.key for message in frame.out]
+    def rejected(self, frame_id: int) -> int | None:
+        """Take a REJECT; returns the key of the message that it is the answer to, if any."""
+        frame = self._frames.get(frame_id)
+        if frame is None:
+            return None
+        key = None
+        if frame.out and (frame.out[0].completes or frame.num_acked == 0):
+            key = frame.out.popleft().key
+        self._over(frame_id, frame)
+        return key
 
-    def forget(self, frame_id: int) -> None:
-        """Forget a frame whose answers do not come any more."""
-        self._frames.pop(frame_id, None)
+    def _over(self, frame_id: int, frame: _FrameOut) -> None:
+        """Go on waiting only for the ACKs of what is still out: it will complete nothing."""
+        if not frame.out:
+            del self._frames[frame_id]
+            return
+        frame.answered = True
+        last = frame.out[-1]
+        if last.completes:
+            frame.out[-1] = _Message(last.key, last.layers, False)
 
     def has_arrived(self, frame_id: int) -> bool:
         """Whether the edge is known to have at least one layer of this frame."""
