@@ -183,7 +183,9 @@ class Controller:
         if outlook is not None and not (situation.stalled and local):
             sending = self._judge_sending(situation, outlook, fallback=fallback)
             for series in self._series:
-                sending.append(self._judge_series(series, situation, outlook, fallback=fallback))
+                judged = self._judge_series(series, situation, outlook, fallback=fallback)
+                if not local or (judged.layers is not None and judged.layers.num_steps):
+                    sending.append(judged)
         chosen = self._pick(sending, local)
         if chosen is None:
             return Choice(None, _estimate(outlook, None))

@@ -27,6 +27,9 @@ QUEUE_S = 0.008  # on the link beyond what a round trip takes
 MESSAGE_S = 0.004  # of the link's time: a message holds about so much
 MIN_MESSAGE_BYTES, MAX_MESSAGE_BYTES = 1000, 16_000
 MAX_LAYERS_PER_MESSAGE = 16  # as many payload parts as the wire allows
+# The edge stops waiting for layers a little before it must answer. What comes even later is used
+# only if the frame has none before it, or if it is marked as the last.
+EDGE_MARGIN_S = 0.004
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +171,7 @@ def _take(
             break
         num_bytes += sizes[sending.layer]
         sending.layer += 1
-    sending.over = sending.complete or _hopeless(sending, num_bytes, outlook, rates, by_s=by_s)
+    sending.over = sending.complete or _is_last(sending, num_bytes, outlook, rates, by_s=by_s)
     num_layers = sending.layer - first
     return Release(sending.frame.frame_id, first, num_layers, last=sending.over)
 
@@ -183,11 +186,19 @@ def _take_fragment(sending: _Sending) -> Release:
     return Release(sending.frame.frame_id, layer, 1, fragment, fragments, last)
 
 
-def _hopeless(
+def _is_last(
     sending: _Sending, num_bytes: float, outlook: Outlook, rates: tuple[Rate, ...], *, by_s: float
 ) -> bool:
-    """Whether the next layer would be late at every rate that the link may have."""
-    needed = num_bytes + MESSAGE_OVERHEAD_BYTES + sending.steps()[0].num_bytes
+    """Whether to tell the edge not to wait for more after this message.
+
+    That is so if the message itself will likely come when the edge waits no more, or if the next
+    layer would be late at every rate that the link may have.
+    """
+    own = num_bytes + MESSAGE_OVERHEAD_BYTES
+    likely_s = outlook.busy_since_s + 8 * (outlook.ahead_bytes + own) / outlook.rate_bps
+    if likely_s > by_s - EDGE_MARGIN_S:
+        return True
+    needed = own + sending.steps()[0].num_bytes
     return all(
         max(outlook.now_s, rate.free_s) + 8 * needed / rate.rate_bps > by_s for rate in rates
     )

@@ -221,7 +221,9 @@ class LinkEstimator:
         start_s = self._busy_since_s()
         num_bytes = self._arrive_up_to(item)
         served = self._served(item, edge_s, alone=alone, back_s=now_s - residence_s)
-        served_bytes = num_bytes - served.known_bytes
+        # Behind another message its service is what lies between the two: no delay is in it.
+        known_bytes = 0 if start_s > item.sent_s else served.known_bytes
+        served_bytes = num_bytes - known_bytes
         self._free_s = max(self._free_s, served.at_s)
         delay_s = self._delays[0][1]
         self._window.answered(item.num_bytes)
@@ -231,7 +233,7 @@ class LinkEstimator:
         held_up = inside is not None and inside.held_up  # by its sender: says nothing of the link
         noise_s = max(MIN_NOISE_S, NOISE_TIMES * served.noise_s)
         service_s = served.at_s - start_s
-        if served_bytes >= served.known_bytes and not held_up:
+        if served_bytes >= known_bytes and not held_up:
             self._belief.observe(
                 num_bits=8.0 * served_bytes,
                 service_s=service_s,

@@ -25,7 +25,9 @@ class ProbeNeeds:
 
     def chose(self, choice: Choice, outlook: Outlook | None) -> None:
         """Take note of a choice and what it was made from."""
-        self._answered_locally = choice.point is None or choice.point.kind is PointKind.LOCAL
+        local = choice.point is None or choice.point.kind is PointKind.LOCAL
+        nothing_sent = choice.layers is not None and choice.layers.num_steps == 0
+        self._answered_locally = local or nothing_sent
         self._upward_bytes = 0
         if outlook is not None and not self._answered_locally and outlook.age_s > UPWARD_AFTER_S:
             self._upward_bytes = self._policy.upward_probe_bytes(outlook)

@@ -78,7 +78,8 @@ class Series:
             next_s=times.captured_s + times.period_s,
             backlog=backlog,
         )
-        return plan, LayerPlan(self._qualities, quality, times.period_s, backlog)
+        layers = LayerPlan(self._qualities, quality, times.period_s, backlog, plan.num_steps)
+        return plan, layers
 
     def _backlog(self, outlook: Outlook, times: FrameTimes, *, fallback: float) -> Backlog:
         """Return the table for about these times; each is computed rate by rate as it is asked."""
