@@ -64,11 +64,8 @@ class _Sending:
         self.layer = 0  # the first that has not been sent whole
         self.fragment = 0  # of that layer, the next to be sent
         self.fragments = 1
-        self.over = False  # the edge has been told that no more will follow
-
-    @property
-    def complete(self) -> bool:
-        return self.layer == len(self.frame.sizes_bytes)
+        self.last = False  # the edge is told that no more follow the layer being sent
+        self.over = False  # and it has been sent
 
     def steps(self) -> list[Step]:
         """Return what each further layer takes from here, all before it included."""
@@ -160,45 +157,47 @@ def _take(
 ) -> Release:
     """Take the next message off a frame of which so many more layers are worth sending."""
     sizes, first, wanted = sending.frame.sizes_bytes, sending.layer, message_bytes(outlook)
-    if sending.fragment == 0:
-        sending.fragments = max(1, round(sizes[first] / wanted))
+    if sending.fragment:
+        return _take_fragment(sending)
+    sending.fragments = max(1, round(sizes[first] / wanted))
+    until, num_bytes = first + 1, sizes[first]
+    if sending.fragments == 1:
+        while until < first + min(num_steps, MAX_LAYERS_PER_MESSAGE):
+            if num_bytes + sizes[until] > wanted:
+                break
+            num_bytes += sizes[until]
+            until += 1
+    sending.last = until == len(sizes)
+    if not sending.last:
+        ends = num_bytes + sending.fragments * MESSAGE_OVERHEAD_BYTES
+        next_ends = ends + sizes[until] + MESSAGE_OVERHEAD_BYTES
+        sending.last = _is_last(ends, next_ends, outlook, rates, by_s=by_s)
     if sending.fragments > 1:
         return _take_fragment(sending)
-    sending.layer += 1
-    num_bytes = sizes[first]
-    while sending.layer < first + min(num_steps, MAX_LAYERS_PER_MESSAGE):
-        if num_bytes + sizes[sending.layer] > wanted:
-            break
-        num_bytes += sizes[sending.layer]
-        sending.layer += 1
-    sending.over = sending.complete or _is_last(sending, num_bytes, outlook, rates, by_s=by_s)
-    num_layers = sending.layer - first
-    return Release(sending.frame.frame_id, first, num_layers, last=sending.over)
+    sending.layer, sending.over = until, sending.last
+    return Release(sending.frame.frame_id, first, until - first, last=sending.last)
 
 
 def _take_fragment(sending: _Sending) -> Release:
     """Take the next fragment of a large layer; all of them say the same of what will follow."""
     layer, fragment, fragments = sending.layer, sending.fragment, sending.fragments
-    last = layer + 1 == len(sending.frame.sizes_bytes)
     sending.fragment += 1
     if sending.fragment == fragments:
-        sending.fragment, sending.layer, sending.over = 0, layer + 1, last
-    return Release(sending.frame.frame_id, layer, 1, fragment, fragments, last)
+        sending.fragment, sending.layer, sending.over = 0, layer + 1, sending.last
+    return Release(sending.frame.frame_id, layer, 1, fragment, fragments, sending.last)
 
 
 def _is_last(
-    sending: _Sending, num_bytes: float, outlook: Outlook, rates: tuple[Rate, ...], *, by_s: float
+    ends: float, next_ends: float, outlook: Outlook, rates: tuple[Rate, ...], *, by_s: float
 ) -> bool:
-    """Whether to tell the edge not to wait for more after this message.
+    """Whether to tell the edge not to wait for more after what takes `ends` bytes from now on.
 
-    That is so if the message itself will likely come when the edge waits no more, or if the next
-    layer would be late at every rate that the link may have.
+    That is so if it will likely come when the edge waits no more, or if the next layer, which takes
+    `next_ends` bytes from now on, would be late at every rate that the link may have.
     """
-    own = num_bytes + MESSAGE_OVERHEAD_BYTES
-    likely_s = outlook.busy_since_s + 8 * (outlook.ahead_bytes + own) / outlook.rate_bps
+    likely_s = outlook.busy_since_s + 8 * (outlook.ahead_bytes + ends) / outlook.rate_bps
     if likely_s > by_s - EDGE_MARGIN_S:
         return True
-    needed = own + sending.steps()[0].num_bytes
     return all(
-        max(outlook.now_s, rate.free_s) + 8 * needed / rate.rate_bps > by_s for rate in rates
+        max(outlook.now_s, rate.free_s) + 8 * next_ends / rate.rate_bps > by_s for rate in rates
     )
