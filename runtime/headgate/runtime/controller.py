@@ -271,6 +271,8 @@ class Controller:
             on_time = _expected_on_time(
                 outlook, sizes, by_s=by_s, leaving_s=situation.now_s + device_s
             )
+        if self._series:
+            return self._judge_beside_series(point, situation, outlook, fallback=fallback)
         quality = self._quality[point.id]
         late_credit = self._late_credit(point, fallback=fallback)
         service_s = 8 * (sizes[1] + OVERHEAD_BYTES) / rate_bps
@@ -282,26 +284,50 @@ class Controller:
         latency_s = waited_s + device_s + service_s + outlook.delay_s + edge_s
         return _Candidate(point, self._kept_up(device_s) * credit, on_time, latency_s)
 
+    def _times(self, point: OperatingPoint, situation: Situation) -> FrameTimes:
+        assert self._sla_s is not None
+        return FrameTimes(
+            captured_s=situation.captured_s,
+            leaving_s=situation.now_s + self._costs.device_s(point.id),
+            deadline_s=situation.captured_s + self._sla_s,
+            edge_s=self._costs.edge_s(point.id),
+            period_s=self._period_s,
+        )
+
+    def _judge_beside_series(
+        self, point: OperatingPoint, situation: Situation, outlook: Outlook, *, fallback: float
+    ) -> _Candidate:
+        """Judge a point that goes whole as the series is: the two credits must compare."""
+        times = self._times(point, situation)
+        late_credit = self._late_credit(point, fallback=fallback)
+        num_bytes = self._costs.sizes_bytes(point)[1] + OVERHEAD_BYTES
+        plan = self._series[0].judge_rival(
+            outlook,
+            times,
+            num_bytes=num_bytes,
+            quality=self._quality[point.id],
+            late_quality=late_credit,
+            fallback=fallback,
+        )
+        service_s = 8 * num_bytes / outlook.rate_bps
+        waited_s = times.leaving_s - times.captured_s
+        latency_s = waited_s + service_s + outlook.delay_s + times.edge_s
+        credit = self._kept_up(self._costs.device_s(point.id)) * (late_credit + plan.credit)
+        return _Candidate(point, credit, plan.on_time, latency_s)
+
     def _judge_series(
         self, series: Series, situation: Situation, outlook: Outlook, *, fallback: float
     ) -> _Candidate:
-        assert self._sla_s is not None
         point = series.top
-        device_s, edge_s = self._costs.device_s(point.id), self._costs.edge_s(point.id)
-        times = FrameTimes(
-            captured_s=situation.captured_s,
-            leaving_s=situation.now_s + device_s,
-            deadline_s=situation.captured_s + self._sla_s,
-            edge_s=edge_s,
-            period_s=self._period_s,
-        )
+        times = self._times(point, situation)
         late_credit = self._late_credit(point, fallback=fallback)
         plan, layers = series.judge(outlook, times, quality=late_credit, fallback=fallback)
         num_bytes = series.bytes_of(max(1, plan.num_steps))
         self._series_bytes = num_bytes
         service_s = 8 * num_bytes / outlook.rate_bps
-        latency_s = times.leaving_s - situation.captured_s + service_s + outlook.delay_s + edge_s
-        credit = self._kept_up(device_s) * (late_credit + plan.credit)
+        waited_s = times.leaving_s - times.captured_s
+        latency_s = waited_s + service_s + outlook.delay_s + times.edge_s
+        credit = self._kept_up(self._costs.device_s(point.id)) * (late_credit + plan.credit)
         return _Candidate(point, credit, plan.on_time, latency_s, layers)
 
     def _late_credit(self, point: OperatingPoint, *, fallback: float) -> float:

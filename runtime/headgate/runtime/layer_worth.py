@@ -10,6 +10,7 @@ rates that the link may have.
                                   + cost to the next frames ]
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,19 +80,21 @@ def plan_steps(
     by_s: float,
     next_s: float,
     backlog: Backlog,
+    recallable: bool = True,
 ) -> Plan:
     """Return how many of these steps are worth sending.
 
     `steps` hold the bytes from the first that would be sent now to the end of each. `quality` is
     what the frame earns without them. They leave from `leaving_s` and must be through the uplink at
-    `by_s`; the next frame is captured at `next_s`.
+    `by_s`; the next frame is captured at `next_s`. What is not `recallable` stays on the uplink
+    though it is late.
     """
     credits = [0.0] * len(steps)
     first_on_time = 0.0
     for rate in rates:
         starts_s = max(leaving_s, rate.free_s)
         idle = backlog.cost(rate_bps=rate.rate_bps, free_after_s=rate.free_s - next_s)
-        stops_s = max(starts_s, by_s)  # what is late by then is not sent
+        stops_s = max(starts_s, by_s) if recallable else math.inf  # what is late is not sent
         earned, on_time = quality, True
         for index, step in enumerate(steps):
             finish_s = starts_s + 8 * step.num_bytes / rate.rate_bps

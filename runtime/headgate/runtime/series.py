@@ -81,6 +81,28 @@ class Series:
         layers = LayerPlan(self._qualities, quality, times.period_s, backlog, plan.num_steps)
         return plan, layers
 
+    def judge_rival(
+        self,
+        outlook: Outlook,
+        times: FrameTimes,
+        *,
+        num_bytes: float,
+        quality: float,
+        late_quality: float,
+        fallback: float,
+    ) -> Plan:
+        """Return what a frame is worth that goes whole, on the same terms: as one step."""
+        return plan_steps(
+            (Step(num_bytes, quality),),
+            rates_of(outlook),
+            quality=late_quality,
+            leaving_s=times.leaving_s,
+            by_s=through_by_s(outlook, deadline_s=times.deadline_s, edge_s=times.edge_s),
+            next_s=times.captured_s + times.period_s,
+            backlog=self._backlog(outlook, times, fallback=fallback),
+            recallable=False,
+        )
+
     def _backlog(self, outlook: Outlook, times: FrameTimes, *, fallback: float) -> Backlog:
         """Return the table for about these times; each is computed rate by rate as it is asked."""
         sla_s = times.deadline_s - times.captured_s
