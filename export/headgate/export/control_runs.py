@@ -16,9 +16,9 @@ import numpy as np
 from headgate.export.compare import RunScore, score_run
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind, PointTime
 from headgate.profiles.profile import Profile
-from headgate.runtime.controller import exit_quality
 from headgate.runtime.frame_fate import DEFAULT_SETTINGS
 from headgate.runtime.oracle import OraclePoint, oracle_credit
+from headgate.runtime.own_answers import exit_quality, has_exit
 from headgate.runtime.rivals import RIVALS
 from headgate.runtime.simulate import Link, Pace, PolicyFor, simulate
 from headgate.runtime.simulated_answers import payload_bytes
@@ -98,14 +98,18 @@ def run_case(manifest: Manifest, trace: Trace, case: Case, *, rivals: bool = Tru
 
 
 def without_exits(manifest: Manifest) -> Manifest:
-    """Return the manifest with split points as plain ones, whose late frames earn nothing."""
+    """Return the manifest with split points as plain ones, whose late frames earn nothing.
+
+    Progressive points stay what they are, on heads without an exit.
+    """
     points = tuple(
         replace(point, kind=PointKind.OFFLOAD, graph=manifest.full_graph, twin=None)
-        if point.kind is PointKind.SPLIT
+        if point.kind is PointKind.SPLIT and point.prefix is None
         else point
         for point in manifest.points
     )
-    return replace(manifest, points=points)
+    members = tuple(replace(member, exit_metrics={}) for member in manifest.members)
+    return replace(manifest, points=points, members=members)
 
 
 def capture_times_s(case: Case) -> Iterator[float]:
@@ -153,7 +157,8 @@ def _oracle(manifest: Manifest, trace: Trace, case: Case, *, local: float) -> fl
         if point.kind is PointKind.LOCAL:
             continue
         sla_s = case.sla_s
-        if point.kind is PointKind.SPLIT:  # its exit is delivered a little before the deadline
+        if point.kind is PointKind.SPLIT and has_exit(manifest, point):
+            # Its exit is delivered a little before the deadline.
             sla_s -= DEFAULT_SETTINGS.guard_s
             fallback = max(fallback, exit_quality(manifest, point))
         cost = times[point.id]

@@ -10,17 +10,23 @@ bound how often it can be had: frames that come while the device still computes 
 frames that come while the uplink is still busy cannot be sent. The latter is counted with the
 middling rate, so that a steady link leads to one steady choice that keeps pace, instead of a large
 frame and a gap by turns. Only the lowest rung may skip frames: there is nothing smaller to send.
+
+The prefixes of a progressive member are one candidate, judged by `series`: how many layers go is
+left to the link. A profile that prefers less than the most accuracy judges them one by one.
 """
 
 import math
-from collections.abc import Mapping
+from bisect import bisect_right
 from dataclasses import dataclass
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Preference, Profile
 from headgate.runtime.costs import PointCosts
+from headgate.runtime.layer_worth import LayerPlan
 from headgate.runtime.link import Outlook, Sample
+from headgate.runtime.own_answers import best_local, exit_quality, has_exit
 from headgate.runtime.records import Estimate
+from headgate.runtime.series import FrameTimes, Series, series_among
 
 OVERHEAD_BYTES = 64  # of one message: our header and ZeroMQ's
 LEVELS_UP = 2  # at most so many rungs up from the last point sent
@@ -49,10 +55,15 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The point for the next frame, or None if no allowed point can be used now."""
+    """The point for the next frame, or None if no allowed point can be used now.
+
+    `layers` says how to send a progressive point layer by layer; without it all its layers are sent
+    at once.
+    """
 
     point: OperatingPoint | None
     estimate: Estimate
+    layers: LayerPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +72,7 @@ class _Candidate:
     credit: float
     on_time: float
     latency_s: float
+    layers: LayerPlan | None = None
 
 
 class Controller:
@@ -77,6 +89,7 @@ class Controller:
         source_waits: bool = False,
     ) -> None:
         """`source_waits`: frames come when the device is ready for them, so none are lost."""
+        self._manifest = manifest
         self._costs = costs
         self._source_waits = source_waits
         self._period_s = FIRST_PERIOD_S
@@ -86,7 +99,7 @@ class Controller:
         self._exit_quality = {
             point.id: exit_quality(manifest, point)
             for point in manifest.points
-            if point.kind is PointKind.SPLIT
+            if point.kind is PointKind.SPLIT and has_exit(manifest, point)
         }
         self.set_profile(profile, points=points, sla_s=sla_s)
 
@@ -97,11 +110,15 @@ class Controller:
         self._profile = profile
         self._sla_s = sla_s
         self._local = tuple(point for point in points if point.kind is PointKind.LOCAL)
-        self._ladder = self._pareto([p for p in points if p.kind is not PointKind.LOCAL])
+        sending = [p for p in points if p.kind is not PointKind.LOCAL]
+        together = sla_s is not None and profile.prefer is Preference.ACCURACY
+        self._series = series_among(self._manifest, sending) if together else ()
+        self._ladder = self._pareto([p for p in sending if not together or p.prefix is None])
         self._rank = -1  # of the last point sent, on the ladder
+        self._series_bytes = 0.0  # that the series judged last would likely send
         self._last: OperatingPoint | None = None
         self._fallback = 0.0  # what answering here was worth at the last choice
-        self._could_gain = bool(self._ladder)
+        self._could_gain = bool(self._ladder or self._series)
 
     @property
     def ladder(self) -> tuple[OperatingPoint, ...]:
@@ -158,18 +175,35 @@ class Controller:
         local = [self._judge_local(point, situation) for point in self._local]
         fallback = max((candidate.credit for candidate in local), default=0.0)
         self._fallback = fallback
-        self._could_gain = any(self._quality[point.id] > fallback for point in self._ladder)
+        reached = [self._quality[point.id] for point in self._ladder]
+        reached += [series.quality for series in self._series]
+        self._could_gain = max(reached, default=-math.inf) > fallback
         sending: list[_Candidate] = []
         outlook = situation.outlook
         if outlook is not None and not (situation.stalled and local):
             sending = self._judge_sending(situation, outlook, fallback=fallback)
+            for series in self._series:
+                judged = self._judge_series(series, situation, outlook, fallback=fallback)
+                if not local or (judged.layers is not None and judged.layers.num_steps):
+                    sending.append(judged)
         chosen = self._pick(sending, local)
         if chosen is None:
             return Choice(None, _estimate(outlook, None))
         self._last = chosen.point
-        if chosen.point.kind is not PointKind.LOCAL:
-            self._rank = self._ladder.index(chosen.point)
-        return Choice(chosen.point, _estimate(outlook, chosen.on_time))
+        self._rank = self._rank_of(chosen.point)
+        layers = chosen.layers
+        if layers is None and outlook is not None and chosen.point.prefix and self._sla_s:
+            alone = Series(self._manifest, chosen.point)
+            layers = self._judge_series(alone, situation, outlook, fallback=fallback).layers
+        return Choice(chosen.point, _estimate(outlook, chosen.on_time), layers)
+
+    def _rank_of(self, point: OperatingPoint) -> int:
+        """Return the rung that is under way now: that of the bytes the last point sends."""
+        if point.kind is PointKind.LOCAL:
+            return self._rank
+        if point in self._ladder:
+            return self._ladder.index(point)
+        return bisect_right(self._ladder, self._series_bytes, key=lambda rung: rung.bytes.mean) - 1
 
     def _reachable(self) -> tuple[OperatingPoint, ...]:
         """Return the ladder up to a bounded step above the last point sent.
@@ -237,8 +271,10 @@ class Controller:
             on_time = _expected_on_time(
                 outlook, sizes, by_s=by_s, leaving_s=situation.now_s + device_s
             )
-        quality, exit_quality = self._quality[point.id], self._exit_quality.get(point.id)
-        late_credit = -self._miss_price if exit_quality is None else exit_quality
+        if self._series:
+            return self._judge_beside_series(point, situation, outlook, fallback=fallback)
+        quality = self._quality[point.id]
+        late_credit = self._late_credit(point, fallback=fallback)
         service_s = 8 * (sizes[1] + OVERHEAD_BYTES) / rate_bps
         sent_share = min(1.0, UTILISATION * self._period_s / service_s)
         credit = sent_share * (on_time * quality + (1 - on_time) * late_credit)
@@ -247,6 +283,69 @@ class Controller:
         waited_s = situation.now_s - situation.captured_s
         latency_s = waited_s + device_s + service_s + outlook.delay_s + edge_s
         return _Candidate(point, self._kept_up(device_s) * credit, on_time, latency_s)
+
+    def _times(self, point: OperatingPoint, situation: Situation) -> FrameTimes:
+        assert self._sla_s is not None
+        return FrameTimes(
+            captured_s=situation.captured_s,
+            leaving_s=situation.now_s + self._costs.device_s(point.id),
+            deadline_s=situation.captured_s + self._sla_s,
+            edge_s=self._costs.edge_s(point.id),
+            period_s=self._period_s,
+        )
+
+    def _judge_beside_series(
+        self, point: OperatingPoint, situation: Situation, outlook: Outlook, *, fallback: float
+    ) -> _Candidate:
+        """Judge a point that goes whole as the series is: the two credits must compare."""
+        times = self._times(point, situation)
+        late_credit = self._late_credit(point, fallback=fallback)
+        num_bytes = self._costs.sizes_bytes(point)[1] + OVERHEAD_BYTES
+        plan = self._series[0].judge_rival(
+            outlook,
+            times,
+            num_bytes=num_bytes,
+            quality=self._quality[point.id],
+            late_quality=late_credit,
+            fallback=fallback,
+        )
+        service_s = 8 * num_bytes / outlook.rate_bps
+        waited_s = times.leaving_s - times.captured_s
+        latency_s = waited_s + service_s + outlook.delay_s + times.edge_s
+        credit = self._kept_up(self._costs.device_s(point.id)) * (late_credit + plan.credit)
+        return _Candidate(point, credit, plan.on_time, latency_s)
+
+    def _judge_series(
+        self, series: Series, situation: Situation, outlook: Outlook, *, fallback: float
+    ) -> _Candidate:
+        point = series.top
+        times = self._times(point, situation)
+        late_credit = self._late_credit(point, fallback=fallback)
+        plan, layers = series.judge(outlook, times, quality=late_credit, fallback=fallback)
+        num_bytes = series.bytes_of(max(1, plan.num_steps))
+        self._series_bytes = num_bytes
+        service_s = 8 * num_bytes / outlook.rate_bps
+        waited_s = times.leaving_s - times.captured_s
+        latency_s = waited_s + service_s + outlook.delay_s + times.edge_s
+        credit = self._kept_up(self._costs.device_s(point.id)) * (late_credit + plan.credit)
+        return _Candidate(point, credit, plan.on_time, latency_s, layers)
+
+    def _late_credit(self, point: OperatingPoint, *, fallback: float) -> float:
+        """Return what a frame earns that the edge does not answer in time.
+
+        That is its exit's answer, or that of a local point where there is time to compute it too
+        (see `rescue`).
+        """
+        exit_quality = self._exit_quality.get(point.id)
+        if exit_quality is None:
+            return -self._miss_price
+        device_s = self._costs.device_s(point.id)
+        if self._sla_s is None:
+            return exit_quality
+        local = self.fallback(left_s=min(self._period_s, self._sla_s / 2) - device_s)
+        if local is None or self._quality[local.id] > fallback:
+            return exit_quality
+        return max(exit_quality, self._quality[local.id])
 
     def _kept_up(self, device_s: float) -> float:
         """Return the share of captured frames that a device this busy gets round to."""
@@ -314,25 +413,6 @@ def _expected_on_time(
         weight * outlook.on_time(size + OVERHEAD_BYTES, by_s=by_s, leaving_s=leaving_s)
         for weight, size in zip(SIZE_WEIGHTS, sizes, strict=True)
     )
-
-
-def best_local(
-    local: tuple[OperatingPoint, ...],
-    quality: Mapping[str, float],
-    costs: PointCosts,
-    *,
-    left_s: float | None,
-) -> OperatingPoint | None:
-    """Return the best local point that takes no longer than that (None: any), or None."""
-    fitting = [p for p in local if left_s is None or costs.device_s(p.id) <= left_s]
-    return max(fitting, key=lambda point: quality[point.id], default=None)
-
-
-def exit_quality(manifest: Manifest, point: OperatingPoint) -> float:
-    """Return the quality of the early exit on the head of a split point, higher is better."""
-    assert point.member is not None
-    value = manifest.member(point.member).exit_metrics.get(manifest.primary_metric, 0.0)
-    return value if manifest.metrics[0].direction == "higher" else -value
 
 
 def _estimate(outlook: Outlook | None, on_time: float | None) -> Estimate:

@@ -43,6 +43,7 @@ class Outlook:
     ahead_bytes: int  # outstanding: sent, not known to have arrived
     busy_since_s: float  # when the first of them began to be served; now_s if there are none
     age_s: float  # of the last sample clear of the noise: others may hide a faster link
+    noise_s: float = 0.0  # what a message may take beyond delay and service
 
     @property
     def rate_bps(self) -> float:
@@ -220,7 +221,9 @@ class LinkEstimator:
         start_s = self._busy_since_s()
         num_bytes = self._arrive_up_to(item)
         served = self._served(item, edge_s, alone=alone, back_s=now_s - residence_s)
-        served_bytes = num_bytes - served.known_bytes
+        # Behind another message its service is what lies between the two: no delay is in it.
+        known_bytes = 0 if start_s > item.sent_s else served.known_bytes
+        served_bytes = num_bytes - known_bytes
         self._free_s = max(self._free_s, served.at_s)
         delay_s = self._delays[0][1]
         self._window.answered(item.num_bytes)
@@ -230,7 +233,7 @@ class LinkEstimator:
         held_up = inside is not None and inside.held_up  # by its sender: says nothing of the link
         noise_s = max(MIN_NOISE_S, NOISE_TIMES * served.noise_s)
         service_s = served.at_s - start_s
-        if served_bytes >= served.known_bytes and not held_up:
+        if served_bytes >= known_bytes and not held_up:
             self._belief.observe(
                 num_bits=8.0 * served_bytes,
                 service_s=service_s,
@@ -255,6 +258,7 @@ class LinkEstimator:
             ahead_bytes=self._ahead_bytes,
             busy_since_s=self._busy_since_s() if self._queue else now_s,
             age_s=now_s - self._clear_s,
+            noise_s=self.noise_s,
         )
 
     def _busy_since_s(self) -> float:
