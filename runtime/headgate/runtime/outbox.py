@@ -48,7 +48,8 @@ class Outbox:
     def take(self, frame: FrameOnItsWay, outcome: Computed, *, now_s: float) -> list[Send]:
         """Send a frame, or what the link has room for of its layers."""
         assert frame.point is not None
-        if outcome.payload is not None:
+        if not outcome.layers:
+            assert outcome.payload is not None
             self.clear()
             return [self._send_whole(frame, outcome, outcome.payload, now_s=now_s)]
         self._frames[frame.frame_id] = frame, outcome.layers
