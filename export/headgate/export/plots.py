@@ -135,23 +135,33 @@ def _draw_link(axes: Axes, timeline: Timeline) -> None:
 
 
 def _draw_choices(axes: Axes, timeline: Timeline) -> None:
-    used = {record.point for record in timeline.records if record.point is not None}
+    used = {shown_point(record) for record in timeline.records}
     points = [point for point in timeline.manifest.points if point.id in used]
     points.sort(key=lambda point: (point.bytes.mean, point.id))
     rows = {point.id: row for row, point in enumerate(points)}
-    chosen = [record for record in timeline.records if record.point in rows]
+    chosen = [record for record in timeline.records if shown_point(record) in rows]
     for source, (colour, marker, label) in SOURCE_STYLES.items():
         frames = [record for record in chosen if record.source is source]
         if frames:
             axes.scatter(
                 [timeline.at_s(record) for record in frames],
-                [rows[record.point or ""] for record in frames],
+                [rows[shown_point(record) or ""] for record in frames],
                 s=9, c=colour, marker=marker, linewidths=0.8, label=label,
             )  # fmt: skip
     names = [f"{point.id}  {bytes_text(point.bytes.mean)}" for point in points]
     axes.set_yticks(range(len(points)), names, fontsize="small")
     axes.set_ylim(-0.7, len(points) - 0.3)
     legend_above(axes)
+
+
+def shown_point(record: FrameRecord) -> str | None:
+    """Return the point that stands for a frame: what it was answered from, or else was planned as.
+
+    An edge may answer from fewer layers than were planned.
+    """
+    if record.source is Source.EDGE and record.answered_point is not None:
+        return record.answered_point
+    return record.point
 
 
 def _draw_latency(axes: Axes, timeline: Timeline) -> None:
