@@ -23,8 +23,8 @@ AUTO = "auto"
 # The context coder takes about 0.12 us a value on a server's core and five times that on a small
 # board's: this many stay under a millisecond of encoding there, and 0.25 ms of decoding at an edge.
 MAX_CONTEXT_VALUES = 2048
-# In layers zstd begins anew with each, for about 16 bytes; tables for half a byte (tried: 16 maps of
-# 11 x 11 at 4 levels in 8 layers, 464 bytes against 229). That is worth more time.
+# In layers zstd begins anew with each, for about 16 bytes; tables for half a byte (tried: 16 maps
+# of 11 x 11 at 4 levels in 8 layers, 464 bytes against 229). That is worth more time.
 MAX_LAYERED_VALUES = 8192
 # With more, a table takes more room in the manifest than it saves in any hour of a slow link.
 MAX_CONTEXT_LEVELS = 64
