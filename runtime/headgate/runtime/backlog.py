@@ -17,6 +17,7 @@ import numpy as np
 
 GRID_S = 0.001
 HORIZON = 30  # frames
+NUM_ENDS = 15  # horizons to take the mean of: the steps are coarse, one end would fall between them
 RATE_STEP = 0.1  # nats between the rates that are computed
 MAX_STATES = 2000  # of the grid: coarser than GRID_S where windows are long
 NEVER = -1e9
@@ -84,10 +85,12 @@ class Backlog:
             nexts.append(self._state(finish_s))
             credits.append(np.where(finish_s <= self._window_s, step.quality, NEVER))
         after, credit = np.array(nexts), np.array(credits)
-        worth = np.zeros(len(free_s))
-        for _ in range(HORIZON):
+        worth, mean = np.zeros(len(free_s)), np.zeros(len(free_s))
+        for frame in range(HORIZON):
             worth = (credit + worth[after]).max(axis=0)
-        return [float(value) for value in worth - worth[0]]
+            if frame >= HORIZON - NUM_ENDS:
+                mean += (worth - worth[0]) / NUM_ENDS
+        return [float(value) for value in mean]
 
     def _state(self, finish_s: np.ndarray) -> np.ndarray:
         """Return the next frame's state; rounded down, as in `oracle`."""

@@ -20,16 +20,20 @@ from dataclasses import dataclass
 
 from headgate.runtime.backlog import Step
 from headgate.runtime.bursts import MESSAGE_OVERHEAD_BYTES
-from headgate.runtime.layer_worth import LayerPlan, Rate, plan_steps, rates_of, through_by_s
+from headgate.runtime.layer_worth import (
+    EDGE_MARGIN_S,
+    LayerPlan,
+    Rate,
+    plan_steps,
+    rates_of,
+    through_by_s,
+)
 from headgate.runtime.link import Outlook
 
 QUEUE_S = 0.008  # on the link beyond what a round trip takes
 MESSAGE_S = 0.004  # of the link's time: a message holds about so much
 MIN_MESSAGE_BYTES, MAX_MESSAGE_BYTES = 1000, 16_000
 MAX_LAYERS_PER_MESSAGE = 16  # as many payload parts as the wire allows
-# The edge stops waiting for layers a little before it must answer. What comes even later is used
-# only if the frame has none before it, or if it is marked as the last.
-EDGE_MARGIN_S = 0.004
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,7 @@ class LayerSender:
                 by_s=by_s,
                 next_s=frame.captured_s + frame.plan.period_s,
                 backlog=frame.plan.backlog,
+                begun=sending.layer > 0,
             )
             if plan.num_steps:
                 return _take(sending, plan.num_steps, outlook, rates, by_s=by_s)
@@ -170,8 +175,8 @@ def _take(
     sending.last = until == len(sizes)
     if not sending.last:
         ends = num_bytes + sending.fragments * MESSAGE_OVERHEAD_BYTES
-        next_ends = ends + sizes[until] + MESSAGE_OVERHEAD_BYTES
-        sending.last = _is_last(ends, next_ends, outlook, rates, by_s=by_s)
+        ends += sizes[until] + MESSAGE_OVERHEAD_BYTES
+        sending.last = _is_hopeless(ends, rates, by_s=by_s - EDGE_MARGIN_S)
     if sending.fragments > 1:
         return _take_fragment(sending)
     sending.layer, sending.over = until, sending.last
@@ -187,17 +192,6 @@ def _take_fragment(sending: _Sending) -> Release:
     return Release(sending.frame.frame_id, layer, 1, fragment, fragments, sending.last)
 
 
-def _is_last(
-    ends: float, next_ends: float, outlook: Outlook, rates: tuple[Rate, ...], *, by_s: float
-) -> bool:
-    """Whether to tell the edge not to wait for more after what takes `ends` bytes from now on.
-
-    That is so if it will likely come when the edge waits no more, or if the next layer, which takes
-    `next_ends` bytes from now on, would be late at every rate that the link may have.
-    """
-    likely_s = outlook.busy_since_s + 8 * (outlook.ahead_bytes + ends) / outlook.rate_bps
-    if likely_s > by_s - EDGE_MARGIN_S:
-        return True
-    return all(
-        max(outlook.now_s, rate.free_s) + 8 * next_ends / rate.rate_bps > by_s for rate in rates
-    )
+def _is_hopeless(num_bytes: float, rates: tuple[Rate, ...], *, by_s: float) -> bool:
+    """Whether a layer that ends so many bytes from now is late at every rate the link may have."""
+    return all(rate.free_s + 8 * num_bytes / rate.rate_bps > by_s for rate in rates)

@@ -19,6 +19,9 @@ from headgate.runtime.link import Outlook
 
 NUM_SCENARIOS = 7  # rates to weigh over; more changed nothing
 ALLOWANCE_S = 0.002  # so long before its deadline a frame is answered without the edge
+# The edge waits for layers until so long before it must begin. What comes later is used only if it
+# is the first that it has of the frame.
+EDGE_MARGIN_S = 0.0035
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,10 @@ class Rate:
 
 
 def through_by_s(outlook: Outlook, *, deadline_s: float, edge_s: float) -> float:
-    """Return when a layer must have left the uplink, on our clock, for the answer to be in time."""
+    """Return when bytes must have left the uplink, on our clock, for the answer to be in time.
+
+    Layers after the first must be there by EDGE_MARGIN_S earlier.
+    """
     return deadline_s - ALLOWANCE_S - outlook.noise_s - outlook.delay_s - edge_s
 
 
@@ -80,14 +86,15 @@ def plan_steps(
     by_s: float,
     next_s: float,
     backlog: Backlog,
+    begun: bool = False,
     recallable: bool = True,
 ) -> Plan:
     """Return how many of these steps are worth sending.
 
     `steps` hold the bytes from the first that would be sent now to the end of each. `quality` is
     what the frame earns without them. They leave from `leaving_s` and must be through the uplink at
-    `by_s`; the next frame is captured at `next_s`. What is not `recallable` stays on the uplink
-    though it is late.
+    `by_s`; the next frame is captured at `next_s`. `begun`: the edge has some of the frame, or will
+    have. What is not `recallable` stays on the uplink though it is late.
     """
     credits = [0.0] * len(steps)
     first_on_time = 0.0
@@ -98,7 +105,8 @@ def plan_steps(
         earned, on_time = quality, True
         for index, step in enumerate(steps):
             finish_s = starts_s + 8 * step.num_bytes / rate.rate_bps
-            on_time = on_time and finish_s <= by_s
+            needed_s = by_s - EDGE_MARGIN_S if begun or index else by_s
+            on_time = on_time and finish_s <= needed_s
             if on_time:
                 earned = step.quality
                 if index == 0:

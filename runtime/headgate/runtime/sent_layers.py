@@ -9,7 +9,6 @@ message, of a frame that is not let in. What comes after either has its ACK.
 from collections import deque
 from dataclasses import dataclass, field
 
-
 MAX_FRAMES = 256  # those that an edge never answered are forgotten
 
 
