@@ -385,6 +385,18 @@ def test_disorder_ends_its_frame_with_a_sentence_and_the_next_one_runs(
     assert len(bench.rejects) == 1
 
 
+def test_a_frame_that_is_spoiled_while_it_runs_has_one_answer_too() -> None:
+    bench = Bench()
+    sent_s = bench.device_s
+    bench.layers(7, 0, 2, sent_s=sent_s, deadline_s=sent_s + 0.2, last=True)
+    bench.layers(7, 0, sent_s=sent_s, deadline_s=sent_s + 0.2)
+    bench.run_until(bench.now_s + 1.0)
+    assert [type(message) for _, message in bench.said] == [Reject]
+    bench.layers(8, 0, 3, sent_s=sent_s, deadline_s=sent_s + 2.0)
+    bench.run_until(bench.now_s + 1.0)
+    assert [result.frame_id for result in bench.results] == [8]
+
+
 def test_a_layer_of_an_older_frame_is_refused_and_the_newer_one_is_unharmed() -> None:
     bench = Bench(EdgeLimits(max_batch=1), b"a", b"b")
     sent_s = bench.device_s

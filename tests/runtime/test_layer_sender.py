@@ -168,7 +168,9 @@ def test_nothing_is_lost_sent_twice_or_out_of_order(
     rates: list[float], sizes: list[int], dropped: set[int]
 ) -> None:
     """A link of changing rate acknowledges in order; frames come, and some are dropped."""
-    sender, out, log = LayerSender(), [], []
+    sender = LayerSender()
+    out: list[tuple[float, int]] = []  # when each arrives, and its bytes
+    log: list[Release] = []
     now_s = free_s = 0.0
     for step in range(10 * 12):
         now_s = step * 0.003

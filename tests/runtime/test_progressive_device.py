@@ -96,7 +96,7 @@ class Bench:
         job = self.computes.pop()
         assert job.point.prefix is not None
         layers = tuple(bytes(size) for size in SIZES[: job.point.prefix])
-        outcome = Computed(None, EXIT_ANSWER, 0.001, 0.0, layers=layers)
+        outcome = Computed(b"".join(layers), EXIT_ANSWER, 0.001, 0.0, layers=layers)
         self.take(self.session.computed(job.frame_id, outcome, now_s=self.now_s))
 
     def ack(self, frame_id: int, layers: int) -> None:

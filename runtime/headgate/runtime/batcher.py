@@ -13,7 +13,8 @@ One worker runs one batch at a time. The rules, all from measured times of batch
   load, one frame about to expire must not make every batch a small one.
 - *Waiting.* An idle edge runs what there is at once. Only a worker that is mostly busy waits
   for one more frame, only if batching has been seen to save more than the expected gap to the
-  next frame, and only while the earliest frame can afford it.
+  next frame, and only while the earliest frame can afford it. A frame that waited for more layers
+  in vain cannot: it came as late as was safe.
 - *Too late.* A frame that could not be finished even alone is given up before it is decoded. If
   its graph has not run for a while, the estimate shrinks a little each time, so one slow batch
   cannot shut it out for ever.
@@ -276,7 +277,8 @@ class Batcher:
         gap_s = self._gap_s.get(key, inf)
         full = len(batch) == self._max_batch or len(batch) < len(self._waiting)
         idle = self.busy_share(now_s=now_s) < BUSY_ENOUGH_TO_WAIT
-        if full or idle or gap_s >= self.times.saving_s(key, size=len(batch)):
+        ripe = any(each.layers is not None and not each.layers.complete for each in batch)
+        if full or idle or ripe or gap_s >= self.times.saving_s(key, size=len(batch)):
             return -inf
         earliest_s = min(frame.deadline_s for frame in batch)
         affordable_s = earliest_s - self.times.predict_s(key, size=len(batch) + 1)

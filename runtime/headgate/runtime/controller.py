@@ -314,9 +314,8 @@ class Controller:
         if instead is not None:
             num_bytes = self._costs.sizes_bytes(point)[1] + OVERHEAD_BYTES
             whole = Step(num_bytes, self._quality[point.id])
-        plan, layers = series.judge(
-            outlook, times, quality=late_credit, fallback=fallback, instead=whole
-        )
+        terms = {"quality": late_credit, "fallback": fallback}
+        plan, layers = series.judge(outlook, times, instead=whole, **terms)
         if whole is None:
             num_bytes = self._series_bytes = series.bytes_of(max(1, plan.num_steps))
         service_s = 8 * num_bytes / outlook.rate_bps
@@ -360,18 +359,12 @@ class Controller:
         if self._profile.prefer is Preference.ACCURACY:
             return min(candidates, key=lambda each: (-self._sticky(each), each.point.bytes.mean))
         near = [each for each in candidates if each.credit >= best - SIMILAR]
-        if (
-            floor is not None
-        ):  # all that are left keep the floor: any that is likely on time will do
-            near = [each for each in candidates if each.on_time >= self._needed] or near
+        if floor is not None:  # all that are left keep it: any that is likely on time will do
+            needed = 1 - max(self._profile.miss_rate, 0.02)  # chance, as far as it is known
+            near = [each for each in candidates if each.on_time >= needed] or near
         if self._profile.prefer is Preference.BYTES:
             return min(near, key=lambda each: (each.point.bytes.mean, -each.credit))
         return min(near, key=lambda each: (each.latency_s, -each.credit))
-
-    @property
-    def _needed(self) -> float:
-        """The chance to be on time that the profile's miss rate asks for, as far as it is known."""
-        return 1 - max(self._profile.miss_rate, 0.02)
 
     def _sticky(self, candidate: _Candidate) -> float:
         return candidate.credit + (STICKINESS if candidate.point is self._last else 0.0)

@@ -113,7 +113,7 @@ class Intake:
         self._drop_unfinished(peer)
         self._references.forget(peer.id)
         peer.in_flight.clear()
-        peer.start_anew(max_payload_bytes=self._limits.max_payload_bytes)
+        peer.layers.clear()
 
     # --- slices and layers
 

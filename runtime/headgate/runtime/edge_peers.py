@@ -44,10 +44,6 @@ class Peer:
     malformed_at_s: float = -inf
     ignored_until_s: float = -inf
 
-    def start_anew(self, *, max_payload_bytes: int) -> None:
-        """Expect the first layer of a frame: none is continued."""
-        self.layers = LayerOrder(max_payload_bytes=max_payload_bytes)
-
 
 class Peers:
     """A bounded table of peers. Strangers make room for others; welcomed ones never do."""

@@ -24,12 +24,11 @@ class Answer:
 class Computed:
     """The device finished its part of a frame.
 
-    `payload` is what to send (None for local points). `answer` is the local answer: of the whole
+    `payload` is what to send (None for local points); of a progressive point all its `layers`, one
+    after the other, which are what is sent of it. `answer` is the local answer: of the whole
     network or the exit for local points, of the exit for split frames (the insurance), None for
     offload. `head_s` is the time in the network, `encode_s` in the codec or picture encoder.
-    `integers` are what the payload of a split point stands for; nobody may write to them. A
-    progressive point has `layers` in place of a payload: one for each layer of its prefix, the most
-    important first.
+    `integers` are what the payload of a split point stands for; nobody may write to them.
     """
 
     payload: bytes | None
@@ -38,11 +37,6 @@ class Computed:
     encode_s: float
     integers: Integers | None = None
     layers: tuple[bytes, ...] = ()
-
-    @property
-    def parts(self) -> tuple[bytes, ...]:
-        """What there is to send: layers, one payload, or nothing."""
-        return self.layers if self.payload is None else (self.payload,)
 
 
 @dataclass(frozen=True, slots=True)

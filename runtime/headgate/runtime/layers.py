@@ -53,6 +53,10 @@ class LayerOrder:
         self._other_id: int | None = None  # a frame that began after it
         self._refused_id: int | None = None
 
+    def clear(self) -> None:
+        """Expect the first layer of any frame: none is continued."""
+        self._newest = self._other_id = self._refused_id = None
+
     def num_layers(self, frame_id: int) -> int:
         """Return how many layers of the newest frame have come; 0 of any other."""
         newest = self._newest
