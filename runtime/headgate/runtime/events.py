@@ -38,13 +38,6 @@ class Computed:
     integers: Integers | None = None
     layers: tuple[bytes, ...] = ()
 
-    @property
-    def parts(self) -> tuple[bytes, ...]:
-        """What there is to send: layers, one payload, or nothing."""
-        if self.layers:
-            return self.layers
-        return () if self.payload is None else (self.payload,)
-
 
 @dataclass(frozen=True, slots=True)
 class ComputeFailed:

@@ -30,7 +30,9 @@ from headgate.runtime.layer_worth import (
 )
 from headgate.runtime.link import Outlook
 
-QUEUE_S = 0.008  # on the link beyond what a round trip takes
+# On the link beyond what a round trip takes: the larger of the two. The bytes are for links that
+# are shared, where a device that believes in little would otherwise be left with ever less.
+QUEUE_S, QUEUE_BYTES = 0.008, 4000
 MESSAGE_S = 0.004  # of the link's time: a message holds about so much
 MIN_MESSAGE_BYTES, MAX_MESSAGE_BYTES = 1000, 16_000
 MAX_LAYERS_PER_MESSAGE = 16  # as many payload parts as the wire allows
@@ -148,8 +150,9 @@ class LayerSender:
 
 def room_bytes(outlook: Outlook) -> float:
     """Return how many bytes not known to have arrived keep the link busy, and no more."""
-    busy_s = outlook.delay_s + outlook.noise_s + QUEUE_S
-    return outlook.rate_bps / 8 * busy_s
+    bytes_per_s = outlook.rate_bps / 8
+    queue_bytes = max(QUEUE_BYTES, QUEUE_S * bytes_per_s)
+    return (outlook.delay_s + outlook.noise_s) * bytes_per_s + queue_bytes
 
 
 def message_bytes(outlook: Outlook) -> float:

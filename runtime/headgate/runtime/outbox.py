@@ -5,7 +5,7 @@ before it. When a layer may go is up to `layer_sender`; this turns its releases 
 """
 
 from headgate.profiles.manifest import Manifest
-from headgate.runtime.conversation import Conversation
+from headgate.runtime.conversation import Conversation, State
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.events import Computed, Send
 from headgate.runtime.frame_fate import FrameOnItsWay, budget_us
@@ -41,17 +41,17 @@ class Outbox:
 
     def why_not(self, outcome: Computed) -> str | None:
         """Return why a frame cannot be sent, or None."""
-        if self._edge.takes(sum(map(len, outcome.parts))):
+        assert outcome.payload is not None
+        if self._edge.takes(len(outcome.payload)):
             return "edge too old" if outcome.layers and not self._edge.takes_layers else None
-        return "too large for the edge" if self._edge.is_ready else "no edge"
+        return "too large for the edge" if self._edge.state is State.READY else "no edge"
 
     def take(self, frame: FrameOnItsWay, outcome: Computed, *, now_s: float) -> list[Send]:
         """Send a frame, or what the link has room for of its layers."""
         assert frame.point is not None
         if not outcome.layers:
-            assert outcome.payload is not None
             self.clear()
-            return [self._send_whole(frame, outcome, outcome.payload, now_s=now_s)]
+            return [self._send_whole(frame, outcome, now_s=now_s)]
         self._frames[frame.frame_id] = frame, outcome.layers
         if frame.layers is None or frame.deadline_s is None:
             return self._send_all_layers(frame, outcome.layers, now_s=now_s)
@@ -97,10 +97,10 @@ class Outbox:
         self._sender.clear()
         self._frames.clear()
 
-    def _send_whole(
-        self, frame: FrameOnItsWay, outcome: Computed, payload: bytes, *, now_s: float
-    ) -> Send:
+    def _send_whole(self, frame: FrameOnItsWay, outcome: Computed, *, now_s: float) -> Send:
+        payload = outcome.payload
         assert frame.point is not None
+        assert payload is not None
         frame.num_bytes = len(payload)
         grace_s = self._references.sent(frame.frame_id, frame.point, outcome, now_s=now_s)
         left_us = budget_us(frame, delay_s=self._edge.delay_s - grace_s, now_s=now_s)

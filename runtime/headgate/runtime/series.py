@@ -61,47 +61,32 @@ class Series:
         return self._steps[num_layers - 1].num_bytes
 
     def judge(
-        self, outlook: Outlook, times: FrameTimes, *, quality: float, fallback: float
+        self,
+        outlook: Outlook,
+        times: FrameTimes,
+        *,
+        quality: float,
+        fallback: float,
+        instead: Step | None = None,
     ) -> tuple[Plan, LayerPlan]:
         """Return what sending is worth, and how to send.
 
         `quality` is what the frame earns without the edge; `fallback` what one earns that is not
-        sent at all.
+        sent at all. `instead`: judge on the same terms a point that goes whole.
         """
         backlog = self._backlog(outlook, times, fallback=fallback)
         plan = plan_steps(
-            self._steps,
+            self._steps if instead is None else (instead,),
             rates_of(outlook),
             quality=quality,
             leaving_s=times.leaving_s,
             by_s=through_by_s(outlook, deadline_s=times.deadline_s, edge_s=times.edge_s),
             next_s=times.captured_s + times.period_s,
             backlog=backlog,
+            recallable=instead is None,
         )
         layers = LayerPlan(self._qualities, quality, times.period_s, backlog, plan.num_steps)
         return plan, layers
-
-    def judge_rival(
-        self,
-        outlook: Outlook,
-        times: FrameTimes,
-        *,
-        num_bytes: float,
-        quality: float,
-        late_quality: float,
-        fallback: float,
-    ) -> Plan:
-        """Return what a frame is worth that goes whole, on the same terms: as one step."""
-        return plan_steps(
-            (Step(num_bytes, quality),),
-            rates_of(outlook),
-            quality=late_quality,
-            leaving_s=times.leaving_s,
-            by_s=through_by_s(outlook, deadline_s=times.deadline_s, edge_s=times.edge_s),
-            next_s=times.captured_s + times.period_s,
-            backlog=self._backlog(outlook, times, fallback=fallback),
-            recallable=False,
-        )
 
     def _backlog(self, outlook: Outlook, times: FrameTimes, *, fallback: float) -> Backlog:
         """Return the table for about these times; each is computed rate by rate as it is asked."""

@@ -71,8 +71,10 @@ def payload_of(
 
     `distance` is that of the reference it may predict from; 0: there is none.
     """
-    if point.kind is PointKind.LOCAL or point.prefix is not None:
+    if point.kind is PointKind.LOCAL:
         return None
+    if point.prefix is not None:
+        return b"".join(layers_of(manifest, point, frame_id))
     if point.twin is None:
         return bytes(payload_bytes(point, frame_id))
     if distance == 0:
