@@ -180,8 +180,9 @@ def _notes(
     )
     yield (
         f"bound: bare batched tail, {provider}, {options.threads} thread(s), at the best batch "
-        f"size that a row can fill; median over the rows {bound:.0f} frames/s; by batch size, ms of processor "
-        "time a frame: " + ", ".join(f"{rate.batch}: {1000 * rate.cpu_s:.3f}" for rate in bare)
+        f"size that a row can fill; median over the rows {bound:.0f} frames/s; by batch size, "
+        "ms of processor time a frame: "
+        + ", ".join(f"{rate.batch}: {1000 * rate.cpu_s:.3f}" for rate in bare)
     )
     yield "share of bound: in time/s over the lesser of the bound and, in an open loop, offered/s"
     if bound_to is None:
