@@ -11,7 +11,7 @@ point, where the frames sent are too small to show what the link could carry.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from headgate.profiles.errors import WireError
@@ -33,6 +33,7 @@ from headgate.runtime.wire import (
     Result,
     Welcome,
     encode,
+    stamp_us,
 )
 
 MAX_AHEAD_BYTES = 512 * 1024  # not known to have arrived: stale bytes cannot be recalled
@@ -162,9 +163,7 @@ class Conversation:
         """Send one frame; it counts as in flight until the edge answers or rejects it."""
         self._in_flight[frame.frame_id] = now_s
         num_bytes = len(frame.payload)
-        slices = [frame]
-        if self._welcome is not None and self._welcome.version > 1:  # older edges note no arrivals
-            slices = fragment(frame, slice_bytes(num_bytes))
+        slices = fragment(replace(frame, sent_us=stamp_us(now_s)), slice_bytes(num_bytes))
         return self._send(*slices, key=frame.frame_id, payload_bytes=num_bytes, now_s=now_s)
 
     def answer_chance(self, frame_id: int, *, by_s: float, now_s: float) -> float:
@@ -287,7 +286,7 @@ class Conversation:
             self._delay_probe_s = now_s
         elif num_bytes != LOCAL_PROBE_BYTES:
             self._upward_probe_s = now_s
-        probe = Probe(self._num_probes, bytes(num_bytes))
+        probe = Probe(self._num_probes, bytes(num_bytes), stamp_us(now_s))
         self._num_probes = (self._num_probes + 1) % (1 << 32)
         return self._send(probe, key=-1 - probe.probe_id, payload_bytes=num_bytes, now_s=now_s)
 
