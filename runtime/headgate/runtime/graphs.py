@@ -4,8 +4,11 @@ onnxruntime lists providers it cannot use, and falls back to the CPU with only a
 for one of them. So what was asked for is compared with what the session says it got.
 """
 
+import contextlib
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +72,19 @@ def providers_to_try(asked: str, *, available: Sequence[str]) -> tuple[str, ...]
     return tuple(name for name in wanted if name in available)
 
 
+@cache
+def load_gpu_libraries() -> None:
+    """Load CUDA and cuDNN where pip put them, as `onnxruntime-gpu[cuda,cudnn]` does.
+
+    The system's loader does not look there. What is not found by pip's paths is left to it, so the
+    complaints that onnxruntime prints about each are no news; the session says what it got.
+    """
+    preload = getattr(ort, "preload_dlls", None)  # from onnxruntime 1.21 on
+    if preload is not None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            preload()
+
+
 class GraphRunError(HeadgateError):
     """A graph that loaded could not be run on this input."""
 
@@ -85,6 +101,8 @@ class Graph:
         # Idle threads must not burn a small device's cores between two frames.
         session_options.add_session_config_entry("session.force_spinning_stop", "1")
         providers = providers_to_try(options.providers, available=ort.get_available_providers())
+        if providers[0] != CPU_PROVIDER:
+            load_gpu_libraries()
         try:
             self._session = ort.InferenceSession(
                 str(path), sess_options=session_options, providers=list(providers)
