@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 
@@ -241,3 +242,26 @@ def test_a_sample_the_graph_chokes_on_is_the_edges_fault_and_fails_alone(
         labels[0],
         labels[2],
     ]
+
+
+def test_a_gpu_answers_as_the_cpu_does(tiny_family: Family) -> None:
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        pytest.skip("this onnxruntime has no CUDA")
+    try:
+        device = DeviceEngine(tiny_family, options=EngineOptions(providers="cuda"))
+        tails = TailEngine(tiny_family, options=EngineOptions(providers="cuda"), max_batch=4)
+    except UsageError as reason:
+        pytest.skip(str(reason))
+    assert tails.describe().provider == "CUDAExecutionProvider"
+    on_cpu = TailEngine(tiny_family, options=EngineOptions(providers="cpu"), max_batch=4)
+    pictures, _ = tinted_pictures(4, seed=5)
+    for point_id in ("b3r1-l16", "jpeg-q50"):
+        items = [item(device, point_id, picture, i) for i, picture in enumerate(pictures)]
+        key = device.manifest.point(point_id).member or FULL_GRAPH_KEY
+        for batch in (items[:1], items, items[:1]):  # buffers are kept per size, and reused
+            answers = [outcome.tensors for outcome in tails.infer(key, batch)]
+            expected = [outcome.tensors for outcome in on_cpu.infer(key, batch)]
+            for mine, theirs in zip(answers, expected, strict=True):
+                assert mine is not None
+                assert theirs is not None
+                np.testing.assert_allclose(mine[0].array, theirs[0].array, atol=2e-3)  # TF32

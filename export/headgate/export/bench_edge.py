@@ -64,6 +64,7 @@ def bench_edge(options: EdgeOptions, *, say: Callable[[str], None]) -> BenchResu
         inputs,
         threads=options.threads,
         max_batch=options.max_batch,
+        providers=options.providers,
         cores=edges,
     )
     plan = LoadPlan(
@@ -90,7 +91,9 @@ def bench_edge(options: EdgeOptions, *, say: Callable[[str], None]) -> BenchResu
             rows.append(_row(devices, fps, report, bound, watch))
             say(" | ".join(cells(rows[-1])))
     soak = rows.pop() if options.soak_s > 0 else None
-    return edge_table(options, point, rows, soak, bare=rates[-1], bound_to=edges)
+    return edge_table(
+        options, point, rows, soak, bare=rates[-1], provider=bare.provider, bound_to=edges
+    )
 
 
 def split_cores() -> tuple[frozenset[int] | None, frozenset[int] | None]:
@@ -165,6 +168,7 @@ def _edge(options: EdgeOptions, cores: frozenset[int] | None) -> Iterator[tuple[
         f"--bind=tcp://{LOOPBACK}:{port}",
         f"--threads={options.threads}",
         f"--max-batch={options.max_batch}",
+        f"--providers={options.providers}",
     ]
     with contextlib.ExitStack() as stack:
         with on_cores(cores):  # which the process inherits

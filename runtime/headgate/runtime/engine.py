@@ -10,9 +10,12 @@ for one of them. So what was asked for is compared with what the session says it
 Shapes: N batch, C sent feature maps, h w their size, H W picture, K classes.
 """
 
+import contextlib
+import io
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +92,19 @@ def providers_to_try(asked: str, *, available: Sequence[str]) -> tuple[str, ...]
     return tuple(name for name in wanted if name in available)
 
 
+@cache
+def load_gpu_libraries() -> None:
+    """Load CUDA and cuDNN where pip put them, as `onnxruntime-gpu[cuda,cudnn]` does.
+
+    The system's loader does not look there. What is not found by pip's paths is left to it, so the
+    complaints that onnxruntime prints about each are no news; the session says what it got.
+    """
+    preload = getattr(ort, "preload_dlls", None)  # from onnxruntime 1.21 on
+    if preload is not None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            preload()
+
+
 class GraphRunError(HeadgateError):
     """A graph that loaded could not be run on this input."""
 
@@ -105,6 +121,8 @@ class Graph:
         # Idle threads must not burn a small device's cores between two frames.
         session_options.add_session_config_entry("session.force_spinning_stop", "1")
         providers = providers_to_try(options.providers, available=ort.get_available_providers())
+        if providers[0] != CPU_PROVIDER:
+            load_gpu_libraries()
         try:
             self._session = ort.InferenceSession(
                 str(path), sess_options=session_options, providers=list(providers)
