@@ -72,7 +72,7 @@ class NairBench:
 
 
 def bench_nair(options: NairOptions, *, say: Say) -> NairBench:
-    """Compare the runs; those whose weights are absent have no quantised line, and say so."""
+    """Compare the runs: those trained to be quantised as integers, where their weights are here."""
     runs = [load_run(path) for path in options.runs]
     for run in runs:
         progressive_entry(run)
@@ -82,8 +82,7 @@ def bench_nair(options: NairOptions, *, say: Say) -> NairBench:
         "codec send float32",
     ]
     for run in runs:
-        lines.append(float_line(run))
-        lines += _coded(run, options, notes, say)
+        lines += _coded(run, options, notes, say) or [float_line(run)]
     pictures = _webp(runs, options, notes, say)
     rows = [_row(line, options) for line in (*lines, *pictures)]
     if options.times_s == PAPER_TIMES_S and options.rate_bps == PAPER_RATE_BPS:

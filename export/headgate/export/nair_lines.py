@@ -8,7 +8,7 @@ codec (see `nair_codec`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
 import torch
@@ -43,11 +43,21 @@ class Line:
     sent: tuple[Sent, ...]  # by rising bytes
     tail_parameters: int | None = None  # of all its tails
     num_tails: int = 1
+    mixed: bool = False  # at several numbers of levels: what is sent lies on several curves
 
     def best(self, *, seconds: float, rate_bps: float) -> Sent | None:
         """Return the most accurate that crosses in time; None if nothing does."""
         fits = [each for each in self.sent if each.seconds(rate_bps) <= seconds]
         return max(fits, key=lambda each: each.accuracy, default=None)
+
+    @property
+    def front(self) -> tuple[Sent, ...]:
+        """What nothing smaller is as accurate as, by rising bytes."""
+        front: list[Sent] = []
+        for each in self.sent:
+            if not front or each.accuracy > front[-1].accuracy:
+                front.append(each)
+        return tuple(front)
 
     @property
     def overall(self) -> Sent:
@@ -111,7 +121,8 @@ def quantised_line(run: Run, layer_bytes: Mapping[int, Sequence[float]]) -> Line
         for place, levels in enumerate(run.record.settings.levels)
         for end, prefix in zip(accumulate(layer_bytes[levels]), progressive.prefixes, strict=True)
     ]
-    return _line(f"{line_name(run)}, quantised and coded", sent, progressive)
+    line = _line(f"{line_name(run)}, quantised and coded", sent, progressive)
+    return replace(line, mixed=True)
 
 
 def layer_values(run: Run, member: MemberEntry) -> list[int]:

@@ -26,12 +26,16 @@ MARKERS = ("o", "s", "^", "D", "v", "<", ">", "x")
 
 
 def draw_nair(lines: Sequence[Line], *, rate_bps: float, width_in: float = WIDE_IN) -> bytes:
-    """Return a PNG: accuracy in percent against milliseconds on the link, log scale."""
+    """Return a PNG: accuracy in percent against milliseconds on the link, log scale.
+
+    Of a line with several numbers of levels only what is worth sending is drawn.
+    """
     figure, (axes,) = new_figure(width_in, height_in=5.6)
     for number, line in enumerate(lines):
+        shown = line.front if line.mixed else line.sent
         axes.plot(
-            [1000 * each.seconds(rate_bps) for each in line.sent],
-            [100 * each.accuracy for each in line.sent],
+            [1000 * each.seconds(rate_bps) for each in shown],
+            [100 * each.accuracy for each in shown],
             color=COLOURS[number % len(COLOURS)],
             marker=MARKERS[number % len(MARKERS)],
             markersize=4,

@@ -50,7 +50,7 @@ def shared_options(prune: click.Command) -> Callable[[F], F]:
 
 def _progressive_options(function: F) -> F:
     """Give a command the options that both methods have."""
-    for decorate in (
+    decorators = (
         click.option("--maps", type=int, help="B: maps of the bottleneck  [default: phi]"),
         click.option(
             "--bottleneck/--no-bottleneck",
@@ -78,7 +78,8 @@ def _progressive_options(function: F) -> F:
             show_default=True,
             help="round the maps while training, to one of --levels for each batch",
         ),
-    ):
+    )
+    for decorate in reversed(decorators):
         function = decorate(function)
     return function
 
