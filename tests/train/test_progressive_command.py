@@ -47,6 +47,12 @@ def test_nair_as_json_prints_the_lines_of_the_epochs_and_nothing_else(tmp_path: 
     assert result.stderr == ""
 
 
+def test_a_progressive_run_tunes_a_network_on_pictures_when_asked(tmp_path: Path) -> None:
+    result = run(tmp_path, "nair", "--no-bottleneck", "--picture-epochs", "1")
+    assert result.exit_code == 0, result.output
+    assert load_run(tmp_path / "run").picture_network() is not None
+
+
 def test_clio_takes_its_weights_from_the_link(tmp_path: Path) -> None:
     # A slice is 288 bytes of float32; in a second these rates carry none, one, two and three.
     rates = "--bandwidth-kbps", "1,3,5,9"
