@@ -172,11 +172,16 @@ class Bottleneck(nn.Module):
         x_BCHW = functional.conv2d(x_BPHW, weight, None, conv.stride, conv.padding)
         return torch.sigmoid(_norm_selected(norm, x_BCHW, self.selected_C))
 
-    def decode(self, code_BCHW: Tensor) -> Tensor:
-        """Restore features [B, P, H, W] from the selected maps of the code."""
+    def decode(self, code_BCHW: Tensor, *, filter_C: Tensor | None = None) -> Tensor:
+        """Restore features [B, P, H, W] from the selected maps of the code.
+
+        `filter_C` are the filter values of these maps, where another side holds them.
+        """
         conv = self.decoder
+        if filter_C is None:
+            filter_C = self.filter_P[self.selected_C]
         # f scales the weights, not the maps: 50 times fewer products at 8 x 8 and a batch of 128.
-        weight = conv.weight[self.selected_C] * self.filter_P[self.selected_C].view(-1, 1, 1, 1)
+        weight = conv.weight[self.selected_C] * filter_C.view(-1, 1, 1, 1)
         x_BPHW = functional.conv_transpose2d(
             code_BCHW,
             weight,
