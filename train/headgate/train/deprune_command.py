@@ -205,12 +205,12 @@ def deprune(
     """
     from headgate.train.split_training.deprune import (
         ClientOptions,
-        Security,
-        ServerOptions,
         deprune_as_client,
         deprune_as_server,
         deprune_locally,
     )
+    from headgate.train.split_training.server_run import ServerOptions
+    from headgate.train.split_training.transport import Security
 
     config, settings = config_of(trained)
     security = Security(keys, insecure)

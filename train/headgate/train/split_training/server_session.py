@@ -118,7 +118,7 @@ class ServerSession:
         epoch: int = 0,
         members: dict[str, Place] | None = None,
     ) -> None:
-        """Wait for `num_clients` before anything is trained, or for the `members` of a checkpoint."""
+        """Wait for `num_clients`, or for the `members` of a checkpoint, before the first batch."""
         self._num_epochs = num_epochs
         self._num_clients = len(members) if members else num_clients
         self._one_at_a_time = client_sync == "relay"

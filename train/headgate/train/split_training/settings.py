@@ -1,4 +1,4 @@
-"""What split training is told: its schedule of budgets, what crosses and how, and what must agree."""
+"""What split training is told: its schedule of budgets, what crosses, and what must agree."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def disagreements(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """A HELLO's text: `instance` is drawn anew by each process, so that two of one name are seen."""
+    """A HELLO's text; `instance` is drawn anew by each process, to tell two of one name apart."""
 
     name: str
     instance: str

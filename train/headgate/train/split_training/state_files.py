@@ -3,8 +3,8 @@
     NAME.json                  the state; names the tensors and their sha256
     NAME-<n>.safetensors       network, optimizer, rounding errors still owed
 
-Replacing NAME.json is the moment at which a state becomes the current one: its tensors are on the disk
-before it, and older ones go after it.
+Replacing NAME.json is the moment at which a state becomes the current one: its tensors are on the
+disk before it, and older ones go after it.
 """
 
 from __future__ import annotations

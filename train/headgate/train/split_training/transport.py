@@ -1,11 +1,11 @@
 """Split training's way to the wire: parcels to bytes, and a socket at either end.
 
-This is the one module of training that knows the runtime: its wire, its keys, ZeroMQ. ZeroMQ itself is
-imported when a socket is opened, so that a run in one process does without.
+This is the one module of training that knows the runtime: its wire, its keys, ZeroMQ. ZeroMQ itself
+is imported when a socket is opened, so that a run in one process does without.
 
-DEALER (client) to ROUTER (server). A part above a megabyte is sent without copying it, a smaller one
-with a copy: the bookkeeping of the former costs more than the copy (measured, see docs/log.md). A
-client's socket queues only on a live connection: what was lost with one, the session sends again.
+DEALER (client) to ROUTER (server). A part above a megabyte is sent without copying it, a smaller
+one with a copy: the bookkeeping of the former costs more than the copy. A client's socket queues
+only on a live connection: what was lost with one, the session sends again.
 """
 
 from __future__ import annotations
