@@ -52,7 +52,7 @@ def deprune_recipe(config: PruneConfig, settings: DepruneSettings) -> PruneConfi
     """Return a recipe as split training reads it: one network, trained from scratch."""
     return replace(
         config,
-        budgets=(settings.phases[-1].budget,),
+        budgets=(),
         epochs=settings.num_epochs,
         from_scratch=True,
         select="filter",

@@ -89,7 +89,7 @@ class SplitServer:
         now_s: Callable[[], float],
         keep: Callable[[SplitServer, DepruneEpoch], None],
     ) -> None:
-        """`keep` writes an epoch's line and a checkpoint; `now_s` is for durations."""
+        """`keep` writes an epoch's line and a checkpoint; `now_s` is the clock."""
         self.half = half
         self.session = session
         self.tally = tally
@@ -99,7 +99,7 @@ class SplitServer:
         self._plan = plan
         self._settings = settings
         self._agreement = dict(agreement)
-        self._now_s = now_s
+        self.now_s = now_s
         self._keep = keep
         self._answers: dict[str, Answer] = {}
         self._ended: set[str] = set()  # whose half came in this epoch
@@ -137,7 +137,7 @@ class SplitServer:
             if header.kind is Kind.BATCH:
                 batch = self.half.check_batch(header, parts)
                 if self._began_s is None:
-                    self._began_s = self._now_s()
+                    self._began_s = self.now_s()
             elif header.kind is Kind.EPOCH_END:
                 half = self._half(parts[0])
             effects = self.session.received(peer, header, now_s=now_s)
@@ -149,12 +149,15 @@ class SplitServer:
         """Drop a peer that sent what is no message, or no batch of this training."""
         name = self.session.name_of(peer)
         log.warning("client %s: %s", name or peer.hex(), reason)
-        return [_refusal(peer, name, reason), *self._obey(self.session.dropped(peer))]
+        return [_refusal(peer, name, reason), *self._drop(peer)]
 
     def fail(self, reason: str) -> list[Outgoing]:
         """Tell all clients that training has ended without success."""
         peers = [(peer, self.session.name_of(peer)) for peer in self.session.peers]
         return [_refusal(peer, name, f"training stopped: {reason}") for peer, name in peers]
+
+    def _drop(self, peer: bytes) -> list[Outgoing]:
+        return self._obey(self.session.dropped(peer, now_s=self.now_s()))
 
     def _hello(
         self, peer: bytes, parts: tuple[Payload, ...], *, num_bytes: int, now_s: float
@@ -213,11 +216,11 @@ class SplitServer:
                     out.append(self._go(effect))
                 case CloseEpoch(epoch):
                     self._close(epoch)
-                    waiting += self.session.epoch_closed()
+                    waiting += self.session.epoch_closed(now_s=self.now_s())
                 case Refuse(peer, reason):
                     log.warning("client %s: refused: %s", self.session.name_of(peer), reason)
                     out.append(_refusal(peer, self.session.name_of(peer), reason))
-                    waiting += self.session.dropped(peer)
+                    waiting += self.session.dropped(peer, now_s=self.now_s())
                 case Note(text):
                     log.info("%s", text)
         return out
@@ -302,12 +305,12 @@ class SplitServer:
 
     def _close(self, epoch: int) -> None:
         """End an epoch: join the halves, measure, open the next phase, keep all of it."""
-        train_s = self._now_s() - (self._began_s if self._began_s is not None else self._now_s())
+        train_s = self.now_s() - (self._began_s if self._began_s is not None else self.now_s())
         if self._settings.client_sync == "fedavg":
             self.shared = self._mean(epoch)
-        began_s = self._now_s()
+        began_s = self.now_s()
         measured = self._measure()
-        record = self._record(epoch, measured, train_s=train_s, evaluate_s=self._now_s() - began_s)
+        record = self._record(epoch, measured, train_s=train_s, evaluate_s=self.now_s() - began_s)
         self._open_phase_of(epoch + 1)
         self._began_s = None
         self._ended.clear()

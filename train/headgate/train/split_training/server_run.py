@@ -92,6 +92,7 @@ def open_server(
     resume: bool,
     force: bool,
     epoch_done: EpochDone,
+    now_s: Callable[[], float] = time.monotonic,
 ) -> Iterator[SplitServer]:
     """Yield the server of the run `out`, which is published when it has finished.
 
@@ -113,7 +114,9 @@ def open_server(
             num_classes=plan.data.num_classes,
             device=device,
         )
-        server = _server(plan, settings, half, folder, options=options, epoch_done=epoch_done)
+        server = _server(
+            plan, settings, half, folder, options=options, epoch_done=epoch_done, now_s=now_s
+        )
         yield server
         if server.is_finished:
             entry = finished_member(server, plan, settings, folder)
@@ -142,6 +145,7 @@ def _server(
     *,
     options: ServerOptions,
     epoch_done: EpochDone,
+    now_s: Callable[[], float],
 ) -> SplitServer:
     """Return a server as the checkpoint left it, or a fresh one."""
     found = read_state(folder / CHECKPOINT, STATE, ServerState)
@@ -169,7 +173,7 @@ def _server(
         session=session,
         agreement=agreement(plan.config, settings, plan.blueprint, wire_version=WIRE_VERSION),
         tally=Tally(total_bytes=state.total_bytes if state is not None else 0),
-        now_s=time.monotonic,
+        now_s=now_s,
         keep=keep,
     )
     if found is not None:

@@ -164,7 +164,7 @@ class ServerSession:
                 member.may_train &= not self._one_at_a_time  # its turn is over
                 text = f"client {member.name}: silent for {self._timeout_s:g} s at {member.place}"
                 effects.append(Note(f"{text}; the others go on"))
-        return [*effects, *self._advance()] if effects else []
+        return [*effects, *self._advance(now_s=now_s)] if effects else []
 
     def greeted(
         self,
@@ -199,7 +199,7 @@ class ServerSession:
         may_train = member.may_train or member.place.epoch < self.epoch
         status = Status.FINE if may_train else Status.WAIT
         effects.append(Greeted(peer, name, member.place, status, gives_half=is_fresh))
-        return [*effects, *self._advance()]
+        return [*effects, *self._advance(now_s=now_s)]
 
     def received(self, peer: bytes, header: Header, *, now_s: float) -> list[Effect]:
         """Take a message other than a HELLO."""
@@ -210,26 +210,27 @@ class ServerSession:
         if header.kind is Kind.BATCH:
             return self._batch(member, peer, header)
         if header.kind is Kind.EPOCH_END:
-            return self._epoch_end(member, peer, header)
+            return self._epoch_end(member, peer, header, now_s=now_s)
         if header.kind is Kind.GOODBYE:
             del self._members[member.name]
-            return [Note(f"client {member.name}: leaves at {member.place}"), *self._advance()]
+            note = Note(f"client {member.name}: leaves at {member.place}")
+            return [note, *self._advance(now_s=now_s)]
         return [Refuse(peer, f"a client does not send {header.kind.name}; update the older side")]
 
     def name_of(self, peer: bytes) -> str | None:
         """Return the name that a peer said in its HELLO."""
         return next((m.name for m in self._members.values() if m.peer == peer), None)
 
-    def dropped(self, peer: bytes) -> list[Effect]:
+    def dropped(self, peer: bytes, *, now_s: float) -> list[Effect]:
         """Hear that a peer was refused: nobody waits for it."""
         for member in self._members.values():
             if member.peer == peer:
                 member.peer = None
                 member.may_train &= not self._one_at_a_time
-                return self._advance()
+                return self._advance(now_s=now_s)
         return []
 
-    def epoch_closed(self) -> list[Effect]:
+    def epoch_closed(self, *, now_s: float) -> list[Effect]:
         """Hear that the epoch is measured and written: the next one begins."""
         assert self._is_closing
         self._is_closing = False
@@ -241,7 +242,7 @@ class ServerSession:
                 if member.peer is not None:
                     effects.append(self._finish(member, member.peer))
             return effects
-        return self._advance()
+        return self._advance(now_s=now_s)
 
     def _batch(self, member: Member, peer: bytes, header: Header) -> list[Effect]:
         place = header.place
@@ -262,7 +263,9 @@ class ServerSession:
             )
         ]
 
-    def _epoch_end(self, member: Member, peer: bytes, header: Header) -> list[Effect]:
+    def _epoch_end(
+        self, member: Member, peer: bytes, header: Header, *, now_s: float
+    ) -> list[Effect]:
         epoch = header.place.epoch
         if member.place.epoch == epoch + 1 and member.place.step == 0:  # we have its half
             if self.is_finished:
@@ -275,16 +278,16 @@ class ServerSession:
         member.place, member.may_train = Place(epoch + 1), False
         if epoch < self.epoch:  # it was away while the others went on
             member.place = Place(self.epoch)
-        return [KeepHalf(member.name), *self._advance()]
+        return [KeepHalf(member.name), *self._advance(now_s=now_s)]
 
     def _finish(self, member: Member, peer: bytes) -> Go:
         return Go(peer, member.name, Place(self._num_epochs), Status.FINISHED)
 
     def _is_waited_for(self, member: Member) -> bool:
-        is_done = member.place.epoch > self.epoch
-        return member.peer is not None and not is_done and not self.is_finished
+        is_training = member.may_train or member.place.epoch < self.epoch
+        return member.peer is not None and is_training and not self.is_finished
 
-    def _advance(self) -> list[Effect]:
+    def _advance(self, *, now_s: float) -> list[Effect]:
         """Give the GOs that can be given; close the epoch if all have ended it."""
         if self._is_closing or self.is_finished:
             return []
@@ -307,6 +310,6 @@ class ServerSession:
         for member in waiting:
             if not member.may_train and member.place.epoch == self.epoch:
                 assert member.peer is not None
-                member.may_train = True
+                member.may_train, member.heard_s = True, now_s
                 effects.append(Go(member.peer, member.name, member.place, Status.FINE))
         return effects

@@ -233,7 +233,6 @@ def serve(
     *,
     device: torch.device,
     compress: bool,
-    now_s: Callable[[], float] = time.monotonic,
 ) -> None:
     """Serve until the run has finished and its clients have left."""
 
@@ -244,6 +243,7 @@ def serve(
             if each.name is not None:
                 server.tally.sent(each.name, sum(map(len, parts)))
 
+    now_s = server.now_s
     finished_s: float | None = None
     try:
         while True:
