@@ -631,7 +631,7 @@ def test_impossible_settings_are_refused(
     pictures: Path, changes: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(UsageError, match=said):
-        small_plan(pictures, small_settings(**changes))  # type: ignore[arg-type]
+        small_plan(pictures, small_settings(**changes))
 
 
 def test_a_run_is_not_continued_with_other_settings(pictures: Path, tmp_path: Path) -> None:

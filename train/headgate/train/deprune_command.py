@@ -173,6 +173,13 @@ def share_of(text: str) -> tuple[int, int]:
 @click.option("--name", help="client: its name, unlike all others  [default: client-I]")
 @click.option("--share", default="1/1", show_default=True, help="client: its part of the pictures")
 @click.option("--state", type=click.Path(path_type=Path), help="client: folder of its checkpoint")
+@click.option(
+    "--checkpoint/--no-checkpoint",
+    "keeps_checkpoints",
+    default=True,
+    show_default=True,
+    help="of the server, or local: keep one at the end of each epoch, for --resume",
+)
 @click.option("--checkpoint-steps", type=int, help="client: also keep one every so many steps")
 @click.option("--give-up-s", default=300.0, show_default=True, help="client: without a connection")
 @click.option("--resume", is_flag=True, help="go on where a checkpoint is; with the same settings")
@@ -190,6 +197,7 @@ def deprune(
     name: str | None,
     share: str,
     state: Path | None,
+    keeps_checkpoints: bool,
     checkpoint_steps: int | None,
     give_up_s: float,
     resume: bool,
@@ -243,6 +251,7 @@ def deprune(
             settings,
             out,
             num_clients=clients,
+            keeps_checkpoints=keeps_checkpoints,
             resume=resume,
             force=force,
             epoch_done=told,
@@ -254,7 +263,7 @@ def deprune(
             out,
             bind=bind,
             security=security,
-            options=ServerOptions(clients, client_timeout_s),
+            options=ServerOptions(clients, client_timeout_s, keeps_checkpoints),
             resume=resume,
             force=force,
             epoch_done=told,

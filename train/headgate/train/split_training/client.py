@@ -18,7 +18,6 @@ from torch import Tensor
 
 from headgate.profiles.errors import DataError, TrainingError, WireError
 from headgate.profiles.train_messages import Header, Kind, Place
-from headgate.train.checkpoints import pack, unpack
 from headgate.train.data import num_batches
 from headgate.train.material import Deal, Lesson, Material
 from headgate.train.seeds import derive_seed
@@ -38,7 +37,14 @@ from headgate.train.split_training.client_session import (
     Skipped,
     TakeOver,
 )
-from headgate.train.split_training.halves import open_half, pack_half, use_selection
+from headgate.train.split_training.halves import (
+    is_clients,
+    open_half,
+    pack_half,
+    pack_side,
+    unpack_side,
+    use_selection,
+)
 from headgate.train.split_training.payload import Parcel, Payload
 from headgate.train.split_training.settings import Greeting
 from headgate.train.split_training.state_files import read_state, write_state
@@ -291,13 +297,13 @@ class SplitClient:
     # What it keeps, and goes back to.
 
     def _tensors(self) -> dict[str, Tensor]:
-        tensors = pack(self.half.model, self.half.optimizer)
+        tensors = pack_side(self.half.model, self.half.optimizer, belongs=is_clients)
         tensors[CARRIED] = self.half.packer.carried_P
         return tensors
 
     def _restore(self, tensors: Mapping[str, Tensor], selected: tuple[int, ...]) -> None:
         use_selection(self.half.model, selected)
-        unpack(tensors, self.half.model, self.half.optimizer)
+        unpack_side(tensors, self.half.model, self.half.optimizer)
         self.half.packer.carried_P.copy_(tensors[CARRIED])
         self._lessons = None
 

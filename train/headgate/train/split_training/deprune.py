@@ -128,6 +128,7 @@ def deprune_locally(
     out: Path,
     *,
     num_clients: int = 1,
+    keeps_checkpoints: bool = True,
     resume: bool = False,
     force: bool = False,
     through_wire: bool = False,
@@ -142,13 +143,14 @@ def deprune_locally(
             plan,
             settings,
             out,
-            options=ServerOptions(num_clients=num_clients),
+            options=ServerOptions(num_clients, keeps_checkpoints=keeps_checkpoints),
             device=device,
             resume=resume,
             force=force,
             epoch_done=epoch_done,
         ) as server,
     ):
+        kept = partial_folder(out) / CLIENTS
         clients = [
             make_client(
                 plan,
@@ -156,7 +158,7 @@ def deprune_locally(
                 ClientOptions(
                     name=f"client{number}",
                     share=(number, num_clients),
-                    folder=partial_folder(out) / CLIENTS / f"client{number}",
+                    folder=kept / f"client{number}" if keeps_checkpoints else None,
                     resume=resume,
                 ),
                 device=device,

@@ -7,14 +7,16 @@ from the same seed, so that they begin as one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
+from torch.optim import Optimizer
 
 from headgate.profiles.errors import WireError
+from headgate.train.checkpoints import MODEL_PREFIX, pack, unpack
 from headgate.train.recipe import PruneConfig
 from headgate.train.split_model import SplitModel
 
@@ -38,6 +40,30 @@ def is_clients(name: str) -> bool:
 def client_state(model: SplitModel) -> dict[str, Tensor]:
     """Return the client's weights and statistics; the tensors are the model's own."""
     return {name: t for name, t in model.state_dict().items() if is_clients(name)}
+
+
+def pack_side(
+    model: SplitModel, optimizer: Optimizer, *, belongs: Callable[[str], bool]
+) -> dict[str, Tensor]:
+    """Return one side's weights, and its optimizer's, for a checkpoint."""
+    packed = pack(model, optimizer)
+    prefix = MODEL_PREFIX
+    return {
+        name: tensor
+        for name, tensor in packed.items()
+        if not name.startswith(prefix) or belongs(name.removeprefix(prefix))
+    }
+
+
+def unpack_side(tensors: Mapping[str, Tensor], model: SplitModel, optimizer: Optimizer) -> None:
+    """Put back what `pack_side` took; the other side's weights stay."""
+    present = {MODEL_PREFIX + name: tensor for name, tensor in model.state_dict().items()}
+    unpack({**present, **tensors}, model, optimizer)
+
+
+def is_servers(name: str) -> bool:
+    """Say whether a weight of a SplitModel belongs to the server."""
+    return not is_clients(name)
 
 
 def pack_half(model: SplitModel) -> bytes:

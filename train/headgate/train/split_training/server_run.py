@@ -19,7 +19,7 @@ from headgate.profiles.errors import UsageError
 from headgate.profiles.parse import unparse
 from headgate.profiles.storage import sha256_file
 from headgate.profiles.train_messages import Place
-from headgate.train.checkpoints import pack, unpack, write_tensors
+from headgate.train.checkpoints import write_tensors
 from headgate.train.epoch_log import append_line, keep_epochs
 from headgate.train.plan import Plan, check_same_run
 from headgate.train.recipe import member_id
@@ -28,7 +28,14 @@ from headgate.train.seeds import derive_seed
 from headgate.train.split_model import SplitModel
 from headgate.train.split_training.epoch_record import DepruneEpoch, Tally
 from headgate.train.split_training.evaluation import evaluate, evaluate_levels
-from headgate.train.split_training.halves import load_half, open_half, use_selection
+from headgate.train.split_training.halves import (
+    is_servers,
+    load_half,
+    open_half,
+    pack_side,
+    unpack_side,
+    use_selection,
+)
 from headgate.train.split_training.server import Half, SplitServer
 from headgate.train.split_training.server_half import ServerHalf
 from headgate.train.split_training.server_session import CLIENT_TIMEOUT_S, ServerSession
@@ -68,6 +75,7 @@ class ServerOptions:
 
     num_clients: int = 1
     client_timeout_s: float = CLIENT_TIMEOUT_S
+    keeps_checkpoints: bool = True  # at the end of each epoch
 
 
 EpochDone = Callable[[DepruneEpoch], None]
@@ -155,7 +163,8 @@ def _server(
 
     def keep(server: SplitServer, record: DepruneEpoch) -> None:
         append_line(folder, json.dumps(unparse(record), allow_nan=False))
-        _write_checkpoint(server, folder, num_epoch_lines=record.epoch)
+        if options.keeps_checkpoints:
+            _write_checkpoint(server, folder, num_epoch_lines=record.epoch)
         epoch_done(record)
 
     session = ServerSession(
@@ -183,7 +192,7 @@ def _server(
 
 def _write_checkpoint(server: SplitServer, folder: Path, *, num_epoch_lines: int) -> None:
     half = server.half
-    tensors = pack(half.model, half.optimizer)
+    tensors = pack_side(half.model, half.optimizer, belongs=is_servers)
     for name, carried_P in half.carried().items():
         tensors[_OWED + name] = carried_P
     halves = {_HALF + name: each for name, each in server.halves.items()}
@@ -207,7 +216,7 @@ def _restore(server: SplitServer, state: ServerState, tensors: dict[str, torch.T
     half = server.half
     half.selections[:] = state.selections
     use_selection(half.model, state.selections[-1])
-    unpack(tensors, half.model, half.optimizer)
+    unpack_side(tensors, half.model, half.optimizer)
     for name, tensor in tensors.items():
         if name.startswith(_OWED):
             half.owe(name.removeprefix(_OWED), tensor)
