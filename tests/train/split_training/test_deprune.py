@@ -29,7 +29,7 @@ from headgate.train.seeds import derive_seed
 from headgate.train.split_model import SplitModel
 from headgate.train.split_training.deprune import deprune_locally
 from headgate.train.split_training.epoch_record import DepruneEpoch
-from headgate.train.split_training.growth import grow
+from headgate.train.split_training.growth import encode_following, grow
 from headgate.train.split_training.payload import Parcel
 from headgate.train.split_training.server_run import fresh_model
 from headgate.train.split_training.settings import DepruneSettings, rate_of
@@ -78,8 +78,7 @@ def trained_in_one_piece(plan: Plan, settings: DepruneSettings) -> SplitModel:
             model.train()
             features_BPHW = model.features(lesson.x_BCHW)
             exit_logits_BK = model.exit_head(features_BPHW.detach())
-            code_BCHW = model.bottleneck.encode(features_BPHW)
-            model.code_range.observe(code_BCHW, model.bottleneck.selected_C)
+            code_BCHW = encode_following(model, features_BPHW)
             logits_BK = model.tail(model.bottleneck.decode(code_BCHW))
             loss = functional.cross_entropy(logits_BK, lesson.labels_B)
             loss = loss + functional.cross_entropy(exit_logits_BK, lesson.labels_B)

@@ -22,7 +22,7 @@ from headgate.train.optimizers import make_sgd
 from headgate.train.recipe import PruneConfig
 from headgate.train.seeds import derive_seed
 from headgate.train.split_model import SplitModel
-from headgate.train.split_training.growth import grow
+from headgate.train.split_training.growth import encode_following, grow
 from headgate.train.split_training.halves import (
     all_finite,
     is_clients,
@@ -100,9 +100,8 @@ class ClientHalf:
         model.train()
         with precision_of(self._config, self._device):
             features_BPHW = model.features(lesson.x_BCHW)
-            code_BCHW = bottleneck.encode(features_BPHW).float()
+            code_BCHW = encode_following(model, features_BPHW)
             exit_logits_BK = model.exit_head(features_BPHW.detach())
-        model.code_range.observe(code_BCHW, bottleneck.selected_C)
         filter_C = bottleneck.filter_P[bottleneck.selected_C]
         exit_loss = functional.cross_entropy(exit_logits_BK.float(), lesson.labels_B)
         pruned = prune_loss(

@@ -1,0 +1,58 @@
+"""`headgate bench deprune`: split training with few maps first, beside all maps and few maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from headgate.export.bench_options import outputs, say, show
+from headgate.profiles.errors import UsageError
+from headgate.train.command import NUMBERS
+from headgate.train.deprune_command import config_of, training_options
+
+
+@click.command()
+@click.argument("runs", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--clients", default=1, show_default=True, help="clients of each run made here")
+@click.option(
+    "--seeds", type=NUMBERS, default=(0,), show_default="0", help="of the runs made here, 0,1,2"
+)
+@training_options
+@outputs
+def deprune(
+    runs: tuple[Path, ...],
+    clients: int,
+    seeds: tuple[int, ...],
+    out: Path,
+    as_json: bool,
+    **trained: Any,
+) -> None:
+    """Accuracy and bytes of split training: no compression, high compression, and deprune.
+
+    With RUNS, which are runs of `train deprune` or folders of such, they are compared. Without,
+    three are trained here for each of --seeds, with all sides in one process. Writes
+    deprune.html and deprune.png besides the table.
+    """
+    from headgate.export.bench_deprune import (
+        DepruneOptions,
+        bench_deprune,
+        train_three,
+        write_deprune_report,
+    )
+
+    paths = list(runs)
+    if not paths:
+        config, settings = config_of(trained)
+        if clients < 1 or not seeds or len(set(seeds)) != len(seeds):
+            raise UsageError(
+                f"--clients {clients} --seeds {seeds}: expected 1 or more clients, and each seed "
+                "once"
+            )
+        folder = out / "deprune-runs"
+        options = DepruneOptions(config, settings, clients, seeds, folder)
+        paths = train_three(options, say=say)
+    result, series = bench_deprune(paths)
+    say(f"report: {write_deprune_report(result, series, out)}")
+    show(result, out, as_json=as_json)
