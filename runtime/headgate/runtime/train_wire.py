@@ -227,7 +227,7 @@ def _decode_fields(part: bytes, *, num_payloads: int) -> Header:
 def _encode_part(part: Part, *, compress: bool) -> tuple[bytes, Buffer]:
     if isinstance(part, bytes):
         return _PART.pack(BYTES, 0, RAW, 0, 0, 0, 0, 0), part
-    values = np.ascontiguousarray(part.values)
+    values = np.asarray(part.values, order="C")  # ascontiguousarray makes 1 of 0 dimensions
     values = values.astype(values.dtype.newbyteorder("<"), copy=False)
     assert values.dtype in _CODES, f"{values.dtype} does not cross the wire"
     assert values.ndim <= MAX_DIMENSIONS
