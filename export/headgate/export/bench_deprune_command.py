@@ -56,3 +56,15 @@ def deprune(
     result, series = bench_deprune(paths)
     say(f"report: {write_deprune_report(result, series, out)}")
     show(result, out, as_json=as_json)
+
+
+@click.command("train-transport")
+@click.option("--trips", default=400, show_default=True, help="round trips of each way")
+@outputs
+def train_transport(trips: int, out: Path, as_json: bool) -> None:
+    """Round trip of a batch and its gradient beside a bare ZeroMQ echo, and gRPC if installed."""
+    from headgate.export.bench_train_transport import bench_train_transport
+
+    if trips < 1:
+        raise UsageError(f"--trips: found {trips}, expected 1 or more")
+    show(bench_train_transport(num_trips=trips, say=say), out, as_json=as_json)

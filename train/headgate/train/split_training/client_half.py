@@ -97,7 +97,8 @@ class ClientHalf:
         torch.manual_seed(derive_seed(seed, "client", self._name, place.epoch, place.step))
         model, bottleneck = self.model, self.model.bottleneck
         assert model.selected is not None
-        model.train()
+        if not model.training:
+            model.train()
         with precision_of(self._config, self._device):
             features_BPHW = model.features(lesson.x_BCHW)
             code_BCHW = encode_following(model, features_BPHW)

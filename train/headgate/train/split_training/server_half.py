@@ -124,7 +124,8 @@ class ServerHalf:
         torch.manual_seed(derive_seed(self._config.seed, "server", name, place.epoch, place.step))
         model, bottleneck = self.model, self.model.bottleneck
         use_selection(model, self.selections[header.phase])
-        model.train()
+        if not model.training:
+            model.train()
         maps, filter_parcel, labels = batch
         code_BCHW = maps.open_maps().requires_grad_(True)
         filter_C = filter_parcel.values.float().clone().requires_grad_(True)
