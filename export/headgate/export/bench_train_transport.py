@@ -112,7 +112,8 @@ def headgate_trip(port: int, shape: tuple[int, int, int, int]) -> Iterator[Round
     filter_C, labels_B = torch.rand(budget), torch.zeros(num_pictures, dtype=torch.uint8)
     header = Header(Kind.BATCH, budget=budget, num_steps=1, num_pictures=num_pictures)
     socket = ClientSocket(f"tcp://{LOOPBACK}:{port}", Security())
-    socket.wait(READY_S)  # for the connection
+    while not any(socket.connection_events()):
+        socket.wait(READY_S)
 
     def trip() -> None:
         parts = (Parcel(maps_BCHW), Parcel(filter_C), Parcel(labels_B))

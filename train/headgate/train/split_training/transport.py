@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ZERO_COPY_BYTES = 1 << 20
+ZERO_COPY_BYTES = 1 << 20  # to send without copying
+RECEIVED_COPY_BYTES = 1 << 14  # what is received in larger parts stays where it is
 HEARTBEAT_MS = 5000
 HEARTBEAT_TIMEOUT_MS = 60_000  # a batch of megabytes on a slow link holds up what follows it
 RECONNECT_MS = 100
@@ -108,9 +110,19 @@ def _packed(parcel: Parcel) -> PackedTensor:
 
 def _tensor(array: np.ndarray[Any, Any], device: torch.device) -> torch.Tensor:
     native = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-    with warnings.catch_warnings():  # the message's memory is read-only, and we only read
+    _expect_read_only()
+    return torch.from_numpy(native).to(device)
+
+
+@cache
+def _expect_read_only() -> None:
+    """Have torch warn of memory that it must not write, which it does once, and where none hears.
+
+    A message's memory is read-only, and is only read.
+    """
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(native).to(device)
+        torch.from_numpy(np.frombuffer(b"0", np.uint8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,16 +204,14 @@ class ClientSocket:
         self._monitor: Socket = self._dealer.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
         )
+        self._poller = zmq.Poller()
+        self._poller.register(self._dealer, zmq.POLLIN)
+        self._poller.register(self._monitor, zmq.POLLIN)
         self._dealer.connect(endpoint)
 
     def wait(self, timeout_s: float | None) -> None:
         """Return when something has happened, or at the end of the time."""
-        import zmq
-
-        poller = zmq.Poller()
-        poller.register(self._dealer, zmq.POLLIN)
-        poller.register(self._monitor, zmq.POLLIN)
-        poller.poll(_milliseconds(timeout_s))
+        self._poller.poll(_milliseconds(timeout_s))
 
     def connection_events(self) -> list[bool]:
         """Return True for each new connection and False for each lost one, in order."""
@@ -335,9 +345,9 @@ def _send(socket: Socket, parts: Sequence[Any]) -> None:
 
 
 def _receive(socket: Socket) -> list[Any]:
-    """Return one message; parts of megabytes are not copied out of ZeroMQ's memory."""
+    """Return one message; large parts stay in ZeroMQ's memory."""
     frames = socket.recv_multipart(copy=False)
-    return [f.buffer if len(f) >= ZERO_COPY_BYTES else f.bytes for f in frames]
+    return [f.buffer if len(f) >= RECEIVED_COPY_BYTES else f.bytes for f in frames]
 
 
 def _milliseconds(timeout_s: float | None) -> int | None:
