@@ -430,9 +430,11 @@ def test_with_fedavg_all_go_on_from_the_mean(pictures: Path, tmp_path: Path) -> 
         table.connect(bo)
         while server.session.epoch == 0:
             table.run(num_messages=1)
-        own = [server.halves[name].weights["head.features.0.weight"] for name in ("ann", "bo")]
-        assert server.shared is not None
-        mean = server.shared.weights["head.features.0.weight"]
+        own = [
+            server.halves.latest[name].weights["head.features.0.weight"] for name in ("ann", "bo")
+        ]
+        assert server.halves.shared is not None
+        mean = server.halves.shared.weights["head.features.0.weight"]
         torch.testing.assert_close(mean, (own[0] + own[1]) / 2)
         assert not torch.equal(own[0], own[1])
         assert torch.equal(ann.half.model.state_dict()["head.features.0.weight"], mean)

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from headgate.profiles.errors import DataError, TrainingError, WireError
 from headgate.profiles.train_messages import Header, Kind, Place
 from headgate.train.data import num_batches
 from headgate.train.material import Deal, Lesson, Material
 from headgate.train.seeds import derive_seed
-from headgate.train.split_training.client_half import CARRIED, ClientHalf
+from headgate.train.split_training.client_checkpoints import ClientCheckpoints
+from headgate.train.split_training.client_half import ClientHalf
 from headgate.train.split_training.client_session import (
     ANSWER_TIMEOUT_S,
     Apply,
@@ -38,32 +38,15 @@ from headgate.train.split_training.client_session import (
     TakeOver,
 )
 from headgate.train.split_training.halves import (
-    is_clients,
     open_half,
     pack_half,
-    pack_side,
-    unpack_side,
-    use_selection,
 )
 from headgate.train.split_training.payload import Parcel, Payload
 from headgate.train.split_training.settings import Greeting
-from headgate.train.split_training.state_files import read_state, write_state
 
 log = logging.getLogger(__name__)
 
-BEGIN, NOW = "begin", "now"  # of the epoch under way, and the latest
 Message = tuple[Header, tuple[Payload, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class ClientState:
-    """All of a client's checkpoint but its tensors."""
-
-    name: str
-    epoch: int  # the next batch
-    step: int
-    ended_at: tuple[int, int] | None  # where the epoch before ended, if a GO is awaited
-    selected: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +109,17 @@ class SplitClient:
         self._source = source
         self._agreement = dict(agreement)
         self._instance = secrets.token_hex(8)
-        self._folder = folder
         self._checkpoint_steps = checkpoint_steps
         self._lessons: Iterator[Lesson] | None = None
         self._lessons_at: Place | None = None
         self._sent: Message | None = None  # what `SendAgain` repeats
-        self._begin: dict[str, Tensor] = {}
-        self._begin_selected: tuple[int, ...] = ()
-        self.session = self._session(resume=resume, answer_timeout_s=answer_timeout_s)
+        self._kept = ClientCheckpoints(half, name=name, folder=folder)
+        num_steps = source.num_steps
+        self.session = ClientSession(num_steps=num_steps, answer_timeout_s=answer_timeout_s)
+        if resume:
+            self.session = self._kept.resume(num_steps=num_steps, answer_timeout_s=answer_timeout_s)
+        if self.session.ended_at is not None:
+            self._sent = self._half_at_end(self.session.ended_at)
 
     def next_timer_s(self) -> float | None:
         return self.session.next_timer_s()
@@ -166,12 +152,14 @@ class SplitClient:
             match waiting.pop(0):
                 case Greet(place):
                     out.append(self._greeting(place))
-                case TakeOver(place, phase, opens_epoch):
+                case TakeOver(_, phase, opens_epoch):
                     self._take_over(phase, parts)
                     if opens_epoch:
-                        self._remember_begin(place)
+                        self._kept.epoch_begins(self.session)
                 case RollBack():
-                    self._roll_back()
+                    log.warning("the server went back to the begin of this epoch, and so do we")
+                    self._kept.roll_back()
+                    self._lessons = None
                 case Forward(place):
                     message = self._forward(place)
                     if message is None:
@@ -185,11 +173,14 @@ class SplitClient:
                 case Apply(place, refused):
                     self._apply(place, parts, refused=refused)
                     waiting += self.session.applied()
-                    self._checkpoint_step(place)
-                case EndEpoch(epoch):
-                    out.append(self._end_epoch(epoch))
+                    every = self._checkpoint_steps
+                    if every is not None and (place.step + 1) % every == 0:
+                        self._kept.keep(self.session)
+                case EndEpoch():
+                    self._sent = self._half_at_end(self.session.place)
                     waiting += self.session.ended()
-                    self._write(NOW)
+                    self._kept.keep(self.session)  # before the server hears of it
+                    out.append(self._sent)
                 case Skipped(before, after):
                     log.warning(
                         "the server has trained from %s to %s, which we forgot; going on there",
@@ -284,93 +275,8 @@ class SplitClient:
                     )
                 )
 
-    def _end_epoch(self, epoch: int) -> Message:
-        header = Header(
-            Kind.EPOCH_END,
-            self.session.place,
-            phase=self.half.phase_of(epoch),
-            budget=self.half.model.budget,
-        )
-        self._sent = (header, (pack_half(self.half.model),))
-        return self._sent
-
-    # What it keeps, and goes back to.
-
-    def _tensors(self) -> dict[str, Tensor]:
-        tensors = pack_side(self.half.model, self.half.optimizer, belongs=is_clients)
-        tensors[CARRIED] = self.half.packer.carried_P
-        return tensors
-
-    def _restore(self, tensors: Mapping[str, Tensor], selected: tuple[int, ...]) -> None:
-        use_selection(self.half.model, selected)
-        unpack_side(tensors, self.half.model, self.half.optimizer)
-        self.half.packer.carried_P.copy_(tensors[CARRIED])
-        self._lessons = None
-
-    def _remember_begin(self, place: Place) -> None:
-        self._begin = {name: t.detach().clone() for name, t in self._tensors().items()}
-        assert self.half.model.selected is not None
-        self._begin_selected = self.half.model.selected
-        self._write(BEGIN)
-
-    def _roll_back(self) -> None:
-        log.warning("the server went back to the begin of this epoch, and so do we")
-        self.half.forget()
-        self._restore({n: t.clone() for n, t in self._begin.items()}, self._begin_selected)
-
-    def _checkpoint_step(self, place: Place) -> None:
-        every = self._checkpoint_steps
-        if every is not None and (place.step + 1) % every == 0:
-            self._write(NOW)
-
-    def _write(self, name: str) -> None:
-        if self._folder is None:
-            return
-        assert self.half.model.selected is not None
-        ended_at = self.session.ended_at
-        state = ClientState(
-            name=self.name,
-            epoch=self.session.place.epoch,
-            step=self.session.place.step,
-            ended_at=(ended_at.epoch, ended_at.step) if ended_at is not None else None,
-            selected=self.half.model.selected,
-        )
-        write_state(self._folder, name, state, tensors=self._tensors())
-
-    def _session(self, *, resume: bool, answer_timeout_s: float) -> ClientSession:
-        """Return a session that begins where the checkpoint is, or anew."""
-        num_steps = self._source.num_steps
-        begin = self._read(BEGIN) if resume else None
-        if begin is None:
-            return ClientSession(num_steps=num_steps, answer_timeout_s=answer_timeout_s)
-        state, tensors = begin
-        self._restore(tensors, state.selected)
-        self._begin = {name: t.detach().clone() for name, t in self._tensors().items()}
-        self._begin_selected = state.selected
-        rollback_epoch = state.epoch
-        now = self._read(NOW)
-        if now is not None and (now[0].epoch, now[0].step) > (state.epoch, state.step):
-            state, tensors = now
-            self._restore(tensors, state.selected)
-        ended_at = Place(*state.ended_at) if state.ended_at is not None else None
-        if ended_at is not None:
-            header = Header(Kind.EPOCH_END, ended_at, budget=self.half.model.budget)
-            self._sent = (header, (pack_half(self.half.model),))
-        return ClientSession(
-            num_steps=num_steps,
-            place=Place(state.epoch, state.step),
-            ended_at=ended_at,
-            rollback_epoch=rollback_epoch,
-            answer_timeout_s=answer_timeout_s,
-        )
-
-    def _read(self, name: str) -> tuple[ClientState, dict[str, Tensor]] | None:
-        if self._folder is None:
-            return None
-        found = read_state(self._folder, name, ClientState)
-        if found is not None and found[0].name != self.name:
-            raise DataError(
-                f"{self._folder}: holds the state of client {found[0].name!r}, not of "
-                f"{self.name!r}; give the same --name"
-            )
-        return found
+    def _half_at_end(self, place: Place) -> Message:
+        model = self.half.model
+        phase = self.half.phase_of(place.epoch)
+        header = Header(Kind.EPOCH_END, place, phase=phase, budget=model.budget)
+        return header, (pack_half(model),)

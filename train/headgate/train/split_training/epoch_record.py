@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypedDict
 
 DEPRUNE_EPOCH_SCHEMA = 1
 
@@ -46,6 +48,36 @@ class DepruneEpoch:
     evaluate_s: float
     pictures_per_s: float
     clients: dict[str, ClientEpoch] = field(default_factory=dict)
+
+
+class Sums(TypedDict):
+    """What an epoch's line adds up over its clients."""
+
+    loss: float
+    train_accuracy: float
+    num_batches: int
+    num_pictures: int
+    bytes_up: int
+    bytes_down: int
+    refused: int
+    pictures_per_s: float
+
+
+def sums_of(clients: Mapping[str, ClientEpoch], *, train_s: float) -> Sums:
+    """Add up what the clients did in an epoch of `train_s` seconds."""
+    done = clients.values()
+    num_batches = sum(each.num_batches for each in done)
+    num_pictures = sum(each.num_pictures for each in done)
+    return Sums(
+        loss=sum(each.loss_sum for each in done) / max(1, num_batches),
+        train_accuracy=sum(each.num_right for each in done) / max(1, num_pictures),
+        num_batches=num_batches,
+        num_pictures=num_pictures,
+        bytes_up=sum(each.bytes_up for each in done),
+        bytes_down=sum(each.bytes_down for each in done),
+        refused=sum(each.refused for each in done),
+        pictures_per_s=round(num_pictures / train_s, 1) if train_s > 0 else 0.0,
+    )
 
 
 class Tally:

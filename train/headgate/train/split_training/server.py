@@ -12,25 +12,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from headgate.profiles.errors import TrainingError, WireError
 from headgate.profiles.train_messages import Header, Kind, Place, Status
 from headgate.train.plan import Plan
+from headgate.train.split_training.client_halves import ClientHalves, Half
 from headgate.train.split_training.epoch_record import (
     DEPRUNE_EPOCH_SCHEMA,
     DepruneEpoch,
     Tally,
+    sums_of,
 )
-from headgate.train.split_training.evaluation import evaluate
 from headgate.train.split_training.growth import grown_selection
-from headgate.train.split_training.halves import (
-    load_half,
-    mean_half,
-    open_half,
-    pack_half,
-    use_selection,
-)
 from headgate.train.split_training.payload import Parcel, Payload
 from headgate.train.split_training.server_half import Answer, Batch, ServerHalf
 from headgate.train.split_training.server_session import (
@@ -65,17 +58,8 @@ class Outgoing:
     parts: tuple[Payload, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Half:
-    """A client's weights, as they came and as they are."""
-
-    data: bytes
-    weights: Mapping[str, Tensor]
-    selected: tuple[int, ...]
-
-
 class SplitServer:
-    """Everything of the server but its socket. `halves` are the clients' latest, by name."""
+    """Everything of the server but its socket."""
 
     def __init__(
         self,
@@ -93,16 +77,13 @@ class SplitServer:
         self.half = half
         self.session = session
         self.tally = tally
-        self.halves: dict[str, Half] = {}
-        self.shared: Half | None = None  # what all clients go on from, where they share
-        self.accuracies: dict[str, float] = {}  # of the last epoch, by client
+        self.halves = ClientHalves(client_sync=settings.client_sync)
         self._plan = plan
         self._settings = settings
         self._agreement = dict(agreement)
         self.now_s = now_s
         self._keep = keep
         self._answers: dict[str, Answer] = {}
-        self._ended: set[str] = set()  # whose half came in this epoch
         self._began_s: float | None = None  # when the epoch's first batch came
         self._rate = 0.0
 
@@ -180,8 +161,7 @@ class SplitServer:
 
     def _half(self, data: Payload) -> Half:
         assert isinstance(data, bytes)
-        weights, selected = open_half(data, self.half.model)
-        return Half(data, weights, selected)
+        return Half.opened(data, self.half.model)
 
     def _obey(
         self,
@@ -206,10 +186,7 @@ class SplitServer:
                     out.append(self._repeated(peer, name, header))
                 case KeepHalf(name):
                     assert half is not None
-                    self.halves[name] = half
-                    self._ended.add(name)
-                    if self._settings.client_sync == "relay":
-                        self.shared = half
+                    self.halves.keep(name, half)
                 case Greeted():
                     out.append(self._welcome(effect))
                 case Go():
@@ -276,8 +253,7 @@ class SplitServer:
         }
         parts: tuple[Payload, ...] = (json.dumps(text).encode(), self._selected(phase))
         if effect.gives_half:
-            half = self.shared or self.halves.get(effect.name)
-            half = half or next(iter(self.halves.values()), None)
+            half = self.halves.for_joining(effect.name)
             parts += (half.data,) if half is not None else ()
         return Outgoing(effect.peer, effect.name, header, parts)
 
@@ -290,10 +266,8 @@ class SplitServer:
         phase = self._phase(effect.place)
         header = Header(Kind.GO, effect.place, phase=phase, budget=len(self.half.selections[phase]))
         parts: tuple[Payload, ...] = (self._selected(phase),)
-        if self.shared is not None:
-            parts += (self.shared.data,)
-        elif effect.name not in self.halves and self.halves:
-            parts += (next(iter(self.halves.values())).data,)  # it joined late, and has no other
+        half = self.halves.for_epoch(effect.name)
+        parts += (half.data,) if half is not None else ()
         return Outgoing(effect.peer, effect.name, header, parts)
 
     def _phase(self, place: Place) -> int:
@@ -305,87 +279,46 @@ class SplitServer:
 
     def _close(self, epoch: int) -> None:
         """End an epoch: join the halves, measure, open the next phase, keep all of it."""
-        train_s = self.now_s() - (self._began_s if self._began_s is not None else self.now_s())
-        if self._settings.client_sync == "fedavg":
-            self.shared = self._mean(epoch)
         began_s = self.now_s()
-        measured = self._measure()
-        record = self._record(epoch, measured, train_s=train_s, evaluate_s=self.now_s() - began_s)
-        self._open_phase_of(epoch + 1)
-        self._began_s = None
-        self._ended.clear()
-        self._keep(self, record)
-
-    def _mean(self, epoch: int) -> Half:
-        """Return the mean of the halves that this epoch made, weighted by their pictures."""
-        selected = self.half.selections[self._settings.phase_of(epoch)]
-        # One that was away for long may have ended an epoch of an earlier phase.
-        names = [n for n in sorted(self._ended) if self.halves[n].selected == selected]
-        shares = [float(max(1, self.session.num_pictures_of(name))) for name in names]
-        weights = mean_half([self.halves[name].weights for name in names], shares=shares)
-        model = self.half.model
-        load_half(model, weights)
-        use_selection(model, selected)
-        return Half(pack_half(model), weights, selected)
-
-    def _measure(self) -> dict[str, tuple[float, float]]:
-        """Return accuracy and exit accuracy of each half that differs, by client."""
-        model, data = self.half.model, self._plan.data
-        halves = {name: self.halves[name] for name in sorted(self._ended)}
-        if self.shared is not None:
-            halves = {"": self.shared}
-        found = {}
-        for name, half in halves.items():
-            load_half(model, half.weights)
-            use_selection(model, half.selected)
-            found[name] = evaluate(model, data)
-        self.accuracies = {name: accuracy for name, (accuracy, _) in found.items() if name}
-        return found
-
-    def _record(
-        self,
-        epoch: int,
-        measured: Mapping[str, tuple[float, float]],
-        *,
-        train_s: float,
-        evaluate_s: float,
-    ) -> DepruneEpoch:
-        clients = {
-            name: replace(done, accuracy=self.accuracies.get(name))
-            for name, done in self.tally.close().items()
-        }
-        num_batches = sum(c.num_batches for c in clients.values())
-        num_pictures = sum(c.num_pictures for c in clients.values())
-        settings = self._settings
-        return DepruneEpoch(
+        train_s = began_s - (began_s if self._began_s is None else self._began_s)
+        model, settings = self.half.model, self._settings
+        phase = settings.phase_of(epoch)
+        self.halves.join(
+            model,
+            selected=self.half.selections[phase],
+            pictures_of=self.session.num_pictures_of,
+        )
+        accuracy, exit_accuracy = self.halves.measure(model, self._plan.data)
+        clients = self.tally.close()
+        record = DepruneEpoch(
             schema=DEPRUNE_EPOCH_SCHEMA,
             epoch=epoch + 1,
             num_epochs=settings.num_epochs,
-            phase=settings.phase_of(epoch),
+            phase=phase,
             budget=settings.budget_of(epoch),
             learning_rate=self._rate,
-            loss=sum(c.loss_sum for c in clients.values()) / max(1, num_batches),
-            train_accuracy=sum(c.num_right for c in clients.values()) / max(1, num_pictures),
-            accuracy=sum(a for a, _ in measured.values()) / len(measured),
-            exit_accuracy=sum(e for _, e in measured.values()) / len(measured),
-            num_batches=num_batches,
-            num_pictures=num_pictures,
-            bytes_up=sum(c.bytes_up for c in clients.values()),
-            bytes_down=sum(c.bytes_down for c in clients.values()),
+            accuracy=accuracy,
+            exit_accuracy=exit_accuracy,
             total_bytes=self.tally.total_bytes,
-            refused=sum(c.refused for c in clients.values()),
             train_s=round(train_s, 3),
-            evaluate_s=round(evaluate_s, 3),
-            pictures_per_s=round(num_pictures / train_s, 1) if train_s > 0 else 0.0,
-            clients=clients,
+            evaluate_s=round(self.now_s() - began_s, 3),
+            **sums_of(clients, train_s=train_s),
+            clients={
+                name: replace(done, accuracy=self.halves.accuracies.get(name))
+                for name, done in clients.items()
+            },
         )
+        self._open_phase_of(epoch + 1)
+        self._began_s = None
+        self.halves.epoch_closed()
+        self._keep(self, record)
 
     def _open_phase_of(self, epoch: int) -> None:
         settings = self._settings
         if epoch >= settings.num_epochs or settings.phase_of(epoch) < len(self.half.selections):
             return
         phase = settings.phase_of(epoch)
-        half = self.shared or self.halves[min(self._ended)]
+        half = self.halves.for_selection()
         selected = grown_selection(
             half.weights["bottleneck.f_hat"],
             selected=self.half.selections[-1],

@@ -26,17 +26,16 @@ from headgate.train.recipe import member_id
 from headgate.train.run_record import COMPLETE, MemberEntry, RunRecord
 from headgate.train.seeds import derive_seed
 from headgate.train.split_model import SplitModel
+from headgate.train.split_training.client_halves import Half
 from headgate.train.split_training.epoch_record import DepruneEpoch, Tally
 from headgate.train.split_training.evaluation import evaluate, evaluate_levels
 from headgate.train.split_training.halves import (
     is_servers,
-    load_half,
-    open_half,
     pack_side,
     unpack_side,
     use_selection,
 )
-from headgate.train.split_training.server import Half, SplitServer
+from headgate.train.split_training.server import SplitServer
 from headgate.train.split_training.server_half import ServerHalf
 from headgate.train.split_training.server_session import CLIENT_TIMEOUT_S, ServerSession
 from headgate.train.split_training.settings import DepruneSettings, agreement
@@ -52,7 +51,7 @@ from headgate.train.work_folder import (
 
 WIRE_VERSION = 1  # of the messages of training, see `headgate.runtime.train_wire`
 STATE = "server"
-_HALF = "half."
+_HALF = "half."  # and a client's name, or nothing for the half that all share
 _OWED = "owed."
 
 
@@ -65,7 +64,6 @@ class ServerState:
     selections: tuple[tuple[int, ...], ...]  # of each phase so far
     num_epoch_lines: int
     total_bytes: int
-    shared: str | None = None  # name of the half that all share, under `half.`
     accuracies: dict[str, float] = field(default_factory=dict)
 
 
@@ -195,9 +193,9 @@ def _write_checkpoint(server: SplitServer, folder: Path, *, num_epoch_lines: int
     tensors = pack_side(half.model, half.optimizer, belongs=is_servers)
     for name, carried_P in half.carried().items():
         tensors[_OWED + name] = carried_P
-    halves = {_HALF + name: each for name, each in server.halves.items()}
-    if server.shared is not None:
-        halves[_HALF] = server.shared
+    halves = {_HALF + name: each for name, each in server.halves.latest.items()}
+    if server.halves.shared is not None:
+        halves[_HALF] = server.halves.shared
     for name, each in halves.items():
         tensors[name] = torch.frombuffer(bytearray(each.data), dtype=torch.uint8)
     state = ServerState(
@@ -206,8 +204,7 @@ def _write_checkpoint(server: SplitServer, folder: Path, *, num_epoch_lines: int
         selections=tuple(half.selections),
         num_epoch_lines=num_epoch_lines,
         total_bytes=server.tally.total_bytes,
-        shared="" if server.shared is not None else None,
-        accuracies=server.accuracies,
+        accuracies=server.halves.accuracies,
     )
     write_state(folder / CHECKPOINT, STATE, state, tensors=tensors)
 
@@ -222,25 +219,20 @@ def _restore(server: SplitServer, state: ServerState, tensors: dict[str, torch.T
             half.owe(name.removeprefix(_OWED), tensor)
         if name.startswith(_HALF):
             data = tensor.numpy().tobytes()
-            opened = Half(data, *open_half(data, half.model))
+            opened = Half.opened(data, half.model)
             if name == _HALF:
-                server.shared = opened
+                server.halves.shared = opened
             else:
-                server.halves[name.removeprefix(_HALF)] = opened
-    server.accuracies = dict(state.accuracies)
+                server.halves.latest[name.removeprefix(_HALF)] = opened
+    server.halves.accuracies = dict(state.accuracies)
 
 
 def finished_member(
     server: SplitServer, plan: Plan, settings: DepruneSettings, folder: Path
 ) -> MemberEntry:
     """Write the weights of the network that was trained, and measure it."""
-    half = server.shared
-    if half is None:
-        best = max(sorted(server.accuracies), key=server.accuracies.__getitem__)
-        half = server.halves[best]
-    model = server.half.model
-    load_half(model, half.weights)
-    use_selection(model, half.selected)
+    half, model = server.halves.best(), server.half.model
+    half.put_into(model)
     id_ = member_id(settings.phases[-1].budget, plan.config.resolution_factor)
     file = f"{WEIGHTS}/{id_}.safetensors"
     (folder / WEIGHTS).mkdir(exist_ok=True)
