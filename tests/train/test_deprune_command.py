@@ -64,7 +64,7 @@ def test_usage_errors_exit_with_2_and_leave_nothing(
     result = run(*settings(pictures), "--out", str(out), *arguments)
     assert result.exit_code == 2
     assert said in result.output
-    assert not out.exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_local_without_a_folder_is_refused(pictures: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -192,7 +192,9 @@ def deprune_as_server(
     """Serve one run to its end, and return it; `listening` hears the endpoint."""
     plan = prepare(config, settings)
     device = device_of(plan.config)
+    socket = ServerSocket(bind, security)  # first: what is wrong with it leaves no folder
     with (
+        closing(socket),
         _threads(config),
         open_server(
             plan,
@@ -205,12 +207,8 @@ def deprune_as_server(
             epoch_done=epoch_done,
         ) as server,
     ):
-        socket = ServerSocket(bind, security)
-        try:
-            listening(socket.endpoint)
-            serve(server, socket, device=device, compress=settings.compress)
-        finally:
-            socket.close()
+        listening(socket.endpoint)
+        serve(server, socket, device=device, compress=settings.compress)
     return load_run(out)
 
 
@@ -227,8 +225,7 @@ def deprune_as_client(
     device = device_of(plan.config)
     with _threads(config):
         client = make_client(plan, settings, options, device=device)
-        socket = ClientSocket(endpoint, security)
-        try:
+        with closing(ClientSocket(endpoint, security)) as socket:
             train_as_client(
                 client,
                 socket,
@@ -237,8 +234,6 @@ def deprune_as_client(
                 give_up_s=options.give_up_s,
                 endpoint=endpoint,
             )
-        finally:
-            socket.close()
     return client
 
 
