@@ -54,6 +54,7 @@ def test_local_writes_a_run_and_a_json_line_per_epoch(pictures: Path, tmp_path: 
         (["--role", "server", "--bind", "nowhere"], "--bind: 'nowhere'"),
         (["--role", "server", "--bind", "tcp://192.0.2.7:7710"], "is not loopback"),
         (["--role", "client", "--share", "9/8"], "--share: '9/8'"),
+        (["--role", "client", "--cpu-share", "0"], "--cpu-share: found 0"),
         (["--role", "client", "--resume"], "--resume: a client goes on from its --state"),
     ],
 )

@@ -10,7 +10,7 @@ import click
 from headgate.export.bench_options import outputs, say, show
 from headgate.profiles.errors import UsageError
 from headgate.train.command import NUMBERS
-from headgate.train.deprune_command import config_of, training_options
+from headgate.train.deprune_command import config_of, options_of, training_options
 
 
 @click.command()
@@ -68,3 +68,49 @@ def train_transport(trips: int, out: Path, as_json: bool) -> None:
     if trips < 1:
         raise UsageError(f"--trips: found {trips}, expected 1 or more")
     show(bench_train_transport(num_trips=trips, say=say), out, as_json=as_json)
+
+
+@click.command("deprune-network")
+@click.option("--clients", default=8, show_default=True, help="processes that train")
+@click.option("--cpu-share", default=0.25, show_default=True, help="of a core, for each client")
+@click.option("--rate-mbps", default=20.0, show_default=True, help="of the shaped link")
+@click.option("--delay-ms", default=5.0, show_default=True, help="of the shaped link, one way")
+@click.option("--timeout-s", default=1800.0, show_default=True, help="for one of the four runs")
+@training_options
+@outputs
+def deprune_network(
+    clients: int,
+    cpu_share: float,
+    rate_mbps: float,
+    delay_ms: float,
+    timeout_s: float,
+    out: Path,
+    as_json: bool,
+    **trained: Any,
+) -> None:
+    """Bytes and speed of clients over sockets, with the compression module and without.
+
+    Trains two epochs with the first budget of --schedule, and with all maps, over loopback and over
+    a shaped link that all clients share.
+    """
+    from headgate.export.bench_deprune_network import NetworkOptions, bench_deprune_network
+
+    if clients < 1 or not 0 < cpu_share <= 1 or min(rate_mbps, timeout_s) <= 0 or delay_ms < 0:
+        raise UsageError(
+            f"--clients {clients} --cpu-share {cpu_share:g} --rate-mbps {rate_mbps:g} --delay-ms "
+            f"{delay_ms:g} --timeout-s {timeout_s:g}: expected 1 client or more, a share up to 1, "
+            "and no less than nothing of the others"
+        )
+    config, settings = config_of(trained)
+    options = NetworkOptions(
+        trained=options_of(trained),
+        config=config,
+        settings=settings,
+        num_clients=clients,
+        cpu_share=cpu_share,
+        rate_mbps=rate_mbps,
+        delay_ms=delay_ms,
+        timeout_s=timeout_s,
+        folder=out / "deprune-network",
+    )
+    show(bench_deprune_network(options, say=say), out, as_json=as_json)

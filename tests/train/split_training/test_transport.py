@@ -73,11 +73,18 @@ def counted_bytes(run: Run) -> list[tuple[int, int]]:
 
 
 def train_on(
-    endpoint: str, client: SplitClient, *, compress: bool = False, security: Security | None = None
+    endpoint: str,
+    client: SplitClient,
+    *,
+    compress: bool = False,
+    security: Security | None = None,
+    cpu_share: float = 1.0,
 ) -> None:
     socket = ClientSocket(endpoint, security or Security())
     try:
-        train_as_client(client, socket, device=CPU, compress=compress, endpoint=endpoint)
+        train_as_client(
+            client, socket, device=CPU, compress=compress, endpoint=endpoint, cpu_share=cpu_share
+        )
     finally:
         socket.close()
 
@@ -117,7 +124,7 @@ def test_two_clients_train_one_server_half(pictures: Path, tmp_path: Path) -> No
     with (
         small_server(plan, settings, tmp_path / "run", num_clients=2) as server,
         in_background(lambda: train_on(socket.endpoint, ann)) as first,
-        in_background(lambda: train_on(socket.endpoint, bo)) as second,
+        in_background(lambda: train_on(socket.endpoint, bo, cpu_share=0.5)) as second,
     ):
         serve(server, socket, device=CPU, compress=False)
         socket.close()

@@ -144,6 +144,19 @@ def config_of(trained: dict[str, Any]) -> tuple[PruneConfig, DepruneSettings]:
     return PruneConfig(schedule=trained["lr_schedule"], **rest), settings
 
 
+def options_of(trained: dict[str, Any]) -> list[str]:
+    """Return the options as another process takes them, but the schedule."""
+    renamed = {"resolution_factor": "resolution", "lambda_": "lambda"}
+    arguments = []
+    for name, value in trained.items():
+        option = renamed.get(name, name).replace("_", "-")
+        if isinstance(value, bool):
+            arguments.append(f"--{option}" if value else f"--no-{option}")
+        elif value is not None and name != "schedule":
+            arguments.append(f"--{option}={value}")
+    return arguments
+
+
 def share_of(text: str) -> tuple[int, int]:
     """Read I/N."""
     number, slash, of = text.partition("/")
@@ -182,6 +195,9 @@ def share_of(text: str) -> tuple[int, int]:
 )
 @click.option("--checkpoint-steps", type=int, help="client: also keep one every so many steps")
 @click.option("--give-up-s", default=300.0, show_default=True, help="client: without a connection")
+@click.option(
+    "--cpu-share", default=1.0, show_default=True, help="client: of a core, as if it were weaker"
+)
 @click.option("--resume", is_flag=True, help="go on where a checkpoint is; with the same settings")
 @click.option("--force", is_flag=True, help="replace the run that is at --out")
 @click.option("--json", "as_json", is_flag=True, help="one JSON line per epoch on stdout")
@@ -200,6 +216,7 @@ def deprune(
     keeps_checkpoints: bool,
     checkpoint_steps: int | None,
     give_up_s: float,
+    cpu_share: float,
     resume: bool,
     force: bool,
     as_json: bool,
@@ -236,7 +253,10 @@ def deprune(
             resume=resume,
             checkpoint_steps=checkpoint_steps,
             give_up_s=give_up_s,
+            cpu_share=cpu_share,
         )
+        if not 0 < cpu_share <= 1:
+            raise UsageError(f"--cpu-share: found {cpu_share:g}, expected above 0 and at most 1")
         if resume and state is None:
             raise UsageError("--resume: a client goes on from its --state; name that folder")
         done = deprune_as_client(config, settings, options, endpoint=server, security=security)

@@ -46,6 +46,7 @@ class ClientOptions:
     resume: bool = False
     checkpoint_steps: int | None = None
     give_up_s: float = 300.0
+    cpu_share: float = 1.0  # of a core, to stand for a weaker device
 
 
 def deprune_recipe(config: PruneConfig, settings: DepruneSettings) -> PruneConfig:
@@ -233,6 +234,7 @@ def deprune_as_client(
                 compress=settings.compress,
                 give_up_s=options.give_up_s,
                 endpoint=endpoint,
+                cpu_share=options.cpu_share,
             )
     return client
 

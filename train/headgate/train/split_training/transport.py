@@ -292,9 +292,14 @@ def train_as_client(
     compress: bool,
     give_up_s: float = GIVE_UP_S,
     endpoint: str = "",
+    cpu_share: float = 1.0,
     now_s: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Train until the server says that all is done; raises what made it stop before."""
+    """Train until the server says that all is done; raises what made it stop before.
+
+    With a `cpu_share` below 1 it rests after each step for as long as a processor of that share
+    would have taken longer.
+    """
 
     def send(out: Sequence[tuple[Header, tuple[Payload, ...]]]) -> None:
         for header, parts in out:
@@ -317,12 +322,15 @@ def train_as_client(
                 "check address and keys, and go on with --resume"
             )
         message = socket.receive()
+        began_s = time.process_time()
         if message is not None:
             header, payload = decode(message, LIMITS)
             opened = from_wire(payload, device=device)
             send(client.received(header, opened, now_s=now_s()))
         else:
             send(client.handle_timer(now_s=now_s()))
+        if cpu_share < 1:
+            time.sleep((time.process_time() - began_s) * (1 / cpu_share - 1))
     if client.failure is not None:
         raise client.failure
 
