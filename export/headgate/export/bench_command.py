@@ -10,6 +10,7 @@ import click
 
 from headgate.export.bench_codec_command import codec
 from headgate.export.bench_control_command import control
+from headgate.export.bench_deprune_command import deprune, deprune_network, train_transport
 from headgate.export.bench_edge_command import device_cost, edge
 from headgate.export.bench_family_command import bench_family
 from headgate.export.bench_head_command import head
@@ -174,6 +175,9 @@ def _speed(family: Path | None, point: str | None, frames: int, out: Path) -> Sp
 
 bench.add_command(control)
 bench.add_command(bench_family)
+bench.add_command(deprune)
+bench.add_command(deprune_network)
+bench.add_command(train_transport)
 bench.add_command(predict)
 bench.add_command(skip)
 bench.add_command(rates)

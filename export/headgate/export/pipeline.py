@@ -13,7 +13,13 @@ from pathlib import Path
 
 from headgate.export.candidates import LOCAL_FULL, local_points, offload_points, split_points
 from headgate.export.clips import Clip, load_clip
-from headgate.export.deploy import Deployed, MemberReference, PlainReference, deploy
+from headgate.export.deploy import (
+    Deployed,
+    MemberReference,
+    PlainReference,
+    deploy,
+    whole_network,
+)
 from headgate.export.exit_confidence import with_confidence
 from headgate.export.family_writer import (
     FULL_GRAPH,
@@ -66,7 +72,7 @@ def export_family(
     run = load_run(run_path)
     check_members(run, options)
     check_target(family_path, run_path=run_path, force=options.force)
-    plain = run.backbone()  # first: a run from scratch, which has none, is refused at once
+    plain = whole_network(run)  # first: a run from scratch, which has none, is refused at once
     progress(f"reading {run.record.dataset.spec if options.data is None else options.data}")
     samples = load_samples(
         run,

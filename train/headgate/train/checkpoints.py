@@ -25,7 +25,7 @@ from headgate.train.run_record import BackboneEntry, FinishedStage, MemberEntry,
 
 CHECKPOINT_SCHEMA = 1
 STATE_FILE = "state.json"
-_MODEL = "model."
+MODEL_PREFIX = "model."
 _OPTIMIZER = "optimizer."
 
 
@@ -114,7 +114,7 @@ def pack(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
 
     Only tensors are kept of the optimizer: its rates are a function of the position.
     """
-    packed = {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
+    packed = {MODEL_PREFIX + name: tensor for name, tensor in model.state_dict().items()}
     for index, values in optimizer.state_dict()["state"].items():
         for key, value in values.items():
             if isinstance(value, Tensor):
@@ -125,7 +125,11 @@ def pack(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
 def unpack(tensors: Mapping[str, Tensor], model: nn.Module, optimizer: Optimizer) -> None:
     """Put back what `pack` took; the model must have the same architecture."""
     model.load_state_dict(
-        {name.removeprefix(_MODEL): t for name, t in tensors.items() if name.startswith(_MODEL)}
+        {
+            name.removeprefix(MODEL_PREFIX): t
+            for name, t in tensors.items()
+            if name.startswith(MODEL_PREFIX)
+        }
     )
     values: dict[int, dict[str, Any]] = {}
     for name, tensor in tensors.items():

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from headgate.profiles.errors import UsageError
+from headgate.train.deprune_command import deprune
 from headgate.train.progressive_command import add_progressive_commands
 
 
@@ -31,6 +32,9 @@ NUMBERS = NumberList()
 @click.group()
 def train() -> None:
     """Train families of split models."""
+
+
+train.add_command(deprune)
 
 
 @train.command()
@@ -115,7 +119,7 @@ def train() -> None:
     "[default: 3 with --select filter, else 1]",
 )
 @click.option("--raise-epochs", default=1, show_default=True, help="how many epochs --gamma holds")
-@click.option("--schedule", default="cosine", show_default=True, help="cosine or step")
+@click.option("--schedule", default="cosine", show_default=True, help="cosine, step or constant")
 @click.option("--momentum", default=0.9, show_default=True, help="of SGD")
 @click.option(
     "--weight-decay", default=5e-4, show_default=True, help="of convolutions and linear layers"

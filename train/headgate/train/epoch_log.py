@@ -39,8 +39,13 @@ class EpochRecord:
 
 def append_epoch(folder: Path, record: EpochRecord) -> None:
     """Add one line and wait until it is on the disk."""
+    append_line(folder, epoch_line(record))
+
+
+def append_line(folder: Path, line: str) -> None:
+    """Add a line of JSON and wait until it is on the disk."""
     with (folder / LOG_FILE).open("a", encoding="utf-8") as file:
-        file.write(epoch_line(record) + "\n")
+        file.write(line + "\n")
         file.flush()
         os.fsync(file.fileno())
 

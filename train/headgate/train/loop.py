@@ -10,7 +10,6 @@ the first process's running statistics to the others before each step; `share_bu
 after the last, which leaves all processes the same.
 """
 
-import hashlib
 import math
 import random
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from headgate.profiles.errors import TrainingError, UsageError
 from headgate.train.data import num_batches
 from headgate.train.losses import Losses
 from headgate.train.material import Deal, Lesson, Material
+from headgate.train.seeds import derive_seed
 
 # Shapes: S sums
 
@@ -180,12 +180,6 @@ def sum_over_processes(fabric: Fabric, values: Tensor) -> Tensor:
     total = fabric.all_reduce(values.clone(), reduce_op="sum")
     assert isinstance(total, Tensor)
     return total.cpu()
-
-
-def derive_seed(*parts: object) -> int:
-    """Return a seed of 63 bits that any change of any part changes."""
-    text = "/".join(str(part) for part in parts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
 
 
 def _seed_step(place: Place, *, step: int, process: int) -> random.Random:

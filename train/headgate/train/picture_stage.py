@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from headgate.train.backbones import PlainModel
 from headgate.train.compressed import compress_pictures
 from headgate.train.data import Augmentation, TrainingData
-from headgate.train.loop import Objective, derive_seed
+from headgate.train.loop import Objective
 from headgate.train.material import Deal, Lesson, Material, Pictures
 from headgate.train.objectives import BackboneObjective, Evaluation, evaluate_backbone
+from headgate.train.seeds import derive_seed
 from headgate.train.shared_head import augmentation_of
 from headgate.train.side_stage import Setting
 from headgate.train.stage_models import BACKBONE, trained_network

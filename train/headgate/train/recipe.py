@@ -28,7 +28,7 @@ DEFAULT_SPLITS = {  # layers where few maps cross and the head is still cheap
     "resnet18": "stages.1",
     "mobilenet_v2": "features.6",
 }
-SCHEDULES = ("cosine", "step")
+SCHEDULES = ("cosine", "step", "constant")
 SHARES = ("nothing", "head", "ends")
 SELECTIONS = ("filter", "importance", "nair", "weights")  # see `selection`
 DEVICES = ("auto", "cpu", "cuda")
@@ -294,7 +294,7 @@ def learning_rate(stage: Stage, *, step: int, steps_per_epoch: int, schedule: st
     if schedule == "cosine":
         return stage.lr * 0.5 * (1 + math.cos(math.pi * progress))
     factor = 1.0
-    for begin, drop in STEP_DROPS:
+    for begin, drop in STEP_DROPS if schedule == "step" else ():
         if progress >= begin:
             factor = drop
     return stage.lr * factor

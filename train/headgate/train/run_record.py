@@ -8,6 +8,7 @@ from headgate.profiles.parse import ADDED, parse
 from headgate.profiles.storage import read_sealed_json
 from headgate.train.blueprint import Blueprint
 from headgate.train.recipe import PruneConfig
+from headgate.train.split_training.settings import DepruneSettings
 
 RUN_SCHEMA = 2
 # How runs of schema 1 were trained, which had no such settings.
@@ -131,6 +132,7 @@ class RunRecord:
     backbone: BackboneEntry | None  # None in a run from scratch, which has no plain network
     members: tuple[MemberEntry, ...]
     sides: dict[str, SideEntry] = field(default_factory=dict, metadata=ADDED)  # by stage id
+    deprune: DepruneSettings | None = field(default=None, metadata=ADDED)  # of split training
 
     @property
     def files(self) -> list[str]:

@@ -10,10 +10,11 @@ from torch.optim import SGD
 from headgate.train.backbones import PlainModel
 from headgate.train.bottleneck import Bottleneck
 from headgate.train.data import as_floats
-from headgate.train.loop import Objective, derive_seed
+from headgate.train.loop import Objective
 from headgate.train.losses import LossWeights
 from headgate.train.material import Lesson
 from headgate.train.objectives import BackboneObjective, MemberObjective
+from headgate.train.optimizers import make_sgd
 from headgate.train.plan import Plan, load_backbone
 from headgate.train.progressive import slice_layers
 from headgate.train.progressive_model import LayerPlan, ProgressiveModel
@@ -21,6 +22,7 @@ from headgate.train.progressive_objective import progressive_objective
 from headgate.train.recipe import SLIM, PruneConfig, Stage, StageKind
 from headgate.train.run_folder import read_weights
 from headgate.train.run_record import FinishedStage
+from headgate.train.seeds import derive_seed
 from headgate.train.selection import BATCH, NUM_PICTURES, map_scores_P
 from headgate.train.split_model import SplitModel
 from headgate.train.weights import with_shared
@@ -119,20 +121,8 @@ def stage_objective(
 
 
 def make_optimizer(model: nn.Module, config: PruneConfig) -> SGD:
-    """Return SGD with momentum; weight decay is for convolutions and linear layers' weights only.
-
-    Decay would draw the filter, and the scales of batch norm, to values that mean something.
-    """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {
-            "params": [p for p in parameters if p.ndim > 1],
-            "weight_decay": config.weight_decay,
-        },
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    return SGD(groups, lr=config.lr, momentum=config.momentum)
+    """Return what trains all of a model that is not frozen."""
+    return make_sgd(model.parameters(), config)
 
 
 def _plain_network(plan: Plan) -> PlainModel:

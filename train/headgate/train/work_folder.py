@@ -35,7 +35,8 @@ RUN_FILE = "run.json"
 WEIGHTS = "weights"
 CHECKPOINT = "checkpoint"
 CACHE = "cache"
-_OURS = {RUN_FILE, LOG_FILE, WEIGHTS, CHECKPOINT, CACHE}
+CLIENTS = "clients"  # of split training in one process
+_OURS = {RUN_FILE, LOG_FILE, WEIGHTS, CHECKPOINT, CACHE, CLIENTS}
 _LOCK_FILE = ".lock"
 
 
@@ -106,7 +107,7 @@ def publish(folder: Path, out: Path, record: RunRecord) -> None:
 def _clear(partial: Path) -> None:
     """Remove a run so that a kill midway leaves one that can still be resumed or replaced."""
     (partial / CHECKPOINT / STATE_FILE).unlink(missing_ok=True)
-    for name in (CHECKPOINT, WEIGHTS, CACHE):
+    for name in (CHECKPOINT, WEIGHTS, CACHE, CLIENTS):
         shutil.rmtree(partial / name, ignore_errors=True)
     for name in (LOG_FILE, RUN_FILE):
         (partial / name).unlink(missing_ok=True)

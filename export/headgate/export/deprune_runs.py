@@ -1,0 +1,152 @@
+"""Reads runs of split training: what each cost in bytes, epoch by epoch, and what it reached.
+
+Runs that differ in nothing but their seed are one series. A run that was not finished counts with
+the epochs that it has.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean, stdev
+
+from headgate.profiles.errors import FamilyError, UsageError
+from headgate.profiles.parse import parse
+from headgate.train.epoch_log import LOG_FILE
+from headgate.train.run_folder import partial_folder
+from headgate.train.run_record import RunRecord, read_record
+from headgate.train.split_training.epoch_record import DepruneEpoch
+from headgate.train.split_training.settings import DepruneSettings
+from headgate.train.work_folder import RUN_FILE
+
+NO_COMPRESSION = "no compression"
+HIGH_COMPRESSION = "high compression"
+DEPRUNE = "deprune"
+
+
+@dataclass(frozen=True, slots=True)
+class DepruneRun:
+    """One run and the lines of its epochs."""
+
+    path: Path
+    record: RunRecord
+    settings: DepruneSettings
+    epochs: tuple[DepruneEpoch, ...]
+
+    @property
+    def kind(self) -> str:
+        """What it is to be compared as."""
+        if len(self.settings.phases) > 1:
+            return DEPRUNE
+        full = self.settings.phases[0].budget == self.record.blueprint.num_maps
+        return NO_COMPRESSION if full else HIGH_COMPRESSION
+
+    @property
+    def label(self) -> str:
+        """What it is, with all that is not as in the paper."""
+        settings, blueprint = self.settings, self.record.blueprint
+        parts = [self.kind, ",".join(map(str, settings.phases))]
+        if blueprint.resolution_factor != 1:
+            parts.append(f"r = {blueprint.resolution_factor}")
+        bits = (settings.feature_bits, settings.gradient_bits)
+        if bits != (32, 32):
+            parts.append(f"{bits[0]}/{bits[1]} bits")
+        if settings.compress:
+            parts.append("zstd")
+        if len(settings.phases) > 1 and settings.join != "silent":
+            parts.append(f"join {settings.join}")
+        if len(settings.phases) > 1 and self.record.settings.raised != 1:
+            parts.append(f"gamma {self.record.settings.raised:g}")
+        if settings.client_sync != "none":
+            parts.append(settings.client_sync)
+        return " ".join(parts[:2]) + "".join(f", {part}" for part in parts[2:])
+
+    def bytes_to(self, epoch: int) -> int:
+        """Return the bytes of the first `epoch` epochs, both ways."""
+        return sum(each.bytes_up + each.bytes_down for each in self.epochs[:epoch])
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Runs that differ in their seed."""
+
+    label: str
+    runs: tuple[DepruneRun, ...]
+
+    @property
+    def kind(self) -> str:
+        return self.runs[0].kind
+
+    @property
+    def split(self) -> str:
+        return self.runs[0].record.blueprint.split
+
+    @property
+    def num_epochs(self) -> int:
+        return min(len(run.epochs) for run in self.runs)
+
+    def accuracy(self, epoch: int) -> tuple[float, float]:
+        """Return mean and deviation over the runs after that epoch, from 1; 0 for one run."""
+        found = [run.epochs[epoch - 1].accuracy for run in self.runs]
+        return fmean(found), stdev(found) if len(found) > 1 else 0.0
+
+    def mean_bytes(self, epoch: int) -> float:
+        return fmean(run.bytes_to(epoch) for run in self.runs)
+
+    def bytes_to_accuracy(self, accuracy: float) -> float | None:
+        """Return the mean bytes until the mean accuracy is first so good; None if it never is."""
+        for epoch in range(1, self.num_epochs + 1):
+            if self.accuracy(epoch)[0] >= accuracy:
+                return self.mean_bytes(epoch)
+        return None
+
+
+def find_runs(paths: Sequence[Path]) -> list[DepruneRun]:
+    """Read each run, or each run in a folder of runs."""
+    runs = []
+    for path in paths:
+        inside = sorted(child.parent for child in path.glob(f"*/{RUN_FILE}"))
+        places = [path] if _has_run(path) else inside
+        if not places:
+            raise UsageError(f"{path}: no run of `train deprune` in it; give another folder")
+        runs += [_read(place) for place in places]
+    return [run for run in runs if run.epochs]
+
+
+def series_of(runs: Sequence[DepruneRun]) -> list[Series]:
+    """Group runs by all but their seed, in the order in which they were given."""
+    groups: dict[object, list[DepruneRun]] = {}
+    for run in runs:
+        key = (
+            replace(run.record.settings, seed=0),
+            run.settings,
+            run.record.blueprint,
+            run.record.dataset.spec,
+        )
+        groups.setdefault(key, []).append(run)
+    return [Series(group[0].label, tuple(group)) for group in groups.values()]
+
+
+def _has_run(path: Path) -> bool:
+    return (path / RUN_FILE).is_file() or (partial_folder(path) / RUN_FILE).is_file()
+
+
+def _read(path: Path) -> DepruneRun:
+    folder = path if (path / RUN_FILE).is_file() else partial_folder(path)
+    record = read_record(folder / RUN_FILE)
+    if record.deprune is None:
+        raise UsageError(f"{folder}: was not made by `train deprune`; give one that was")
+    try:
+        lines = (folder / LOG_FILE).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        lines = []
+    epochs = []
+    for number, line in enumerate(lines, start=1):
+        where = f"{folder / LOG_FILE}, line {number}"
+        try:
+            epochs.append(parse(DepruneEpoch, json.loads(line), where=where, error=FamilyError))
+        except ValueError:
+            raise FamilyError(f"{where}: is not JSON; the file is damaged") from None
+    return DepruneRun(folder, record, record.deprune, tuple(epochs))

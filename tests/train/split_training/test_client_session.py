@@ -1,0 +1,172 @@
+"""Claims about a client's state machine: where it goes on after each kind of answer and of loss."""
+
+from __future__ import annotations
+
+import pytest
+
+from headgate.profiles.train_messages import Header, Kind, Place, Status
+from headgate.train.split_training.client_session import (
+    Apply,
+    ClientSession,
+    EndEpoch,
+    Forward,
+    Greet,
+    Leave,
+    Refused,
+    RollBack,
+    SendAgain,
+    Skipped,
+    State,
+    TakeOver,
+)
+
+
+def welcome(epoch: int, step: int, status: Status = Status.FINE) -> Header:
+    return Header(Kind.WELCOME, Place(epoch, step), status)
+
+
+def go(epoch: int, step: int = 0, *, phase: int = 0) -> Header:
+    return Header(Kind.GO, Place(epoch, step), phase=phase)
+
+
+def gradient(epoch: int, step: int, status: Status = Status.FINE) -> Header:
+    return Header(Kind.GRADIENT, Place(epoch, step), status)
+
+
+def training(*, num_steps: int = 2) -> ClientSession:
+    """Return a fresh session whose first batch was sent."""
+    session = ClientSession(num_steps=num_steps, answer_timeout_s=10.0)
+    assert session.connected(now_s=0.0) == [Greet(Place())]
+    assert session.received(welcome(0, 0, Status.WAIT), now_s=0.0) == []
+    entered = session.received(go(0), now_s=0.0)
+    assert entered == [TakeOver(Place(), 0, opens_epoch=True), Forward(Place())]
+    session.batch_made(now_s=1.0)
+    return session
+
+
+def test_an_epoch_is_forward_and_apply_for_each_step_and_then_its_end() -> None:
+    session = training()
+    assert session.received(gradient(0, 0), now_s=2.0) == [Apply(Place(0, 0), refused=False)]
+    assert session.applied() == [Forward(Place(0, 1))]
+    session.batch_made(now_s=3.0)
+    refused = session.received(gradient(0, 1, Status.NOT_FINITE), now_s=4.0)
+    assert refused == [Apply(Place(0, 1), refused=True)]
+    assert session.applied() == [EndEpoch(0)]
+    session.ended()
+    entered = session.received(go(1, phase=1), now_s=5.0)
+    assert entered == [TakeOver(Place(1, 0), 1, opens_epoch=True), Forward(Place(1, 0))]
+
+
+def test_after_the_last_epoch_it_leaves() -> None:
+    session = training(num_steps=1)
+    session.received(gradient(0, 0), now_s=2.0)
+    session.applied()
+    session.ended()
+    done = Header(Kind.GO, Place(1), Status.FINISHED)
+    assert session.received(done, now_s=3.0) == [Leave(None)]
+    assert session.connected(now_s=4.0) == []
+
+
+def test_a_late_answer_makes_it_greet_again_and_not_before() -> None:
+    session = training()
+    assert session.next_timer_s() == pytest.approx(11.0)
+    assert session.handle_timer(now_s=10.9) == []
+    assert session.handle_timer(now_s=11.0) == [Greet(Place())]
+
+
+@pytest.mark.parametrize("expected", [Place(0, 0), Place(0, 1)])
+def test_a_batch_without_an_answer_is_sent_again_on_a_new_connection(expected: Place) -> None:
+    session = training()
+    session.disconnected()
+    assert session.next_timer_s() is None
+    session.connected(now_s=5.0)
+    again = session.received(welcome(expected.epoch, expected.step), now_s=5.0)
+    assert again == [SendAgain()]
+    assert session.state is State.GRADIENT
+
+
+def test_answers_that_do_not_fit_are_ignored() -> None:
+    session = training()
+    for header in (gradient(0, 1), gradient(1, 0), go(1), welcome(0, 0)):
+        assert session.received(header, now_s=2.0) == []
+    session.received(gradient(0, 0), now_s=2.0)
+    session.applied()
+    assert session.received(gradient(0, 0), now_s=2.0) == []  # not before the next was sent
+
+
+def test_a_half_that_may_be_lost_is_sent_again() -> None:
+    session = training(num_steps=1)
+    session.received(gradient(0, 0), now_s=2.0)
+    session.applied()
+    session.ended()
+    for expected, status in ((Place(0, 1), Status.FINE), (Place(1, 0), Status.WAIT)):
+        session.disconnected()
+        session.connected(now_s=3.0)
+        again = session.received(Header(Kind.WELCOME, expected, status), now_s=3.0)
+        assert again == [SendAgain()]
+        assert session.state is State.GO
+
+
+def test_steps_that_it_forgot_are_skipped() -> None:
+    session = ClientSession(num_steps=9, place=Place(1, 3), rollback_epoch=1)
+    session.connected(now_s=0.0)
+    effects = session.received(welcome(1, 6), now_s=0.0)
+    assert effects == [
+        Skipped(Place(1, 3), Place(1, 6)),
+        TakeOver(Place(1, 6), 0, opens_epoch=False),
+        Forward(Place(1, 6)),
+    ]
+
+
+def test_a_restart_one_step_behind_repeats_that_step() -> None:
+    session = ClientSession(num_steps=9, place=Place(1, 3), rollback_epoch=1)
+    session.connected(now_s=0.0)
+    assert session.received(welcome(1, 4), now_s=0.0) == [Forward(Place(1, 3))]
+
+
+def test_it_goes_back_to_the_begin_of_the_epoch_with_the_server() -> None:
+    session = training()
+    session.received(gradient(0, 0), now_s=1.0)
+    session.applied()
+    session.batch_made(now_s=1.0)
+    session.disconnected()
+    session.connected(now_s=2.0)
+    assert session.received(welcome(0, 0), now_s=2.0) == [RollBack(0), Forward(Place())]
+
+
+def test_it_goes_back_and_waits_for_a_server_that_waits() -> None:
+    session = training()
+    session.received(gradient(0, 0), now_s=1.0)
+    session.applied()
+    session.batch_made(now_s=1.0)
+    session.disconnected()
+    session.connected(now_s=2.0)
+    assert session.received(welcome(0, 0, Status.WAIT), now_s=2.0) == [RollBack(0)]
+    entered = session.received(go(0), now_s=3.0)
+    assert entered == [TakeOver(Place(), 0, opens_epoch=True), Forward(Place())]
+
+
+def test_it_stops_where_it_cannot_go_back_to() -> None:
+    session = ClientSession(num_steps=9, place=Place(3, 0), rollback_epoch=3)
+    session.connected(now_s=0.0)
+    (left,) = session.received(welcome(1, 0), now_s=0.0)
+    assert isinstance(left, Leave)
+    assert left.reason is not None
+    assert "start both over" in left.reason
+
+
+def test_a_source_that_is_dry_ends_the_epoch_or_the_client() -> None:
+    session = training()
+    session.received(gradient(0, 0), now_s=1.0)
+    session.applied()
+    assert session.source_dry() == [EndEpoch(0)]
+    session.ended()
+    session.received(go(1), now_s=2.0)
+    assert session.source_dry() == [Leave("the data source ran dry")]
+
+
+def test_a_refusal_is_the_end() -> None:
+    session = training()
+    assert session.received(Header(Kind.REFUSE), now_s=1.0) == [Refused()]
+    assert session.state is State.DONE
+    assert session.connected(now_s=2.0) == []

@@ -1,0 +1,213 @@
+"""Claims about the server's state machine: each batch once, nobody held up, one half at a time."""
+
+from __future__ import annotations
+
+import pytest
+
+from headgate.profiles.train_messages import Header, Kind, Place, Status
+from headgate.train.split_training.server_session import (
+    CloseEpoch,
+    Effect,
+    Go,
+    Greeted,
+    KeepHalf,
+    Note,
+    Refuse,
+    Repeat,
+    ServerSession,
+    Train,
+)
+
+ANN, BO = b"\x01", b"\x02"
+
+
+def make(*, num_epochs: int = 2, num_clients: int = 1, sync: str = "none") -> ServerSession:
+    return ServerSession(
+        num_epochs=num_epochs, num_clients=num_clients, client_sync=sync, client_timeout_s=10.0
+    )
+
+
+def greet(
+    session: ServerSession,
+    peer: bytes,
+    *,
+    name: str = "ann",
+    instance: str = "1",
+    fresh: bool = True,
+    differences: tuple[str, ...] = (),
+    now_s: float = 0.0,
+) -> list[Effect]:
+    return session.greeted(
+        peer,
+        name=name,
+        instance=instance,
+        is_fresh=fresh,
+        num_pictures=8,
+        differences=list(differences),
+        now_s=now_s,
+    )
+
+
+def batch(epoch: int, step: int) -> Header:
+    return Header(Kind.BATCH, Place(epoch, step))
+
+
+def end(epoch: int, step: int) -> Header:
+    return Header(Kind.EPOCH_END, Place(epoch, step))
+
+
+def without_notes(effects: list[Effect]) -> list[Effect]:
+    return [effect for effect in effects if not isinstance(effect, Note)]
+
+
+def test_nothing_begins_before_all_are_there() -> None:
+    session = make(num_clients=2)
+    waiting = without_notes(greet(session, ANN))
+    assert waiting == [Greeted(ANN, "ann", Place(), Status.WAIT, gives_half=True)]
+    begun = without_notes(greet(session, BO, name="bo"))
+    assert begun == [
+        Greeted(BO, "bo", Place(), Status.WAIT, gives_half=True),
+        Go(ANN, "ann", Place(), Status.FINE),
+        Go(BO, "bo", Place(), Status.FINE),
+    ]
+
+
+def test_a_batch_is_trained_once_then_repeated_and_what_is_out_of_order_is_refused() -> None:
+    session = make()
+    greet(session, ANN)
+    assert session.received(ANN, batch(0, 0), now_s=1.0) == [Train(ANN, "ann")]
+    assert session.received(ANN, batch(0, 0), now_s=1.0) == [Repeat(ANN, "ann")]
+    assert session.received(ANN, batch(0, 1), now_s=1.0) == [Train(ANN, "ann")]
+    (ignored,) = session.received(ANN, batch(0, 0), now_s=1.0)
+    assert isinstance(ignored, Note)
+    for place in ((0, 3), (1, 0)):
+        (refused,) = session.received(ANN, batch(*place), now_s=1.0)
+        assert isinstance(refused, Refuse)
+        assert "expected step 2 of epoch 0" in refused.reason
+
+
+def test_an_epoch_closes_when_all_have_ended_it_and_the_next_one_begins() -> None:
+    session = make(num_clients=2)
+    greet(session, ANN)
+    greet(session, BO, name="bo")
+    session.received(ANN, batch(0, 0), now_s=1.0)
+    assert session.received(ANN, end(0, 1), now_s=1.0) == [KeepHalf("ann")]
+    closing = session.received(BO, end(0, 0), now_s=1.0)
+    assert closing == [KeepHalf("bo"), CloseEpoch(0)]
+    assert session.epoch_closed(now_s=2.0) == [
+        Go(ANN, "ann", Place(1), Status.FINE),
+        Go(BO, "bo", Place(1), Status.FINE),
+    ]
+
+
+def test_the_end_of_an_epoch_that_comes_again_gets_its_go_again() -> None:
+    session = make()
+    greet(session, ANN)
+    session.received(ANN, end(0, 0), now_s=1.0)
+    session.epoch_closed(now_s=1.0)
+    again = session.received(ANN, end(0, 0), now_s=2.0)
+    assert again == [Go(ANN, "ann", Place(1), Status.FINE)]
+
+
+def test_after_the_last_epoch_all_are_told() -> None:
+    session = make(num_epochs=1)
+    greet(session, ANN)
+    session.received(ANN, end(0, 0), now_s=1.0)
+    finished = Go(ANN, "ann", Place(1), Status.FINISHED)
+    assert session.epoch_closed(now_s=1.0) == [finished]
+    assert session.is_finished
+    assert session.received(ANN, end(0, 0), now_s=2.0) == [finished]
+    session.received(ANN, Header(Kind.GOODBYE), now_s=3.0)
+    assert session.at_work == []
+
+
+def test_a_silent_client_is_given_up_at_its_timeout_and_not_before() -> None:
+    session = make(num_clients=2)
+    greet(session, ANN)
+    greet(session, BO, name="bo")
+    session.received(BO, end(0, 0), now_s=4.0)
+    assert session.next_timer_s() == pytest.approx(10.0)
+    assert session.handle_timer(now_s=9.9) == []
+    note, closing = session.handle_timer(now_s=10.0)
+    assert isinstance(note, Note)
+    assert closing == CloseEpoch(0)
+
+
+def test_one_that_was_given_up_goes_on_with_its_next_batch() -> None:
+    session = make(num_clients=2)
+    greet(session, ANN)
+    greet(session, BO, name="bo")
+    session.received(ANN, batch(0, 0), now_s=1.0)
+    session.received(BO, end(0, 0), now_s=4.0)
+    session.handle_timer(now_s=11.0)
+    session.epoch_closed(now_s=11.0)
+    back = without_notes(greet(session, b"\x03", fresh=False, now_s=12.0))
+    assert back == [Greeted(b"\x03", "ann", Place(0, 1), Status.FINE, gives_half=False)]
+    assert session.received(b"\x03", batch(0, 1), now_s=12.0) == [Train(b"\x03", "ann")]
+    assert session.received(b"\x03", end(0, 2), now_s=13.0) == [
+        KeepHalf("ann"),
+        Go(b"\x03", "ann", Place(1), Status.FINE),
+    ]
+
+
+def test_with_relay_one_trains_at_a_time_and_a_silent_one_loses_its_turn() -> None:
+    session = make(num_clients=2, sync="relay")
+    greet(session, ANN)
+    begun = without_notes(greet(session, BO, name="bo", now_s=5.0))
+    assert begun[1:] == [Go(ANN, "ann", Place(), Status.FINE)]
+    (ignored,) = session.received(BO, batch(0, 0), now_s=5.0)
+    assert isinstance(ignored, Note)
+    assert session.next_timer_s() == pytest.approx(15.0)
+    passed_on = without_notes(session.handle_timer(now_s=15.0))
+    assert passed_on == [Go(BO, "bo", Place(), Status.FINE)]
+    assert session.next_timer_s() == pytest.approx(25.0)
+
+
+def test_a_client_that_leaves_is_not_waited_for() -> None:
+    session = make(num_clients=2)
+    greet(session, ANN)
+    greet(session, BO, name="bo")
+    session.received(BO, end(0, 0), now_s=1.0)
+    closing = without_notes(session.received(ANN, Header(Kind.GOODBYE), now_s=2.0))
+    assert closing == [CloseEpoch(0)]
+
+
+def test_one_that_differs_is_refused_with_what_differs() -> None:
+    session = make()
+    (refused,) = greet(session, ANN, differences=("seed: server 0, client 1",))
+    assert isinstance(refused, Refuse)
+    assert "seed: server 0, client 1" in refused.reason
+    assert session.at_work == []
+
+
+def test_a_name_belongs_to_the_last_process_that_said_it() -> None:
+    session = make(num_clients=2)
+    greet(session, ANN)
+    taken = without_notes(greet(session, BO, instance="2"))
+    assert isinstance(taken[0], Refuse)
+    assert taken[0].peer == ANN
+    (refused,) = greet(session, ANN)
+    assert isinstance(refused, Refuse)
+    assert session.name_of(BO) == "ann"
+
+
+def test_after_a_restart_places_are_those_of_the_checkpoint() -> None:
+    session = ServerSession(
+        num_epochs=3,
+        num_clients=1,
+        client_sync="none",
+        epoch=2,
+        members={"ann": Place(2), "bo": Place(2)},
+    )
+    greet(session, ANN, fresh=False)
+    begun = without_notes(greet(session, BO, name="bo", fresh=False))
+    assert [effect.place for effect in begun if isinstance(effect, Go)] == [Place(2), Place(2)]
+
+
+def test_a_peer_without_a_name_is_ignored_and_a_servers_message_refused() -> None:
+    session = make()
+    (ignored,) = session.received(ANN, batch(0, 0), now_s=0.0)
+    assert isinstance(ignored, Note)
+    greet(session, ANN)
+    (refused,) = session.received(ANN, Header(Kind.GO), now_s=0.0)
+    assert isinstance(refused, Refuse)

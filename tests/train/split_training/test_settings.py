@@ -1,0 +1,80 @@
+"""Claims about the settings of split training: schedules, learning rates, what must agree."""
+
+import pytest
+
+from headgate.profiles.errors import UsageError, WireError
+from headgate.train.recipe import PruneConfig
+from headgate.train.split_training.settings import (
+    DepruneSettings,
+    Greeting,
+    Phase,
+    disagreements,
+    greeting_from_bytes,
+    parse_schedule,
+    rate_of,
+)
+
+PAPER = DepruneSettings(parse_schedule("4:15,128:7"))
+RECIPE = PruneConfig(lr=0.1, gamma=3.0, raise_epochs=2, schedule="constant")
+
+
+def test_the_papers_schedule_has_4_maps_for_15_epochs_and_128_for_7() -> None:
+    assert PAPER.phases == (Phase(4, 15), Phase(128, 7))
+    assert PAPER.num_epochs == 22
+    assert [PAPER.budget_of(epoch) for epoch in (0, 14, 15, 21)] == [4, 4, 128, 128]
+    assert (PAPER.first_epoch(0), PAPER.first_epoch(1)) == (0, 15)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "4", "4:", ":3", "4:0", "0:3", "128:3,4:3", "4:3,4:3", "4:3,,8:1", "4:-1", "a:b"]
+)
+def test_a_schedule_that_makes_no_sense_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--schedule: "):
+        parse_schedule(text)
+
+
+def test_the_rate_is_raised_by_gamma_in_the_first_epochs_of_a_larger_budget_only() -> None:
+    rates = [rate_of(RECIPE, PAPER, epoch=epoch, step=3, num_steps=4) for epoch in range(22)]
+    assert rates[1:15] == [0.1] * 14
+    assert rates[15:17] == pytest.approx([0.3, 0.3])
+    assert rates[17:] == [0.1] * 5
+
+
+def test_the_first_steps_warm_up() -> None:
+    rates = [rate_of(RECIPE, PAPER, epoch=0, step=step, num_steps=4) for step in range(4)]
+    assert rates == sorted(rates)
+    assert rates[0] < 0.05
+
+
+def test_what_differs_is_said_with_both_sides() -> None:
+    ours, theirs = {"seed": 0, "model": "vgg11"}, {"seed": 1, "split": "0"}
+    assert disagreements(ours, theirs) == [
+        "seed: server 0, client 1",
+        "model: server vgg11, client nothing",
+        "split: server nothing, client 0",
+    ]
+    assert disagreements(ours, dict(ours)) == []
+
+
+GREETING = Greeting("ann", "1f", True, 32, {"seed": 0})
+
+
+def test_a_greeting_is_read_as_it_was_written() -> None:
+    assert greeting_from_bytes(GREETING.to_bytes()) == GREETING
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"\xff", "not JSON"),
+        (b"[]", "expected the keys"),
+        (b"{}", "expected the keys"),
+        (GREETING.to_bytes().replace(b"32", b'"a"'), "HELLO.num_pictures: expected int"),
+        (GREETING.to_bytes().replace(b"true", b"1"), "HELLO.is_fresh: expected bool"),
+        (GREETING.to_bytes().replace(b'"ann"', b'""'), "HELLO.name"),
+        (b" " * 20_000, "at most 16384"),
+    ],
+)
+def test_a_greeting_that_is_none_is_refused(data: bytes, said: str) -> None:
+    with pytest.raises(WireError, match=said):
+        greeting_from_bytes(data)

@@ -1,0 +1,282 @@
+"""A client of split training: what its session decides, done with torch and files.
+
+Like the server it neither waits nor sends: messages go in, messages come out.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from headgate.profiles.errors import DataError, TrainingError, WireError
+from headgate.profiles.train_messages import Header, Kind, Place
+from headgate.train.data import num_batches
+from headgate.train.material import Deal, Lesson, Material
+from headgate.train.seeds import derive_seed
+from headgate.train.split_training.client_checkpoints import ClientCheckpoints
+from headgate.train.split_training.client_half import ClientHalf
+from headgate.train.split_training.client_session import (
+    ANSWER_TIMEOUT_S,
+    Apply,
+    ClientSession,
+    Effect,
+    EndEpoch,
+    Forward,
+    Greet,
+    Leave,
+    Refused,
+    RollBack,
+    SendAgain,
+    Skipped,
+    TakeOver,
+)
+from headgate.train.split_training.halves import (
+    open_half,
+    pack_half,
+)
+from headgate.train.split_training.payload import Parcel, Payload
+from headgate.train.split_training.settings import Greeting
+
+log = logging.getLogger(__name__)
+
+Message = tuple[Header, tuple[Payload, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One client's pictures: a share of the training half, dealt out the same way each time."""
+
+    material: Material
+    num_pictures: int  # of the whole
+    batch_size: int
+    rank: int
+    world_size: int
+    seed: int
+
+    @property
+    def num_steps(self) -> int:
+        return num_batches(
+            self.num_pictures, batch_size=self.batch_size, world_size=self.world_size
+        )
+
+    def lessons(self, place: Place) -> Iterator[Lesson]:
+        """Yield the lessons of an epoch from `place` on."""
+        return self.material.deal(
+            Deal(
+                seed=derive_seed(self.seed, "deprune"),
+                epoch=place.epoch,
+                batch_size=self.batch_size,
+                rank=self.rank,
+                world_size=self.world_size,
+                first_step=place.step,
+            )
+        )
+
+
+class SplitClient:
+    """Everything of a client but its socket."""
+
+    def __init__(
+        self,
+        half: ClientHalf,
+        source: Source,
+        *,
+        name: str,
+        agreement: Mapping[str, Any],
+        folder: Path | None = None,
+        resume: bool = False,
+        checkpoint_steps: int | None = None,
+        answer_timeout_s: float = ANSWER_TIMEOUT_S,
+    ) -> None:
+        """Keep a checkpoint in `folder` at each epoch's end, and every `checkpoint_steps`."""
+        if source.num_steps < 1:
+            raise DataError(
+                f"client {name}: {source.num_pictures} pictures shared by {source.world_size} "
+                "clients leave none for this one; use fewer clients or more pictures"
+            )
+        self.name = name
+        self.half = half
+        self.failure: Exception | None = None  # why it stopped, unless all is done
+        self.is_done = False
+        self.num_pictures_done = 0
+        self._source = source
+        self._agreement = dict(agreement)
+        self._instance = secrets.token_hex(8)
+        self._checkpoint_steps = checkpoint_steps
+        self._lessons: Iterator[Lesson] | None = None
+        self._lessons_at: Place | None = None
+        self._sent: Message | None = None  # what `SendAgain` repeats
+        self._kept = ClientCheckpoints(half, name=name, folder=folder)
+        num_steps = source.num_steps
+        self.session = ClientSession(num_steps=num_steps, answer_timeout_s=answer_timeout_s)
+        if resume:
+            self.session = self._kept.resume(num_steps=num_steps, answer_timeout_s=answer_timeout_s)
+        if self.session.ended_at is not None:
+            self._sent = self._half_at_end(self.session.ended_at)
+
+    def next_timer_s(self) -> float | None:
+        return self.session.next_timer_s()
+
+    def connected(self, *, now_s: float) -> list[Message]:
+        return self._obey(self.session.connected(now_s=now_s), now_s=now_s)
+
+    def disconnected(self) -> None:
+        self.session.disconnected()
+
+    def handle_timer(self, *, now_s: float) -> list[Message]:
+        return self._obey(self.session.handle_timer(now_s=now_s), now_s=now_s)
+
+    def received(
+        self, header: Header, parts: tuple[Payload, ...], *, now_s: float
+    ) -> list[Message]:
+        """Take one message and do all that follows from it."""
+        effects = self.session.received(header, now_s=now_s)
+        if header.kind is Kind.WELCOME and effects:
+            self._take_normalisation(parts[0])
+            parts = parts[1:]
+        return self._obey(effects, now_s=now_s, parts=parts)
+
+    def _obey(
+        self, effects: list[Effect], *, now_s: float, parts: tuple[Payload, ...] = ()
+    ) -> list[Message]:
+        out: list[Message] = []
+        waiting = list(effects)
+        while waiting and self.failure is None:
+            match waiting.pop(0):
+                case Greet(place):
+                    out.append(self._greeting(place))
+                case TakeOver(_, phase, opens_epoch):
+                    self._take_over(phase, parts)
+                    if opens_epoch:
+                        self._kept.epoch_begins(self.session)
+                case RollBack():
+                    log.warning("the server went back to the begin of this epoch, and so do we")
+                    self._kept.roll_back()
+                    self._lessons = None
+                case Forward(place):
+                    message = self._forward(place)
+                    if message is None:
+                        waiting += self.session.source_dry()
+                    else:
+                        out.append(message)
+                        waiting += self.session.batch_made(now_s=now_s)
+                case SendAgain():
+                    if self._sent is not None:
+                        out.append(self._sent)
+                case Apply(place, refused):
+                    self._apply(place, parts, refused=refused)
+                    waiting += self.session.applied()
+                    every = self._checkpoint_steps
+                    if every is not None and (place.step + 1) % every == 0:
+                        self._kept.keep(self.session)
+                case EndEpoch():
+                    self._sent = self._half_at_end(self.session.place)
+                    waiting += self.session.ended()
+                    self._kept.keep(self.session)  # before the server hears of it
+                    out.append(self._sent)
+                case Skipped(before, after):
+                    log.warning(
+                        "the server has trained from %s to %s, which we forgot; going on there",
+                        before,
+                        after,
+                    )
+                case Leave(reason):
+                    out.append((Header(Kind.GOODBYE, self.session.place), ()))
+                    self._stop(reason)
+                case Refused():
+                    (text,) = parts
+                    assert isinstance(text, bytes)
+                    self._fail(WireError(f"the server refused: {text.decode(errors='replace')}"))
+        return out
+
+    def _stop(self, reason: str | None) -> None:
+        if reason is None:
+            self.is_done = True
+        elif "ran dry" in reason:
+            self._fail(DataError(f"client {self.name}: {reason} at {self.session.place}"))
+        else:
+            self._fail(WireError(reason))
+
+    def _fail(self, failure: Exception) -> None:
+        self.is_done, self.failure = True, failure
+
+    def _greeting(self, place: Place) -> Message:
+        greeting = Greeting(
+            name=self.name,
+            instance=self._instance,
+            is_fresh=self.session.is_fresh,
+            num_pictures=self._source.num_pictures // self._source.world_size,
+            agreement=self._agreement,
+        )
+        return Header(Kind.HELLO, place), (greeting.to_bytes(),)
+
+    def _take_normalisation(self, text: Payload) -> None:
+        """Shift and scale pictures as the server says: all clients must do the same."""
+        assert isinstance(text, bytes)
+        try:
+            found = json.loads(text)
+            mean, std = (torch.tensor(found[key], dtype=torch.float32) for key in ("mean", "std"))
+        except (ValueError, KeyError, TypeError):
+            raise WireError("WELCOME: mean and std are not there; update the server") from None
+        normalise = self.half.model.normalise
+        if mean.numel() != normalise.mean_1C11.numel() or std.numel() != mean.numel():
+            raise WireError(f"WELCOME: {mean.numel()} means, expected one for each colour")
+        normalise.mean_1C11.copy_(mean.view(1, -1, 1, 1))
+        normalise.std_1C11.copy_(std.view(1, -1, 1, 1))
+
+    def _take_over(self, phase: int, parts: tuple[Payload, ...]) -> None:
+        selected, *rest = parts
+        assert isinstance(selected, Parcel)
+        half = None
+        if rest:
+            assert isinstance(rest[0], bytes)
+            half = open_half(rest[0], self.half.model)
+        chosen = tuple(int(index) for index in selected.values.to(torch.int64).tolist())
+        channels = self.half.model.bottleneck.channels
+        if list(chosen) != sorted(set(chosen)) or not chosen or chosen[-1] >= channels:
+            raise WireError(f"the server selects maps {list(chosen)} of {channels}")
+        self.half.take_over(phase=phase, selected=chosen, half=half)
+        self._lessons = None
+
+    def _forward(self, place: Place) -> Message | None:
+        if self._lessons is None or self._lessons_at != place:
+            self._lessons = self._source.lessons(place)
+        lesson = next(self._lessons, None)
+        self._lessons_at = place.next()
+        if lesson is None:
+            return None
+        header, parts = self.half.forward(lesson, place)
+        self.num_pictures_done += header.num_pictures
+        self._sent = (header, parts)
+        return self._sent
+
+    def _apply(self, place: Place, parts: tuple[Payload, ...], *, refused: bool) -> None:
+        if refused:
+            log.warning("the server refused the step at %s: not a finite number", place)
+            self.half.drop(place)
+            return
+        maps, filter_gradient = parts
+        assert isinstance(maps, Parcel)
+        assert isinstance(filter_gradient, Parcel)
+        if not self.half.apply((maps, filter_gradient), place):
+            log.warning("our own step at %s is refused: not a finite number", place)
+            if self.half.stops_on_nan:
+                self._fail(
+                    TrainingError(
+                        f"client {self.name}, {place}: a gradient is not a finite number; lower "
+                        "--lr, or go on without such batches with --on-nan skip"
+                    )
+                )
+
+    def _half_at_end(self, place: Place) -> Message:
+        model = self.half.model
+        phase = self.half.phase_of(place.epoch)
+        header = Header(Kind.EPOCH_END, place, phase=phase, budget=model.budget)
+        return header, (pack_half(model),)

@@ -1,0 +1,126 @@
+"""What a client keeps to go on after a stop: in memory and, where it has a folder, on disk.
+
+begin    as it was when the epoch under way began, to return there with the server
+now      as it is: at each epoch's end, and every so many steps where that is asked for
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from headgate.profiles.errors import DataError
+from headgate.profiles.train_messages import Place
+from headgate.train.split_training.client_half import CARRIED, ClientHalf
+from headgate.train.split_training.client_session import ClientSession
+from headgate.train.split_training.halves import (
+    is_clients,
+    pack_side,
+    unpack_side,
+    use_selection,
+)
+from headgate.train.split_training.state_files import read_state, write_state
+
+BEGIN, NOW = "begin", "now"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientState:
+    """All of a client's checkpoint but its tensors."""
+
+    name: str
+    epoch: int  # the next batch
+    step: int
+    ended_at: tuple[int, int] | None  # where the epoch before ended, if a GO is awaited
+    selected: tuple[int, ...]
+
+
+class ClientCheckpoints:
+    """Keeps and restores one client's half."""
+
+    def __init__(self, half: ClientHalf, *, name: str, folder: Path | None) -> None:
+        self._half = half
+        self._name = name
+        self._folder = folder
+        self._begin: tuple[dict[str, Tensor], tuple[int, ...]] | None = None
+
+    def epoch_begins(self, session: ClientSession) -> None:
+        """Keep what the client is, to return to."""
+        self._remember()
+        self._write(BEGIN, session)
+
+    def keep(self, session: ClientSession) -> None:
+        """Write what the client is now."""
+        self._write(NOW, session)
+
+    def roll_back(self) -> None:
+        """Return to the epoch's begin."""
+        assert self._begin is not None
+        tensors, selected = self._begin
+        self._half.forget()
+        self._restore({name: t.clone() for name, t in tensors.items()}, selected)
+
+    def resume(self, *, num_steps: int, answer_timeout_s: float) -> ClientSession:
+        """Return a session that goes on where the folder says, or a fresh one."""
+        begin = self._read(BEGIN)
+        if begin is None:
+            return ClientSession(num_steps=num_steps, answer_timeout_s=answer_timeout_s)
+        state, tensors = begin
+        rollback_epoch = state.epoch
+        self._restore(tensors, state.selected)
+        self._remember()
+        now = self._read(NOW)
+        if now is not None and (now[0].epoch, now[0].step) > (state.epoch, state.step):
+            state, tensors = now
+            self._restore(tensors, state.selected)
+        return ClientSession(
+            num_steps=num_steps,
+            place=Place(state.epoch, state.step),
+            ended_at=Place(*state.ended_at) if state.ended_at is not None else None,
+            rollback_epoch=rollback_epoch,
+            answer_timeout_s=answer_timeout_s,
+        )
+
+    def _tensors(self) -> dict[str, Tensor]:
+        half = self._half
+        tensors = pack_side(half.model, half.optimizer, belongs=is_clients)
+        tensors[CARRIED] = half.packer.carried_P
+        return tensors
+
+    def _remember(self) -> None:
+        assert self._half.model.selected is not None
+        tensors = {name: t.detach().clone() for name, t in self._tensors().items()}
+        self._begin = tensors, self._half.model.selected
+
+    def _restore(self, tensors: dict[str, Tensor], selected: tuple[int, ...]) -> None:
+        half = self._half
+        use_selection(half.model, selected)
+        unpack_side(tensors, half.model, half.optimizer)
+        half.packer.carried_P.copy_(tensors[CARRIED])
+
+    def _write(self, name: str, session: ClientSession) -> None:
+        if self._folder is None:
+            return
+        assert self._half.model.selected is not None
+        place, ended_at = session.place, session.ended_at
+        state = ClientState(
+            name=self._name,
+            epoch=place.epoch,
+            step=place.step,
+            ended_at=(ended_at.epoch, ended_at.step) if ended_at is not None else None,
+            selected=self._half.model.selected,
+        )
+        write_state(self._folder, name, state, tensors=self._tensors())
+
+    def _read(self, name: str) -> tuple[ClientState, dict[str, Tensor]] | None:
+        if self._folder is None:
+            return None
+        found = read_state(self._folder, name, ClientState)
+        if found is not None and found[0].name != self._name:
+            raise DataError(
+                f"{self._folder}: holds the state of client {found[0].name!r}, not of "
+                f"{self._name!r}; give the same --name"
+            )
+        return found

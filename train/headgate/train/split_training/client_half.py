@@ -1,0 +1,177 @@
+"""The client's layers: head, encoder and filter, and the early exit, trained by what comes back.
+
+The gradient of the maps cannot train the filter by itself: the prune loss is a function of the
+filter alone, and Algorithm 2 as printed computes it at the server, from where it does not return.
+So the client adds epsilon times the prune loss. The filter scales the decoder's weights here, so
+its gradient from the task loss comes back beside that of the maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from headgate.profiles.train_messages import Header, Kind, Place
+from headgate.train.losses import prune_loss
+from headgate.train.material import Lesson
+from headgate.train.optimizers import make_sgd
+from headgate.train.recipe import PruneConfig
+from headgate.train.seeds import derive_seed
+from headgate.train.split_model import SplitModel
+from headgate.train.split_training.growth import bottleneck_of, encode_following, grow
+from headgate.train.split_training.halves import (
+    all_finite,
+    is_clients,
+    load_half,
+    precision_of,
+    use_selection,
+)
+from headgate.train.split_training.payload import Packer, Parcel
+from headgate.train.split_training.settings import DepruneSettings, rate_of
+
+# Shapes: B batch, C maps that cross, P all phi maps
+
+CARRIED = "carried"
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """One batch between its two halves of a step."""
+
+    place: Place
+    code_BCHW: Tensor
+    filter_C: Tensor
+    own_loss: Tensor  # of the exit, and of the filter
+
+
+class ClientHalf:
+    """One client's network and optimizer; `model` is whole, of which only the half is trained."""
+
+    def __init__(
+        self,
+        model: SplitModel,
+        *,
+        config: PruneConfig,
+        settings: DepruneSettings,
+        name: str,
+        num_steps: int,
+        device: torch.device,
+    ) -> None:
+        self.model = model
+        self._config = config
+        self._settings = settings
+        self._name = name
+        self._num_steps = num_steps
+        self._device = device
+        self._own = [p for n, p in model.named_parameters() if is_clients(n)]
+        self.optimizer = make_sgd(self._own, config)
+        channels = model.bottleneck.channels
+        self.packer = Packer(channels, bits=settings.feature_bits, centred=False, device=device)
+        self._under_way: _UnderWay | None = None
+        self._label_dtype = torch.uint8 if _labels_fit_byte(model) else torch.uint16
+
+    def take_over(
+        self,
+        *,
+        phase: int,
+        selected: tuple[int, ...],
+        half: tuple[Mapping[str, Tensor], tuple[int, ...]] | None,
+    ) -> None:
+        """Begin an epoch: from `half`, if one came, and with the maps that now cross."""
+        if half is not None:
+            weights, half_selected = half
+            load_half(self.model, weights)
+            use_selection(self.model, half_selected)
+        if self.model.selected != selected:
+            seed = derive_seed(self._config.seed, "join", phase)
+            join = self._settings.join
+            grow(bottleneck_of(self.model), self.optimizer, selected=selected, join=join, seed=seed)
+
+    def forward(self, lesson: Lesson, place: Place) -> tuple[Header, tuple[Parcel, Parcel, Parcel]]:
+        """Run a batch to the split; return what crosses: maps, filter and labels."""
+        seed = self._config.seed
+        torch.manual_seed(derive_seed(seed, "client", self._name, place.epoch, place.step))
+        model, bottleneck = self.model, self.model.bottleneck
+        assert model.selected is not None
+        if not model.training:
+            model.train()
+        with precision_of(self._config, self._device):
+            features_BPHW = model.features(lesson.x_BCHW)
+            code_BCHW = encode_following(model, features_BPHW)
+            exit_logits_BK = model.exit_head(features_BPHW.detach())
+        filter_C = bottleneck.filter_P[bottleneck.selected_C]
+        exit_loss = functional.cross_entropy(exit_logits_BK.float(), lesson.labels_B)
+        pruned = prune_loss(
+            bottleneck.filter_P,
+            budget=bottleneck.budget,
+            delta=self._config.delta,
+            symmetry=self._config.lambda_,
+        )
+        own_loss = exit_loss + self._config.epsilon * pruned
+        self._under_way = _UnderWay(place, code_BCHW, filter_C, own_loss)
+        header = Header(
+            Kind.BATCH,
+            place,
+            phase=self._settings.phase_of(place.epoch),
+            budget=bottleneck.budget,
+            num_steps=self._num_steps,
+            num_pictures=len(lesson.labels_B),
+        )
+        maps = self.packer.pack(code_BCHW, selected_C=bottleneck.selected_C)
+        labels = Parcel(lesson.labels_B.to(self._label_dtype))
+        return header, (maps, Parcel(filter_C.detach()), labels)
+
+    def apply(self, gradient: tuple[Parcel, Parcel], place: Place) -> bool:
+        """Finish the step with the gradients that came back; False if that was refused here."""
+        under_way = self._take(place)
+        maps, filter_gradient = gradient
+        self.optimizer.zero_grad()
+        torch.autograd.backward(
+            [under_way.code_BCHW, under_way.filter_C, under_way.own_loss],
+            [maps.open_maps(), filter_gradient.values, torch.ones_like(under_way.own_loss)],
+        )
+        if not all_finite(*(p.grad for p in self._own if p.grad is not None)):
+            return False
+        rate = rate_of(
+            self._config,
+            self._settings,
+            epoch=place.epoch,
+            step=place.step,
+            num_steps=self._num_steps,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        return True
+
+    def drop(self, place: Place) -> None:
+        """Forget a batch whose step the server refused."""
+        self._take(place)
+
+    def forget(self) -> None:
+        """Forget a batch that is under way, if one is."""
+        self._under_way = None
+
+    def phase_of(self, epoch: int) -> int:
+        return self._settings.phase_of(epoch)
+
+    @property
+    def stops_on_nan(self) -> bool:
+        return self._settings.on_nan == "stop"
+
+    def _take(self, place: Place) -> _UnderWay:
+        under_way, self._under_way = self._under_way, None
+        assert under_way is not None
+        assert under_way.place == place
+        return under_way
+
+
+def _labels_fit_byte(model: SplitModel) -> bool:
+    """Say whether a label fits a byte; the exit has one output for each class."""
+    last = list(model.exit_head.layers)[-1]
+    assert isinstance(last, nn.Linear)
+    return last.out_features <= 256

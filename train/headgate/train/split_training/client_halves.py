@@ -1,0 +1,112 @@
+"""The client halves that the server holds: the latest of each, and the one that all share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from headgate.train.data import TrainingData
+from headgate.train.split_model import SplitModel
+from headgate.train.split_training.evaluation import evaluate
+from headgate.train.split_training.halves import (
+    load_half,
+    mean_half,
+    open_half,
+    pack_half,
+    use_selection,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """A client's weights, as they came and as they are."""
+
+    data: bytes
+    weights: Mapping[str, Tensor]
+    selected: tuple[int, ...]
+
+    @staticmethod
+    def opened(data: bytes, model: SplitModel) -> Half:
+        """Read a half that fits `model`, or raise WireError."""
+        return Half(data, *open_half(data, model))
+
+    def put_into(self, model: SplitModel) -> None:
+        """Make it the client's half of the whole network."""
+        load_half(model, self.weights)
+        use_selection(model, self.selected)
+
+
+class ClientHalves:
+    """Halves by client's name, and what they were worth at the end of the last epoch."""
+
+    def __init__(self, *, client_sync: str) -> None:
+        self.latest: dict[str, Half] = {}
+        self.shared: Half | None = None  # what all clients go on from, where they share
+        self.accuracies: dict[str, float] = {}
+        self._client_sync = client_sync
+        self._ended: set[str] = set()  # whose half came in this epoch
+
+    def keep(self, name: str, half: Half) -> None:
+        """Take a half at the end of a client's epoch."""
+        self.latest[name] = half
+        self._ended.add(name)
+        if self._client_sync == "relay":
+            self.shared = half
+
+    def for_joining(self, name: str) -> Half | None:
+        """Return what a client without any state begins with; None for fresh weights."""
+        return self.shared or self.latest.get(name) or next(iter(self.latest.values()), None)
+
+    def for_epoch(self, name: str) -> Half | None:
+        """Return what a client begins an epoch with; None for its own."""
+        if self.shared is not None or name in self.latest:
+            return self.shared
+        return self.for_joining(name)  # it joined late, and has no other
+
+    def join(
+        self, model: SplitModel, *, selected: tuple[int, ...], pictures_of: Callable[[str], int]
+    ) -> None:
+        """At the end of an epoch, make the mean the shared half where clients average.
+
+        Halves count by their pictures. One of a client that was away for long may be of an earlier
+        phase, and does not count.
+        """
+        if self._client_sync != "fedavg":
+            return
+        names = [name for name in sorted(self._ended) if self.latest[name].selected == selected]
+        shares = [float(max(1, pictures_of(name))) for name in names]
+        weights = mean_half([self.latest[name].weights for name in names], shares=shares)
+        load_half(model, weights)
+        use_selection(model, selected)
+        self.shared = Half(pack_half(model), weights, selected)
+
+    def measure(self, model: SplitModel, data: TrainingData) -> tuple[float, float]:
+        """Return accuracy and exit accuracy: the shared half's, or the mean of all others'."""
+        halves = {name: self.latest[name] for name in sorted(self._ended)}
+        if self.shared is not None:
+            halves = {"": self.shared}
+        found = {}
+        for name, half in halves.items():
+            half.put_into(model)
+            found[name] = evaluate(model, data)
+        self.accuracies = {name: accuracy for name, (accuracy, _) in found.items() if name}
+        accuracy, exit_accuracy = (
+            sum(each) / len(found) for each in zip(*found.values(), strict=True)
+        )
+        return accuracy, exit_accuracy
+
+    def for_selection(self) -> Half:
+        """Return the half whose filter says which maps join."""
+        return self.shared or self.latest[min(self._ended)]
+
+    def best(self) -> Half:
+        """Return the half to keep: the shared one, or that of the highest accuracy."""
+        if self.shared is not None:
+            return self.shared
+        return self.latest[max(sorted(self.accuracies), key=self.accuracies.__getitem__)]
+
+    def epoch_closed(self) -> None:
+        """Begin to wait for the halves of the next epoch."""
+        self._ended.clear()

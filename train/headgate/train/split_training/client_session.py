@@ -1,0 +1,277 @@
+"""What a client does next: a state machine of headers, without sockets, clocks or tensors.
+
+One batch is under way at a time, because the next one needs the weights that this one's gradient
+makes. What was sent and not answered is sent again, unchanged, when the connection is new or the
+answer is late; the server knows it by its place and never trains on it twice.
+
+A WELCOME says which batch the server expects. Where that is not the batch we would send:
+
+    one later   its answer was lost: send it again, the server repeats what it said
+    later       we lost steps (a restart from a checkpoint): go on there, never train it twice
+    earlier     the server lost steps (a restart): go back to the epoch's begin, as the server did
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from headgate.profiles.train_messages import Header, Kind, Place, Status
+
+ANSWER_TIMEOUT_S = 60.0
+
+
+class State(Enum):
+    """What is waited for."""
+
+    OFFLINE = "a connection"
+    GREETING = "a welcome"
+    GO = "the next epoch"
+    FORWARD = "our own forward pass"
+    GRADIENT = "a gradient"
+    ENDING = "our own half at the epoch's end"
+    DONE = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Greet:
+    """Send a HELLO that says where we stand."""
+
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """Take over maps, and the half if there is one, of the WELCOME or GO just received."""
+
+    place: Place
+    phase: int
+    opens_epoch: bool  # what we are then is what a roll-back returns to
+
+
+@dataclass(frozen=True, slots=True)
+class RollBack:
+    """Return to what we were when this epoch began."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Make the batch of that place; then say `batch_made`, or `source_dry`."""
+
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class SendAgain:
+    """Send once more what was sent last: a batch or the epoch's half."""
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Use the gradient just received, then say `applied`; `refused` has none."""
+
+    place: Place
+    refused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EndEpoch:
+    """Keep what we are, send our half; then say `ended`."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Say GOODBYE and stop; `reason` is None where all is done."""
+
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The server will have nothing to do with us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Steps that the server has trained and we forgot."""
+
+    before: Place
+    after: Place
+
+
+Effect = (
+    Greet | TakeOver | RollBack | Forward | SendAgain | Apply | EndEpoch | Leave | Refused | Skipped
+)
+
+
+class ClientSession:
+    """One client's side. `num_steps` are those of each of its epochs."""
+
+    def __init__(
+        self,
+        *,
+        num_steps: int,
+        place: Place | None = None,
+        ended_at: Place | None = None,
+        rollback_epoch: int | None = None,
+        answer_timeout_s: float = ANSWER_TIMEOUT_S,
+    ) -> None:
+        """Begin at `place`, None for a client without any state.
+
+        With `ended_at`, where the epoch before ended, the GO to `place` is awaited.
+        `rollback_epoch` is the one whose begin we can return to.
+        """
+        self._num_steps = num_steps
+        self._timeout_s = answer_timeout_s
+        self.place = place or Place()
+        self.is_fresh = place is None
+        self.state = State.OFFLINE
+        self.ended_at = ended_at
+        self._rollback_epoch = rollback_epoch
+        self._pending: Place | None = None  # of the batch sent and not answered
+        self._deadline_s: float | None = None
+
+    def next_timer_s(self) -> float | None:
+        return self._deadline_s
+
+    def connected(self, *, now_s: float) -> list[Effect]:
+        """Hear that a connection is there, the first or a new one."""
+        if self.state is State.DONE:
+            return []
+        return self._greet(now_s=now_s)
+
+    def disconnected(self) -> list[Effect]:
+        """Hear that it is gone."""
+        if self.state is not State.DONE:
+            self.state, self._deadline_s = State.OFFLINE, None
+        return []
+
+    def handle_timer(self, *, now_s: float) -> list[Effect]:
+        """Greet again where an answer is late: it may have been lost with a connection."""
+        if self._deadline_s is None or now_s < self._deadline_s:
+            return []
+        return self._greet(now_s=now_s)
+
+    def received(self, header: Header, *, now_s: float) -> list[Effect]:
+        """Take what the server says; what does not fit where we stand is an old answer."""
+        if self.state is State.DONE:
+            return []
+        if header.kind is Kind.REFUSE:
+            self.state, self._deadline_s = State.DONE, None
+            return [Refused()]
+        if header.kind is Kind.WELCOME and self.state is State.GREETING:
+            return self._welcomed(header, now_s=now_s)
+        if header.kind is Kind.GRADIENT and self.state is State.GRADIENT:
+            if header.place != self._pending:
+                return []
+            self._deadline_s = None
+            return [Apply(header.place, refused=header.status is Status.NOT_FINITE)]
+        if header.kind is Kind.GO and self.state is State.GO:
+            return self._go(header)
+        return []
+
+    def batch_made(self, *, now_s: float) -> list[Effect]:
+        """Hear that the batch was made, and has been sent."""
+        assert self.state is State.FORWARD
+        self._pending = self.place
+        self.state, self._deadline_s = State.GRADIENT, now_s + self._timeout_s
+        return []
+
+    def source_dry(self) -> list[Effect]:
+        """Hear that there are no more pictures in this epoch: it ends here, or we leave."""
+        if self.place.step == 0:
+            self.state, self._deadline_s = State.DONE, None
+            return [Leave("the data source ran dry")]
+        return self._end_epoch()
+
+    def applied(self) -> list[Effect]:
+        """Hear that the gradient was used (or refused)."""
+        assert self._pending is not None
+        self._pending = None
+        self.place = self.place.next()
+        return self._carry_on()
+
+    def ended(self) -> list[Effect]:
+        """Hear that the half at the epoch's end was kept, and has been sent."""
+        assert self.state is State.ENDING
+        self.ended_at, self.place = self.place, Place(self.place.epoch + 1)
+        self.state = State.GO
+        return []
+
+    def _greet(self, *, now_s: float) -> list[Effect]:
+        self.state, self._deadline_s = State.GREETING, now_s + self._timeout_s
+        return [Greet(self.place)]
+
+    def _welcomed(self, header: Header, *, now_s: float) -> list[Effect]:
+        self._deadline_s = None
+        expected = header.place
+        if header.status is Status.WAIT:
+            return self._wait(expected)
+        if self.is_fresh:
+            return self._enter(header, opens_epoch=True)
+        if self.ended_at is not None and expected in (self.ended_at, self.place):
+            self.state = State.GO  # the server lacks our half, or we its GO
+            return [SendAgain()]
+        if expected == self.place.next():
+            if self._pending is None:  # a restart: the very same batch gets the very same answer
+                self.state = State.FORWARD
+                return [Forward(self.place)]
+            self.state, self._deadline_s = State.GRADIENT, now_s + self._timeout_s
+            return [SendAgain()]
+        if expected < self.place:
+            return self._roll_back(expected, then=[Forward(expected)])
+        if expected > self.place:
+            skipped = Skipped(self.place, expected)
+            return [skipped, *self._enter(header, opens_epoch=expected.step == 0)]
+        if self._pending is not None:
+            self.state, self._deadline_s = State.GRADIENT, now_s + self._timeout_s
+            return [SendAgain()]
+        return self._carry_on()
+
+    def _wait(self, expected: Place) -> list[Effect]:
+        """Wait for a GO: all begin together, or it is another client's turn."""
+        if not self.is_fresh and self.ended_at is None and expected < self.place:
+            return self._roll_back(expected, then=[])
+        self.state = State.GO
+        return [] if self.ended_at is None else [SendAgain()]
+
+    def _roll_back(self, expected: Place, *, then: list[Effect]) -> list[Effect]:
+        self._pending = self.ended_at = None
+        if expected != Place(expected.epoch) or expected.epoch != self._rollback_epoch:
+            self.state = State.DONE
+            return [
+                Leave(
+                    f"the server stands at {expected}, which is before all that this client can "
+                    "return to; start both over"
+                )
+            ]
+        self.place = expected
+        self.state = State.FORWARD if then else State.GO
+        return [RollBack(expected.epoch), *then]
+
+    def _go(self, header: Header) -> list[Effect]:
+        if header.status is Status.FINISHED:
+            self.state = State.DONE
+            return [Leave(None)]
+        return self._enter(header, opens_epoch=True)
+
+    def _enter(self, header: Header, *, opens_epoch: bool) -> list[Effect]:
+        self.place, self.is_fresh = header.place, False
+        self._pending = self.ended_at = None
+        if opens_epoch:
+            self._rollback_epoch = header.place.epoch
+        return [TakeOver(header.place, header.phase, opens_epoch), *self._carry_on()]
+
+    def _carry_on(self) -> list[Effect]:
+        if self.place.step >= self._num_steps:
+            return self._end_epoch()
+        self.state = State.FORWARD
+        return [Forward(self.place)]
+
+    def _end_epoch(self) -> list[Effect]:
+        self.state = State.ENDING
+        return [EndEpoch(self.place.epoch)]

@@ -1,0 +1,250 @@
+"""Starts split training: the server, a client, or both in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from headgate.profiles.errors import UsageError
+from headgate.train.data import default_augmentation
+from headgate.train.material import Pictures
+from headgate.train.plan import Plan, make_plan
+from headgate.train.recipe import PruneConfig
+from headgate.train.run_folder import Run, load_run, partial_folder
+from headgate.train.split_training.client import Source, SplitClient
+from headgate.train.split_training.client_half import ClientHalf
+from headgate.train.split_training.local import train_locally
+from headgate.train.split_training.server_run import (
+    WIRE_VERSION,
+    EpochDone,
+    ServerOptions,
+    fresh_model,
+    open_server,
+)
+from headgate.train.split_training.settings import DepruneSettings, agreement, check_settings
+from headgate.train.split_training.transport import (
+    ClientSocket,
+    Security,
+    ServerSocket,
+    serve,
+    train_as_client,
+)
+from headgate.train.work_folder import CLIENTS
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """One client: who it is and where it keeps what it is; nothing of what it trains."""
+
+    name: str
+    share: tuple[int, int] = (1, 1)  # this one, from 1, of so many
+    folder: Path | None = None
+    resume: bool = False
+    checkpoint_steps: int | None = None
+    give_up_s: float = 300.0
+    cpu_share: float = 1.0  # of a core, to stand for a weaker device
+
+
+def deprune_recipe(config: PruneConfig, settings: DepruneSettings) -> PruneConfig:
+    """Return a recipe as split training reads it: one network, trained from scratch."""
+    return replace(
+        config,
+        budgets=(),
+        epochs=settings.num_epochs,
+        from_scratch=True,
+        select="filter",
+        share="nothing",
+    )
+
+
+def prepare(config: PruneConfig, settings: DepruneSettings) -> Plan:
+    """Check settings against each other, the data set and the network; read the pictures."""
+    check_settings(settings)
+    plan = make_plan(deprune_recipe(config, settings))
+    num_maps = plan.blueprint.num_maps
+    for phase in settings.phases:
+        if phase.budget > num_maps:
+            raise UsageError(
+                f"--schedule: {phase} is impossible, {num_maps} maps leave the split; give "
+                f"budgets from 1 to {num_maps}"
+            )
+    return plan
+
+
+def device_of(config: PruneConfig) -> torch.device:
+    """Return where to compute."""
+    has_cuda = torch.cuda.is_available()
+    if config.device == "cuda" and not has_cuda:
+        raise UsageError(
+            "--device: cuda is not usable here (torch finds no GPU); use --device cpu or auto"
+        )
+    return torch.device("cuda" if has_cuda and config.device != "cpu" else "cpu")
+
+
+def make_client(
+    plan: Plan, settings: DepruneSettings, options: ClientOptions, *, device: torch.device
+) -> SplitClient:
+    """Return a client with its share of the pictures."""
+    number, of = options.share
+    if not 1 <= number <= of:
+        raise UsageError(f"--share: found {number}/{of}, expected a number from 1 to {of}")
+    config = plan.config
+    augmentation = None
+    if config.augment:
+        augmentation = default_augmentation(config.data, input_px=min(plan.blueprint.size_px))
+    source = Source(
+        Pictures(plan.data.to(device), augmentation),
+        num_pictures=len(plan.data.train_labels_N),
+        batch_size=config.batch_size,
+        rank=number - 1,
+        world_size=of,
+        seed=config.seed,
+    )
+    half = ClientHalf(
+        fresh_model(plan, settings, device=device),
+        config=config,
+        settings=settings,
+        name=options.name,
+        num_steps=source.num_steps,
+        device=device,
+    )
+    return SplitClient(
+        half,
+        source,
+        name=options.name,
+        agreement=agreement(config, settings, plan.blueprint, wire_version=WIRE_VERSION),
+        folder=options.folder,
+        resume=options.resume,
+        checkpoint_steps=options.checkpoint_steps,
+    )
+
+
+def deprune_locally(
+    config: PruneConfig,
+    settings: DepruneSettings,
+    out: Path,
+    *,
+    num_clients: int = 1,
+    keeps_checkpoints: bool = True,
+    resume: bool = False,
+    force: bool = False,
+    through_wire: bool = False,
+    epoch_done: EpochDone = lambda _: None,
+) -> Run:
+    """Train with all sides in this process, and return the run `out`."""
+    plan = prepare(config, settings)
+    device = device_of(plan.config)
+    with (
+        _threads(config),
+        open_server(
+            plan,
+            settings,
+            out,
+            options=ServerOptions(num_clients, keeps_checkpoints=keeps_checkpoints),
+            device=device,
+            resume=resume,
+            force=force,
+            epoch_done=epoch_done,
+        ) as server,
+    ):
+        kept = partial_folder(out) / CLIENTS
+        clients = [
+            make_client(
+                plan,
+                settings,
+                ClientOptions(
+                    name=f"client{number}",
+                    share=(number, num_clients),
+                    folder=kept / f"client{number}" if keeps_checkpoints else None,
+                    resume=resume,
+                ),
+                device=device,
+            )
+            for number in range(1, num_clients + 1)
+        ]
+        if not server.is_finished:
+            train_locally(
+                server,
+                clients,
+                device=device,
+                compress=settings.compress,
+                through_wire=through_wire,
+            )
+    return load_run(out)
+
+
+def deprune_as_server(
+    config: PruneConfig,
+    settings: DepruneSettings,
+    out: Path,
+    *,
+    bind: str,
+    security: Security,
+    options: ServerOptions,
+    resume: bool = False,
+    force: bool = False,
+    epoch_done: EpochDone = lambda _: None,
+    listening: Callable[[str], None] = lambda _: None,
+) -> Run:
+    """Serve one run to its end, and return it; `listening` hears the endpoint."""
+    plan = prepare(config, settings)
+    device = device_of(plan.config)
+    socket = ServerSocket(bind, security)  # first: what is wrong with it leaves no folder
+    with (
+        closing(socket),
+        _threads(config),
+        open_server(
+            plan,
+            settings,
+            out,
+            options=options,
+            device=device,
+            resume=resume,
+            force=force,
+            epoch_done=epoch_done,
+        ) as server,
+    ):
+        listening(socket.endpoint)
+        serve(server, socket, device=device, compress=settings.compress)
+    return load_run(out)
+
+
+def deprune_as_client(
+    config: PruneConfig,
+    settings: DepruneSettings,
+    options: ClientOptions,
+    *,
+    endpoint: str,
+    security: Security,
+) -> SplitClient:
+    """Train one client to the end of the run."""
+    plan = prepare(config, settings)
+    device = device_of(plan.config)
+    with _threads(config):
+        client = make_client(plan, settings, options, device=device)
+        with closing(ClientSocket(endpoint, security)) as socket:
+            train_as_client(
+                client,
+                socket,
+                device=device,
+                compress=settings.compress,
+                give_up_s=options.give_up_s,
+                endpoint=endpoint,
+                cpu_share=options.cpu_share,
+            )
+    return client
+
+
+@contextmanager
+def _threads(config: PruneConfig) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,331 @@
+"""The server of split training: what its session decides, done with torch and files.
+
+It neither waits nor sends: messages go in, messages come out, and whoever carries them (sockets, or
+a loop in one process) counts their bytes here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+
+from headgate.profiles.errors import TrainingError, WireError
+from headgate.profiles.train_messages import Header, Kind, Place, Status
+from headgate.train.plan import Plan
+from headgate.train.split_training.client_halves import ClientHalves, Half
+from headgate.train.split_training.epoch_record import (
+    DEPRUNE_EPOCH_SCHEMA,
+    DepruneEpoch,
+    Tally,
+    sums_of,
+)
+from headgate.train.split_training.growth import grown_selection
+from headgate.train.split_training.payload import Parcel, Payload
+from headgate.train.split_training.server_half import Answer, Batch, ServerHalf
+from headgate.train.split_training.server_session import (
+    CloseEpoch,
+    Effect,
+    Go,
+    Greeted,
+    KeepHalf,
+    Note,
+    Refuse,
+    Repeat,
+    ServerSession,
+    Train,
+)
+from headgate.train.split_training.settings import (
+    DepruneSettings,
+    disagreements,
+    greeting_from_bytes,
+    rate_of,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message to send; `name` is the client's, if it has said it."""
+
+    peer: bytes
+    name: str | None
+    header: Header
+    parts: tuple[Payload, ...]
+
+
+class SplitServer:
+    """Everything of the server but its socket."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        settings: DepruneSettings,
+        *,
+        half: ServerHalf,
+        session: ServerSession,
+        agreement: Mapping[str, object],
+        tally: Tally,
+        now_s: Callable[[], float],
+        keep: Callable[[SplitServer, DepruneEpoch], None],
+    ) -> None:
+        """`keep` writes an epoch's line and a checkpoint; `now_s` is the clock."""
+        self.half = half
+        self.session = session
+        self.tally = tally
+        self.halves = ClientHalves(client_sync=settings.client_sync)
+        self._plan = plan
+        self._settings = settings
+        self._agreement = dict(agreement)
+        self.now_s = now_s
+        self._keep = keep
+        self._answers: dict[str, Answer] = {}
+        self._began_s: float | None = None  # when the epoch's first batch came
+        self._rate = 0.0
+
+    @property
+    def is_finished(self) -> bool:
+        return self.session.is_finished
+
+    def next_timer_s(self) -> float | None:
+        return self.session.next_timer_s()
+
+    def handle_timer(self, *, now_s: float) -> list[Outgoing]:
+        return self._obey(self.session.handle_timer(now_s=now_s))
+
+    def received(
+        self,
+        peer: bytes,
+        header: Header,
+        parts: tuple[Payload, ...],
+        *,
+        num_bytes: int,
+        now_s: float,
+    ) -> list[Outgoing]:
+        """Take one message and do all that follows from it."""
+        try:
+            if header.kind is Kind.HELLO:
+                return self._hello(peer, parts, num_bytes=num_bytes, now_s=now_s)
+            name = self.session.name_of(peer)
+            if name is None:
+                return self._obey(self.session.received(peer, header, now_s=now_s))
+            self.tally.received(name, num_bytes)
+            batch = half = None
+            if header.kind is Kind.BATCH:
+                batch = self.half.check_batch(header, parts)
+                if self._began_s is None:
+                    self._began_s = self.now_s()
+            elif header.kind is Kind.EPOCH_END:
+                half = self._half(parts[0])
+            effects = self.session.received(peer, header, now_s=now_s)
+        except WireError as reason:
+            return self.malformed(peer, str(reason))
+        return self._obey(effects, header=header, batch=batch, half=half)
+
+    def malformed(self, peer: bytes, reason: str) -> list[Outgoing]:
+        """Drop a peer that sent what is no message, or no batch of this training."""
+        name = self.session.name_of(peer)
+        log.warning("client %s: %s", name or peer.hex(), reason)
+        return [_refusal(peer, name, reason), *self._drop(peer)]
+
+    def fail(self, reason: str) -> list[Outgoing]:
+        """Tell all clients that training has ended without success."""
+        peers = [(peer, self.session.name_of(peer)) for peer in self.session.peers]
+        return [_refusal(peer, name, f"training stopped: {reason}") for peer, name in peers]
+
+    def _drop(self, peer: bytes) -> list[Outgoing]:
+        return self._obey(self.session.dropped(peer, now_s=self.now_s()))
+
+    def _hello(
+        self, peer: bytes, parts: tuple[Payload, ...], *, num_bytes: int, now_s: float
+    ) -> list[Outgoing]:
+        text = parts[0]
+        assert isinstance(text, bytes)
+        greeting = greeting_from_bytes(text)
+        effects = self.session.greeted(
+            peer,
+            name=greeting.name,
+            instance=greeting.instance,
+            is_fresh=greeting.is_fresh,
+            num_pictures=greeting.num_pictures,
+            differences=disagreements(self._agreement, greeting.agreement),
+            now_s=now_s,
+        )
+        if self.session.name_of(peer) is not None:
+            self.tally.received(greeting.name, num_bytes)
+        return self._obey(effects)
+
+    def _half(self, data: Payload) -> Half:
+        assert isinstance(data, bytes)
+        return Half.opened(data, self.half.model)
+
+    def _obey(
+        self,
+        effects: list[Effect],
+        *,
+        header: Header | None = None,
+        batch: Batch | None = None,
+        half: Half | None = None,
+    ) -> list[Outgoing]:
+        out: list[Outgoing] = []
+        waiting = list(effects)
+        while waiting:
+            effect = waiting.pop(0)
+            match effect:
+                case Train(peer, name):
+                    assert header is not None
+                    assert batch is not None
+                    out.append(self._train(peer, name, header, batch))
+                case Repeat(peer, name):
+                    assert header is not None
+                    self.tally.repeated(name)
+                    out.append(self._repeated(peer, name, header))
+                case KeepHalf(name):
+                    assert half is not None
+                    self.halves.keep(name, half)
+                case Greeted():
+                    out.append(self._welcome(effect))
+                case Go():
+                    out.append(self._go(effect))
+                case CloseEpoch(epoch):
+                    self._close(epoch)
+                    waiting += self.session.epoch_closed(now_s=self.now_s())
+                case Refuse(peer, reason):
+                    log.warning("client %s: refused: %s", self.session.name_of(peer), reason)
+                    out.append(_refusal(peer, self.session.name_of(peer), reason))
+                    waiting += self.session.dropped(peer, now_s=self.now_s())
+                case Note(text):
+                    log.info("%s", text)
+        return out
+
+    def _train(self, peer: bytes, name: str, header: Header, batch: Batch) -> Outgoing:
+        answer = self.half.train(name, header, batch)
+        self._answers[name] = answer
+        if answer.header.status is Status.NOT_FINITE:
+            self.tally.refused(name)
+            log.warning("client %s: %s: the step was refused, not finite", name, header.place)
+            if self._settings.on_nan == "stop":
+                raise TrainingError(
+                    f"client {name}, {header.place}: a loss or gradient is not a finite number; "
+                    "lower --lr or --gamma, or go on without such batches with --on-nan skip"
+                )
+        else:
+            self.tally.trained(
+                name,
+                num_pictures=header.num_pictures,
+                num_right=answer.header.num_right,
+                loss=answer.header.loss,
+            )
+        self._rate = self._rate_at(header)
+        return Outgoing(peer, name, answer.header, answer.parts)
+
+    def _rate_at(self, header: Header) -> float:
+        place = header.place
+        return rate_of(
+            self._plan.config,
+            self._settings,
+            epoch=place.epoch,
+            step=place.step,
+            num_steps=header.num_steps,
+        )
+
+    def _repeated(self, peer: bytes, name: str, header: Header) -> Outgoing:
+        """Return the answer that a batch had; it has none any more if we were started anew."""
+        answer = self._answers.get(name)
+        if answer is None or answer.header.place != header.place:
+            lost = Header(Kind.GRADIENT, header.place, Status.NOT_FINITE, header.phase)
+            return Outgoing(peer, name, lost, ())
+        return Outgoing(peer, name, answer.header, answer.parts)
+
+    def _welcome(self, effect: Greeted) -> Outgoing:
+        phase = self._phase(effect.place)
+        header = Header(
+            Kind.WELCOME, effect.place, effect.status, phase, len(self.half.selections[phase])
+        )
+        normalise = self.half.model.normalise
+        text = {
+            "mean": normalise.mean_1C11.flatten().tolist(),
+            "std": normalise.std_1C11.flatten().tolist(),
+        }
+        parts: tuple[Payload, ...] = (json.dumps(text).encode(), self._selected(phase))
+        if effect.gives_half:
+            half = self.halves.for_joining(effect.name)
+            parts += (half.data,) if half is not None else ()
+        return Outgoing(effect.peer, effect.name, header, parts)
+
+    def _go(self, effect: Go) -> Outgoing:
+        if effect.status is Status.FINISHED:
+            header = Header(Kind.GO, effect.place, effect.status)
+            return Outgoing(
+                effect.peer, effect.name, header, (self._selected(len(self.half.selections) - 1),)
+            )
+        phase = self._phase(effect.place)
+        header = Header(Kind.GO, effect.place, phase=phase, budget=len(self.half.selections[phase]))
+        parts: tuple[Payload, ...] = (self._selected(phase),)
+        half = self.halves.for_epoch(effect.name)
+        parts += (half.data,) if half is not None else ()
+        return Outgoing(effect.peer, effect.name, header, parts)
+
+    def _phase(self, place: Place) -> int:
+        last = self._settings.num_epochs - 1
+        return self._settings.phase_of(min(place.epoch, last, self.session.epoch))
+
+    def _selected(self, phase: int) -> Parcel:
+        return Parcel(torch.tensor(self.half.selections[phase]).to(torch.uint16))
+
+    def _close(self, epoch: int) -> None:
+        """End an epoch: join the halves, measure, open the next phase, keep all of it."""
+        began_s = self.now_s()
+        train_s = began_s - (began_s if self._began_s is None else self._began_s)
+        model, settings = self.half.model, self._settings
+        phase = settings.phase_of(epoch)
+        self.halves.join(
+            model,
+            selected=self.half.selections[phase],
+            pictures_of=self.session.num_pictures_of,
+        )
+        accuracy, exit_accuracy = self.halves.measure(model, self._plan.data)
+        clients = self.tally.close()
+        record = DepruneEpoch(
+            schema=DEPRUNE_EPOCH_SCHEMA,
+            epoch=epoch + 1,
+            num_epochs=settings.num_epochs,
+            phase=phase,
+            budget=settings.budget_of(epoch),
+            learning_rate=self._rate,
+            accuracy=accuracy,
+            exit_accuracy=exit_accuracy,
+            total_bytes=self.tally.total_bytes,
+            train_s=round(train_s, 3),
+            evaluate_s=round(self.now_s() - began_s, 3),
+            **sums_of(clients, train_s=train_s),
+            clients={
+                name: replace(done, accuracy=self.halves.accuracies.get(name))
+                for name, done in clients.items()
+            },
+        )
+        self._open_phase_of(epoch + 1)
+        self._began_s = None
+        self.halves.epoch_closed()
+        self._keep(self, record)
+
+    def _open_phase_of(self, epoch: int) -> None:
+        settings = self._settings
+        if epoch >= settings.num_epochs or settings.phase_of(epoch) < len(self.half.selections):
+            return
+        phase = settings.phase_of(epoch)
+        half = self.halves.for_selection()
+        selected = grown_selection(
+            half.weights["bottleneck.f_hat"],
+            selected=self.half.selections[-1],
+            budget=settings.phases[phase].budget,
+        )
+        self.half.open_phase(phase, selected)
+
+
+def _refusal(peer: bytes, name: str | None, reason: str) -> Outgoing:
+    return Outgoing(peer, name, Header(Kind.REFUSE), (reason.encode(),))

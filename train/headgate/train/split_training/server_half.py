@@ -1,0 +1,189 @@
+"""The server's layers: decoder and tail, trained on batches as they arrive, and the loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from headgate.profiles.errors import WireError
+from headgate.profiles.train_messages import Header, Kind, Status
+from headgate.train.optimizers import make_sgd
+from headgate.train.recipe import PruneConfig
+from headgate.train.seeds import derive_seed
+from headgate.train.split_model import SplitModel
+from headgate.train.split_training.growth import bottleneck_of, grow
+from headgate.train.split_training.halves import (
+    all_finite,
+    is_clients,
+    precision_of,
+    use_selection,
+)
+from headgate.train.split_training.payload import Packer, Parcel, Payload
+from headgate.train.split_training.settings import DepruneSettings, rate_of
+
+# Shapes: B batch, C maps that cross, h x w in the code, K classes
+
+MAX_STEPS = 1 << 24
+Batch = tuple[Parcel, Parcel, Parcel]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one batch came to; no gradients where the step was refused."""
+
+    header: Header
+    parts: tuple[Parcel, ...]
+
+
+class ServerHalf:
+    """The server's network and optimizer; `model` is whole, of which only its half is trained."""
+
+    def __init__(
+        self,
+        model: SplitModel,
+        *,
+        config: PruneConfig,
+        settings: DepruneSettings,
+        num_classes: int,
+        device: torch.device,
+    ) -> None:
+        self.model = model
+        self._config = config
+        self._settings = settings
+        self._num_classes = num_classes
+        self._device = device
+        self._own = [p for n, p in model.named_parameters() if not is_clients(n)]
+        # The prior of the rate term is the server's by name only: nothing here trains it.
+        self._own = [p for p in self._own if all(p is not q for q in model.prior.parameters())]
+        self.optimizer = make_sgd(self._own, config)
+        self._packers: dict[str, Packer] = {}
+        assert model.selected is not None
+        self.selections: list[tuple[int, ...]] = [model.selected]  # of each phase so far
+
+    def open_phase(self, phase: int, selected: tuple[int, ...]) -> None:
+        """Let these maps cross from now on; those that did not begin as growth says."""
+        assert phase == len(self.selections)
+        use_selection(self.model, self.selections[-1])
+        seed = derive_seed(self._config.seed, "join", phase)
+        join = self._settings.join
+        grow(bottleneck_of(self.model), self.optimizer, selected=selected, join=join, seed=seed)
+        self.selections.append(selected)
+
+    def check_batch(self, header: Header, parts: tuple[Payload, ...]) -> Batch:
+        """Return the parts of a batch that can be trained on, or raise WireError."""
+        maps, filter_C, labels = parts
+        assert isinstance(maps, Parcel)
+        assert isinstance(filter_C, Parcel)
+        assert isinstance(labels, Parcel)
+        settings = self._settings
+        where = f"batch at {header.place}"
+        if header.place.epoch >= settings.num_epochs:
+            raise WireError(f"{where}: the schedule has {settings.num_epochs} epochs")
+        phase = settings.phase_of(header.place.epoch)
+        budget = settings.phases[phase].budget
+        if (header.phase, header.budget) != (phase, budget) or phase >= len(self.selections):
+            raise WireError(
+                f"{where}: phase {header.phase} with {header.budget} maps, expected phase {phase} "
+                f"with {budget}; give both sides the same --schedule"
+            )
+        if not header.place.step < header.num_steps <= MAX_STEPS:
+            raise WireError(f"{where}: it says that the epoch has {header.num_steps} steps")
+        _, height, width = self.model.bottleneck.code_shape
+        expected = (header.num_pictures, budget, height, width)
+        found = tuple(maps.values.shape)
+        if (
+            found != expected
+            or header.num_pictures < 1
+            or maps.bits not in (0, settings.feature_bits)
+        ):
+            raise WireError(f"{where}: maps of shape {found}, expected {expected}")
+        if filter_C.values.shape != (budget,) or labels.values.shape != (header.num_pictures,):
+            raise WireError(
+                f"{where}: {filter_C.values.numel()} filter values and {labels.values.numel()} "
+                f"labels, expected {budget} and {header.num_pictures}"
+            )
+        if filter_C.bits or labels.bits or labels.values.is_floating_point():
+            raise WireError(f"{where}: labels that are no whole numbers, or a filter in few bits")
+        largest = int(labels.values.to(torch.int64).max())
+        if largest >= self._num_classes:
+            raise WireError(
+                f"{where}: label {largest} is out of range, expected 0 to "
+                f"{self._num_classes - 1}; correct the client's data set"
+            )
+        return maps, filter_C, labels
+
+    def train(self, name: str, header: Header, batch: Batch) -> Answer:
+        """Take one step on a batch of the client `name`; return what goes back.
+
+        Nothing is changed but batch norm's averages if a number is not finite.
+        """
+        place = header.place
+        torch.manual_seed(derive_seed(self._config.seed, "server", name, place.epoch, place.step))
+        model, bottleneck = self.model, bottleneck_of(self.model)
+        use_selection(model, self.selections[header.phase])
+        if not model.training:
+            model.train()
+        maps, filter_parcel, labels = batch
+        code_BCHW = maps.open_maps().requires_grad_(True)
+        filter_C = filter_parcel.values.float().clone().requires_grad_(True)
+        labels_B = labels.values.to(torch.int64)
+        with precision_of(self._config, self._device):
+            logits_BK = model.tail(bottleneck.decode(code_BCHW, filter_C=filter_C))
+        loss = functional.cross_entropy(logits_BK.float(), labels_B)
+        self.optimizer.zero_grad()
+        torch.autograd.backward([loss])
+        assert code_BCHW.grad is not None
+        assert filter_C.grad is not None
+        gradients = [p.grad for p in self._own if p.grad is not None]
+        if not all_finite(loss, code_BCHW.grad, filter_C.grad, *gradients):
+            return Answer(Header(Kind.GRADIENT, place, Status.NOT_FINITE, header.phase), ())
+        rate = rate_of(
+            self._config,
+            self._settings,
+            epoch=place.epoch,
+            step=place.step,
+            num_steps=header.num_steps,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        found_loss, num_right = self._measured(loss, logits_BK, labels_B)
+        answer = Header(
+            Kind.GRADIENT,
+            place,
+            phase=header.phase,
+            budget=header.budget,
+            num_pictures=header.num_pictures,
+            num_right=num_right,
+            loss=found_loss,
+        )
+        packed = self._packer(name).pack(code_BCHW.grad, selected_C=bottleneck.selected_C)
+        return Answer(answer, (packed, Parcel(filter_C.grad)))
+
+    def carried(self) -> dict[str, Tensor]:
+        """Return the rounding errors still owed to each client's gradients."""
+        return {name: packer.carried_P for name, packer in self._packers.items()}
+
+    def owe(self, name: str, carried_P: Tensor) -> None:
+        """Put back what `carried` told of one client."""
+        self._packer(name).carried_P.copy_(carried_P)
+
+    def _packer(self, name: str) -> Packer:
+        if name not in self._packers:
+            self._packers[name] = Packer(
+                self.model.bottleneck.channels,
+                bits=self._settings.gradient_bits,
+                centred=True,
+                device=self._device,
+            )
+        return self._packers[name]
+
+    @staticmethod
+    def _measured(loss: Tensor, logits_BK: Tensor, labels_B: Tensor) -> tuple[float, int]:
+        """Return the loss and the number of right answers, with one look at the device."""
+        right = (logits_BK.detach().argmax(dim=1) == labels_B).sum().float()
+        found_loss, num_right = torch.stack([loss.detach(), right]).tolist()
+        return float(found_loss), int(num_right)

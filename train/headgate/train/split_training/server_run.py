@@ -1,0 +1,253 @@
+"""The server's run folder: where it begins, what it keeps after each epoch, and what it publishes.
+
+The trained network becomes a run like any other: one member, whose client half is the one that all
+share, or where each client has its own the best of them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from headgate.profiles.errors import UsageError
+from headgate.profiles.parse import unparse
+from headgate.profiles.storage import sha256_file
+from headgate.profiles.train_messages import Place
+from headgate.train.checkpoints import write_tensors
+from headgate.train.epoch_log import append_line, keep_epochs
+from headgate.train.plan import Plan, check_same_run
+from headgate.train.recipe import member_id
+from headgate.train.run_record import COMPLETE, MemberEntry, RunRecord
+from headgate.train.seeds import derive_seed
+from headgate.train.split_model import SplitModel
+from headgate.train.split_training.client_halves import Half
+from headgate.train.split_training.epoch_record import DepruneEpoch, Tally
+from headgate.train.split_training.evaluation import evaluate, evaluate_levels
+from headgate.train.split_training.halves import (
+    is_servers,
+    pack_side,
+    unpack_side,
+    use_selection,
+)
+from headgate.train.split_training.server import SplitServer
+from headgate.train.split_training.server_half import ServerHalf
+from headgate.train.split_training.server_session import CLIENT_TIMEOUT_S, ServerSession
+from headgate.train.split_training.settings import DepruneSettings, agreement
+from headgate.train.split_training.state_files import read_state, write_state
+from headgate.train.work_folder import (
+    CHECKPOINT,
+    WEIGHTS,
+    check_output,
+    publish,
+    work_folder,
+    write_record,
+)
+
+WIRE_VERSION = 1  # of the messages of training, see `headgate.runtime.train_wire`
+STATE = "server"
+_HALF = "half."  # and a client's name, or nothing for the half that all share
+_OWED = "owed."
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """All of the server's checkpoint but its tensors; written at the end of every epoch."""
+
+    epoch: int  # that begins
+    places: dict[str, tuple[int, int]]  # of each client: epoch and step
+    selections: tuple[tuple[int, ...], ...]  # of each phase so far
+    num_epoch_lines: int
+    total_bytes: int
+    accuracies: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """How a server waits; nothing of what it trains."""
+
+    num_clients: int = 1
+    client_timeout_s: float = CLIENT_TIMEOUT_S
+    keeps_checkpoints: bool = True  # at the end of each epoch
+
+
+EpochDone = Callable[[DepruneEpoch], None]
+
+
+def fresh_model(plan: Plan, settings: DepruneSettings, *, device: torch.device) -> SplitModel:
+    """Return the network that both sides begin with: a function of the settings alone."""
+    torch.manual_seed(derive_seed(plan.config.seed, "fresh weights", "deprune"))
+    model = plan.blueprint.build_split_model(budget=settings.phases[0].budget)
+    model.freeze_selection()
+    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+@contextmanager
+def open_server(
+    plan: Plan,
+    settings: DepruneSettings,
+    out: Path,
+    *,
+    options: ServerOptions,
+    device: torch.device,
+    resume: bool,
+    force: bool,
+    epoch_done: EpochDone,
+    now_s: Callable[[], float] = time.monotonic,
+) -> Iterator[SplitServer]:
+    """Yield the server of the run `out`, which is published when it has finished.
+
+    Raises UsageError where `out` must not be written or was begun with other settings.
+    """
+    record = check_output(out, plan.config, resume=resume, force=force)
+    check_resumed(plan, settings, record, where=out)
+    if record is not None and record.status == COMPLETE:
+        raise UsageError(f"{out}: is complete already; nothing is left to do, or use --force")
+    plan = replace(plan, data=plan.data.to(device))
+    with work_folder(out, fresh=record is None) as folder:
+        if record is None:
+            write_record(folder, replace(plan.record(), deprune=settings))
+        model = fresh_model(plan, settings, device=device)
+        half = ServerHalf(
+            model,
+            config=plan.config,
+            settings=settings,
+            num_classes=plan.data.num_classes,
+            device=device,
+        )
+        server = _server(
+            plan, settings, half, folder, options=options, epoch_done=epoch_done, now_s=now_s
+        )
+        yield server
+        if server.is_finished:
+            entry = finished_member(server, plan, settings, folder)
+            publish(folder, out, replace(plan.record(), members=(entry,), deprune=settings))
+
+
+def check_resumed(
+    plan: Plan, settings: DepruneSettings, record: RunRecord | None, *, where: Path
+) -> None:
+    """Refuse to go on with a run that was begun otherwise."""
+    if record is None:
+        return
+    check_same_run(plan, record, where=where)
+    if record.deprune != settings:
+        raise UsageError(
+            f"{where}: cannot be resumed with other settings (now {settings}, before "
+            f"{record.deprune}); give the same ones, or start over with --force"
+        )
+
+
+def _server(
+    plan: Plan,
+    settings: DepruneSettings,
+    half: ServerHalf,
+    folder: Path,
+    *,
+    options: ServerOptions,
+    epoch_done: EpochDone,
+    now_s: Callable[[], float],
+) -> SplitServer:
+    """Return a server as the checkpoint left it, or a fresh one."""
+    found = read_state(folder / CHECKPOINT, STATE, ServerState)
+    state = found[0] if found is not None else None
+    num_lines = state.num_epoch_lines if state is not None else 0
+    keep_epochs(folder, num_lines)
+
+    def keep(server: SplitServer, record: DepruneEpoch) -> None:
+        append_line(folder, json.dumps(unparse(record), allow_nan=False))
+        if options.keeps_checkpoints:
+            _write_checkpoint(server, folder, num_epoch_lines=record.epoch)
+        epoch_done(record)
+
+    session = ServerSession(
+        num_epochs=settings.num_epochs,
+        num_clients=options.num_clients,
+        client_sync=settings.client_sync,
+        client_timeout_s=options.client_timeout_s,
+        epoch=state.epoch if state is not None else 0,
+        members={n: Place(*place) for n, place in state.places.items()} if state else None,
+    )
+    server = SplitServer(
+        plan,
+        settings,
+        half=half,
+        session=session,
+        agreement=agreement(plan.config, settings, plan.blueprint, wire_version=WIRE_VERSION),
+        tally=Tally(total_bytes=state.total_bytes if state is not None else 0),
+        now_s=now_s,
+        keep=keep,
+    )
+    if found is not None:
+        _restore(server, *found)
+    return server
+
+
+def _write_checkpoint(server: SplitServer, folder: Path, *, num_epoch_lines: int) -> None:
+    half = server.half
+    tensors = pack_side(half.model, half.optimizer, belongs=is_servers)
+    for name, carried_P in half.carried().items():
+        tensors[_OWED + name] = carried_P
+    halves = {_HALF + name: each for name, each in server.halves.latest.items()}
+    if server.halves.shared is not None:
+        halves[_HALF] = server.halves.shared
+    for name, each in halves.items():
+        tensors[name] = torch.frombuffer(bytearray(each.data), dtype=torch.uint8)
+    state = ServerState(
+        epoch=server.session.epoch + 1,
+        places={n: (place.epoch, place.step) for n, place in server.session.places.items()},
+        selections=tuple(half.selections),
+        num_epoch_lines=num_epoch_lines,
+        total_bytes=server.tally.total_bytes,
+        accuracies=server.halves.accuracies,
+    )
+    write_state(folder / CHECKPOINT, STATE, state, tensors=tensors)
+
+
+def _restore(server: SplitServer, state: ServerState, tensors: dict[str, torch.Tensor]) -> None:
+    half = server.half
+    half.selections[:] = state.selections
+    use_selection(half.model, state.selections[-1])
+    unpack_side(tensors, half.model, half.optimizer)
+    for name, tensor in tensors.items():
+        if name.startswith(_OWED):
+            half.owe(name.removeprefix(_OWED), tensor)
+        if name.startswith(_HALF):
+            data = tensor.numpy().tobytes()
+            opened = Half.opened(data, half.model)
+            if name == _HALF:
+                server.halves.shared = opened
+            else:
+                server.halves.latest[name.removeprefix(_HALF)] = opened
+    server.halves.accuracies = dict(state.accuracies)
+
+
+def finished_member(
+    server: SplitServer, plan: Plan, settings: DepruneSettings, folder: Path
+) -> MemberEntry:
+    """Write the weights of the network that was trained, and measure it."""
+    half, model = server.halves.best(), server.half.model
+    half.put_into(model)
+    id_ = member_id(settings.phases[-1].budget, plan.config.resolution_factor)
+    file = f"{WEIGHTS}/{id_}.safetensors"
+    (folder / WEIGHTS).mkdir(exist_ok=True)
+    write_tensors(folder / file, model.state_dict())
+    data = plan.data.to(next(model.parameters()).device)
+    accuracy, exit_accuracy = evaluate(model, data)
+    return MemberEntry(
+        id=id_,
+        budget=len(half.selected),
+        resolution_factor=plan.config.resolution_factor,
+        selected=half.selected,
+        file=file,
+        sha256=sha256_file(folder / file),
+        accuracy=accuracy,
+        exit_accuracy=exit_accuracy,
+        quantised=evaluate_levels(model, data, levels=plan.config.levels),
+        epochs=settings.num_epochs,
+    )

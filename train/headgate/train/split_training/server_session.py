@@ -1,0 +1,315 @@
+"""Whose batch is trained next, and when an epoch ends: the server's state machine of headers.
+
+Batches are trained in the order in which they arrive, each exactly once: a client's next place is
+known, a batch that was trained already gets the answer it got, and what came out of order is
+refused. An epoch ends when every client that is at work has ended it; a client not heard of for
+`client_timeout_s` holds nobody up. When it returns it goes on with the batch that is next; if the
+epoch is over by then, with the one under way.
+
+What client halves have in common, by `client_sync`:
+
+    none     nothing: each client keeps its own
+    relay    one half goes round: clients train one after the other, each from the last one's
+    fedavg   all train at once; at the epoch's end all go on from the mean of the halves
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from headgate.profiles.train_messages import Header, Kind, Place, Status
+
+CLIENT_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Greeted:
+    """Send a WELCOME; with `gives_half` the client's half comes with it."""
+
+    peer: bytes
+    name: str
+    place: Place
+    status: Status
+    gives_half: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """Train on the batch just received, keep the answer for `Repeat`, send it."""
+
+    peer: bytes
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """Send the last answer once more."""
+
+    peer: bytes
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeepHalf:
+    """Keep the half just received as that client's."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """Send a GO to that place; FINISHED if no epoch is left."""
+
+    peer: bytes
+    name: str
+    place: Place
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class CloseEpoch:
+    """Join halves, measure, write a checkpoint; then say `epoch_closed`."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Tell the peer why nothing more is done for it."""
+
+    peer: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that an operator should read."""
+
+    text: str
+
+
+Effect = Greeted | Train | Repeat | KeepHalf | Go | CloseEpoch | Refuse | Note
+
+
+@dataclass(slots=True)
+class Member:
+    """What the server knows of one client."""
+
+    name: str
+    place: Place  # of the next batch; (epoch + 1, 0) once it has ended `epoch`
+    instance: str = ""
+    peer: bytes | None = None  # None: not at work (vanished, or known from a checkpoint)
+    heard_s: float = 0.0
+    num_pictures: int = 0
+    may_train: bool = False  # it has had its GO for the epoch under way
+    retired: set[str] = field(default_factory=set)
+
+
+class ServerSession:
+    """All clients of one run."""
+
+    def __init__(
+        self,
+        *,
+        num_epochs: int,
+        num_clients: int,
+        client_sync: str,
+        client_timeout_s: float = CLIENT_TIMEOUT_S,
+        epoch: int = 0,
+        members: dict[str, Place] | None = None,
+    ) -> None:
+        """Wait for `num_clients`, or for the `members` of a checkpoint, before the first batch."""
+        self._num_epochs = num_epochs
+        self._num_clients = len(members) if members else num_clients
+        self._one_at_a_time = client_sync == "relay"
+        self._timeout_s = client_timeout_s
+        self.epoch = epoch
+        self._members = {name: Member(name, place) for name, place in (members or {}).items()}
+        self._has_begun = False
+        self._is_closing = False
+
+    @property
+    def is_finished(self) -> bool:
+        return self.epoch >= self._num_epochs
+
+    @property
+    def places(self) -> dict[str, Place]:
+        """Where each client stands, for a checkpoint."""
+        return {member.name: member.place for member in self._members.values()}
+
+    @property
+    def at_work(self) -> list[str]:
+        return [member.name for member in self._members.values() if member.peer is not None]
+
+    @property
+    def peers(self) -> list[bytes]:
+        return [member.peer for member in self._members.values() if member.peer is not None]
+
+    def num_pictures_of(self, name: str) -> int:
+        """Return how many pictures a client has; 0 if it has left."""
+        member = self._members.get(name)
+        return 0 if member is None else member.num_pictures
+
+    def next_timer_s(self) -> float | None:
+        """Return when a silent client will be given up."""
+        heard_s = [m.heard_s for m in self._members.values() if self._is_waited_for(m)]
+        return min(heard_s) + self._timeout_s if heard_s and not self._is_closing else None
+
+    def handle_timer(self, *, now_s: float) -> list[Effect]:
+        """Stop waiting for clients that have been silent for too long."""
+        effects: list[Effect] = []
+        for member in self._members.values():
+            if self._is_waited_for(member) and now_s >= member.heard_s + self._timeout_s:
+                member.peer = None
+                member.may_train &= not self._one_at_a_time  # its turn is over
+                text = f"client {member.name}: silent for {self._timeout_s:g} s at {member.place}"
+                effects.append(Note(f"{text}; the others go on"))
+        return [*effects, *self._advance(now_s=now_s)] if effects else []
+
+    def greeted(
+        self,
+        peer: bytes,
+        *,
+        name: str,
+        instance: str,
+        is_fresh: bool,
+        num_pictures: int,
+        differences: list[str],
+        now_s: float,
+    ) -> list[Effect]:
+        """Hear a HELLO, and in what the client differs from what it must have in common."""
+        if differences:
+            reason = f"this client trains something else ({'; '.join(differences)})"
+            return [Refuse(peer, f"{reason}; give both sides the same settings")]
+        effects: list[Effect] = []
+        member = self._members.get(name)
+        if member is None:
+            member = self._members[name] = Member(name, Place(self.epoch))
+            effects.append(Note(f"client {name}: joins at {member.place}"))
+        if instance in member.retired:
+            return [Refuse(peer, f"another client took the name {name!r}; choose another --name")]
+        if member.instance not in ("", instance):
+            member.retired.add(member.instance)
+            if member.peer is not None and member.peer != peer:
+                effects.append(Refuse(member.peer, f"another client took the name {name!r}"))
+        member.peer, member.instance, member.heard_s = peer, instance, now_s
+        member.num_pictures = num_pictures
+        if member.place.epoch < self.epoch and is_fresh:
+            member.place = Place(self.epoch)
+        may_train = member.may_train or member.place.epoch < self.epoch
+        status = Status.FINE if may_train else Status.WAIT
+        effects.append(Greeted(peer, name, member.place, status, gives_half=is_fresh))
+        return [*effects, *self._advance(now_s=now_s)]
+
+    def received(self, peer: bytes, header: Header, *, now_s: float) -> list[Effect]:
+        """Take a message other than a HELLO."""
+        member = next((m for m in self._members.values() if m.peer == peer), None)
+        if member is None:
+            return [Note(f"a {header.kind.name} from a peer that has not said HELLO is ignored")]
+        member.heard_s = now_s
+        if header.kind is Kind.BATCH:
+            return self._batch(member, peer, header)
+        if header.kind is Kind.EPOCH_END:
+            return self._epoch_end(member, peer, header, now_s=now_s)
+        if header.kind is Kind.GOODBYE:
+            del self._members[member.name]
+            note = Note(f"client {member.name}: leaves at {member.place}")
+            return [note, *self._advance(now_s=now_s)]
+        return [Refuse(peer, f"a client does not send {header.kind.name}; update the older side")]
+
+    def name_of(self, peer: bytes) -> str | None:
+        """Return the name that a peer said in its HELLO."""
+        return next((m.name for m in self._members.values() if m.peer == peer), None)
+
+    def dropped(self, peer: bytes, *, now_s: float) -> list[Effect]:
+        """Hear that a peer was refused: nobody waits for it."""
+        for member in self._members.values():
+            if member.peer == peer:
+                member.peer = None
+                member.may_train &= not self._one_at_a_time
+                return self._advance(now_s=now_s)
+        return []
+
+    def epoch_closed(self, *, now_s: float) -> list[Effect]:
+        """Hear that the epoch is measured and written: the next one begins."""
+        assert self._is_closing
+        self._is_closing = False
+        self.epoch += 1
+        if self.is_finished:
+            effects: list[Effect] = []
+            for member in self._members.values():
+                member.may_train = False
+                if member.peer is not None:
+                    effects.append(self._finish(member, member.peer))
+            return effects
+        return self._advance(now_s=now_s)
+
+    def _batch(self, member: Member, peer: bytes, header: Header) -> list[Effect]:
+        place = header.place
+        if place == member.place and place.epoch <= self.epoch:
+            if place.epoch == self.epoch and not member.may_train:
+                return [Note(f"client {member.name}: {place} before its GO is ignored")]
+            member.place = place.next()
+            return [Train(peer, member.name)]
+        if place.next() == member.place:
+            return [Repeat(peer, member.name)]
+        if place < member.place:
+            return [Note(f"client {member.name}: {place} was trained long ago and is ignored")]
+        return [
+            Refuse(
+                peer,
+                f"batches out of order: {place} came, expected {member.place}; "
+                "start the client again",
+            )
+        ]
+
+    def _epoch_end(
+        self, member: Member, peer: bytes, header: Header, *, now_s: float
+    ) -> list[Effect]:
+        epoch = header.place.epoch
+        if member.place.epoch == epoch + 1 and member.place.step == 0:  # we have its half
+            if self.is_finished:
+                return [self._finish(member, peer)]
+            if member.may_train and not self._is_closing:
+                return [Go(peer, member.name, member.place, Status.FINE)]
+            return []
+        if header.place != member.place:
+            return [Note(f"client {member.name}: the end of epoch {epoch} is ignored")]
+        member.place, member.may_train = Place(epoch + 1), False
+        if epoch < self.epoch:  # it was away while the others went on
+            member.place = Place(self.epoch)
+        return [KeepHalf(member.name), *self._advance(now_s=now_s)]
+
+    def _finish(self, member: Member, peer: bytes) -> Go:
+        return Go(peer, member.name, Place(self._num_epochs), Status.FINISHED)
+
+    def _is_waited_for(self, member: Member) -> bool:
+        is_training = member.may_train or member.place.epoch < self.epoch
+        return member.peer is not None and is_training and not self.is_finished
+
+    def _advance(self, *, now_s: float) -> list[Effect]:
+        """Give the GOs that can be given; close the epoch if all have ended it."""
+        if self._is_closing or self.is_finished:
+            return []
+        working = [member for member in self._members.values() if member.peer is not None]
+        if not self._has_begun and len(working) < self._num_clients:
+            return []
+        self._has_begun = True
+        waiting = [m for m in working if m.place.epoch <= self.epoch]
+        if not waiting:
+            ended = any(m.place.epoch > self.epoch for m in self._members.values())
+            if not (working and ended):
+                return []
+            self._is_closing = True
+            return [CloseEpoch(self.epoch)]
+        if self._one_at_a_time:
+            if any(m.may_train for m in waiting):
+                return []
+            waiting = waiting[:1]
+        effects: list[Effect] = []
+        for member in waiting:
+            if not member.may_train and member.place.epoch == self.epoch:
+                assert member.peer is not None
+                member.may_train, member.heard_s = True, now_s
+                effects.append(Go(member.peer, member.name, member.place, Status.FINE))
+        return effects

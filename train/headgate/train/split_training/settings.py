@@ -1,0 +1,219 @@
+"""What split training is told: its schedule of budgets, what crosses, and what must agree."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from headgate.profiles.errors import UsageError, WireError
+from headgate.train.blueprint import Blueprint
+from headgate.train.recipe import PruneConfig, Stage, StageKind, learning_rate, member_id
+
+CLIENT_SYNCS = ("none", "relay", "fedavg")
+JOINS = ("silent", "drawn")
+ON_NAN = ("stop", "skip")
+GRID_BITS = (8, 7, 6, 5, 4, 3, 2)  # integers on a grid for each map
+BITS = (32, 16, *GRID_BITS)
+MAX_PHASES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """So many epochs with so many maps."""
+
+    budget: int
+    epochs: int
+
+    def __str__(self) -> str:
+        return f"{self.budget}:{self.epochs}"
+
+
+@dataclass(frozen=True, slots=True)
+class DepruneSettings:
+    """What split training adds to a recipe; both sides must have the same."""
+
+    phases: tuple[Phase, ...]
+    client_sync: str = "none"  # what client halves have in common, see `server_session`
+    feature_bits: int = 32
+    gradient_bits: int = 32
+    compress: bool = False  # entropy-code what crosses, where that pays
+    join: str = "silent"  # how a map begins that crosses for the first time, see `growth`
+    on_nan: str = "stop"
+
+    @property
+    def num_epochs(self) -> int:
+        return sum(phase.epochs for phase in self.phases)
+
+    def phase_of(self, epoch: int) -> int:
+        """Return the index of the phase that an epoch (from 0) belongs to."""
+        for index, phase in enumerate(self.phases):
+            epoch -= phase.epochs
+            if epoch < 0:
+                return index
+        raise AssertionError("an epoch after the last")
+
+    def first_epoch(self, phase: int) -> int:
+        return sum(each.epochs for each in self.phases[:phase])
+
+    def budget_of(self, epoch: int) -> int:
+        return self.phases[self.phase_of(epoch)].budget
+
+
+def parse_schedule(text: str) -> tuple[Phase, ...]:
+    """Read BUDGET:EPOCHS,..., such as 4:15,128:7; budgets must grow."""
+    expected = "expected BUDGET:EPOCHS,... with growing budgets, such as 4:15,128:7"
+    phases = []
+    for part in text.split(","):
+        budget, colon, epochs = part.strip().partition(":")
+        if not (colon and budget.isdecimal() and epochs.isdecimal()):
+            raise UsageError(f"--schedule: {part.strip()!r} is not BUDGET:EPOCHS; {expected}")
+        phases.append(Phase(int(budget), int(epochs)))
+        if phases[-1].budget < 1 or phases[-1].epochs < 1:
+            raise UsageError(f"--schedule: {part.strip()!r} has a zero in it; {expected}")
+    budgets = [phase.budget for phase in phases]
+    if budgets != sorted(set(budgets)) or len(phases) > MAX_PHASES:
+        raise UsageError(f"--schedule: budgets {budgets}; {expected}")
+    return tuple(phases)
+
+
+def check_settings(settings: DepruneSettings) -> None:
+    """Refuse what no schedule or network could make sense of."""
+    for option, word, known in (
+        ("--client-sync", settings.client_sync, CLIENT_SYNCS),
+        ("--join", settings.join, JOINS),
+        ("--on-nan", settings.on_nan, ON_NAN),
+    ):
+        if word not in known:
+            raise UsageError(f"{option}: {word!r} is not one of {', '.join(known)}")
+    for option, bits in (
+        ("--feature-bits", settings.feature_bits),
+        ("--gradient-bits", settings.gradient_bits),
+    ):
+        if bits not in BITS:
+            raise UsageError(
+                f"{option}: found {bits}, expected one of {', '.join(map(str, sorted(BITS)))}"
+            )
+
+
+def stage_of(config: PruneConfig, settings: DepruneSettings, phase: int) -> Stage:
+    """Return a phase as the recipe knows it: the first warms up, the later ones are raised."""
+    budget, epochs = settings.phases[phase].budget, settings.phases[phase].epochs
+    return Stage(
+        id=member_id(budget, config.resolution_factor),
+        kind=StageKind.MEMBER if phase else StageKind.TWIN,
+        epochs=epochs,
+        lr=config.lr,
+        budget=budget,
+        gamma=config.raised if phase else 1.0,
+        raise_epochs=min(config.raise_epochs, epochs) if phase else 0,
+    )
+
+
+def rate_of(
+    config: PruneConfig, settings: DepruneSettings, *, epoch: int, step: int, num_steps: int
+) -> float:
+    """Return the learning rate of both sides for one batch of a client."""
+    phase = settings.phase_of(epoch)
+    return learning_rate(
+        stage_of(config, settings, phase),
+        step=(epoch - settings.first_epoch(phase)) * num_steps + step,
+        steps_per_epoch=num_steps,
+        schedule=config.schedule,
+    )
+
+
+def agreement(
+    config: PruneConfig, settings: DepruneSettings, blueprint: Blueprint, *, wire_version: int
+) -> dict[str, Any]:
+    """Return what both sides must have in common, by the name that a user knows it by.
+
+    Pictures are not in it: each client has its own.
+    """
+    return {
+        "wire version": wire_version,
+        "model": blueprint.model,
+        "width": blueprint.width,
+        "split": blueprint.split,
+        "maps at the split": blueprint.num_maps,
+        "resolution": blueprint.resolution_factor,
+        "classes": blueprint.num_classes,
+        "input": f"{blueprint.size_px[1]} x {blueprint.size_px[0]} px",
+        "schedule": ",".join(map(str, settings.phases)),
+        "seed": config.seed,
+        "lr": config.lr,
+        "gamma": config.raised,
+        "raise epochs": config.raise_epochs,
+        "rate schedule": config.schedule,
+        "momentum": config.momentum,
+        "weight decay": config.weight_decay,
+        "epsilon": config.epsilon,
+        "delta": config.delta,
+        "lambda": config.lambda_,
+        "client sync": settings.client_sync,
+        "feature bits": settings.feature_bits,
+        "gradient bits": settings.gradient_bits,
+        "join": settings.join,
+        "on nan": settings.on_nan,
+    }
+
+
+def disagreements(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    """Name each thing in which a client differs, as `model: server vgg11, client lenet`."""
+    names = [*ours, *(name for name in theirs if name not in ours)]
+    return [
+        f"{name}: server {ours.get(name, 'nothing')}, client {theirs.get(name, 'nothing')}"
+        for name in names
+        if ours.get(name) != theirs.get(name)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """A HELLO's text; `instance` is drawn anew by each process, to tell two of one name apart."""
+
+    name: str
+    instance: str
+    is_fresh: bool  # it holds no state: the server says where it begins
+    num_pictures: int
+    agreement: dict[str, Any]
+
+    def to_bytes(self) -> bytes:
+        return json.dumps(
+            {
+                "name": self.name,
+                "instance": self.instance,
+                "is_fresh": self.is_fresh,
+                "num_pictures": self.num_pictures,
+                "agreement": self.agreement,
+            }
+        ).encode()
+
+
+MAX_NAME = 64
+MAX_GREETING_BYTES = 1 << 14
+
+
+def greeting_from_bytes(data: bytes) -> Greeting:
+    """Read a HELLO's text, or raise WireError."""
+    if len(data) > MAX_GREETING_BYTES:
+        raise WireError(f"HELLO: {len(data)} bytes, at most {MAX_GREETING_BYTES} are taken")
+    try:
+        found = json.loads(bytes(data))
+    except ValueError:
+        raise WireError("HELLO: the text is not JSON") from None
+    kinds = {
+        "name": str,
+        "instance": str,
+        "is_fresh": bool,
+        "num_pictures": int,
+        "agreement": dict,
+    }
+    if not isinstance(found, dict) or found.keys() != kinds.keys():
+        raise WireError(f"HELLO: expected the keys {list(kinds)}; update the older side")
+    for key, kind in kinds.items():
+        if type(found[key]) is not kind:
+            raise WireError(f"HELLO.{key}: expected {kind.__name__}")
+    if not (0 < len(found["name"]) <= MAX_NAME and found["name"].isprintable()):
+        raise WireError(f"HELLO.name: expected 1 to {MAX_NAME} printable characters")
+    return Greeting(**found)

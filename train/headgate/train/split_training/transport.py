@@ -1,0 +1,362 @@
+"""Split training's way to the wire: parcels to bytes, and a socket at either end.
+
+This is the one module of training that knows the runtime: its wire, its keys, ZeroMQ. ZeroMQ itself
+is imported when a socket is opened, so that a run in one process does without.
+
+DEALER (client) to ROUTER (server). A part above a megabyte is sent without copying it, a smaller
+one with a copy: the bookkeeping of the former costs more than the copy. A client's socket queues
+only on a live connection: what was lost with one, the session sends again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from headgate.profiles.errors import PeerError, TrainingError, UsageError, WireError
+from headgate.profiles.train_messages import Header, PackedTensor, Part
+from headgate.runtime.train_wire import TrainLimits, decode, encode, message_bytes
+from headgate.train.split_training.client import SplitClient
+from headgate.train.split_training.payload import Parcel, Payload
+from headgate.train.split_training.server import Outgoing, SplitServer
+
+if TYPE_CHECKING:
+    from headgate.runtime.keys import Context, Socket
+
+log = logging.getLogger(__name__)
+
+ZERO_COPY_BYTES = 1 << 20  # to send without copying
+RECEIVED_COPY_BYTES = 1 << 14  # what is received in larger parts stays where it is
+HEARTBEAT_MS = 5000
+HEARTBEAT_TIMEOUT_MS = 60_000  # a batch of megabytes on a slow link holds up what follows it
+RECONNECT_MS = 100
+RECONNECT_MAX_MS = 2000
+FAREWELL_S = 10.0  # how long a finished server waits for its clients' GOODBYEs
+LINGER_MS = 5000
+GIVE_UP_S = 300.0
+LIMITS = TrainLimits()
+
+
+def to_wire(parts: Sequence[Payload]) -> list[Part]:
+    """Return parcels as NumPy has them; from a GPU they are copied."""
+    return [part if isinstance(part, bytes) else _packed(part) for part in parts]
+
+
+def from_wire(parts: Sequence[Part], *, device: torch.device) -> tuple[Payload, ...]:
+    """Return parts as torch has them, on `device`; on the CPU they share the message's memory."""
+    return tuple(
+        part
+        if isinstance(part, bytes)
+        else Parcel(
+            _tensor(part.values, device),
+            part.bits,
+            None if part.low_C is None else _tensor(part.low_C, device),
+            None if part.step_C is None else _tensor(part.step_C, device),
+        )
+        for part in parts
+    )
+
+
+def wire_bytes(header: Header, parts: Sequence[Payload], *, compress: bool) -> int:
+    """Return how many bytes a message takes on the wire.
+
+    Only what is entropy-coded must be made for that; else the size follows from the shapes.
+    """
+    if compress:
+        return sum(len(part) for part in encode(header, to_wire(parts), compress=True))
+    sizes = [
+        len(part) if isinstance(part, bytes) else part.values.numel() * part.values.element_size()
+        for part in parts
+    ]
+    scales = [0 if isinstance(p, bytes) or p.low_C is None else len(p.low_C) for p in parts]
+    return message_bytes(data_bytes=sizes, num_scales=sum(scales))
+
+
+def carry(
+    header: Header,
+    parts: tuple[Payload, ...],
+    *,
+    device: torch.device,
+    compress: bool,
+    through_wire: bool,
+) -> tuple[int, tuple[Payload, ...]]:
+    """Return a message's size and what the other side gets, within one process.
+
+    Only `through_wire` makes bytes of it and reads them again.
+    """
+    if not through_wire:
+        return wire_bytes(header, parts, compress=compress), parts
+    encoded = encode(header, to_wire(parts), compress=compress)
+    _, opened = decode([bytes(part) for part in encoded], LIMITS)
+    return sum(map(len, encoded)), from_wire(opened, device=device)
+
+
+def _packed(parcel: Parcel) -> PackedTensor:
+    low_C, step_C = (
+        None if scale is None else scale.detach().cpu().numpy()
+        for scale in (parcel.low_C, parcel.step_C)
+    )
+    return PackedTensor(parcel.values.detach().cpu().numpy(), parcel.bits, low_C, step_C)
+
+
+def _tensor(array: np.ndarray[Any, Any], device: torch.device) -> torch.Tensor:
+    native = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    _expect_read_only()
+    return torch.from_numpy(native).to(device)
+
+
+@cache
+def _expect_read_only() -> None:
+    """Have torch warn of memory that it must not write, which it does once, and where none hears.
+
+    A message's memory is read-only, and is only read.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        torch.from_numpy(np.frombuffer(b"0", np.uint8))
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """Who may connect: a keys folder (see `headgate keygen`), or anyone on loopback."""
+
+    keys: Path | None = None
+    insecure: bool = False
+
+
+class ServerSocket:
+    """The ROUTER of a server, bound."""
+
+    def __init__(self, bind: str, security: Security) -> None:
+        import zmq
+
+        from headgate.runtime import keys
+
+        keys.check_endpoint(bind, option="--bind")
+        has_keys = security.keys is not None
+        keys.check_exposure(bind, option="--bind", has_keys=has_keys, insecure=security.insecure)
+        own = keys.load_edge_keys(security.keys) if security.keys is not None else None
+        self._context: Context = zmq.Context()
+        self._authenticator = None
+        self._router: Socket = self._context.socket(zmq.ROUTER)
+        _tune(self._router)
+        if own is not None:
+            self._authenticator = keys.Authenticator(self._context, own.devices)
+            keys.secure_server(self._router, own.own)
+        try:
+            self._router.bind(bind)
+        except zmq.ZMQError as reason:
+            self.close()
+            raise UsageError(
+                f"--bind {bind}: cannot listen there ({reason.strerror}); choose another port"
+            ) from None
+        self.endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    def receive(self, timeout_s: float | None) -> tuple[bytes, list[Any]] | None:
+        """Return a peer's message, or None if none came in time."""
+        if not self._router.poll(_milliseconds(timeout_s)):
+            return None
+        peer, *parts = _receive(self._router)
+        return bytes(peer), parts
+
+    def send(self, peer: bytes, parts: Sequence[Any]) -> None:
+        """Send to a peer; what cannot be sent is dropped, and asked for again."""
+        _send(self._router, [peer, *parts])
+
+    def close(self) -> None:
+        self._router.close(LINGER_MS)
+        if self._authenticator is not None:
+            self._authenticator.close()
+        self._context.term()
+
+
+class ClientSocket:
+    """The DEALER of a client, and its monitor."""
+
+    def __init__(self, endpoint: str, security: Security) -> None:
+        import zmq
+
+        from headgate.runtime import keys
+
+        keys.check_endpoint(endpoint, option="--server")
+        has_keys = security.keys is not None
+        keys.check_exposure(
+            endpoint, option="--server", has_keys=has_keys, insecure=security.insecure
+        )
+        own = keys.load_device_keys(security.keys) if security.keys is not None else None
+        self._context: Context = zmq.Context()
+        self._dealer: Socket = self._context.socket(zmq.DEALER)
+        _tune(self._dealer)
+        self._dealer.immediate = True
+        self._dealer.reconnect_ivl = RECONNECT_MS
+        self._dealer.reconnect_ivl_max = RECONNECT_MAX_MS
+        if own is not None:
+            keys.secure_client(self._dealer, own)
+        self._monitor: Socket = self._dealer.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+        )
+        self._poller = zmq.Poller()
+        self._poller.register(self._dealer, zmq.POLLIN)
+        self._poller.register(self._monitor, zmq.POLLIN)
+        self._dealer.connect(endpoint)
+
+    def wait(self, timeout_s: float | None) -> None:
+        """Return when something has happened, or at the end of the time."""
+        self._poller.poll(_milliseconds(timeout_s))
+
+    def connection_events(self) -> list[bool]:
+        """Return True for each new connection and False for each lost one, in order."""
+        import zmq
+        from zmq.utils.monitor import recv_monitor_message
+
+        events = []
+        while self._monitor.poll(0):
+            event = recv_monitor_message(self._monitor)["event"]
+            events.append(event == zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        return events
+
+    def receive(self) -> list[Any] | None:
+        return _receive(self._dealer) if self._dealer.poll(0) else None
+
+    def send(self, parts: Sequence[Any]) -> None:
+        _send(self._dealer, parts)
+
+    def close(self) -> None:
+        self._dealer.disable_monitor()
+        self._monitor.close(0)
+        self._dealer.close(LINGER_MS)
+        self._context.term()
+
+
+def serve(
+    server: SplitServer,
+    socket: ServerSocket,
+    *,
+    device: torch.device,
+    compress: bool,
+) -> None:
+    """Serve until the run has finished and its clients have left."""
+
+    def send(out: Sequence[Outgoing]) -> None:
+        for each in out:
+            parts = encode(each.header, to_wire(each.parts), compress=compress)
+            socket.send(each.peer, parts)
+            if each.name is not None:
+                server.tally.sent(each.name, sum(map(len, parts)))
+
+    now_s = server.now_s
+    finished_s: float | None = None
+    try:
+        while True:
+            if server.is_finished:
+                finished_s = now_s() if finished_s is None else finished_s
+                if not server.session.at_work or now_s() > finished_s + FAREWELL_S:
+                    return
+            timer_s = server.next_timer_s() if finished_s is None else finished_s + FAREWELL_S
+            message = socket.receive(None if timer_s is None else timer_s - now_s())
+            if message is None:
+                send(server.handle_timer(now_s=now_s()))
+                continue
+            send(_take(server, *message, device=device, now_s=now_s()))
+    except TrainingError as reason:
+        send(server.fail(str(reason)))
+        raise
+
+
+def _take(
+    server: SplitServer, peer: bytes, parts: list[Any], *, device: torch.device, now_s: float
+) -> list[Outgoing]:
+    num_bytes = sum(map(len, parts))
+    try:
+        header, payload = decode(parts, LIMITS)
+    except WireError as reason:
+        return server.malformed(peer, str(reason))
+    opened = from_wire(payload, device=device)
+    return server.received(peer, header, opened, num_bytes=num_bytes, now_s=now_s)
+
+
+def train_as_client(
+    client: SplitClient,
+    socket: ClientSocket,
+    *,
+    device: torch.device,
+    compress: bool,
+    give_up_s: float = GIVE_UP_S,
+    endpoint: str = "",
+    cpu_share: float = 1.0,
+    now_s: Callable[[], float] = time.monotonic,
+) -> None:
+    """Train until the server says that all is done; raises what made it stop before.
+
+    With a `cpu_share` below 1 it rests after each step for as long as a processor of that share
+    would have taken longer.
+    """
+
+    def send(out: Sequence[tuple[Header, tuple[Payload, ...]]]) -> None:
+        for header, parts in out:
+            socket.send(encode(header, to_wire(parts), compress=compress))
+
+    lost_s: float | None = now_s()  # since when there is no connection
+    while not client.is_done:
+        timers_s = [client.next_timer_s(), None if lost_s is None else lost_s + give_up_s]
+        due_s = min((timer for timer in timers_s if timer is not None), default=None)
+        socket.wait(None if due_s is None else due_s - now_s())
+        for is_connected in socket.connection_events():
+            lost_s = None if is_connected else lost_s or now_s()
+            if is_connected:
+                send(client.connected(now_s=now_s()))
+            else:
+                client.disconnected()
+        if lost_s is not None and now_s() >= lost_s + give_up_s:
+            raise PeerError(
+                f"--server {endpoint}: no connection for {give_up_s:g} s; start the server, or "
+                "check address and keys, and go on with --resume"
+            )
+        message = socket.receive()
+        began_s = time.process_time()
+        if message is not None:
+            header, payload = decode(message, LIMITS)
+            opened = from_wire(payload, device=device)
+            send(client.received(header, opened, now_s=now_s()))
+        else:
+            send(client.handle_timer(now_s=now_s()))
+        if cpu_share < 1:
+            time.sleep((time.process_time() - began_s) * (1 / cpu_share - 1))
+    if client.failure is not None:
+        raise client.failure
+
+
+def _tune(socket: Socket) -> None:
+    socket.linger = LINGER_MS
+    socket.maxmsgsize = LIMITS.max_part_bytes
+    socket.heartbeat_ivl = HEARTBEAT_MS
+    socket.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
+    socket.copy_threshold = ZERO_COPY_BYTES
+
+
+def _send(socket: Socket, parts: Sequence[Any]) -> None:
+    import zmq
+
+    try:
+        socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
+    except zmq.Again:
+        log.info("a message was not sent, there is no connection")
+
+
+def _receive(socket: Socket) -> list[Any]:
+    """Return one message; large parts stay in ZeroMQ's memory."""
+    frames = socket.recv_multipart(copy=False)
+    return [f.buffer if len(f) >= RECEIVED_COPY_BYTES else f.bytes for f in frames]
+
+
+def _milliseconds(timeout_s: float | None) -> int | None:
+    return None if timeout_s is None else max(0, round(timeout_s * 1000))
