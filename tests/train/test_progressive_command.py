@@ -9,8 +9,8 @@ from click.testing import CliRunner, Result
 
 from headgate.runtime.cli import main
 from headgate.train.command import train as train_group
-from headgate.train.progressive import ProgressiveConfig
-from headgate.train.progressive_command import DEFAULTS, PENALTY, SHARED
+from headgate.train.progressive import PENALTY, ProgressiveConfig
+from headgate.train.progressive_command import DEFAULTS, SHARED
 from headgate.train.recipe import PruneConfig
 from headgate.train.run_folder import load_run
 from train.tiny_runs import write_pictures

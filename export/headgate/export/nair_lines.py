@@ -15,6 +15,7 @@ import torch
 
 from headgate.profiles.errors import UsageError
 from headgate.train.backbones import build_backbone
+from headgate.train.progressive import PENALTY
 from headgate.train.run_folder import Run
 from headgate.train.run_record import MemberEntry, ProgressiveEntry
 from headgate.train.splits import find_split
@@ -91,8 +92,10 @@ def line_name(run: Run) -> str:
         name = f"{'original' if config.order == 'natural' else 'importance'} order, untrained"
     else:
         name = "NAIR" if config.order == "importance" else "NAIR in original order"
-        if config.penalty == 0:
-            extra.append("no penalty")
+        if config.penalty != PENALTY:
+            extra.append(f"penalty {config.penalty:g}" if config.penalty else "no penalty")
+        if config.importance != "folded":
+            extra.append(f"{config.importance} importance")
         if config.w_non == 0:
             extra.append("no weight")
     if config.bottleneck:

@@ -22,6 +22,7 @@ IMPORTANCES = ("folded", "plain")
 WEIGHTS_FROM = ("start", "now")
 SLICE_MAPS = 2
 W_NON = 2.0
+PENALTY = 0.3  # what `train nair` takes unless told
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from headgate.train.progressive import PENALTY
+
 if TYPE_CHECKING:
     from headgate.train.progressive import ProgressiveConfig
     from headgate.train.recipe import PruneConfig
@@ -26,7 +28,6 @@ SHARED = (
 )
 # NAIR's own batch; and a tail that is to learn to do without maps must be free to learn.
 DEFAULTS = {"batch_size": 80, "share": "head"}
-PENALTY = 0.3
 
 
 def shared_options(prune: click.Command) -> Callable[[F], F]:
