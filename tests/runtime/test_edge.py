@@ -88,7 +88,7 @@ def test_a_frame_is_answered_with_the_right_probabilities(
             assert int(result.tensors[0].array.argmax()) == label
 
 
-def test_a_progressive_frame_is_answered_from_the_layers_that_came_at_its_deadline(
+def test_a_progressive_frame_is_answered_from_the_layers_that_came(
     tmp_path: Path, context: Context
 ) -> None:
     family = write_tiny_family(tmp_path / "family", progressive=True)
@@ -99,18 +99,16 @@ def test_a_progressive_frame_is_answered_from_the_layers_that_came_at_its_deadli
     with edge_thread(family) as server:
         peer = Peer(context, server.endpoint)
         assert peer.greet(manifest.digest).version == 3
-        sent_s = time.monotonic()
-        sent = Frame(1, planned, 100_000, layers[0], sent_us=stamp_us(sent_s))
+        sent = Frame(1, planned, NO_BUDGET_US, layers[0], sent_us=stamp_us(time.monotonic()))
         peer.say(sent)
         assert isinstance(ack := peer.hear(), Ack)
         assert (ack.frame_id, ack.layers) == (1, 1)
-        result = peer.hear()
-        assert isinstance(result, Result)
-        assert result.point_index == manifest.index_of("p3r1-l16-p1")
-        assert result.residence_us > 50_000  # it waited for more until its time had come
         peer.say(
             replace(sent, frame_id=2, more_layers=layers[1:], sent_us=stamp_us(time.monotonic()))
         )
+        result = peer.hear()
+        assert isinstance(result, Result)
+        assert (result.frame_id, result.point_index) == (1, manifest.index_of("p3r1-l16-p1"))
         result = peer.hear()
         assert isinstance(result, Result)
         assert (result.frame_id, result.point_index) == (2, planned)
