@@ -8,7 +8,17 @@ from click.testing import CliRunner
 
 from headgate.export.bench_command import bench
 from headgate.export.bench_control import ControlOptions, bench_control, open_traces
-from headgate.export.control_runs import LOCAL, ORACLE, OURS, Case, Mode, run_case
+from headgate.export.control_runs import (
+    LOCAL,
+    ORACLE,
+    OURS,
+    PICTURES,
+    WHOLE,
+    Case,
+    Mode,
+    run_case,
+    without_exits,
+)
 from headgate.profiles.errors import UsageError
 from headgate.profiles.ladder import read_ladder
 from headgate.runtime.trace import Trace, named_trace
@@ -48,6 +58,30 @@ def test_every_trace_gets_a_row_and_odd_ones_do_no_harm(tmp_path: Path) -> None:
     assert notes.index("fine, packets") > 0
     lines = (tmp_path / "out" / "control-runs.csv").read_text().splitlines()
     assert len(lines) == 1 + 6 * len([r for r in found["rows"] if r["traces"] == "all"])
+
+
+def test_progressive_family_is_shown_beside_its_points_sent_whole_and_beside_pictures(
+    tmp_path: Path,
+) -> None:
+    write_traces(tmp_path)
+    target = LADDER.with_name("progressive.toml")
+    command = ["control", str(target), "--traces", str(tmp_path), "--sla-ms", "100"]
+    command += ["--rtt-ms", "20", "--duration-s", "3", "--workers", "1", "--mode", "insured"]
+    done = CliRunner().invoke(bench, [*command, "--json", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    credited = {
+        row["policy"]: float(row["credited"]) for row in found["rows"] if row["traces"] == "fine"
+    }
+    assert credited[ORACLE] >= credited[OURS] > credited[PICTURES] > 0.6
+    assert credited[OURS] > credited[WHOLE] - 0.005
+    assert "gap closed >= 0.95 (insured) at SLA 100 ms, RTT 20 ms" in done.stdout
+
+
+def test_without_exits_progressive_points_stay_progressive() -> None:
+    bare = without_exits(read_ladder(LADDER.with_name("progressive.toml")))
+    assert sum(point.prefix is not None for point in bare.points) == 6
+    assert all(not member.exit_metrics for member in bare.members)
 
 
 def test_results_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:

@@ -12,6 +12,13 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "ladder.toml"
 LOCAL = '[[points]]\nid = "l"\nkind = "local"\naccuracy = 0.6\n'
 
 
+def prefix(number: int, num_bytes: int, *, member: str = "m") -> str:
+    return (
+        f'[[points]]\nid = "p{number}"\nkind = "split"\naccuracy = 0.7\nbytes = {num_bytes}\n'
+        f'member = "{member}"\nprefix = {number}\n'
+    )
+
+
 def write(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "ladder.toml"
     path.write_text(text)
@@ -27,6 +34,25 @@ def test_example_is_the_ladder_of_two_to_a_hundred_kilobytes() -> None:
     assert manifest.member("s5").exit_metrics == {"top1": 0.55}
     assert manifest.times["ladder"]["s5"] == PointTime(0.003, 0.002)
     assert {p.picture_format for p in manifest.points if p.kind is PointKind.OFFLOAD} == {"jpeg"}
+
+
+def test_progressive_example_has_the_same_points_as_prefixes_of_one_member() -> None:
+    plain, progressive = read_ladder(EXAMPLE), read_ladder(EXAMPLE.with_name("progressive.toml"))
+    prefixes = [point for point in progressive.points if point.prefix is not None]
+    assert [point.prefix for point in prefixes] == [1, 2, 3, 4, 5, 6]
+    assert len({point.series for point in prefixes}) == 1
+    assert len(progressive.members) == 1
+    assert progressive.members[0].layers == (1,) * 6
+    assert progressive.members[0].exit_metrics == {"top1": 0.55}
+    for a, b in zip(plain.points, progressive.points, strict=True):
+        assert (a.bytes, a.metrics, a.kind) == (b.bytes, b.metrics, b.kind)
+        assert plain.times["ladder"][a.id] == progressive.times["ladder"][b.id]
+
+
+def test_prefixes_may_come_in_any_order(tmp_path: Path) -> None:
+    manifest = read_ladder(write(tmp_path, prefix(2, 300) + prefix(1, 100)))
+    assert [point.prefix for point in manifest.points] == [2, 1]
+    assert len(manifest.points[0].low) == 2
 
 
 def test_sizes_may_be_given_as_quantiles(tmp_path: Path) -> None:
@@ -54,6 +80,12 @@ def test_sizes_may_be_given_as_quantiles(tmp_path: Path) -> None:
         (LOCAL + "exit_accuracy = 0.5\n", "only split"),
         (LOCAL + 'picture_format = "jpeg"\n', "only offload"),
         (LOCAL + "colour = 1\n", "unknown keys"),
+        (LOCAL + "prefix = 1\n", "go together"),
+        (LOCAL + 'member = "m"\nprefix = 1\n', "only split points may be prefixes"),
+        (prefix(1, 100) + prefix(3, 300), r"prefixes \[1, 3\], expected each from 1 to 2 once"),
+        (prefix(1, 100) + prefix(2, 100), "larger than the one before"),
+        (prefix(1, 100) + "exit_accuracy = 0.5\n" + prefix(2, 300), "different exit_accuracy"),
+        (prefix(1, 100, member="l") + LOCAL, "is a point and a member"),
     ],
 )
 def test_malformed_ladder_is_one_clear_sentence(tmp_path: Path, text: str, words: str) -> None:

@@ -108,3 +108,29 @@ def test_chances_stay_chances_whatever_comes(
         assert all(0 <= each <= 1 for each in asked)
         assert asked == sorted(asked, reverse=True)
         assert math.isfinite(forecast.rate_bps)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    residuals=st.lists(st.floats(-2, 2), min_size=1, max_size=40),
+    bound=st.none() | st.floats(8.0, 20.0),
+    number=st.integers(1, 12),
+)
+def test_scenarios_are_as_likely_as_the_forecast_says(
+    residuals: list[float], bound: float | None, number: int
+) -> None:
+    forecast = Forecast(14.0, sorted(residuals), bound=math.inf if bound is None else bound)
+    scenarios = forecast.scenarios(number)
+    assert sum(weight for _, weight in scenarios) == pytest.approx(1.0)
+    assert all(rate_bps > 0 and weight > 0 for rate_bps, weight in scenarios)
+    if bound is not None:
+        assert all(math.log(rate_bps) <= bound + 0.06 for rate_bps, _ in scenarios)
+
+
+def test_scenarios_of_an_overdue_message_are_slower_than_it_was() -> None:
+    belief = RateBelief()
+    end_s = feed(belief, [8e6] * 100)
+    calm = belief.forecast(now_s=end_s).scenarios(7)
+    assert min(rate_bps for rate_bps, _ in calm) > 4e6
+    waiting = belief.forecast(now_s=end_s + 0.2, waiting=Waiting(8e4, 0.2)).scenarios(7)
+    assert max(rate_bps for rate_bps, _ in waiting) < 8e4 / 0.2

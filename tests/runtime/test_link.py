@@ -126,6 +126,36 @@ def test_service_within_the_noise_does_not_make_the_estimate_look_fresh() -> Non
     assert fluid.link.outlook(now_s=now_s).age_s == pytest.approx(now_s - clear_s)
 
 
+@pytest.mark.parametrize("mbps", [0.5, 3.0, 12.0])
+def test_spacing_of_equal_messages_tells_the_rate_without_the_delay(mbps: float) -> None:
+    """The delay was shown by a message as large as all others, which none of them stands out of."""
+    fluid = Fluid(named_trace(f"steady:{mbps}"), delay_s=0.02)
+    now_s = fluid.exchange(1064, now_s=0.0)
+    for _ in range(30):
+        first = fluid._key + 1
+        backs_s = [fluid.send(1064, now_s=now_s) for _ in range(5)]
+        for key, back_s in enumerate(backs_s, start=first):
+            fluid.answer(now_s=back_s, key=key)
+        now_s = backs_s[-1] + 0.01
+    outlook = fluid.link.outlook(now_s=now_s)
+    assert outlook.rate_bps == pytest.approx(mbps * 1e6, rel=0.1)
+
+
+def test_short_services_that_follow_one_another_are_one_sample() -> None:
+    """Small messages at jittering moments: each by itself seems fast or slow by turns."""
+    fluid = Fluid(named_trace("steady:8"), delay_s=0.02)
+    now_s = fluid.exchange(64, now_s=0.0)
+    for _ in range(60):
+        first = fluid._key + 1
+        backs_s = [fluid.send(1000, now_s=now_s) for _ in range(10)]
+        for number, (key, back_s) in enumerate(zip(range(first, first + 10), backs_s, strict=True)):
+            fluid.answer(now_s=back_s + (0.0009 if number % 2 else 0.0), key=key)
+        now_s = backs_s[-1] + 0.02
+    outlook = fluid.link.outlook(now_s=now_s)
+    assert outlook.rate_bps == pytest.approx(8e6, rel=0.15)
+    assert outlook.on_time(6000, by_s=now_s + 0.02 + 0.008) > 0.9
+
+
 def test_queue_of_earlier_messages_is_not_taken_for_a_slow_link() -> None:
     fluid = Fluid(named_trace("steady:8"), delay_s=0.02)
     now_s = fluid.exchange(40, now_s=0.0)
