@@ -187,7 +187,8 @@ def test_every_epoch_has_a_line_with_its_bytes_by_client(pictures: Path, tmp_pat
     assert [(e["epoch"], e["phase"], e["budget"]) for e in lines] == [(1, 0, 2), (2, 1, 6)]
     for line in lines:
         assert sorted(line["clients"]) == ["client1", "client2"]
-        for key in ("bytes_up", "bytes_down", "num_batches", "num_pictures"):
+        assert 0 < line["half_bytes"] < line["bytes_up"] + line["bytes_down"]
+        for key in ("bytes_up", "bytes_down", "half_bytes", "num_batches", "num_pictures"):
             assert line[key] == sum(client[key] for client in line["clients"].values())
     assert lines[0]["num_pictures"] == 32
     assert lines[1]["bytes_up"] > lines[0]["bytes_up"]

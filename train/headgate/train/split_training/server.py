@@ -113,7 +113,7 @@ class SplitServer:
             name = self.session.name_of(peer)
             if name is None:
                 return self._obey(self.session.received(peer, header, now_s=now_s))
-            self.tally.received(name, num_bytes)
+            self.tally.received(name, header.kind, num_bytes)
             batch = half = None
             if header.kind is Kind.BATCH:
                 batch = self.half.check_batch(header, parts)
@@ -156,7 +156,7 @@ class SplitServer:
             now_s=now_s,
         )
         if self.session.name_of(peer) is not None:
-            self.tally.received(greeting.name, num_bytes)
+            self.tally.received(greeting.name, Kind.HELLO, num_bytes)
         return self._obey(effects)
 
     def _half(self, data: Payload) -> Half:

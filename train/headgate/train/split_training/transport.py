@@ -251,7 +251,7 @@ def serve(
             parts = encode(each.header, to_wire(each.parts), compress=compress)
             socket.send(each.peer, parts)
             if each.name is not None:
-                server.tally.sent(each.name, sum(map(len, parts)))
+                server.tally.sent(each.name, each.header.kind, sum(map(len, parts)))
 
     now_s = server.now_s
     finished_s: float | None = None
