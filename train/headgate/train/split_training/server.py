@@ -135,7 +135,9 @@ class SplitServer:
     def fail(self, reason: str) -> list[Outgoing]:
         """Tell all clients that training has ended without success."""
         peers = [(peer, self.session.name_of(peer)) for peer in self.session.peers]
-        return [_refusal(peer, name, f"training stopped: {reason}") for peer, name in peers]
+        header = Header(Kind.REFUSE, status=Status.NOT_FINITE)
+        text = f"stopped: {reason}".encode()
+        return [Outgoing(peer, name, header, (text,)) for peer, name in peers]
 
     def _drop(self, peer: bytes) -> list[Outgoing]:
         return self._obey(self.session.dropped(peer, now_s=self.now_s()))
