@@ -74,3 +74,20 @@ def test_auto_takes_tables_where_they_pay() -> None:
     assert choose_codec(large, levels=5, asked="auto").name == "zstd"
     assert choose_codec(large, levels=5, asked="context").table is not None
     assert choose_codec(large, levels=5, asked="raw") == Codec("raw")
+
+
+def test_layers_are_counted_one_by_one_and_are_worth_more_time() -> None:
+    q_NCHW = smooth(32, levels=5)
+    bounds = (2, 4)
+    layers = [np.split(q_CHW, bounds) for q_CHW in q_NCHW]
+    sizes = [
+        sum(len(encode_features(each, levels=5, codec="zstd")) for each in parts)
+        for parts in layers
+    ]
+    assert mean_bytes(q_NCHW, Codec("zstd"), levels=5, bounds=bounds) == np.mean(sizes)
+    assert np.mean(sizes) > mean_bytes(q_NCHW, Codec("zstd"), levels=5) + 4
+    large = smooth(8, levels=5, shape=(6, 24, 24))
+    assert choose_codec(large, levels=5, asked="auto").name == "zstd"
+    assert choose_codec(large, levels=5, asked="auto", bounds=bounds).name == "context"
+    larger = smooth(8, levels=5, shape=(15, 24, 24))
+    assert choose_codec(larger, levels=5, asked="auto", bounds=bounds).name == "zstd"

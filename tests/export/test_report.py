@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from headgate.export.compare import best, score_run
-from headgate.export.plots import Bar, Timeline, draw_bars, draw_points, draw_timeline
+from headgate.export.plots import Bar, Timeline, draw_bars, draw_points, draw_timeline, shown_point
 from headgate.export.report import ReportContent, comparison_rows, sentences, write_report
 from headgate.profiles.manifest import (
     ByteStats,
@@ -249,6 +249,14 @@ def test_a_run_without_frames_can_still_be_drawn() -> None:
     assert draw_timeline(empty).startswith(b"\x89PNG")
     bar = Bar("nothing", 0.0, measured=False, emphasised=False)
     assert draw_bars([bar]).startswith(b"\x89PNG")
+
+
+def test_a_frame_in_layers_stands_where_it_was_answered_from_not_where_it_was_planned() -> None:
+    planned = record(0, point="b16r1-l16")
+    assert shown_point(replace(planned, answered_point="b16r1-l4")) == "b16r1-l4"
+    assert shown_point(planned) == "b16r1-l16"
+    by_the_exit = replace(planned, source=Source.LOCAL, answered_point=None)
+    assert shown_point(by_the_exit) == "b16r1-l16"
 
 
 def test_the_same_run_draws_the_same_bytes(content: ReportContent) -> None:

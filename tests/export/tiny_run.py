@@ -16,8 +16,10 @@ from torch import nn
 from headgate.profiles.manifest import InputSpec
 from headgate.profiles.parse import unparse
 from headgate.profiles.storage import canonical_json, sha256_file
+from headgate.train.backbones import PlainModel
 from headgate.train.blueprint import Blueprint
 from headgate.train.data import TrainingData, load_training_data
+from headgate.train.progressive_model import LayerPlan, ProgressiveModel
 from headgate.train.recipe import PruneConfig, member_id
 from headgate.train.run_record import (
     COMPLETE,
@@ -44,10 +46,15 @@ class TinyRun:
     budgets: tuple[int, ...] = (8, 2)
     steps: int = 12  # of training, for each network
     input: InputSpec = field(default_factory=lambda: InputSpec(32, 32))
+    layers: tuple[int, ...] = ()  # of a progressive member, the only one; they add up to its budget
+    plain_cut: bool = False  # it has no bottleneck, and its budget is all maps of the split
+    noise: float = 60.0  # of the pictures, as a standard deviation
 
 
 VGG = TinyRun()
 LENET = TinyRun("lenet", 1.0, "features.2", budgets=(2,), input=InputSpec(16, 16))
+PROGRESSIVE = replace(LENET, budgets=(5,), layers=(1, 1, 3), steps=40, noise=900.0)
+PLAIN_CUT = replace(PROGRESSIVE, budgets=(6,), layers=(1, 2, 3), plain_cut=True)
 
 
 def write_pictures(path: Path, *, seed: int = 1, noise: float = 60.0) -> None:
@@ -67,7 +74,7 @@ def write_run(folder: Path, tiny: TinyRun = VGG) -> Path:
     """Make `folder/run` and its data set; return the run's path."""
     torch.manual_seed(7)
     spec = f"npz:{folder / 'colours.npz'}"
-    write_pictures(folder / "colours.npz")
+    write_pictures(folder / "colours.npz", noise=tiny.noise)
     data = load_training_data(spec, tiny.input)
     run = folder / "run"
     (run / "weights").mkdir(parents=True)
@@ -82,9 +89,10 @@ def write_run(folder: Path, tiny: TinyRun = VGG) -> Path:
     backbone = BackboneEntry(*_save(run, "backbone", plain), accuracy=accuracy, epochs=1)
     entries = []
     for budget in sorted(tiny.budgets, reverse=True):
-        model = blueprint.build_split_model(budget=budget, plain=plain)
+        model = _fresh_member(tiny, blueprint, plain, budget)
         model.warm_start(_floats(data.train_pictures_NCHW))
-        model.freeze_selection(_scattered(budget, blueprint.num_maps))
+        if isinstance(model, ProgressiveModel):
+            model.settle(_floats(data.train_pictures_NCHW), trained_ranges=False)
         _fit(model, data, steps=tiny.steps)
         entries.append(_member_entry(run, model, data))
     record = RunRecord(
@@ -101,6 +109,22 @@ def write_run(folder: Path, tiny: TinyRun = VGG) -> Path:
     return run
 
 
+def _fresh_member(
+    tiny: TinyRun, blueprint: Blueprint, plain: PlainModel, budget: int
+) -> SplitModel:
+    """Return a member with its selection frozen, and its layers if it has any."""
+    selected = _scattered(budget, blueprint.num_maps)
+    if not tiny.layers:
+        model = blueprint.build_split_model(budget=budget, plain=plain)
+        model.freeze_selection(selected)
+        return model
+    progressive = blueprint.build_progressive_model(budget=budget, plain=plain)
+    progressive.freeze_selection(selected)
+    order = np.random.default_rng(1).permutation(selected).tolist()
+    progressive.set_layers(LayerPlan(tuple(order), tiny.layers))
+    return progressive
+
+
 def _blueprint(tiny: TinyRun, data: TrainingData, levels: tuple[int, ...]) -> Blueprint:
     blueprint = Blueprint(
         model=tiny.model,
@@ -113,6 +137,7 @@ def _blueprint(tiny: TinyRun, data: TrainingData, levels: tuple[int, ...]) -> Bl
         input=tiny.input,
         mean=data.mean,
         std=data.std,
+        plain_cut=tiny.plain_cut,
     )
     num_maps = blueprint.build_split_model(budget=1).bottleneck.channels
     return replace(blueprint, num_maps=num_maps)
@@ -120,7 +145,8 @@ def _blueprint(tiny: TinyRun, data: TrainingData, levels: tuple[int, ...]) -> Bl
 
 def _member_entry(run: Path, model: SplitModel, data: TrainingData) -> MemberEntry:
     r = model.bottleneck.resolution_factor
-    name = member_id(model.budget, r)
+    plan = model.layer_plan if isinstance(model, ProgressiveModel) else None
+    name = f"n{model.budget}r{r}" if plan else member_id(model.budget, r)
     assert model.selected is not None
     with torch.no_grad():
         output = model.eval()(_floats(data.val_pictures_NCHW), levels=None)
@@ -136,6 +162,8 @@ def _member_entry(run: Path, model: SplitModel, data: TrainingData) -> MemberEnt
         exit_accuracy=_accuracy(output.exit_logits_BK, data),
         quantised=(),
         epochs=1,
+        order=plan.order if plan else (),
+        layers=plan.layers if plan else (),
     )
 
 
@@ -146,8 +174,14 @@ def _fit(model: nn.Module, data: TrainingData, *, steps: int) -> None:
     model.train()
     for step in range(steps):
         if isinstance(model, SplitModel):
-            output = model(x_BCHW, levels=(256, 16, 4)[step % 3])
-            loss = nn.functional.cross_entropy(output.logits_BK, labels_B)
+            levels = (256, 16, 4)[step % 3]
+            if isinstance(model, ProgressiveModel):
+                prefixes = range(1, model.num_layers + 1)
+                output = model(x_BCHW, levels=levels, prefixes=prefixes)
+                targets = labels_B.repeat(model.num_layers)
+            else:
+                output, targets = model(x_BCHW, levels=levels), labels_B
+            loss = nn.functional.cross_entropy(output.logits_BK, targets)
             loss = loss + nn.functional.cross_entropy(output.exit_logits_BK, labels_B)
         else:
             loss = nn.functional.cross_entropy(model(x_BCHW), labels_B)

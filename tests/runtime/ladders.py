@@ -1,5 +1,7 @@
 """Manifests made by hand for virtual time: a ladder of points, with and without an early exit."""
 
+from headgate.profiles.ladder import Ladder, LadderPoint
+from headgate.profiles.ladder import ladder_manifest as ladder_manifest_of
 from headgate.profiles.manifest import (
     ByteStats,
     FileEntry,
@@ -92,3 +94,32 @@ def ladder_manifest(*, spread: float = 0.1, local: bool = True) -> Manifest:
         files={path: FileEntry("0" * 64, 1, ("device", "edge")) for path in paths},
         times={"test": times},
     )
+
+
+def progressive_manifest(*, local: bool = True, insured: bool = True) -> Manifest:
+    """The same bytes and accuracies, as prefixes of one progressive member `s`."""
+    exit_accuracy = EXIT_ACCURACY if insured else None
+    points = [
+        LadderPoint(
+            id=f"s-p{prefix}",
+            kind=PointKind.SPLIT,
+            accuracy=accuracy,
+            bytes=num_bytes,
+            exit_accuracy=exit_accuracy,
+            member="s",
+            prefix=prefix,
+            device_ms=1e3 * DEVICE_S,
+            edge_ms=1e3 * EDGE_S,
+        )
+        for prefix, (num_bytes, accuracy) in enumerate(RUNGS, start=1)
+    ]
+    if local:
+        points.append(
+            LadderPoint(
+                id="local",
+                kind=PointKind.LOCAL,
+                accuracy=LOCAL_ACCURACY,
+                device_ms=1e3 * LOCAL_S,
+            )
+        )
+    return ladder_manifest_of(Ladder(tuple(points)))

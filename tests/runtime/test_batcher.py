@@ -1,11 +1,13 @@
 """Which frames share a batch, and when it starts: in virtual time."""
 
+from dataclasses import replace
 from math import inf
 
 import pytest
 
 from headgate.runtime.batch_times import BatchTimes, GraphKey
 from headgate.runtime.batcher import Batcher, Queued, choose_batch
+from headgate.runtime.layers import LayeredFrame
 
 KEY = GraphKey("d" * 64, "b4r1")
 OTHER = GraphKey("d" * 64, "full")
@@ -212,6 +214,13 @@ def test_a_frame_that_cannot_afford_to_wait_runs_at_once() -> None:
     assert ids(made.start(now_s=10.0)) == [50]
 
 
+def test_a_frame_that_waited_for_layers_does_not_wait_for_others_too() -> None:
+    made = busy_batcher(sizes=BATCHING_PAYS, gap_s=0.002)
+    layers = LayeredFrame(50, 0, 4, arrived_s=10.0, layers=[b"x"], num_bytes=1)
+    made.add(replace(frame(50, arrived_s=10.0, deadline_s=10.1), layers=layers))
+    assert ids(made.start(now_s=10.0)) == [50]
+
+
 def test_a_wait_ends_when_the_earliest_frame_can_afford_no_more() -> None:
     made = busy_batcher(sizes=BATCHING_PAYS, gap_s=0.002)
     made.add(frame(50, arrived_s=10.0, deadline_s=10.012))
@@ -322,6 +331,38 @@ def test_the_running_batch_takes_room() -> None:
     made.start(now_s=0.0)
     assert not made.has_room(frame(2, deadline_s=0.019), now_s=0.001)
     assert made.has_room(frame(2, deadline_s=0.021), now_s=0.001)
+
+
+def test_frames_that_are_let_in_and_come_later_take_room() -> None:
+    made = batcher(frame_s=0.03)
+    one_more = frame(3, peer=b"b", deadline_s=0.07)
+    coming = [frame(1, deadline_s=0.05)]
+    assert made.has_room(one_more, now_s=0.0, coming=coming)
+    coming.append(frame(2, peer=b"c", deadline_s=0.06))
+    assert not made.has_room(one_more, now_s=0.0, coming=coming)
+    hurried = frame(4, peer=b"b", deadline_s=0.035)
+    assert made.has_room(hurried, now_s=0.0, coming=coming)
+
+
+def test_the_worker_is_clear_when_what_runs_and_all_that_waits_is_done() -> None:
+    made = batcher(frame(1), frame_s=0.01, max_batch=2)
+    assert made.clear_s(now_s=5.0) == pytest.approx(5.01)
+    made.start(now_s=5.0)
+    assert made.clear_s(now_s=5.004) == pytest.approx(5.01)
+    made.add(frame(2))
+    made.add(frame(3, key=OTHER))  # never measured
+    assert made.backlog_s() == pytest.approx(0.01)
+    assert made.clear_s(now_s=5.004) == pytest.approx(5.02)
+    assert made.clear_s(now_s=5.5) == pytest.approx(5.51)
+
+
+def test_a_frame_is_dropped_once_and_only_if_it_waits() -> None:
+    one, twin = frame(1), frame(1)
+    made = batcher(one, frame_s=0.01)
+    assert made.drop(twin) == []
+    assert made.drop(one) == [one]
+    assert made.drop(one) == []
+    assert (len(made), made.backlog_s()) == (0, 0.0)
 
 
 def test_an_idle_edge_has_room_whatever_it_measured() -> None:

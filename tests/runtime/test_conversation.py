@@ -1,15 +1,17 @@
 """The device's talk with one edge: what it sends, in how many messages, and how much of it."""
 
+from dataclasses import replace
+
 import pytest
 
 from headgate.runtime.conversation import MAX_AHEAD_BYTES, Conversation
 from headgate.runtime.events import Send
-from headgate.runtime.wire import Frame, Message, Welcome, decode
+from headgate.runtime.wire import SPOKEN_VERSIONS, Frame, Message, Probe, Welcome, decode
 
 DIGEST = "ab" * 32
 
 
-def welcomed(*, version: int = 2, max_in_flight: int = 100) -> Conversation:
+def welcomed(*, version: int = 3, max_in_flight: int = 100) -> Conversation:
     """Return a conversation that may send, its link not yet known."""
     talk = Conversation(family_digest=DIGEST)
     talk.connected(now_s=0.0)
@@ -25,20 +27,27 @@ def frame(num_bytes: int, *, frame_id: int = 7) -> Frame:
     return Frame(frame_id, 3, 80_000, bytes(num_bytes))
 
 
-@pytest.mark.parametrize(("version", "num_slices"), [(1, 1), (2, 5)])
-def test_a_large_frame_is_sliced_for_an_edge_that_notes_arrivals(
-    version: int, num_slices: int
-) -> None:
+@pytest.mark.parametrize("version", SPOKEN_VERSIONS)
+def test_a_large_frame_is_sliced_in_the_version_agreed_on(version: int) -> None:
     send = welcomed(version=version).send_frame(frame(10_000), now_s=0.1)
     assert send.frame_id == 7
     slices = messages(send)
-    assert len(slices) == num_slices
+    assert len(slices) == 5
     assert all(isinstance(piece, Frame) and piece.frame_id == 7 for piece in slices)
-    assert [parts[0][4] for parts in send.messages] == [version] * num_slices
+    assert [parts[0][4] for parts in send.messages] == [version] * 5
 
 
-def test_a_small_frame_is_one_message() -> None:
-    assert messages(welcomed().send_frame(frame(9_999), now_s=0.1)) == [frame(9_999)]
+def test_a_small_frame_is_one_message_and_carries_the_devices_clock() -> None:
+    sent = messages(welcomed().send_frame(frame(9_999), now_s=0.1))
+    assert sent == [replace(frame(9_999), sent_us=100_000)]
+
+
+def test_probes_carry_the_devices_clock() -> None:
+    talk = Conversation(family_digest=DIGEST)
+    talk.connected(now_s=0.0)
+    sends = talk.welcomed(Welcome(3, DIGEST, 1 << 22, 100), now_s=5000.5)
+    probes = [message for send in sends for message in messages(send)]
+    assert [p.sent_us for p in probes if isinstance(p, Probe)] == [705_532_704] * 2
 
 
 def test_nothing_is_sent_while_the_bound_of_bytes_on_their_way_is_reached() -> None:

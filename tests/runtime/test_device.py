@@ -75,6 +75,34 @@ def test_the_edge_answers_what_a_point_sends(
     assert all(record.num_bytes > 0 for record in answered)
 
 
+def test_the_edge_answers_from_the_layers_of_a_progressive_point(
+    tmp_path: Path, tiny_set: Path
+) -> None:
+    family = write_tiny_family(tmp_path / "family", progressive=True)
+    prefixes = [point for point in family.manifest.points if point.prefix is not None]
+    top = max(prefixes, key=lambda point: point.prefix or 0)
+    with (
+        edge_thread(family) as server,
+        RunningDevice(
+            family,
+            f"npz:{tiny_set}",
+            edge=server.endpoint,
+            profile=Profile("layers", points=tuple(point.id for point in prefixes)),
+            playback=Playback(fps=50, loop=True),
+        ) as running,
+    ):
+        running.wait_for(lambda records: len(from_edge(records)) >= 20)
+        running.device.stop()
+        records = running.join()
+    check_complete(records)
+    answered = from_edge(records)
+    assert {record.point for record in answered} == {top.id}
+    assert {record.answered_point for record in answered} <= {point.id for point in prefixes}
+    whole = [record for record in answered if record.answered_point == top.id]
+    assert whole
+    assert all(record.correct for record in whole)
+
+
 def test_heads_and_tails_of_quick_and_slow_graphs_give_the_same_records(
     tiny_family: Family, tiny_set: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,7 +42,7 @@ PROFILE = Profile(name="test")
 SPLIT = Profile(name="split-only", kinds=(PointKind.SPLIT,))
 OFFLOAD = Profile(name="offload-only", kinds=(PointKind.OFFLOAD,))
 HELPED = Profile(name="helped", kinds=(PointKind.OFFLOAD, PointKind.LOCAL))
-WELCOME = Welcome(1, MANIFEST.digest, max_payload_bytes=1 << 20, max_in_flight=8)
+WELCOME = Welcome(3, MANIFEST.digest, max_payload_bytes=1 << 20, max_in_flight=8)
 EXIT_ANSWER = Answer({"probabilities": np.array([0.3, 0.7], np.float32)}, 1, 0.7)
 
 
@@ -296,7 +296,7 @@ def test_frame_that_cannot_be_sent_is_answered_by_its_exit() -> None:
 def test_payload_over_the_edges_limit_is_not_sent() -> None:
     bench = Bench(SPLIT)
     bench.take(bench.session.connected(now_s=bench.now_s))
-    bench.receive(Welcome(1, MANIFEST.digest, max_payload_bytes=499, max_in_flight=8))
+    bench.receive(Welcome(3, MANIFEST.digest, max_payload_bytes=499, max_in_flight=8))
     bench.answer_probes()
     bench.capture()
     bench.compute()
@@ -306,7 +306,7 @@ def test_payload_over_the_edges_limit_is_not_sent() -> None:
 def test_no_more_frames_are_in_flight_than_the_edge_takes() -> None:
     bench = Bench(SPLIT, sla_s=None)
     bench.take(bench.session.connected(now_s=bench.now_s))
-    bench.receive(Welcome(1, MANIFEST.digest, max_payload_bytes=1 << 20, max_in_flight=2))
+    bench.receive(Welcome(3, MANIFEST.digest, max_payload_bytes=1 << 20, max_in_flight=2))
     bench.answer_probes()
     for _ in range(2):
         bench.capture()
@@ -457,7 +457,7 @@ def test_probes_stop_when_frames_stop() -> None:
         Hello((1,), MANIFEST.digest, 1000),
         Probe(1),
         Frame(0, 0, 0, b"x"),
-        Welcome(1, "00" * 32, 1000, 1),
+        Welcome(3, "00" * 32, 1000, 1),
     ],
 )
 def test_what_no_proper_edge_says_is_a_wire_error(message: Message) -> None:

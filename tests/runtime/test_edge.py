@@ -1,5 +1,8 @@
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import zmq
@@ -12,6 +15,7 @@ from headgate.runtime.edge_session import BatchItem, ItemOutcome
 from headgate.runtime.engine import DeviceEngine
 from headgate.runtime.keys import Context, Socket
 from headgate.runtime.messages import (
+    Ack,
     Frame,
     Goodbye,
     Hello,
@@ -20,10 +24,11 @@ from headgate.runtime.messages import (
     Reject,
     Result,
     Welcome,
+    stamp_us,
 )
 from headgate.runtime.wire import NO_BUDGET_US, SPOKEN_VERSIONS, Message, decode, encode
 from runtime.running import edge_thread
-from runtime.tiny_family import tinted_pictures
+from runtime.tiny_family import tinted_pictures, write_tiny_family
 
 PATIENCE_MS = 20_000
 
@@ -81,6 +86,33 @@ def test_a_frame_is_answered_with_the_right_probabilities(
             assert isinstance(result, Result)
             assert result.frame_id == frame_id
             assert int(result.tensors[0].array.argmax()) == label
+
+
+def test_a_progressive_frame_is_answered_from_the_layers_that_came(
+    tmp_path: Path, context: Context
+) -> None:
+    family = write_tiny_family(tmp_path / "family", progressive=True)
+    manifest = family.manifest
+    pictures, labels = tinted_pictures(1, seed=3)
+    planned = manifest.index_of("p3r1-l16-p2")
+    layers = DeviceEngine(family).compute(manifest.points[planned], pictures[0]).layers
+    with edge_thread(family) as server:
+        peer = Peer(context, server.endpoint)
+        assert peer.greet(manifest.digest).version == 3
+        sent = Frame(1, planned, NO_BUDGET_US, layers[0], sent_us=stamp_us(time.monotonic()))
+        peer.say(sent)
+        assert isinstance(ack := peer.hear(), Ack)
+        assert (ack.frame_id, ack.layers) == (1, 1)
+        peer.say(
+            replace(sent, frame_id=2, more_layers=layers[1:], sent_us=stamp_us(time.monotonic()))
+        )
+        result = peer.hear()
+        assert isinstance(result, Result)
+        assert (result.frame_id, result.point_index) == (1, manifest.index_of("p3r1-l16-p1"))
+        result = peer.hear()
+        assert isinstance(result, Result)
+        assert (result.frame_id, result.point_index) == (2, planned)
+        assert int(result.tensors[0].array.argmax()) == labels[0]
 
 
 def test_a_broken_payload_is_rejected_and_the_next_frame_is_answered(

@@ -74,7 +74,7 @@ def play(devices: list[Device]) -> float:
 
     now_s = 0.0
     for place, device in enumerate(devices):
-        hello = Hello((1,), MANIFEST.digest, max_message_bytes=4096)
+        hello = Hello((3, 2), MANIFEST.digest, max_message_bytes=4096)
         _obey(session.received(device.name, encode(hello), now_s=0.0), now_s=0.0)
         _later(device.period_s * place / len(devices), device)
     while events[0][0] < END_S:

@@ -23,7 +23,6 @@ from headgate.runtime.edge_session import (
 from headgate.runtime.fragments import fragment
 from headgate.runtime.wire import (
     NO_BUDGET_US,
-    NO_BURST,
     Frame,
     Goodbye,
     Hello,
@@ -102,7 +101,7 @@ class Bench:
         return [] if self.running is None else [item.frame_id for item in self.running.items]
 
 
-def hello(*, versions: tuple[int, ...] = (1,), digest: str = MANIFEST.digest) -> Hello:
+def hello(*, versions: tuple[int, ...] = (3, 2), digest: str = MANIFEST.digest) -> Hello:
     return Hello(versions, digest, max_message_bytes=4096)
 
 
@@ -123,9 +122,9 @@ def rejections(said: list[tuple[bytes, Message]]) -> list[tuple[int | None, Reje
 
 def test_a_device_is_welcomed_to_the_family_it_names() -> None:
     bench = Bench(EdgeLimits(max_payload_bytes=1000, max_in_flight=3))
-    assert bench.say(b"a", hello()) == [Welcome(1, MANIFEST.digest, 1000, 3)]
+    assert bench.say(b"a", hello()) == [Welcome(3, MANIFEST.digest, 1000, 3)]
     other = hello(digest=OTHER_MANIFEST.digest)
-    assert bench.say(b"b", other) == [Welcome(1, OTHER_MANIFEST.digest, 1000, 3)]
+    assert bench.say(b"b", other) == [Welcome(3, OTHER_MANIFEST.digest, 1000, 3)]
     bench.say(b"b", frame(1))
     assert bench.running is not None
     assert bench.running.digest == OTHER_MANIFEST.digest
@@ -141,32 +140,34 @@ def test_a_foreign_family_is_refused_with_both_digests() -> None:
 
 
 def test_a_device_of_the_future_is_refused_with_both_versions() -> None:
-    (reject,) = Bench().say(b"a", hello(versions=(4, 3)))
+    (reject,) = Bench().say(b"a", hello(versions=(5, 4)))
     assert isinstance(reject, Reject)
     assert reject.reason is RejectReason.WRONG_VERSION
-    assert "[2, 1]" in reject.detail
-    assert "[4, 3]" in reject.detail
+    assert "[3, 2]" in reject.detail
+    assert "[5, 4]" in reject.detail
 
 
 def test_a_device_that_speaks_more_versions_is_welcomed_in_the_common_one() -> None:
-    (welcome,) = Bench().say(b"a", hello(versions=(3, 2)))
+    (welcome,) = Bench().say(b"a", hello(versions=(4, 3)))
+    assert isinstance(welcome, Welcome)
+    assert welcome.version == 3
+
+
+def test_a_device_of_the_version_before_is_answered_in_it() -> None:
+    bench = Bench()
+    (welcome,) = bench.say(b"a", hello(versions=(2, 1)))
     assert isinstance(welcome, Welcome)
     assert welcome.version == 2
-
-
-def test_a_device_of_version_1_gets_its_results_as_it_knows_them() -> None:
-    bench = Bench()
-    bench.say(b"a", hello(versions=(1,)))
-    for piece in fragment(frame(7), 4):
-        bench.say(b"a", piece)
-    (_, result), *_ = bench.finish()
-    assert isinstance(result, Result)
-    assert result.burst == NO_BURST
+    bench.raw(b"a", encode(frame(7), version=2))
+    assert bench.running is not None
+    done = [DONE] * len(bench.running.items)
+    effects = bench.session.batch_finished(bench.running.batch_id, done, now_s=bench.now_s)
+    assert [effect.parts[0][4] for effect in effects if isinstance(effect, SendTo)] == [2]
 
 
 def test_an_answer_tells_how_the_frames_slices_came_in() -> None:
     bench = Bench()
-    bench.say(b"a", hello(versions=(2, 1)))
+    bench.hello(b"a")
     first, second = fragment(frame(7), 4)
     bench.say(b"a", first)
     bench.now_s += 0.004
@@ -485,7 +486,7 @@ def test_a_device_that_errs_now_and_then_is_not_ignored() -> None:
 
 def test_what_only_an_edge_says_is_malformed_from_a_device() -> None:
     bench = Bench()
-    (reject,) = bench.say(b"a", Welcome(1, MANIFEST.digest, 1, 1))
+    (reject,) = bench.say(b"a", Welcome(3, MANIFEST.digest, 1, 1))
     assert isinstance(reject, Reject)
     assert "WELCOME: only an edge says this" in reject.detail
 

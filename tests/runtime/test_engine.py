@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 
@@ -12,16 +13,20 @@ from headgate.profiles.manifest import FileEntry, PointKind
 from headgate.profiles.quantise import quantise
 from headgate.profiles.storage import sha256_file
 from headgate.runtime.edge_session import FULL_GRAPH_KEY, BatchItem
-from headgate.runtime.engine import (
-    DeviceEngine,
-    EngineOptions,
-    Graph,
-    TailEngine,
-    providers_to_try,
-)
+from headgate.runtime.engine import DeviceEngine, TailEngine
 from headgate.runtime.features import decode_features
+from headgate.runtime.graphs import EngineOptions
+from headgate.runtime.layer_codec import decode_layers, encode_layers
 from headgate.runtime.messages import RejectReason
-from runtime.tiny_family import tinted_pictures, write_tiny_family
+from runtime.tiny_family import (
+    LAYER_LOW,
+    LAYER_SPAN,
+    PROGRESSIVE,
+    TAIL_BIASES,
+    TAIL_WEIGHTS,
+    tinted_pictures,
+    write_tiny_family,
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +44,30 @@ def item(device: DeviceEngine, point_id: str, picture: np.ndarray, frame_id: int
     payload = device.compute(point, picture).payload
     assert payload is not None
     return BatchItem(b"peer", frame_id, point, payload)
+
+
+@pytest.fixture(scope="module")
+def layered(tmp_path_factory: pytest.TempPathFactory) -> tuple[DeviceEngine, TailEngine]:
+    family = write_tiny_family(tmp_path_factory.mktemp("layered") / "family", progressive=True)
+    return DeviceEngine(family), TailEngine(family, max_batch=4)
+
+
+def layered_item(device: DeviceEngine, num: int, picture: np.ndarray) -> BatchItem:
+    """Return a frame planned as all layers of which `num` arrived."""
+    layers = device.compute(device.manifest.point(f"{PROGRESSIVE}-l16-p2"), picture).layers
+    assert len(layers) == 2
+    point = device.manifest.point(f"{PROGRESSIVE}-l16-p{num}")
+    return BatchItem(b"peer", num, point, b"", layers=layers[:num])
+
+
+def layered_reference(features_CHW: np.ndarray, num_maps: int) -> np.ndarray:
+    """Return the probabilities of the progressive tail from its first maps, in NumPy."""
+    low_C, span_C = np.array(LAYER_LOW), np.array(LAYER_SPAN)
+    maps_CHW = features_CHW / 15 * span_C[:, None, None] + low_C[:, None, None]
+    maps_CHW[num_maps:] = 0.0
+    logits = maps_CHW.mean(axis=(1, 2)) @ TAIL_WEIGHTS[PROGRESSIVE] + TAIL_BIASES[PROGRESSIVE]
+    exponentials = np.exp(logits - logits.max())
+    return np.asarray(exponentials / exponentials.sum())
 
 
 @pytest.mark.parametrize("point_id", ["b3r1-l16", "b1r1-l5", "jpeg-q50"])
@@ -145,24 +174,6 @@ def test_a_picture_of_the_wrong_size_is_refused_before_the_network(
     assert "8 x 8 px, expected 16 x 16 px" in outcome.error
 
 
-def test_cuda_asked_for_without_cuda_is_refused_and_auto_is_not(tiny_family: Family) -> None:
-    with pytest.raises(UsageError, match="cuda was asked for, the installed onnxruntime has"):
-        providers_to_try("cuda", available=["CPUExecutionProvider"])
-    assert providers_to_try("auto", available=["CPUExecutionProvider"]) == ("CPUExecutionProvider",)
-    assert providers_to_try("tensorrt", available=["TensorrtExecutionProvider"]) == (
-        "TensorrtExecutionProvider",
-    )
-    with pytest.raises(UsageError, match="'gpu' is not one of auto, cpu, cuda, tensorrt"):
-        DeviceEngine(tiny_family, options=EngineOptions(providers="gpu"))
-
-
-def test_a_file_that_is_no_graph_is_a_family_error(tmp_path: Path) -> None:
-    path = tmp_path / "model.onnx"
-    path.write_bytes(b"not a graph")
-    with pytest.raises(FamilyError, match="cannot load it"):
-        Graph(path, options=EngineOptions())
-
-
 def test_a_graph_with_other_inputs_is_a_family_error(tmp_path: Path) -> None:
     family = write_tiny_family(tmp_path / "family")
     members = tuple(
@@ -241,3 +252,133 @@ def test_a_sample_the_graph_chokes_on_is_the_edges_fault_and_fails_alone(
         labels[0],
         labels[2],
     ]
+
+
+def test_a_gpu_answers_as_the_cpu_does(tiny_family: Family) -> None:
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        pytest.skip("this onnxruntime has no CUDA")
+    try:
+        device = DeviceEngine(tiny_family, options=EngineOptions(providers="cuda"))
+        tails = TailEngine(tiny_family, options=EngineOptions(providers="cuda"), max_batch=4)
+    except UsageError as reason:
+        pytest.skip(str(reason))
+    assert tails.describe().provider == "CUDAExecutionProvider"
+    on_cpu = TailEngine(tiny_family, options=EngineOptions(providers="cpu"), max_batch=4)
+    pictures, _ = tinted_pictures(4, seed=5)
+    for point_id in ("b3r1-l16", "jpeg-q50"):
+        items = [item(device, point_id, picture, i) for i, picture in enumerate(pictures)]
+        key = device.manifest.point(point_id).member or FULL_GRAPH_KEY
+        for batch in (items[:1], items, items[:1]):  # buffers are kept per size, and reused
+            answers = [outcome.tensors for outcome in tails.infer(key, batch)]
+            expected = [outcome.tensors for outcome in on_cpu.infer(key, batch)]
+            for mine, theirs in zip(answers, expected, strict=True):
+                assert mine is not None
+                assert theirs is not None
+                np.testing.assert_allclose(mine[0].array, theirs[0].array, atol=2e-3)  # TF32
+
+
+# --- progressive members
+
+
+def test_a_progressive_point_yields_its_layers_and_all_maps_whatever_it_sends(
+    layered: tuple[DeviceEngine, TailEngine],
+) -> None:
+    device, _ = layered
+    picture = tinted_pictures(1, seed=7)[0][0]
+    member = device.manifest.member(PROGRESSIVE)
+    small, large = (device.manifest.point(f"{PROGRESSIVE}-l16-p{num}") for num in (1, 2))
+    whole = device.compute(large, picture)
+    assert whole.integers is not None
+    assert whole.integers.shape == (3, 8, 8)
+    assert whole.payload == b"".join(whole.layers)
+    np.testing.assert_array_equal(decode_layers(large, whole.layers, member=member), whole.integers)
+    first = device.compute(small, picture)
+    assert first.layers == whole.layers[:1]
+    np.testing.assert_array_equal(first.integers, whole.integers)
+    assert first.answer is not None
+
+
+@pytest.mark.parametrize("num", [1, 2])
+def test_layers_that_did_not_come_are_zeros_to_the_tail(
+    layered: tuple[DeviceEngine, TailEngine], num: int
+) -> None:
+    device, tails = layered
+    for picture in tinted_pictures(5, seed=8)[0]:
+        item = layered_item(device, num, picture)
+        (outcome,) = tails.infer(PROGRESSIVE, [item])
+        assert outcome.tensors is not None
+        features = device.compute(item.point, picture).integers
+        assert features is not None
+        expected = layered_reference(features, (1, 3)[num - 1])
+        np.testing.assert_allclose(outcome.tensors[0].array, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_first_layer_alone_tells_green_and_all_of_them_tell_every_colour(
+    layered: tuple[DeviceEngine, TailEngine],
+) -> None:
+    device, tails = layered
+    pictures, labels = tinted_pictures(30, seed=9)
+    for num, colours in ((1, [1]), (2, [0, 1, 2])):
+        answers = [tails.infer(PROGRESSIVE, [layered_item(device, num, p)])[0] for p in pictures]
+        found = np.array([a.tensors[0].array.argmax() for a in answers if a.tensors])
+        shown = np.isin(labels, colours)
+        assert (found[shown] == labels[shown]).all()
+        assert num == 2 or (found[~shown] != 1).all()
+
+
+def test_frames_of_different_prefixes_share_a_batch_without_changing_an_answer(
+    layered: tuple[DeviceEngine, TailEngine],
+) -> None:
+    device, tails = layered
+    pictures, _ = tinted_pictures(4, seed=10)
+    items = [layered_item(device, 1 + index % 2, p) for index, p in enumerate(pictures)]
+    together = tails.infer(PROGRESSIVE, items)
+    for item, outcome in zip(items, together, strict=True):
+        (alone,) = tails.infer(PROGRESSIVE, [item])
+        assert alone.tensors is not None
+        assert outcome.tensors is not None
+        np.testing.assert_allclose(
+            outcome.tensors[0].array, alone.tensors[0].array, rtol=1e-5, atol=1e-6
+        )
+
+
+def test_the_tail_of_a_prefix_ignores_the_other_maps_it_is_given(
+    layered: tuple[DeviceEngine, TailEngine],
+) -> None:
+    device, tails = layered
+    pictures, _ = tinted_pictures(3, seed=11)
+    point = device.manifest.point(f"{PROGRESSIVE}-l16-p1")
+    features, _ = device.features(point, pictures)
+    assert features.shape == (3, 3, 8, 8)
+    expected = [layered_reference(each, 1) for each in features]
+    np.testing.assert_allclose(tails.tails(point, features), expected, rtol=1e-4, atol=1e-6)
+    cut = features.copy()
+    cut[:, 1:] = 0
+    np.testing.assert_array_equal(tails.tails(point, features), tails.tails(point, cut))
+
+
+def test_a_layer_that_does_not_decode_fails_its_frame_alone(
+    layered: tuple[DeviceEngine, TailEngine],
+) -> None:
+    device, tails = layered
+    good = layered_item(device, 2, tinted_pictures(1)[0][0])
+    broken = replace(good, layers=(good.layers[0], b"\xff"))
+    missing = replace(good, layers=good.layers[:1])
+    whole = replace(good, payload=b"".join(good.layers), layers=())
+    first, *bad, last = tails.infer(PROGRESSIVE, [good, broken, missing, good])
+    bad += tails.infer(PROGRESSIVE, [whole])
+    assert first.tensors is not None
+    assert last.tensors is not None
+    assert [(each.tensors, each.reason) for each in bad] == [(None, RejectReason.MALFORMED)] * 3
+    assert bad[1].error == "features: 1 layers, point p3r1-l16-p2 is answered from 2"
+
+
+def test_each_layer_is_coded_by_itself(layered: tuple[DeviceEngine, TailEngine]) -> None:
+    device, _ = layered
+    member = device.manifest.member(PROGRESSIVE)
+    point = device.manifest.point(f"{PROGRESSIVE}-l16-p2")
+    features, _ = device.features(point, tinted_pictures(2, seed=12)[0])
+    one, other = (encode_layers(point, each, member=member) for each in features)
+    mixed = decode_layers(point, (one[0], other[1]), member=member)
+    np.testing.assert_array_equal(mixed[:1], features[0][:1])
+    np.testing.assert_array_equal(mixed[1:], features[1][1:])

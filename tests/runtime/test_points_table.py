@@ -7,8 +7,14 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from headgate.profiles.family import Family
+from headgate.profiles.manifest import Manifest, manifest_from_json, manifest_to_json
 from headgate.runtime.cli import main
-from headgate.runtime.points_table import PointCost, dominated_by, points_table
+from headgate.runtime.points_table import (
+    PointCost,
+    dominated_by,
+    family_to_json,
+    points_table,
+)
 from runtime.tiny_family import write_tiny_family
 
 
@@ -54,6 +60,48 @@ def test_the_table_fits_80_columns_with_ids_whole(tiny_family: Family) -> None:
     )
     assert "…" not in out.getvalue()
     assert max(map(len, out.getvalue().splitlines())) <= 80
+
+
+def progressive(manifest: Manifest) -> Manifest:
+    """Return the manifest with b3r1 cut into layers of 1 and 2 maps, both prefixes at 16 levels."""
+    members = tuple(
+        replace(member, layers=(1, 2) if member.id == "b3r1" else ()) for member in manifest.members
+    )
+    points = [
+        replace(point, id=f"{point.id}-p{prefix}", prefix=prefix)
+        for point in manifest.points
+        if point.id == "b3r1-l16"
+        for prefix in (1, 2)
+    ]
+    points += [p for p in manifest.points if p.member != "b3r1" or p.levels is None]
+    changed = replace(manifest, members=members, points=tuple(points), times={})
+    return manifest_from_json(manifest_to_json(changed), where="family.json")
+
+
+def test_prefixes_say_how_many_maps_they_send_and_a_line_ends_their_series(
+    tiny_family: Family,
+) -> None:
+    table = points_table(progressive(tiny_family.manifest))
+    out = io.StringIO()
+    Console(file=out, width=120).print(table)
+    lines = out.getvalue().splitlines()
+    first = next(n for n, line in enumerate(lines) if line.split()[:1] == ["b3r1-l16-p1"])
+    assert lines[first].split()[3] == "1/3"
+    assert lines[first + 1].split()[3] == "3/3"
+    assert lines[first + 2].strip() == ""
+    assert "most important first" in " ".join(out.getvalue().split())
+    narrow = io.StringIO()
+    Console(file=narrow, width=80).print(table)
+    assert max(map(len, narrow.getvalue().splitlines())) <= 80
+
+
+def test_json_says_what_layers_a_member_has_and_which_prefix_a_point_sends(
+    tiny_family: Family,
+) -> None:
+    shown = family_to_json(progressive(tiny_family.manifest))
+    assert shown["layers"] == {"b3r1": [1, 2]}
+    prefixes = {point["id"]: point["prefix"] for point in shown["points"]}
+    assert (prefixes["b3r1-l16-p1"], prefixes["b3r1-l16-p2"], prefixes["jpeg-q50"]) == (1, 2, None)
 
 
 def test_inspect_prints_json_with_digest_points_and_dominance(tiny_family: Family) -> None:

@@ -35,6 +35,7 @@ RECORD = FrameRecord(
     quality=0.934,
     profile="balanced",
     estimate=Estimate(3.1e6, 0.0214, 0.993),
+    answered_point="b4r1-l16",
 )
 UNANSWERED = replace(
     RECORD,
@@ -52,6 +53,7 @@ UNANSWERED = replace(
     correct=None,
     quality=0.0,
     estimate=Estimate(),
+    answered_point=None,
 )
 
 short_s = st.none() | st.integers(0, 10**7).map(lambda us: us / 1e6)
@@ -79,6 +81,7 @@ records = st.builds(
         delay_s=short_s,
         on_time=st.none() | st.integers(0, 1000).map(lambda n: n / 1e3),
     ),
+    answered_point=st.none() | st.text(max_size=10),
 )
 
 
@@ -113,6 +116,7 @@ def test_line_holds_the_documented_keys_in_milliseconds() -> None:
         "score",
         "correct",
         "quality",
+        "answered_point",
         "profile",
         "estimate",
     ]
@@ -136,7 +140,7 @@ def test_frame_that_nobody_answered_survives_its_line() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 2}, r"frames line 3.schema: is 2, this version reads up to 1"),
+        ({"schema": 3}, r"frames line 3.schema: is 3, this version reads up to 2"),
         ({"schema": None}, "schema: is None"),
         ({"colour": "red"}, r"unknown keys \['colour'\]"),
         ({"source": "cloud"}, "'cloud' is not one of"),
@@ -155,3 +159,10 @@ def test_malformed_record_is_refused_with_its_place(
 def test_line_that_is_no_record_is_refused(text: str) -> None:
     with pytest.raises(DataError, match="frames line 3"):
         record_from_line(text, where="frames line 3")
+
+
+def test_line_of_schema_1_is_read_and_names_no_answered_point() -> None:
+    value = RECORD.to_json()
+    del value["answered_point"]
+    again = record_from_json({**value, "schema": 1}, where="frames line 1")
+    assert (again.point, again.quality, again.answered_point) == ("b4r1-l16", 0.934, None)

@@ -129,7 +129,7 @@ class Bench:
         self.computes: list[Compute] = []
         self.take(self.session.connected(now_s=self.now_s))
         self.now_s += 0.02
-        welcome = Welcome(1, manifest.digest, max_payload_bytes=1 << 20, max_in_flight=8)
+        welcome = Welcome(3, manifest.digest, max_payload_bytes=1 << 20, max_in_flight=8)
         self.take(self.session.received(encode(welcome), now_s=self.now_s))
         self.now_s += 0.02
         self.answer_probes()

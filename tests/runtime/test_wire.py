@@ -13,9 +13,11 @@ from hypothesis.extra import numpy as hnp
 
 from headgate.profiles.errors import WireError
 from headgate.runtime.wire import (
+    MAX_LAYERS,
     NO_BUDGET_US,
     NO_BURST,
     SPOKEN_VERSIONS,
+    Ack,
     Burst,
     Frame,
     Goodbye,
@@ -33,6 +35,8 @@ from headgate.runtime.wire import (
     decode,
     encode,
     negotiate,
+    stamp_us,
+    supports_layers,
 )
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -54,35 +58,40 @@ RESULT = Result(
 )
 
 # What the files under golden/ hold; changing one of them is a new version of the protocol.
-MESSAGES: dict[str, Message] = {
+# The handshake has one layout for ever.
+HANDSHAKES: dict[str, Message] = {
     "hello": Hello((1,), DIGEST, 65536),
     "hello-two-versions": Hello((3, 2), DIGEST, 4096),
-    "welcome": Welcome(1, DIGEST, 4194304, 8),
-    "frame": Frame(7, 3, 80_000, b"payload"),
-    "frame-fragment": Frame(0xFFFFFFFE, 0xFFFF, NO_BUDGET_US, b"\0\xff", 0, 1, 2),
-    "result": RESULT,
-    "result-without-tensors": Result(7, 3, 0, 0, 0, 0, 0, Load(0, 0), ()),
     "reject-frame": Reject(7, RejectReason.EXPIRED, "too late"),
     "reject-connection": Reject(None, RejectReason.WRONG_FAMILY, "edge serves é"),
-    "probe": Probe(9, bytes(5)),
-    "probe-empty": Probe(9),
-    "probe-reply": ProbeReply(9, 1_234_567, 0),
-    "goodbye": Goodbye(),
 }
-
-
-# Messages of version 2. All but RESULT differ from those of version 1 in their version byte only.
+BURST = Burst(arrivals=5, spread_us=16_000, num_bytes=8256, largest_gap_us=4100)
 MESSAGES_2: dict[str, Message] = {
     "v2-welcome": Welcome(2, DIGEST, 4194304, 8),
-    "v2-frame": MESSAGES["frame"],
-    "v2-result": replace(
-        RESULT,
-        burst=Burst(arrivals=5, spread_us=16_000, num_bytes=8256, largest_gap_us=4100),
-    ),
-    "v2-result-in-one-arrival": MESSAGES["result"],
-    "v2-probe": MESSAGES["probe"],
-    "v2-probe-reply": MESSAGES["probe-reply"],
-    "v2-goodbye": MESSAGES["goodbye"],
+    "v2-frame": Frame(7, 3, 80_000, b"payload"),
+    "v2-frame-fragment": Frame(0xFFFFFFFE, 0xFFFF, NO_BUDGET_US, b"\0\xff", 0, 1, 2),
+    "v2-result": replace(RESULT, burst=BURST),
+    "v2-result-in-one-arrival": RESULT,
+    "v2-result-without-tensors": Result(7, 3, 0, 0, 0, 0, 0, Load(0, 0), ()),
+    "v2-probe": Probe(9, bytes(5)),
+    "v2-probe-empty": Probe(9),
+    "v2-probe-reply": ProbeReply(9, 1_234_567, 0),
+    "v2-goodbye": Goodbye(),
+}
+# Of version 3; RESULT, PROBE_REPLY and GOODBYE differ from those of version 2 in one byte only.
+MESSAGES_3: dict[str, Message] = {
+    "v3-welcome": Welcome(3, DIGEST, 4194304, 8),
+    "v3-frame": Frame(7, 3, 80_000, b"payload", sent_us=0xFEDC_BA98),
+    "v3-frame-fragment": Frame(7, 3, NO_BUDGET_US, b"\0\xff", 2, 1, 2, sent_us=1),
+    "v3-frame-layers": Frame(7, 3, 80_000, b"two", 2, 0, 1, (b"three", b"4"), True, 5_000),
+    "v3-ack": Ack(7, 2, 1_234_567_890_123),
+    "v3-result": replace(RESULT, burst=BURST),
+    "v3-probe": Probe(9, bytes(5), 5_000),
+    "v3-probe-reply": ProbeReply(9, 1_234_567, 0),
+    "v3-goodbye": Goodbye(),
+}
+VERSIONED = {(2, name): message for name, message in MESSAGES_2.items()} | {
+    (3, name): message for name, message in MESSAGES_3.items()
 }
 
 
@@ -92,16 +101,19 @@ def golden(name: str) -> list[bytes]:
     return [bytes.fromhex(line) for line in lines]
 
 
-@pytest.mark.parametrize("name", MESSAGES)
-def test_messages_have_exactly_the_bytes_of_the_golden_vectors(name: str) -> None:
-    assert encode(MESSAGES[name], version=1) == golden(name)
-    assert decode(golden(name)) == MESSAGES[name]
+@pytest.mark.parametrize("name", HANDSHAKES)
+def test_the_handshake_has_exactly_the_bytes_of_the_golden_vectors(name: str) -> None:
+    for version in SPOKEN_VERSIONS:
+        assert encode(HANDSHAKES[name], version=version) == golden(name)
+    assert decode(golden(name)) == HANDSHAKES[name]
 
 
-@pytest.mark.parametrize("name", MESSAGES_2)
-def test_messages_of_version_2_have_exactly_the_bytes_of_their_golden_vectors(name: str) -> None:
-    assert encode(MESSAGES_2[name], version=2) == golden(name)
-    assert decode(golden(name)) == MESSAGES_2[name]
+@pytest.mark.parametrize(("version", "name"), VERSIONED)
+def test_messages_have_exactly_the_bytes_of_their_versions_golden_vectors(
+    version: int, name: str
+) -> None:
+    assert encode(VERSIONED[version, name], version=version) == golden(name)
+    assert decode(golden(name)) == VERSIONED[version, name]
 
 
 def test_every_golden_message_vector_is_tested() -> None:
@@ -110,7 +122,7 @@ def test_every_golden_message_vector_is_tested() -> None:
         for path in GOLDEN.glob("*.hex")
         if not path.stem.startswith(("features-", "context-"))
     }
-    assert files == set(MESSAGES) | set(MESSAGES_2)
+    assert files == set(HANDSHAKES) | {name for _, name in VERSIONED}
 
 
 u8, u16, u32 = st.integers(0, 0xFF), st.integers(0, 0xFFFF), st.integers(0, 0xFFFF_FFFF)
@@ -135,6 +147,36 @@ bursts = st.just(NO_BURST) | st.integers(0, 2**32 - 1).flatmap(
 fragment_places = st.integers(1, 1024).flatmap(
     lambda count: st.tuples(st.integers(0, count - 1), st.just(count))
 )
+payloads = st.binary(min_size=1, max_size=64)
+slices = st.builds(
+    lambda frame_id, point, budget, payload, layer, place: Frame(
+        frame_id, point, budget, payload, layer, *place
+    ),
+    u32,
+    u16,
+    u32,
+    payloads,
+    st.integers(0, MAX_LAYERS - 1),
+    fragment_places,
+)
+layered = st.integers(1, 16).flatmap(
+    lambda num: st.builds(
+        lambda frame_id, point, budget, layers, layer: Frame(
+            frame_id, point, budget, layers[0], layer, more_layers=tuple(layers[1:])
+        ),
+        u32,
+        u16,
+        u32,
+        st.lists(payloads, min_size=num, max_size=num),
+        st.integers(0, MAX_LAYERS - num),
+    )
+)
+frames = st.builds(
+    lambda frame, last, sent_us: replace(frame, last=last, sent_us=sent_us),
+    slices | layered,
+    st.booleans(),
+    u32,
+)
 messages = st.one_of(
     st.builds(
         Hello,
@@ -151,17 +193,8 @@ messages = st.one_of(
         st.integers(1, 2**32 - 1),
         st.integers(1, 65535),
     ),
-    st.builds(
-        lambda frame_id, point, budget, payload, layer, place: Frame(
-            frame_id, point, budget, payload, layer, *place
-        ),
-        u32,
-        u16,
-        u32,
-        st.binary(min_size=1, max_size=64),
-        u8,
-        fragment_places,
-    ),
+    frames,
+    st.builds(Ack, u32, u8, u64),
     st.builds(
         Result,
         u32,
@@ -181,7 +214,7 @@ messages = st.one_of(
         st.sampled_from(RejectReason),
         st.text(max_size=100),
     ),
-    st.builds(Probe, u32, st.binary(max_size=64)),
+    st.builds(Probe, u32, st.binary(max_size=64), u32),
     st.builds(ProbeReply, u32, u64, u32),
     st.just(Goodbye()),
 )
@@ -193,11 +226,25 @@ def test_decoding_what_was_encoded_gives_the_same_message(message: Message) -> N
 
 
 @given(messages)
-def test_version_1_says_the_same_but_for_the_arrivals_inside_a_frame(message: Message) -> None:
-    if isinstance(message, Welcome):  # says itself which version was agreed on
+def test_version_2_says_the_same_but_for_layers_and_stamps(message: Message) -> None:
+    if isinstance(message, Welcome | Ack):  # names its version itself; not in version 2
         return
-    heard = decode(encode(message, version=1))
-    assert heard == (replace(message, burst=NO_BURST) if isinstance(message, Result) else message)
+    if isinstance(message, Frame):
+        message = replace(message, more_layers=(), last=False)
+    heard = decode(encode(message, version=2))
+    if isinstance(message, Frame | Probe):
+        message = replace(message, sent_us=0)
+    assert heard == message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [Ack(7, 1, 0), Frame(7, 3, 1, b"a", more_layers=(b"b",)), Frame(7, 3, 1, b"a", last=True)],
+)
+def test_what_a_peer_of_version_2_cannot_know_is_never_said_to_it(message: Message) -> None:
+    assert [version for version in SPOKEN_VERSIONS if supports_layers(version)] == [3]
+    with pytest.raises(AssertionError):
+        encode(message, version=2)
 
 
 @given(st.lists(st.binary(max_size=80), max_size=6))
@@ -227,22 +274,28 @@ def test_a_damaged_message_is_refused_or_is_another_message(
     except WireError:
         return
     # Whatever is understood is canonical: no two byte strings mean the same message.
-    assert encode(found, version=max(1, damaged[0][4])) == damaged
+    assert encode(found, version=max(2, damaged[0][4])) == damaged
 
 
 def header(
-    kind: int, fields: bytes, *, payloads: int = 0, version: int = 1, zero: int = 0
+    kind: int, fields: bytes, *, payloads: int = 0, version: int | None = None, zero: int = 0
 ) -> bytes:
+    if version is None:
+        version = 1 if kind in (1, 5) else 3
     return b"HDGT" + bytes([version, kind, payloads, zero]) + fields
 
 
-def frame_fields(*, zero: int = 0, fragment: int = 0, fragments: int = 1) -> bytes:
-    return struct.pack("<IIHBBHH", 1, 2, 3, 0, zero, fragment, fragments)
+def frame_fields(*, layer: int = 0, flags: int = 0, fragment: int = 0, fragments: int = 1) -> bytes:
+    return struct.pack("<IIHBBHHI", 1, 2, 3, layer, flags, fragment, fragments, 9)
 
 
-def result_2(arrivals: int, spread_us: int, num_bytes: int, largest_gap_us: int) -> bytes:
+def older_frame_fields(*, zero: int = 0) -> bytes:
+    return struct.pack("<IIHBBHH", 1, 2, 3, 0, zero, 0, 1)
+
+
+def result(arrivals: int, spread_us: int, num_bytes: int, largest_gap_us: int) -> bytes:
     burst = struct.pack("<HIII", arrivals, spread_us, num_bytes, largest_gap_us)
-    return header(4, bytes(34) + burst, version=2)
+    return header(4, bytes(34) + burst)
 
 
 def tensor(
@@ -251,7 +304,7 @@ def tensor(
     head = bytes([dtype, len(dims), len(name), 0])
     head += b"".join(struct.pack("<I", size) for size in dims) + name
     part = head + bytes(-len(head) % 8) + bytes(values)
-    return [header(4, bytes(36), payloads=1), part]
+    return [header(4, bytes(48), payloads=1), part]
 
 
 REFUSED = {
@@ -260,23 +313,55 @@ REFUSED = {
     "a short header": ([b"HDGT"], "4 bytes, expected 8 or more"),
     "http": ([b"GET / HTTP/1.1\r\n"], "expected b'HDGT'"),
     "a reserved type": ([header(64, b"")], "CONTROL.*reserved"),
-    "an unknown type": ([header(9, b"")], "unknown type 9"),
-    "a newer version": ([header(8, b"", version=3)], "version 3, this side speaks"),
+    "an unknown type": ([header(10, b"")], "unknown type 10"),
+    "a newer version": ([header(8, b"", version=4)], "version 4, this side speaks"),
+    "a version before the last two": ([header(8, b"", version=1)], "version 1, this side speaks"),
     "a HELLO that is not in the frozen layout": (
         [header(1, bytes(44), version=2)],
         "HELLO: version 2",
     ),
     "a header too long": ([header(8, b"\0")], "header of 9 bytes, expected 8"),
-    "a header too short": ([header(3, bytes(15), payloads=1), b"x"], "header of 23 bytes"),
+    "a header too short": ([header(3, bytes(19), payloads=1), b"x"], "header of 27 bytes"),
     "a missing payload": ([header(3, frame_fields(), payloads=1)], "0 payload parts"),
     "a payload too many": ([header(8, b"", payloads=1), b"x"], "expected 0"),
-    "a count that lies": ([header(4, bytes(36), payloads=2), b"x"], "header says 2"),
+    "a count that lies": ([header(4, bytes(48), payloads=2), b"x"], "header says 2"),
     "a prefix byte that must be zero": ([header(8, b"", zero=1)], "reserved field holds 1"),
-    "a frame byte that must be zero": (
-        [header(3, frame_fields(zero=1), payloads=1), b"x"],
-        "reserved field",
+    "a flag that nobody knows": (
+        [header(3, frame_fields(flags=2), payloads=1), b"x"],
+        "reserved field holds 2",
     ),
+    "a flag in version 2": (
+        [header(3, older_frame_fields(zero=1), payloads=1, version=2), b"x"],
+        "reserved field holds 1",
+    ),
+    "layers in version 2": (
+        [header(3, older_frame_fields(), payloads=2, version=2), b"x", b"y"],
+        "2 payload parts, expected 1 in version 2",
+    ),
+    "a frame of version 2 that says 3": (
+        [header(3, older_frame_fields(), payloads=1), b"x"],
+        "header of 24 bytes, expected 28",
+    ),
+    "a frame without a payload": ([header(3, frame_fields())], "payload is empty"),
     "an empty payload": ([header(3, frame_fields(), payloads=1), b""], "payload is empty"),
+    "an empty layer": ([header(3, frame_fields(), payloads=2), b"x", b""], "payload is empty"),
+    "more layers than parts": (
+        [header(3, frame_fields(), payloads=17), *[b"x"] * 17],
+        "18 parts, expected 1 to 17",
+    ),
+    "a layer beyond all": (
+        [header(3, frame_fields(layer=254), payloads=2), b"x", b"y"],
+        "layers 254 to 255, a frame has at most 255",
+    ),
+    "several layers in fragments": (
+        [header(3, frame_fields(fragments=2), payloads=2), b"x", b"y"],
+        "2 layers in fragment 0 of 2, expected 1",
+    ),
+    "an ACK in version 2": ([header(9, bytes(16), version=2)], "ACK: version 2 has no such type"),
+    "an ACK that says more": (
+        [header(9, struct.pack("<IBBHQ", 7, 1, 0, 1, 0))],
+        "reserved field holds 1",
+    ),
     "a fragment beyond the last": (
         [header(3, frame_fields(fragment=2, fragments=2), payloads=1), b"x"],
         "fragment 2 of 2",
@@ -294,17 +379,12 @@ REFUSED = {
     "a gap in the versions": ([header(1, bytes([2, 0, 1]) + bytes(41))], "newest first"),
     "a WELCOME to nothing": ([header(2, bytes(40))], "more than none"),
     "a busy share above all": (
-        [header(4, struct.pack("<QIIIIIHHHH", 0, 0, 0, 0, 0, 0, 0, 0, 1001, 0))],
+        [header(4, struct.pack("<QIIIIIHHHH", 0, 0, 0, 0, 0, 0, 0, 0, 1001, 0) + bytes(12))],
         "1001 permille",
     ),
-    "arrivals in version 1": (
-        [header(4, struct.pack("<QIIIIIHHHH", 0, 0, 0, 0, 0, 0, 0, 0, 0, 2))],
-        "reserved field holds 2",
-    ),
-    "a single arrival with a spread": ([result_2(1, 5, 5, 0)], "1 arrivals with 5 bytes in 5 us"),
-    "arrivals of nothing": ([result_2(2, 5, 0, 5)], "2 arrivals with 0 bytes"),
-    "a gap longer than all": ([result_2(2, 5, 1, 6)], "gap of 6 us, expected zeros"),
-    "a result of version 1 that says 2": ([header(4, bytes(36), version=2)], "expected 56"),
+    "a single arrival with a spread": ([result(1, 5, 5, 0)], "1 arrivals with 5 bytes in 5 us"),
+    "arrivals of nothing": ([result(2, 5, 0, 5)], "2 arrivals with 0 bytes"),
+    "a gap longer than all": ([result(2, 5, 1, 6)], "gap of 6 us, expected zeros"),
     "an unknown reason": ([header(5, struct.pack("<IHH", 1, 99, 0), payloads=1), b""], "reason 99"),
     "a reason that is not text": (
         [header(5, struct.pack("<IHH", 1, 1, 0), payloads=1), b"\xff"],
@@ -314,14 +394,14 @@ REFUSED = {
         [header(5, struct.pack("<IHH", 1, 1, 0), payloads=1), b"x" * 513],
         "513 bytes",
     ),
-    "an empty tensor part": ([header(4, bytes(36), payloads=1), b""], "tensor of 0 bytes"),
+    "an empty tensor part": ([header(4, bytes(48), payloads=1), b""], "tensor of 0 bytes"),
     "an unknown dtype": (tensor(dtype=6), "unknown dtype 6"),
     "too many dimensions": (tensor(dims=(1,) * 9), "9 dimensions"),
     "a tensor without a name": (tensor(name=b""), "name of 0 bytes"),
     "a tensor with a long name": (tensor(name=b"x" * 65), "name of 65 bytes"),
     "a tensor name with a blank": (tensor(name=b"a b"), "printable ASCII"),
     "a tensor that ends in its head": (
-        [header(4, bytes(36), payloads=1), bytes([5, 1, 9, 0, 1, 0, 0, 0])],
+        [header(4, bytes(48), payloads=1), bytes([5, 1, 9, 0, 1, 0, 0, 0])],
         "its head alone needs 24",
     ),
     "a huge tensor": (tensor(dims=(2**24, 2**24)), "expected at most"),
@@ -329,7 +409,7 @@ REFUSED = {
     "too few values": (tensor(dims=(2,)), "4 bytes of values.*needs 8"),
     "too many values": (tensor(dims=(1,), values=5), "5 bytes of values.*needs 4"),
     "one tensor twice": (
-        [header(4, bytes(36), payloads=2), tensor()[1], tensor()[1]],
+        [header(4, bytes(48), payloads=2), tensor()[1], tensor()[1]],
         "every name once",
     ),
 }
@@ -351,11 +431,17 @@ def test_sizes_are_refused_before_anything_else_is_looked_at() -> None:
 
 
 def test_the_newest_common_version_is_chosen() -> None:
-    assert negotiate((3, 2, 1)) == 2
-    assert negotiate((1,)) == 1
-    assert negotiate((4, 3)) is None
+    assert negotiate((4, 3, 2)) == 3
+    assert negotiate((2, 1)) == 2
+    assert negotiate((1,)) is None
     assert len(SPOKEN_VERSIONS) <= 2
     assert list(SPOKEN_VERSIONS) == sorted(SPOKEN_VERSIONS, reverse=True)
+
+
+def test_the_devices_stamps_are_its_clock_and_begin_anew_after_71_minutes() -> None:
+    assert stamp_us(12.3456789) == 12_345_678
+    assert stamp_us(4294.967295) == 0xFFFF_FFFF
+    assert stamp_us(4294.967296) == 0
 
 
 def test_a_long_reason_is_cut_at_a_whole_character() -> None:
@@ -366,7 +452,7 @@ def test_a_long_reason_is_cut_at_a_whole_character() -> None:
 
 
 def test_tensors_are_read_only_views_of_what_arrived() -> None:
-    parts = encode(MESSAGES["result"])
+    parts = encode(RESULT)
     message = decode(parts)
     assert isinstance(message, Result)
     assert not message.tensors[0].array.flags.writeable

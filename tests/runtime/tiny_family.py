@@ -1,12 +1,14 @@
 """A real family small enough to make in a test: it tells red, green and blue pictures apart.
 
 Made with onnx directly, so that no test of the runtime needs torch. Member `b3r1` sends the three
-colours' maps, `b1r1` one map that runs from blue over green to red. The graphs have the same
+colours' maps, `b1r1` one map that runs from blue over green to red. On request there is the
+progressive member `p3r1`: the colours' maps one by one, green first. The graphs have the same
 inputs and outputs as exported ones. Measured values are made up; local points are given low
 accuracy, so that a controller prefers the edge.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,15 +38,25 @@ LABELS = ("red", "green", "blue")
 MIXES = {
     "b3r1": np.eye(3, dtype=np.float32),
     "b1r1": np.array([[0.5, 0.0, -0.5]], dtype=np.float32),
+    "p3r1": np.eye(3, dtype=np.float32)[[1, 0, 2]],
 }
-OFFSETS = {"b3r1": np.zeros(3, np.float32), "b1r1": np.array([0.5], np.float32)}
+PROGRESSIVE = "p3r1"
+LAYER_MAPS = (1, 2)
+LAYER_LOW, LAYER_SPAN = (0.1, 0.2, 0.05), (0.8, 0.7, 0.9)
+OFFSETS = {
+    "b3r1": np.zeros(3, np.float32),
+    "b1r1": np.array([0.5], np.float32),
+    "p3r1": np.zeros(3, np.float32),
+}
 TAIL_WEIGHTS = {
     "b3r1": 12 * np.eye(3, dtype=np.float32),
     "b1r1": 80 * np.array([[0.8, 0.5, 0.2]], dtype=np.float32),
+    "p3r1": 12 * np.eye(3, dtype=np.float32)[[1, 0, 2]],
 }
 TAIL_BIASES = {
     "b3r1": np.zeros(3, np.float32),
     "b1r1": -40 * np.array([0.64, 0.25, 0.04], np.float32),
+    "p3r1": np.array([3.0, 0.0, 3.0], np.float32),  # without red and blue: one of them, if any
 }
 
 
@@ -68,12 +80,13 @@ def write_npz(path: Path, num: int, *, seed: int = 0) -> Path:
     return path
 
 
-def write_tiny_family(folder: Path) -> Family:
+def write_tiny_family(folder: Path, *, progressive: bool = False) -> Family:
     """Write the family and open it, digests checked."""
+    members = [name for name in MIXES if progressive or name != PROGRESSIVE]
     models: dict[str, tuple[onnx.ModelProto, tuple[str, ...]]] = {
         "full/model.onnx": (_full(), ("device", "edge"))
     }
-    for member in MIXES:
+    for member in members:
         models[f"heads/{member}/model.onnx"] = (_head(member), ("device",))
         models[f"tails/{member}/1/model.onnx"] = (_tail(member), ("edge",))
     files = {}
@@ -83,11 +96,12 @@ def write_tiny_family(folder: Path) -> Family:
         onnx.checker.check_model(model, full_check=True)
         path.write_bytes(model.SerializeToString())
         files[name] = FileEntry(sha256_file(path), path.stat().st_size, roles)
-    (folder / "family.json").write_text(manifest_text(_manifest(files)))
+    (folder / "family.json").write_text(manifest_text(_manifest(files, members)))
     return open_family(folder)
 
 
-def _manifest(files: dict[str, FileEntry]) -> Manifest:
+def _manifest(files: dict[str, FileEntry], members: list[str]) -> Manifest:
+    prefixes = range(1, len(LAYER_MAPS) + 1) if PROGRESSIVE in members else ()
     points = (
         _split("b3r1", levels=16, top1=0.95, num_bytes=100.0),
         _split("b1r1", levels=5, top1=0.85, num_bytes=20.0),
@@ -108,6 +122,7 @@ def _manifest(files: dict[str, FileEntry]) -> Manifest:
             graph="full/model.onnx",
         ),
         OperatingPoint(id="local-exit", kind=PointKind.LOCAL, metrics={"top1": 0.5}, member="b1r1"),
+        *(_prefix(number) for number in prefixes),
     )
     return Manifest(
         task="classification",
@@ -115,7 +130,7 @@ def _manifest(files: dict[str, FileEntry]) -> Manifest:
         input=InputSpec(height_px=SIDE_PX, width_px=SIDE_PX),
         outputs=(TensorSpec("probabilities", "float32", (3,), "class probabilities"),),
         metrics=(MetricSpec("top1", "higher"),),
-        members=tuple(_member(name) for name in MIXES),
+        members=tuple(_member(name) for name in members),
         points=points,
         full_graph="full/model.onnx",
         files=files,
@@ -135,6 +150,18 @@ def _member(name: str) -> Member:
         head_macs=1000,
         tail_macs=9,
         exit_metrics={"top1": 0.5},
+        layers=LAYER_MAPS if name == PROGRESSIVE else (),
+    )
+
+
+def _prefix(number: int) -> OperatingPoint:
+    whole = _split(PROGRESSIVE, levels=16, top1=0.5 + 0.2 * number, num_bytes=60.0 * number)
+    return replace(
+        whole,
+        id=f"{PROGRESSIVE}-l16-p{number}",
+        low=LAYER_LOW,
+        span=LAYER_SPAN,
+        prefix=number,
     )
 
 

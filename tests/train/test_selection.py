@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from headgate.train.backbones import build_backbone
+from headgate.train.bottleneck import Bottleneck
 from headgate.train.material import Lesson
 from headgate.train.selection import map_scores_P, taylor_P
 from headgate.train.split_model import SplitModel, build_split_model
@@ -27,6 +28,7 @@ def model() -> SplitModel:
         budget=5,
     )
     made.freeze_selection((0, 1, 2, 3, 4))
+    assert isinstance(made.bottleneck, Bottleneck)
     with torch.no_grad():
         made.bottleneck.decoder.weight[DEAF].zero_()
     return made
@@ -62,6 +64,7 @@ def test_scores_do_not_depend_on_how_pictures_are_batched(model: SplitModel) -> 
 
 
 def test_norms_are_those_of_the_encoder(model: SplitModel) -> None:
+    assert isinstance(model.bottleneck, Bottleneck)
     with torch.no_grad():
         model.bottleneck.encoder.weight.zero_()
         model.bottleneck.encoder.weight[4] = 1.0

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from headgate.profiles.errors import UsageError
 from headgate.train.backbones import PlainModel, build_backbone
+from headgate.train.bottleneck import Bottleneck
 from headgate.train.losses import LossWeights, total_loss
 from headgate.train.material import Lesson
 from headgate.train.objectives import MemberObjective
@@ -147,6 +148,7 @@ def test_the_rate_reaches_the_head_and_every_filter_value_gets_a_gradient() -> N
     assert gradient is not None
     assert gradient.abs().sum() > 0
     torch.autograd.backward(loss_of(model, torch.rand(8, 3, 32, 32), torch.arange(8), 4))
+    assert isinstance(model.bottleneck, Bottleneck)
     assert model.bottleneck.f_hat.grad is not None
     assert bool((model.bottleneck.f_hat.grad != 0).all())
 

@@ -5,6 +5,8 @@ what needs fitting (tables, the ideal bounds), the others are measured, so nothi
 what it was fitted to. Codecs take turns, picture after picture, so that a busy machine slows them
 alike: compare times within one table only.
 
+Of a progressive member every layer is written by itself, as it is sent, and a row is all of them.
+
 Shapes: N pictures, C sent feature maps, h w their size, K contexts, L levels.
 """
 
@@ -25,6 +27,7 @@ from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.pictures import preprocess
+from headgate.profiles.progressive import layer_bounds, maps_of_prefix
 from headgate.runtime.engine import DeviceEngine, EngineOptions
 from headgate.runtime.features import decode_features, encode_features
 from headgate.runtime.zstd_symbols import smallest_frame
@@ -37,6 +40,7 @@ ZSTD_LEVELS = (1, 3, 9, 15)
 # Ideal bounds share out a little to what was never seen, as the tables do.
 PRIOR_COUNT = 1.0
 WARM_UP_PICTURES = 3
+LAYERS_NOTE = "a progressive member's layers are written one by one; a row is all of them together"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ class Way:
 
     name: str
     encode: Callable[[Integers], bytes]
-    decode: Callable[[bytes], Integers] | None
+    decode: Callable[[bytes, tuple[int, ...]], Integers] | None  # of integers of this shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,10 @@ def bench_codec(options: CodecOptions, *, say: Say) -> BenchResult:
     for point in points:
         say(f"{point.id}: {len(pictures_NHWC)} pictures")
         q_NCHW = np.concatenate([device.features(point, p[None])[0] for p in pictures_NHWC])
-        rows += point_rows(point, q_NCHW)
+        if point.prefix is not None:
+            assert point.member is not None
+            q_NCHW = q_NCHW[:, : maps_of_prefix(manifest.member(point.member), point.prefix)]
+        rows += point_rows(point, q_NCHW, bounds=inner_bounds(manifest, point))
     return BenchResult(
         name="Codec",
         columns=("point", "values", "codec", "bytes", "p95", "encode us", "decode us"),
@@ -92,6 +99,7 @@ def bench_codec(options: CodecOptions, *, say: Say) -> BenchResult:
             "second one fits tables and bounds, the others are measured",
             "times are medians of one thread, codecs in turns; * marks what the point sends",
             "ideal: the entropy under fitted tables, in bytes, with no coder and no rounding",
+            *([LAYERS_NOTE] if any(point.prefix is not None for point in points) else []),
         ),
     )
 
@@ -103,11 +111,26 @@ def chosen_points(manifest: Manifest, point_id: str | None) -> list[OperatingPoi
         if point.kind is not PointKind.SPLIT:
             raise UsageError(f"--point: {point_id} sends no feature maps; name a split point")
         return [point]
-    # Predicted points send the integers of their twins.
+    # Predicted points send the integers of their twins, and prefixes some of the largest one's.
     found = [p for p in manifest.points if p.kind is PointKind.SPLIT and p.twin is None]
     if not found:
         raise UsageError("the family has no split points, so there is no codec to measure")
-    return found
+    return [p for p in found if not any(_goes_on(p, each) for each in found)]
+
+
+def _goes_on(point: OperatingPoint, other: OperatingPoint) -> bool:
+    """Tell whether `other` sends all layers of `point`, and more."""
+    if point.prefix is None or other.prefix is None:
+        return False
+    return other.prefix > point.prefix and other.series == point.series
+
+
+def inner_bounds(manifest: Manifest, point: OperatingPoint) -> tuple[int, ...]:
+    """Return the maps before which another layer begins, of those that a point sends."""
+    if point.prefix is None:
+        return ()
+    assert point.member is not None
+    return layer_bounds(manifest.member(point.member))[1 : point.prefix]
 
 
 def load_unlabelled(manifest: Manifest, spec: str, *, limit: int | None) -> Integers:
@@ -119,14 +142,20 @@ def load_unlabelled(manifest: Manifest, spec: str, *, limit: int | None) -> Inte
     return np.stack([preprocess(dataset.picture(int(i)), manifest.input) for i in picks])
 
 
-def point_rows(point: OperatingPoint, q_NCHW: Integers) -> list[tuple[str, ...]]:
-    """Return the rows of one point: every codec, then the ideal bounds."""
+def point_rows(
+    point: OperatingPoint, q_NCHW: Integers, *, bounds: Sequence[int] = ()
+) -> list[tuple[str, ...]]:
+    """Return the rows of one point: every codec, then the ideal bounds.
+
+    `bounds` are those of `inner_bounds`; `q_NCHW` holds the maps that the point sends.
+    """
     assert point.levels is not None
     fitted, measured = q_NCHW[::2], q_NCHW[1::2]
-    shape = measured.shape[1:]
     ways = ways_of(point, fitted)
-    spent = take_turns(ways, measured)
-    values = " x ".join(map(str, shape)) + f", {point.levels} levels"
+    spent = take_turns(ways, measured, bounds=bounds)
+    values = " x ".join(map(str, measured.shape[1:])) + f", {point.levels} levels"
+    if bounds:
+        values += f", {len(bounds) + 1} layers"
     rows = []
     for way in ways:
         found = spent[way.name]
@@ -150,38 +179,44 @@ def point_rows(point: OperatingPoint, q_NCHW: Integers) -> list[tuple[str, ...]]
 def ways_of(point: OperatingPoint, fitted_NCHW: Integers) -> list[Way]:
     """Return the codecs to compare; the point's own is marked."""
     assert point.levels is not None
-    levels, shape = point.levels, fitted_NCHW.shape[1:]
+    levels = point.levels
     fresh = fit_table(fitted_NCHW, levels=levels)
     own = " *"
     ways = [
-        _codec_way("raw", own if point.codec == "raw" else "", levels=levels, shape=shape),
+        _codec_way("raw", own if point.codec == "raw" else "", levels=levels),
         *(_zstd_way(zstd_level, levels=levels) for zstd_level in ZSTD_LEVELS),
-        _codec_way("zstd", own if point.codec == "zstd" else "", levels=levels, shape=shape),
-        _codec_way("context", ", fitted here", levels=levels, shape=shape, table=fresh),
+        _codec_way("zstd", own if point.codec == "zstd" else "", levels=levels),
+        _codec_way("context", ", fitted here", levels=levels, table=fresh),
     ]
     if point.table is not None:
-        ways.append(_codec_way("context", own, levels=levels, shape=shape, table=point.table))
+        ways.append(_codec_way("context", own, levels=levels, table=point.table))
     return ways
 
 
-def take_turns(ways: Sequence[Way], q_NCHW: Integers) -> dict[str, Spent]:
+def take_turns(
+    ways: Sequence[Way], q_NCHW: Integers, *, bounds: Sequence[int] = ()
+) -> dict[str, Spent]:
     """Write and read every picture in every way; a way that changes an integer is a bug."""
     spent = {way.name: Spent([], [], []) for way in ways}
     for q_CHW in q_NCHW[:WARM_UP_PICTURES]:
         for way in ways:
             way.encode(q_CHW)
     for q_CHW in q_NCHW:
+        layers = np.split(q_CHW, bounds)
         for way in ways:
             found = spent[way.name]
             started_s = time.perf_counter()
-            data = way.encode(q_CHW)
+            data = [way.encode(layer_CHW) for layer_CHW in layers]
             encoded_s = time.perf_counter()
-            found.sizes.append(len(data))
+            found.sizes.append(sum(map(len, data)))
             found.encode_s.append(encoded_s - started_s)
             if way.decode is not None:
-                again = way.decode(data)
+                again = [
+                    way.decode(each, layer_CHW.shape)
+                    for each, layer_CHW in zip(data, layers, strict=True)
+                ]
                 found.decode_s.append(time.perf_counter() - encoded_s)
-                assert np.array_equal(again, q_CHW), f"{way.name} changed the integers"
+                assert np.array_equal(np.concatenate(again), q_CHW), f"{way.name} changed integers"
     return spent
 
 
@@ -219,13 +254,14 @@ def _codec_way(
     suffix: str,
     *,
     levels: int,
-    shape: tuple[int, ...],
     table: ContextTable | None = None,
 ) -> Way:
     return Way(
         codec + suffix,
         lambda q_CHW: encode_features(q_CHW, levels=levels, codec=codec, table=table),
-        lambda data: decode_features(data, shape=shape, levels=levels, codec=codec, table=table),
+        lambda data, shape: decode_features(
+            data, shape=shape, levels=levels, codec=codec, table=table
+        ),
     )
 
 

@@ -15,6 +15,7 @@ from headgate.export.bench_edge_command import device_cost, edge
 from headgate.export.bench_family_command import bench_family
 from headgate.export.bench_head_command import head
 from headgate.export.bench_members_command import family_cost, rate_weights, selection
+from headgate.export.bench_nair_command import link_loss, nair
 from headgate.export.bench_options import outputs, say, show
 from headgate.export.bench_predict_command import predict
 from headgate.export.bench_rates_command import rates, train_rates
@@ -188,3 +189,5 @@ bench.add_command(selection)
 bench.add_command(rate_weights)
 bench.add_command(edge)
 bench.add_command(device_cost)
+bench.add_command(nair)
+bench.add_command(link_loss)

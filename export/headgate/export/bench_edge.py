@@ -38,6 +38,7 @@ from headgate.export.bench_watch import (
     watching,
 )
 from headgate.export.children import LOOPBACK, child, free_port, wait_for_port
+from headgate.export.measure import Layers, sent_by
 from headgate.profiles.errors import PeerError, UsageError
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import OperatingPoint, PointKind
@@ -64,13 +65,16 @@ def bench_edge(options: EdgeOptions, *, say: Callable[[str], None]) -> BenchResu
         inputs,
         threads=options.threads,
         max_batch=options.max_batch,
+        providers=options.providers,
         cores=edges,
     )
     plan = LoadPlan(
         endpoint="",
         family_digest=manifest.digest,
         point_index=manifest.index_of(point.id),
-        payloads=tuple(base64.b64encode(payload).decode() for payload in payloads),
+        payloads=tuple(
+            tuple(base64.b64encode(layer).decode() for layer in layers) for layers in payloads
+        ),
         devices=0,
         frames_per_s=None,
         num_open=options.num_open,
@@ -90,7 +94,9 @@ def bench_edge(options: EdgeOptions, *, say: Callable[[str], None]) -> BenchResu
             rows.append(_row(devices, fps, report, bound, watch))
             say(" | ".join(cells(rows[-1])))
     soak = rows.pop() if options.soak_s > 0 else None
-    return edge_table(options, point, rows, soak, bare=rates[-1], bound_to=edges)
+    return edge_table(
+        options, point, rows, soak, bare=rates[-1], provider=bare.provider, bound_to=edges
+    )
 
 
 def split_cores() -> tuple[frozenset[int] | None, frozenset[int] | None]:
@@ -137,17 +143,18 @@ def _loads(options: EdgeOptions) -> Iterator[tuple[int, float | None, float]]:
         yield middle, rates[0], options.soak_s
 
 
-def _payloads(family: Family, point: OperatingPoint) -> tuple[list[bytes], npt.NDArray[np.uint8]]:
-    """Return payloads as the device makes them, and the tail's input that they stand for."""
+def _payloads(family: Family, point: OperatingPoint) -> tuple[list[Layers], npt.NDArray[np.uint8]]:
+    """Return frames as the device sends them, and the tail's input that they stand for."""
     engine, size = DeviceEngine(family), family.manifest.input
-    payloads, inputs = [], []
+    payloads: list[Layers] = []
+    inputs = []
     frames = open_source(f"fake://{size.width_px}x{size.height_px}").frames()
     for _, frame in zip(range(NUM_PAYLOADS), frames, strict=False):
-        payload = engine.compute(point, frame.picture).payload
-        assert payload is not None
-        payloads.append(payload)
+        payloads.append(sent_by(engine.compute(point, frame.picture)))
         if point.kind is PointKind.OFFLOAD:
-            inputs.append(decode_picture(payload, max_pixels=size.height_px * size.width_px))
+            inputs.append(
+                decode_picture(payloads[-1][0], max_pixels=size.height_px * size.width_px)
+            )
         else:
             picture_1HWC = preprocess(frame.picture, size)[None]
             inputs.append(engine.features(point, picture_1HWC)[0][0])
@@ -165,6 +172,7 @@ def _edge(options: EdgeOptions, cores: frozenset[int] | None) -> Iterator[tuple[
         f"--bind=tcp://{LOOPBACK}:{port}",
         f"--threads={options.threads}",
         f"--max-batch={options.max_batch}",
+        f"--providers={options.providers}",
     ]
     with contextlib.ExitStack() as stack:
         with on_cores(cores):  # which the process inherits

@@ -44,12 +44,15 @@ class BareTail:
         *,
         threads: int,
         max_batch: int,
+        providers: str,
         cores: frozenset[int] | None,
     ) -> None:
         """`features_NCHW`: what the edge decodes; pictures [N,H,W,3] for a point that offloads."""
         self._cores = cores
         with on_cores(cores):  # threads of onnxruntime stay where they are made
-            engine = TailEngine(family, options=EngineOptions(threads=threads), max_batch=max_batch)
+            options = EngineOptions(providers=providers, threads=threads)
+            engine = TailEngine(family, options=options, max_batch=max_batch)
+            self.provider = engine.describe().provider  # what onnxruntime could start
             self._runs = {
                 size: _run(engine, point, _repeated(features_NCHW, size))
                 for size in SIZES

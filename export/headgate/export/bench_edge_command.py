@@ -32,6 +32,12 @@ from headgate.profiles.errors import UsageError
 @click.option("--point", help="operating point  [default: a split point, middle member]")
 @click.option("--threads", default=0, help="of one tail run  [default: the edge's cores]")
 @click.option("--max-batch", default=16, show_default=True, help="most frames in one tail run")
+@click.option(
+    "--providers",
+    default="auto",
+    show_default=True,
+    help="what runs the tails: auto, cpu, cuda or tensorrt",
+)
 @click.option("--generators", default=1, show_default=True, help="processes that play devices")
 @outputs
 def edge(
@@ -48,6 +54,7 @@ def edge(
     point: str | None,
     threads: int,
     max_batch: int,
+    providers: str,
     generators: int,
     out: Path,
     as_json: bool,
@@ -78,6 +85,7 @@ def edge(
         point=point,
         threads=threads,
         max_batch=max_batch,
+        providers=providers,
         generators=generators,
     )
     show(bench_edge(options, say=say), out, as_json=as_json)

@@ -12,6 +12,9 @@ JSON object with what happened goes to standard output. Two ways to load an edge
 A device behaves as the real one does where that loads the edge: it says HELLO, keeps within what
 WELCOME allows, and leaves an edge that says BUSY alone for 0.05 s, doubling up to 1 s until the
 next answer. A frame that it may not send then is counted as held back: its own exit would answer.
+
+Layers of a progressive frame go out at once, so that the edge has no more to wait for: how they
+are best paced is a matter of the link, and there is none here.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import zmq
@@ -47,11 +50,13 @@ from headgate.runtime.wire import (
     Welcome,
     decode,
     encode,
+    stamp_us,
 )
 
 JOIN_S = 20.0  # for all handshakes together
 NEXT_PICTURE_S = 1 / 30  # closed loop: after a rejection
 SAME_BATCH_US = 20  # beginnings of frames of one batch, as rounded on the wire
+LAYERS_OF_MESSAGE = DEFAULT_LIMITS.max_parts - 1  # beside the header
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ class LoadPlan:
     endpoint: str
     family_digest: str
     point_index: int
-    payloads: tuple[str, ...]  # base64
+    payloads: tuple[tuple[str, ...], ...]  # base64, layer by layer
     devices: int
     frames_per_s: float | None
     num_open: int  # unanswered frames of one device in a closed loop
@@ -112,7 +117,9 @@ class Load:
 
     def __init__(self, plan: LoadPlan) -> None:
         self._plan = plan
-        self._payloads = [base64.b64decode(text) for text in plan.payloads]
+        self._payloads = [
+            tuple(base64.b64decode(text) for text in layers) for layers in plan.payloads
+        ]
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._context.set(zmq.MAX_SOCKETS, max(1024, 2 * plan.devices))
         self._selector = selectors.DefaultSelector()
@@ -207,11 +214,13 @@ class Load:
         frame_id, device.next_id = device.next_id, device.next_id + 1
         delay_s = 0.0 if device.delay_s == math.inf else device.delay_s
         budget_us = max(0, round(1e6 * (due_s + self._plan.sla_s - now_s - delay_s)))
-        payload = self._payloads[(frame_id + device.index) % len(self._payloads)]
+        layers = self._payloads[(frame_id + device.index) % len(self._payloads)]
         device.in_flight[frame_id] = (due_s, now_s)
         self._counted_out += counted
-        frame = Frame(frame_id, self._plan.point_index, budget_us, payload)
-        for piece in fragment(frame, slice_bytes(len(payload))):
+        first = Frame(
+            frame_id, self._plan.point_index, budget_us, layers[0], sent_us=stamp_us(now_s)
+        )
+        for piece in pieces_of(first, layers):
             device.socket.send_multipart(encode(piece))
 
     def _take(self, timeout_s: float) -> None:
@@ -292,6 +301,24 @@ class Load:
         self._context.term()
 
 
+def pieces_of(first: Frame, layers: Sequence[bytes]) -> list[Frame]:
+    """Return the messages of a frame: slices of one payload, or as many layers as fit in each.
+
+    `first` is the frame with its first layer only.
+    """
+    if len(layers) == 1:
+        return fragment(first, slice_bytes(len(first.payload)))
+    return [
+        replace(
+            first,
+            layer=start,
+            payload=layers[start],
+            more_layers=tuple(layers[start + 1 : start + LAYERS_OF_MESSAGE]),
+        )
+        for start in range(0, len(layers), LAYERS_OF_MESSAGE)
+    ]
+
+
 def count_batches(starts_us: Sequence[int]) -> int:
     """Return how many different times of beginning there are, rounding aside."""
     ordered = sorted(starts_us)
@@ -301,7 +328,7 @@ def count_batches(starts_us: Sequence[int]) -> int:
 
 def plan_from_json(value: dict[str, Any]) -> LoadPlan:
     """Return the plan that `asdict` of one gave; it comes from our own parent process."""
-    return LoadPlan(**{**value, "payloads": tuple(value["payloads"])})
+    return LoadPlan(**{**value, "payloads": tuple(map(tuple, value["payloads"]))})
 
 
 def report_from_json(value: dict[str, Any]) -> LoadReport:

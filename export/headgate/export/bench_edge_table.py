@@ -52,6 +52,7 @@ class EdgeOptions:
     threads: int = 0  # of one tail run; 0: as many as the edge has cores
     max_batch: int = 16
     generators: int = 1
+    providers: str = "auto"  # what runs the tails, see `engine`
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ def edge_table(
     soak: Row | None,
     *,
     bare: Sequence[Rate],
+    provider: str,
     bound_to: frozenset[int] | None,
 ) -> BenchResult:
     worst = min(rows, key=lambda row: row.share)
@@ -155,7 +157,9 @@ def edge_table(
         columns=COLUMNS,
         rows=tuple(cells(row) for row in rows),
         goals=tuple(goals),
-        notes=tuple(_notes(options, point, rows, soak, bare=bare, bound_to=bound_to)),
+        notes=tuple(
+            _notes(options, point, rows, soak, bare=bare, provider=provider, bound_to=bound_to)
+        ),
     )
 
 
@@ -166,6 +170,7 @@ def _notes(
     soak: Row | None,
     *,
     bare: Sequence[Rate],
+    provider: str,
     bound_to: frozenset[int] | None,
 ) -> Iterator[str]:
     bound = median([row.bound.frames_per_s for row in rows])
@@ -174,9 +179,10 @@ def _notes(
         f"{options.measure_s:g} s a row; closed: {options.num_open} unanswered frames a device"
     )
     yield (
-        f"bound: bare batched tail, {options.threads} thread(s), at the best batch size that a row "
-        f"can fill; median over the rows {bound:.0f} frames/s; by batch size, ms of processor "
-        "time a frame: " + ", ".join(f"{rate.batch}: {1000 * rate.cpu_s:.3f}" for rate in bare)
+        f"bound: bare batched tail, {provider}, {options.threads} thread(s), at the best batch "
+        f"size that a row can fill; median over the rows {bound:.0f} frames/s; by batch size, "
+        "ms of processor time a frame: "
+        + ", ".join(f"{rate.batch}: {1000 * rate.cpu_s:.3f}" for rate in bare)
     )
     yield "share of bound: in time/s over the lesser of the bound and, in an open loop, offered/s"
     if bound_to is None:

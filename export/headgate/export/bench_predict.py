@@ -39,6 +39,7 @@ def bench_predict(options: PredictOptions, *, say: Callable[[str], None]) -> Ben
     """Play every point over every clip at every lag; what is decoded is compared each time."""
     manifest = options.family.manifest
     points = chosen_points(manifest, options.points)
+    _refuse_layers(points)
     clips = [
         load_clip(video, manifest.input, fps=options.fps, num_frames=options.frames)
         for video in options.videos
@@ -93,6 +94,15 @@ def chosen_points(manifest: Manifest, patterns: Sequence[str]) -> list[Operating
                 f"--points: {pattern!r} matches none of {', '.join(point.id for point in points)}"
             )
     return [p for p in points if not patterns or any(fnmatchcase(p.id, x) for x in patterns)]
+
+
+def _refuse_layers(points: Sequence[OperatingPoint]) -> None:
+    layered = next((point.id for point in points if point.prefix is not None), None)
+    if layered is not None:
+        raise UsageError(
+            f"{layered}: is sent in layers, which are not predicted from earlier frames; name "
+            "points of other members with --points, or take a family of train prune"
+        )
 
 
 def _row(point: OperatingPoint, clip: Clip, played: Sequence[Played]) -> tuple[str, ...]:

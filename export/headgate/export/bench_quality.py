@@ -16,7 +16,9 @@ from headgate.train.progress import TrainingProgress
 from headgate.train.prune import train_prune
 from headgate.train.recipe import PruneConfig
 from headgate.train.run_folder import Run
+from headgate.train.run_record import MemberEntry
 
+Twins = dict[str, MemberEntry]  # by the id that they share with the pruned member
 MAX_LOSS = 0.01  # of accuracy, against the twin with all epochs
 MIN_EPOCH_RATIO = 5.0
 
@@ -51,33 +53,36 @@ class QualityOptions:
             seed=self.seed,
         )
 
-    def twins(self, *, epochs: int) -> PruneConfig:
-        """Return the same budgets, each trained from fresh weights."""
-        return replace(self.pruned(), from_scratch=True, epochs=epochs)
+    def twin(self, budget: int, *, epochs: int) -> PruneConfig:
+        """Return one of the budgets, trained from fresh weights."""
+        return replace(self.pruned(), budgets=(budget,), from_scratch=True, epochs=epochs)
 
 
 def bench_quality(
     options: QualityOptions, *, progress: TrainingProgress, say: Callable[[str], None]
 ) -> BenchResult:
-    """Train whatever is not in the folder yet and compare. Hours on a CPU without `pictures`."""
+    """Train whatever is not in the folder yet and compare. Hours on a CPU without `pictures`.
+
+    Every twin is a run of its own, so that several machines or processes can share the work.
+    """
     say(
         f"pruning: {options.epochs} + {options.base_epochs} epochs, members {options.member_epochs}"
     )
     pruned = _train(options.pruned(), options.folder / "pruned", progress)
-    say(f"from scratch, {options.member_epochs} epochs each")
-    short = _train(
-        options.twins(epochs=options.member_epochs), options.folder / "scratch-short", progress
+    short, full = (
+        _train_twins(options, epochs, name, progress=progress, say=say)
+        for name, epochs in (("short", options.member_epochs), ("full", options.epochs))
     )
-    say(f"from scratch, {options.epochs} epochs each")
-    full = _train(options.twins(epochs=options.epochs), options.folder / "scratch-full", progress)
     return quality_table(options, pruned=pruned, short=short, full=full)
 
 
-def quality_table(options: QualityOptions, *, pruned: Run, short: Run, full: Run) -> BenchResult:
-    """Lay the three runs side by side. Accuracies are those without quantisation."""
+def quality_table(
+    options: QualityOptions, *, pruned: Run, short: Twins, full: Twins
+) -> BenchResult:
+    """Lay the runs side by side. Accuracies are those without quantisation."""
     rows, losses = [], []
     for member in pruned.record.members:
-        twin, short_twin = full.entry(member.id), short.entry(member.id)
+        twin, short_twin = full[member.id], short[member.id]
         losses.append(twin.accuracy - member.accuracy)
         rows.append(
             (
@@ -107,6 +112,23 @@ def quality_table(options: QualityOptions, *, pruned: Run, short: Run, full: Run
             "a family pays these, and the base member's, once",
         ),
     )
+
+
+def _train_twins(
+    options: QualityOptions,
+    epochs: int,
+    name: str,
+    *,
+    progress: TrainingProgress,
+    say: Callable[[str], None],
+) -> Twins:
+    twins: Twins = {}
+    for budget in options.budgets:
+        say(f"from scratch, {budget} maps, {epochs} epochs")
+        config = options.twin(budget, epochs=epochs)
+        run = _train(config, options.folder / f"scratch-{name}-{budget}", progress)
+        twins |= {member.id: member for member in run.record.members}
+    return twins
 
 
 def _train(config: PruneConfig, out: Path, progress: TrainingProgress) -> Run:

@@ -1,6 +1,7 @@
 """Propose the operating points of a family: every way to answer a frame that is worth measuring."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from headgate.export.choose_codec import choose_codec
 from headgate.export.deploy import Deployed, Divergence, codes
 from headgate.export.family_writer import FULL_GRAPH
 from headgate.profiles.manifest import Member, OperatingPoint, PointKind
+from headgate.profiles.progressive import layer_bounds, maps_of_prefix
 
 LOCAL_FULL = "local-full"
 LOCAL_EXIT = "local-exit"
@@ -35,11 +37,13 @@ def split_points(
 ) -> list[OperatingPoint]:
     """Return one point per number of levels, with the ranges and the codec that suit it.
 
-    `rate_weight` is that of the member's training.
+    Of a progressive member it is one per prefix, the smallest first, and all prefixes share ranges
+    and codec: a layer must mean the same whatever follows it. `rate_weight` is that of the
+    member's training.
     """
     most = max(1, MAX_CODE_BYTES // (4 * member.features.nbytes))
     code_NCHW = codes(deployed.head, calibration_NHWC[:most])
-    divergence = Divergence(deployed.tail, code_NCHW)
+    divergence = Divergence(deployed.tail, code_NCHW, num_maps=compared_maps(member))
     points = []
     for num_levels in levels:
         scales = calibrate(
@@ -50,21 +54,40 @@ def split_points(
             rate_weight=rate_weight,
         )
         q_NCHW = scales.quantise(code_NCHW, levels=num_levels)
-        chosen = choose_codec(q_NCHW, levels=num_levels, asked=codec)
-        points.append(
-            OperatingPoint(
-                id=split_point_id(member.id, num_levels),
-                kind=PointKind.SPLIT,
-                metrics={},
-                member=member.id,
-                levels=num_levels,
-                low=scales.low,
-                span=scales.span,
-                codec=chosen.name,
-                table=chosen.table,
-            )
+        chosen = choose_codec(
+            q_NCHW, levels=num_levels, asked=codec, bounds=layer_bounds(member)[1:-1]
         )
+        point = OperatingPoint(
+            id=split_point_id(member.id, num_levels),
+            kind=PointKind.SPLIT,
+            metrics={},
+            member=member.id,
+            levels=num_levels,
+            low=scales.low,
+            span=scales.span,
+            codec=chosen.name,
+            table=chosen.table,
+        )
+        points += prefix_points(point, member)
     return points
+
+
+def prefix_points(point: OperatingPoint, member: Member) -> list[OperatingPoint]:
+    """Return the prefixes of a point that sends all layers, or the point of another member."""
+    if not member.layers:
+        return [point]
+    return [
+        replace(point, id=f"{point.id}-p{prefix}", prefix=prefix)
+        for prefix in range(1, len(member.layers) + 1)
+    ]
+
+
+def compared_maps(member: Member) -> tuple[int, ...]:
+    """Return how many maps are there when ranges are judged: of the first, middle, last prefix."""
+    if not member.layers:
+        return (member.features.shape[0],)
+    prefixes = (1, (len(member.layers) + 1) // 2, len(member.layers))
+    return tuple(dict.fromkeys(maps_of_prefix(member, prefix) for prefix in prefixes))
 
 
 def offload_points(

@@ -16,10 +16,10 @@ import numpy as np
 from headgate.export.compare import RunScore, score_run
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind, PointTime
 from headgate.profiles.profile import Profile
-from headgate.runtime.controller import exit_quality
 from headgate.runtime.frame_fate import DEFAULT_SETTINGS
 from headgate.runtime.oracle import OraclePoint, oracle_credit
-from headgate.runtime.rivals import RIVALS
+from headgate.runtime.own_answers import exit_quality, has_exit
+from headgate.runtime.rivals import RIVALS, Whole
 from headgate.runtime.simulate import Link, Pace, PolicyFor, simulate
 from headgate.runtime.simulated_answers import payload_bytes
 from headgate.runtime.simulated_link import MESSAGE_BYTES
@@ -27,6 +27,7 @@ from headgate.runtime.trace import Trace
 
 OURS, ORACLE, LOCAL, FIXED = "headgate", "oracle", "local only", "best fixed in hindsight"
 JPEG = "JPEG, adaptive quality"
+WHOLE, PICTURES = f"{OURS}, prefixes sent whole", f"{OURS}, pictures only"
 NUM_FIXED = 2  # so many fixed points are simulated after all were ranked by a quick count
 BACKLOG_S = 1.0  # in the quick count: a queue longer than this takes no more frames
 
@@ -87,25 +88,40 @@ def run_case(manifest: Manifest, trace: Trace, case: Case, *, rivals: bool = Tru
     runs.append(_simulated(OURS, manifest, trace, case))
     if not rivals:
         return CaseRuns(trace.name, case, tuple(runs))
+    local = [point for point in manifest.points if point.kind is PointKind.LOCAL]
+    if is_progressive(manifest):
+        runs.append(_simulated(WHOLE, manifest, trace, case, policy=lambda _: Whole))
+        offload = [point for point in manifest.points if point.kind is PointKind.OFFLOAD]
+        if offload:
+            only = replace(manifest, points=(*local, *offload))
+            runs.append(_simulated(PICTURES, only, trace, case))
     for name, policy in RIVALS.items():
         runs.append(_simulated(name, manifest, trace, case, policy=policy))
     pictures = [p for p in manifest.points if p.picture_format == "jpeg"]
     if pictures:
-        local = [point for point in manifest.points if point.kind is PointKind.LOCAL]
         only = replace(manifest, points=(*local, *pictures))
         runs.append(_simulated(JPEG, only, trace, case, policy=RIVALS["EWMA x 0.5"]))
     return CaseRuns(trace.name, case, tuple(runs))
 
 
+def is_progressive(manifest: Manifest) -> bool:
+    """Whether some points are prefixes that may be sent layer by layer."""
+    return any(point.prefix is not None for point in manifest.points)
+
+
 def without_exits(manifest: Manifest) -> Manifest:
-    """Return the manifest with split points as plain ones, whose late frames earn nothing."""
+    """Return the manifest with split points as plain ones, whose late frames earn nothing.
+
+    Progressive points stay what they are, on heads without an exit.
+    """
     points = tuple(
         replace(point, kind=PointKind.OFFLOAD, graph=manifest.full_graph, twin=None)
-        if point.kind is PointKind.SPLIT
+        if point.kind is PointKind.SPLIT and point.prefix is None
         else point
         for point in manifest.points
     )
-    return replace(manifest, points=points)
+    members = tuple(replace(member, exit_metrics={}) for member in manifest.members)
+    return replace(manifest, points=points, members=members)
 
 
 def capture_times_s(case: Case) -> Iterator[float]:
@@ -140,7 +156,8 @@ def _references(manifest: Manifest, trace: Trace, case: Case) -> Iterator[Run]:
     sending = [point for point in manifest.points if point.kind is not PointKind.LOCAL]
     ranked = sorted(sending, key=lambda p: -_quick_count(manifest, p, trace, case))
     fixed = [
-        _simulated(FIXED, manifest, trace, case, fixed=point.id) for point in ranked[:NUM_FIXED]
+        _simulated(FIXED, manifest, trace, case, policy=lambda _: Whole, fixed=point.id)
+        for point in ranked[:NUM_FIXED]
     ]
     fixed.append(Run(FIXED, local, 0.0, 0.0, 0.0))
     yield max(fixed, key=lambda run: run.credited)
@@ -153,7 +170,8 @@ def _oracle(manifest: Manifest, trace: Trace, case: Case, *, local: float) -> fl
         if point.kind is PointKind.LOCAL:
             continue
         sla_s = case.sla_s
-        if point.kind is PointKind.SPLIT:  # its exit is delivered a little before the deadline
+        if point.kind is PointKind.SPLIT and has_exit(manifest, point):
+            # Its exit is delivered a little before the deadline.
             sla_s -= DEFAULT_SETTINGS.guard_s
             fallback = max(fallback, exit_quality(manifest, point))
         cost = times[point.id]

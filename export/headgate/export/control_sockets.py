@@ -30,7 +30,7 @@ from headgate.runtime.playback import Playback
 from headgate.runtime.prediction import Reference
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.relay import LinkPlan, Relay
-from headgate.runtime.simulated_answers import STAND_IN, Answers, payload_of
+from headgate.runtime.simulated_answers import STAND_IN, Answers, layers_of, payload_of
 from headgate.runtime.sources import open_source
 from headgate.runtime.trace import Trace
 
@@ -65,7 +65,8 @@ class StandInHead:
             answer=self._answers.of_device(point, frame),
             head_s=device_s,
             encode_s=0.0,
-            integers=STAND_IN,
+            integers=STAND_IN if point.prefix is None else None,
+            layers=layers_of(self._manifest, point, frame),
         )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from headgate.export.measure import Engines, edge_probabilities, payload_of, probabilities_of
+from headgate.export.measure import Engines, edge_probabilities, probabilities_of, sent_by
 from headgate.export.samples import HeldOut
 from headgate.profiles.confidence import Curve, evidence, picture_fingerprint
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
@@ -42,13 +42,13 @@ def split_answers(
     """Run every picture through one split point, through the very engines that devices run."""
     computed = [engines.device.compute(point, picture) for picture in pictures_NHWC]
     exits_NK = np.stack([probabilities_of(item.answer) for item in computed])
-    payloads = [payload_of(item) for item in computed]
-    edge_NK = edge_probabilities(point, engines.tail, payloads)
+    sent = [sent_by(item) for item in computed]
+    edge_NK = edge_probabilities(point, engines.tail, sent)
     return SplitAnswers(
         scores=exits_NK.max(axis=1).astype(np.float64),
         exit_right=exits_NK.argmax(axis=1) == labels_N,
         edge_right=edge_NK.argmax(axis=1) == labels_N,
-        sizes=np.array([len(payload) for payload in payloads], np.int64),
+        sizes=np.array([sum(map(len, layers)) for layers in sent], np.int64),
     )
 
 

@@ -47,11 +47,15 @@ def write_member(
     member_id: str,
     budget: int,
     resolution_factor: int,
+    layers: tuple[int, ...],
     deployed: Deployed,
     picture: InputSpec,
     num_classes: int,
 ) -> Member:
-    """Write the pair of graphs of one member; return its entry, without exit metrics yet."""
+    """Write the pair of graphs of one member; return its entry, without exit metrics yet.
+
+    `layers` are those of a progressive member.
+    """
     head_file, tail_file = f"heads/{member_id}/model.onnx", f"tails/{member_id}/1/model.onnx"
     scales_N = (
         torch.zeros(EXAMPLE_BATCH, budget),
@@ -77,6 +81,7 @@ def write_member(
         head_macs=head_macs,
         tail_macs=tail_macs,
         exit_metrics={},
+        layers=layers,
     )
 
 

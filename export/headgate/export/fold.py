@@ -4,9 +4,12 @@
     decoder   transposed convolution from C maps, with the filter f and batch norm folded into it
 
 f scales the code linearly on the edge's side, so it belongs into the decoder's weights as it is:
-it never becomes binary, and rounding it would be fatal. Nothing is scattered at run time. (Batch
-norms of the backbone are folded by the exporter's own rewriting.)
+it never becomes binary, and rounding it would be fatal. Nothing is scattered at run time, and the
+order in which maps are sent is that of the convolutions' channels. (Batch norms of the backbone are
+folded by the exporter's own rewriting.)
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +19,12 @@ from headgate.train.bottleneck import Bottleneck
 # Shapes: P phi maps at the split, C selected maps, k kernel
 
 
-def folded_encoder(bottleneck: Bottleneck) -> nn.Sequential:
-    """Return features [N,P,H,W] -> code [N,C,h,w] in 0..1 as one convolution and a sigmoid."""
-    selected_C = _selected(bottleneck)
+def folded_encoder(bottleneck: Bottleneck, maps: Sequence[int]) -> nn.Sequential:
+    """Return features [N,P,H,W] -> code [N,C,h,w] in 0..1 as one convolution and a sigmoid.
+
+    `maps` are the selected ones in the order in which they are emitted.
+    """
+    selected_C = list(maps)
     scale_P, shift_P = batch_norm_as_affine(bottleneck.encoder_norm)
     weight_CPkk = bottleneck.encoder.weight[selected_C] * scale_P[selected_C, None, None, None]
     bias_C = shift_P[selected_C] + _bias(bottleneck.encoder)[selected_C] * scale_P[selected_C]
@@ -33,9 +39,12 @@ def folded_encoder(bottleneck: Bottleneck) -> nn.Sequential:
     return nn.Sequential(convolution, nn.Sigmoid()).eval()
 
 
-def folded_decoder(bottleneck: Bottleneck) -> nn.Sequential:
-    """Return code [N,C,h,w] -> features [N,P,H,W] as one transposed convolution and its ReLU."""
-    selected_C = _selected(bottleneck)
+def folded_decoder(bottleneck: Bottleneck, maps: Sequence[int]) -> nn.Sequential:
+    """Return code [N,C,h,w] -> features [N,P,H,W] as one transposed convolution and its ReLU.
+
+    `maps` are the selected ones in the order in which they come in.
+    """
+    selected_C = list(maps)
     scale_P, shift_P = batch_norm_as_affine(bottleneck.decoder_norm)
     filter_C = torch.sigmoid(bottleneck.f_hat.detach())[selected_C]
     # Transposed convolutions hold their weights as [input, output, k, k].
@@ -75,8 +84,3 @@ def _bias(convolution: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
 def _set(convolution: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor, bias: Tensor) -> None:
     convolution.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
     convolution.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
-
-
-def _selected(bottleneck: Bottleneck) -> list[int]:
-    assert bottleneck.selected is not None, "a trained member has its selection frozen"
-    return list(bottleneck.selected)

@@ -1,8 +1,11 @@
 """What an export may be asked for, and what is refused before any work is done."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headgate.export.choose_codec import AUTO
 from headgate.profiles.errors import UsageError
@@ -10,6 +13,10 @@ from headgate.profiles.family import FAMILY_NAMES, MANIFEST_NAME
 from headgate.profiles.manifest import CODECS
 from headgate.profiles.quantise import MAX_LEVELS, MIN_LEVELS
 from headgate.profiles.storage import check_place, recover_folder
+from headgate.runtime.headers import MAX_LAYERS
+
+if TYPE_CHECKING:
+    from headgate.train.run_folder import Run
 
 MIN_CONFIDENCE = 50
 
@@ -71,6 +78,26 @@ def check_options(options: ExportOptions) -> None:
     ):
         if value < least:
             raise UsageError(f"{option}: found {value}, expected {least} or more")
+
+
+def check_members(run: Run, options: ExportOptions) -> None:
+    """Refuse progressive members that no family can hold, and what they cannot be asked for."""
+    for entry in run.record.members:
+        if entry.progressive is not None and entry.progressive.num_tails > 1:
+            raise UsageError(
+                f"{run.path}: member {entry.id} has {entry.progressive.num_tails} tails, one for "
+                "each prefix, and a family has one for each member; train it without --many-tails"
+            )
+        if len(entry.layers) > MAX_LAYERS:
+            raise UsageError(
+                f"{run.path}: member {entry.id} has {len(entry.layers)} layers, a frame at most "
+                f"{MAX_LAYERS}; train it with a larger --slice"
+            )
+        if entry.layers and options.video is not None:
+            raise UsageError(
+                f"--video: member {entry.id} of {run.path} is sent in layers, which are not "
+                "predicted from earlier frames; leave --video out"
+            )
 
 
 def check_target(family_path: Path, *, run_path: Path, force: bool) -> None:

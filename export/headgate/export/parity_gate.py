@@ -1,15 +1,24 @@
 """Run trained member and exported pair side by side through the runtime's engine and codec.
 
-Shapes: N pictures, C sent feature maps, h w their size, K classes.
+Of a progressive member the first, the middle and the last prefix of every series are compared; its
+reference has zeros where maps are absent.
+
+Shapes: N pictures, C feature maps (S of them sent), h w their size, K classes.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headgate.export.deploy import MemberReference, PlainReference
-from headgate.export.measure import Engines, edge_probabilities, payload_of, probabilities_of
+from headgate.export.measure import (
+    Engines,
+    Layers,
+    edge_probabilities,
+    probabilities_of,
+    sent_by,
+)
 from headgate.export.parity import Outputs, Parity, check_parity, compare, worst
-from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
+from headgate.profiles.manifest import Manifest, Member, OperatingPoint, PointKind
 from headgate.runtime.features import decode_features
 
 
@@ -21,16 +30,29 @@ def check_member(
     member_id: str,
     pictures_NHWC: NDArray[np.uint8],
 ) -> Parity:
-    """Compare every split point of one member and return the worst of each measure.
+    """Compare the split points of one member and return the worst of each measure.
 
     Raises GateError at the first point that differs too much.
     """
     found = []
-    for point in manifest.points:
-        if point.kind is PointKind.SPLIT and point.member == member_id:
-            found.append(_split_parity(manifest, point, reference, engines, pictures_NHWC))
-            check_parity(found[-1], where=f"point {point.id}")
+    for point in compared_points(manifest, member_id):
+        found.append(
+            _split_parity(manifest.member(member_id), point, reference, engines, pictures_NHWC)
+        )
+        check_parity(found[-1], where=f"point {point.id}")
     return worst(found)
+
+
+def compared_points(manifest: Manifest, member_id: str) -> list[OperatingPoint]:
+    """Return the split points of a member that are held against what was trained."""
+    found = []
+    for point in manifest.points:
+        if point.kind is not PointKind.SPLIT or point.member != member_id:
+            continue
+        num = sum(each.series == point.series for each in manifest.points)
+        if point.prefix in (None, 1, (num + 1) // 2, num):
+            found.append(point)
+    return found
 
 
 def check_full(
@@ -50,33 +72,42 @@ def check_full(
 
 
 def _split_parity(
-    manifest: Manifest,
+    member: Member,
     point: OperatingPoint,
     reference: MemberReference,
     engines: Engines,
     pictures_NHWC: NDArray[np.uint8],
 ) -> Parity:
-    assert point.member is not None
-    assert point.levels is not None
-    assert point.codec is not None
-    shape = manifest.member(point.member).features.shape
     computed = [engines.device.compute(point, picture) for picture in pictures_NHWC]
-    payloads = [payload_of(item) for item in computed]
-    integers_NCHW = np.stack(
-        [
-            decode_features(
-                payload, shape=shape, levels=point.levels, codec=point.codec, table=point.table
-            )
-            for payload in payloads
-        ]
-    )
+    sent = [sent_by(item) for item in computed]
+    integers_NSHW = np.stack([_decoded(point, member, layers) for layers in sent])
     candidate = Outputs(
-        probabilities=edge_probabilities(point, engines.tail, payloads),
+        probabilities=edge_probabilities(point, engines.tail, sent),
         exit=np.stack([probabilities_of(item.answer) for item in computed]),
-        integers=integers_NCHW,
+        integers=integers_NSHW,
     )
     return compare(
-        reference.outputs(point, pictures_NHWC),
+        reference.outputs(point, pictures_NHWC, num_maps=integers_NSHW.shape[1]),
         candidate,
-        reference_tail_NK=reference.tail(point, integers_NCHW),
+        reference_tail_NK=reference.tail(point, integers_NSHW),
+    )
+
+
+def _decoded(point: OperatingPoint, member: Member, sent: Layers) -> NDArray[np.uint8]:
+    """Return the integers [S,h,w] of the maps that were sent, each layer decoded alone."""
+    assert point.levels is not None
+    assert point.codec is not None
+    num_maps, height, width = member.features.shape
+    maps_of_layers = member.layers[: point.prefix] if point.prefix is not None else (num_maps,)
+    return np.concatenate(
+        [
+            decode_features(
+                payload,
+                shape=(num, height, width),
+                levels=point.levels,
+                codec=point.codec,
+                table=point.table,
+            )
+            for payload, num in zip(sent, maps_of_layers, strict=True)
+        ]
     )

@@ -25,8 +25,8 @@ from headgate.export.family_writer import (
     write_member,
 )
 from headgate.export.graphs import FullGraph
-from headgate.export.measure import Engines, machine_name, measure_point
-from headgate.export.options import ExportOptions, check_options, check_target
+from headgate.export.measure import Engines, machine_name, measure_points
+from headgate.export.options import ExportOptions, check_members, check_options, check_target
 from headgate.export.parity_gate import check_full, check_member
 from headgate.export.picture_network import with_picture_network
 from headgate.export.points import METRIC, Measured, worth_keeping
@@ -53,6 +53,7 @@ class BuiltMember:
     member: Member
     deployed: Deployed
     model: SplitModel
+    order: tuple[int, ...] | None  # of sending, if it is progressive
 
 
 def export_family(
@@ -64,6 +65,7 @@ def export_family(
     """
     check_options(options)
     run = load_run(run_path)
+    check_members(run, options)
     check_target(family_path, run_path=run_path, force=options.force)
     plain = whole_network(run)  # first: a run from scratch, which has none, is refused at once
     progress(f"reading {run.record.dataset.spec if options.data is None else options.data}")
@@ -116,17 +118,19 @@ def _build_member(run: Run, member_id: str, folder: Path, progress: Progress) ->
     progress(f"{member_id}: folding and writing its graphs")
     entry = run.entry(member_id)
     model = run.member(member_id)
-    deployed = deploy(model)
+    order = entry.order or None
+    deployed = deploy(model, order)
     member = write_member(
         folder,
         member_id=member_id,
         budget=entry.budget,
         resolution_factor=entry.resolution_factor,
+        layers=entry.layers,
         deployed=deployed,
         picture=run.input,
         num_classes=len(run.labels),
     )
-    return BuiltMember(member, deployed, model)
+    return BuiltMember(member, deployed, model, order)
 
 
 def _candidate_points(
@@ -201,7 +205,7 @@ def _pass_parity(
     for item in built:
         worst = check_member(
             candidate,
-            MemberReference(item.model),
+            MemberReference(item.model, item.order),
             engines,
             member_id=item.member.id,
             pictures_NHWC=pictures_NHWC,
@@ -213,10 +217,11 @@ def _measure(
     candidate: Manifest, engines: Engines, samples: Samples, progress: Progress
 ) -> list[Measured]:
     measured = []
-    for point in candidate.points:
-        item = measure_point(point, engines, pictures_NHWC=samples.pictures, labels=samples.labels)
+    for item in measure_points(
+        candidate.points, engines, pictures_NHWC=samples.pictures, labels=samples.labels
+    ):
         progress(
-            f"{point.id}: {METRIC} {item.accuracy:.4f}, {item.point.bytes.mean:.0f} bytes, "
+            f"{item.point.id}: {METRIC} {item.accuracy:.4f}, {item.point.bytes.mean:.0f} bytes, "
             f"device {item.time.device_s * 1e3:.2f} ms, edge {item.time.edge_s * 1e3:.2f} ms"
         )
         measured.append(item)

@@ -80,11 +80,8 @@ def draw_timeline(timeline: Timeline, width_in: float = WIDE_IN) -> bytes:
 def draw_points(manifest: Manifest, width_in: float = WIDE_IN) -> bytes:
     """Return a PNG: measured accuracy against mean bytes of every operating point."""
     figure, (axes,) = new_figure(width_in, height_in=5.0 if width_in > 6 else 4.6, rows=1)
-    for member, colour in zip(manifest.members, _cycle(len(manifest.members)), strict=True):
-        points = [p for p in manifest.points if p.member == member.id and _sends(p)]
-        label = f"split, budget {member.budget}"
-        if member.resolution_factor > 1:
-            label += f", r = {member.resolution_factor}"
+    curves = _split_curves(manifest)
+    for (label, points), colour in zip(curves.items(), _cycle(len(curves)), strict=True):
         _draw_curve(axes, manifest, points, colour=colour, marker="o", label=label)
     for name, (colour, marker, label) in FORMAT_STYLES.items():
         points = [p for p in manifest.points if p.picture_format == name]
@@ -138,23 +135,33 @@ def _draw_link(axes: Axes, timeline: Timeline) -> None:
 
 
 def _draw_choices(axes: Axes, timeline: Timeline) -> None:
-    used = {record.point for record in timeline.records if record.point is not None}
+    used = {shown_point(record) for record in timeline.records}
     points = [point for point in timeline.manifest.points if point.id in used]
     points.sort(key=lambda point: (point.bytes.mean, point.id))
     rows = {point.id: row for row, point in enumerate(points)}
-    chosen = [record for record in timeline.records if record.point in rows]
+    chosen = [record for record in timeline.records if shown_point(record) in rows]
     for source, (colour, marker, label) in SOURCE_STYLES.items():
         frames = [record for record in chosen if record.source is source]
         if frames:
             axes.scatter(
                 [timeline.at_s(record) for record in frames],
-                [rows[record.point or ""] for record in frames],
+                [rows[shown_point(record) or ""] for record in frames],
                 s=9, c=colour, marker=marker, linewidths=0.8, label=label,
             )  # fmt: skip
     names = [f"{point.id}  {bytes_text(point.bytes.mean)}" for point in points]
     axes.set_yticks(range(len(points)), names, fontsize="small")
     axes.set_ylim(-0.7, len(points) - 0.3)
     legend_above(axes)
+
+
+def shown_point(record: FrameRecord) -> str | None:
+    """Return the point that stands for a frame: what it was answered from, or else was planned as.
+
+    An edge may answer from fewer layers than were planned.
+    """
+    if record.source is Source.EDGE and record.answered_point is not None:
+        return record.answered_point
+    return record.point
 
 
 def _draw_latency(axes: Axes, timeline: Timeline) -> None:
@@ -197,8 +204,20 @@ def _draw_curve(
     )  # fmt: skip
 
 
-def _sends(point: OperatingPoint) -> bool:
-    return point.kind is PointKind.SPLIT
+def _split_curves(manifest: Manifest) -> dict[str, list[OperatingPoint]]:
+    """Return split points by the line that joins them: a member, or a series of prefixes."""
+    curves: dict[str, list[OperatingPoint]] = {}
+    for member in manifest.members:
+        for point in manifest.points:
+            if point.member != member.id or point.kind is not PointKind.SPLIT:
+                continue
+            label = f"split, budget {member.budget}"
+            if member.resolution_factor > 1:
+                label += f", r = {member.resolution_factor}"
+            if point.prefix is not None:
+                label += f", layers at {point.levels} levels"
+            curves.setdefault(label, []).append(point)
+    return curves
 
 
 def _local_points(manifest: Manifest) -> list[OperatingPoint]:

@@ -3,6 +3,10 @@
 A split point is worth keeping if it answers better than every cheaper one of its member by more
 than noise. All points are measured on the same pictures, so the noise of a difference is that
 of paired answers: only pictures on which exactly one of the two is right count.
+
+Prefixes of one series stand or fall together: an edge may have received any number of layers, so
+none may be missing below another. A series loses layers at its end that make nothing better, and
+stays if one of its prefixes is worth keeping beside those of the member's other series.
 """
 
 from collections.abc import Sequence
@@ -59,7 +63,7 @@ def worth_keeping(measured: Sequence[Measured]) -> list[Measured]:
             for item in measured
             if item.point.kind is PointKind.SPLIT and item.point.member == member_id
         ]
-        kept_ids |= {item.point.id for item in _frontier(split)}
+        kept_ids |= _worth_of_member(split)
     return [
         item
         for item in measured
@@ -70,6 +74,28 @@ def worth_keeping(measured: Sequence[Measured]) -> list[Measured]:
 def paired_noise(a_N: NDArray[np.bool_], b_N: NDArray[np.bool_]) -> float:
     """Return the standard error of the difference of two accuracies on the same pictures."""
     return sqrt(int(np.count_nonzero(a_N != b_N))) / len(a_N)
+
+
+def _worth_of_member(split: Sequence[Measured]) -> set[str]:
+    """Return the ids of one member's split points to keep; points without a prefix stand alone."""
+    series: dict[object, list[Measured]] = {}
+    for item in split:
+        alone = item.point.prefix is None
+        series.setdefault(item.point.id if alone else item.point.series, []).append(item)
+    shortened = [_without_useless_end(prefixes) for prefixes in series.values()]
+    on_frontier = {item.point.id for item in _frontier([i for each in shortened for i in each])}
+    return {
+        item.point.id
+        for each in shortened
+        if any(one.point.id in on_frontier for one in each)
+        for item in each
+    }
+
+
+def _without_useless_end(prefixes: Sequence[Measured]) -> list[Measured]:
+    """Return a series up to its last prefix that answers better than what came before it."""
+    top = max(item.point.prefix or 0 for item in _frontier(prefixes))
+    return [item for item in prefixes if (item.point.prefix or 0) <= top]
 
 
 def _frontier(measured: Sequence[Measured]) -> list[Measured]:

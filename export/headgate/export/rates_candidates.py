@@ -38,12 +38,12 @@ class Candidate:
         return self.point.kind is PointKind.OFFLOAD
 
     @property
-    def encoding(self) -> tuple[str, int, int, str]:
-        """A key that sorts: equal for pictures that are the same bytes; compressed before raw."""
+    def encoding(self) -> tuple[str, int, int]:
+        """A key that sorts: equal for pictures that are the same bytes."""
         if self.is_picture:
             point = self.point
-            return f"picture {point.picture_format}", self.webp_method, _quality(point), ""
-        return "point", 0, int(self.raw_of is not None), self.id
+            return f"picture {point.picture_format}", self.webp_method, _quality(point)
+        return "point", 0, 0
 
     def encode(self, picture_HWC: Pictures) -> bytes:
         """Return the picture as this candidate sends it."""

@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from headgate.export.measure import Engines, edge_probabilities, measure_point
+from headgate.export.measure import Engines, Layers, edge_probabilities, measure_points
 from headgate.export.paper_points import paper_points
-from headgate.export.points import byte_stats
+from headgate.export.points import Measured, byte_stats
 from headgate.export.rates_candidates import (
     Candidate,
     lossless_payload,
@@ -135,45 +135,45 @@ def _samples(
 ) -> dict[str, Sample]:
     """Return what every picture gave, per candidate. Pictures are encoded once for all networks."""
     found: dict[str, Sample] = {}
-    payloads: tuple[object, list[bytes]] = (None, [])
+    encoded: tuple[object, list[Layers]] = (None, [])
+    run = [each for each in candidates if not each.is_picture and each.raw_of is None]
+    by_point = {candidate.point.id: candidate.id for candidate in run}
+
+    def tell(candidate_id: str, sample: Sample) -> None:
+        found[candidate_id] = sample
+        accuracy, mean_bytes = sample.right_N.mean(), sample.sizes_N.mean()
+        say(f"{candidate_id}: accuracy {accuracy:.4f}, {mean_bytes:.0f} bytes")
+
     for candidate in sorted(candidates, key=lambda each: each.encoding):
         if candidate.is_picture:
-            if payloads[0] != candidate.encoding:
-                encoded = [candidate.encode(picture) for picture in pictures.pictures]
-                payloads = (candidate.encoding, encoded)
-            sample = _picture_sample(candidate, engines, payloads[1], pictures)
-        else:
-            sample = _point_sample(candidate, engines, pictures, found)
-        found[candidate.id] = sample
-        say(
-            f"{candidate.id}: accuracy {sample.right_N.mean():.4f}, "
-            f"{sample.sizes_N.mean():.0f} bytes"
-        )
+            if encoded[0] != candidate.encoding:
+                encoded = (candidate.encoding, [])
+                encoded[1].extend((candidate.encode(picture),) for picture in pictures.pictures)
+            tell(candidate.id, _picture_sample(candidate, engines, encoded[1], pictures))
+    points = [candidate.point for candidate in run]
+    for item in measure_points(
+        points, engines, pictures_NHWC=pictures.pictures, labels=pictures.labels
+    ):
+        tell(by_point[item.point.id], _point_sample(item))
+    for candidate in candidates:
+        if candidate.raw_of is not None:  # answers as its compressed form
+            right_N = found[candidate.raw_of].right_N
+            assert candidate.raw_bytes is not None
+            sizes_N = np.full(len(right_N), candidate.raw_bytes, np.int64)
+            tell(candidate.id, Sample(right_N, sizes_N))
     return found
 
 
 def _picture_sample(
-    candidate: Candidate, engines: Engines, payloads: list[bytes], pictures: LabelledPictures
+    candidate: Candidate, engines: Engines, sent: Sequence[Layers], pictures: LabelledPictures
 ) -> Sample:
-    probabilities_NK = edge_probabilities(candidate.point, engines.tail, payloads)
+    probabilities_NK = edge_probabilities(candidate.point, engines.tail, sent)
     right_N = probabilities_NK.argmax(axis=1) == pictures.labels
-    return Sample(right_N, np.array([len(payload) for payload in payloads], np.int64))
+    return Sample(right_N, np.array([sum(map(len, each)) for each in sent], np.int64))
 
 
-def _point_sample(
-    candidate: Candidate,
-    engines: Engines,
-    pictures: LabelledPictures,
-    found: dict[str, Sample],
-) -> Sample:
-    """Run a point of the family, or of the paper: its raw form answers as its compressed one."""
-    if candidate.raw_of is not None:
-        right_N = found[candidate.raw_of].right_N
-        assert candidate.raw_bytes is not None
-        return Sample(right_N, np.full(len(right_N), candidate.raw_bytes, np.int64))
-    item = measure_point(
-        candidate.point, engines, pictures_NHWC=pictures.pictures, labels=pictures.labels
-    )
+def _point_sample(item: Measured) -> Sample:
+    """Return what pictures gave at a point of the family, or of the paper."""
     sizes_N = item.sizes if len(item.sizes) else np.zeros(len(item.right), np.int64)
     return Sample(item.right, sizes_N, item.exit_accuracy)
 
@@ -196,12 +196,12 @@ def _full(
     family: Family, engines: Engines, pictures: LabelledPictures
 ) -> tuple[Full, tuple[str, ...]]:
     """Run the whole network, and others the family has, on pictures that lost nothing."""
-    payloads = [lossless_payload(picture) for picture in pictures.pictures]
+    sent = [(lossless_payload(picture),) for picture in pictures.pictures]
     manifest = family.manifest
     found: dict[str, Full] = {}
     for graph in offload_graphs(manifest):
         point = lossless_point(graph, manifest)
-        probabilities_NK = edge_probabilities(point, engines.tail, payloads)
+        probabilities_NK = edge_probabilities(point, engines.tail, sent)
         right_N = probabilities_NK.argmax(axis=1) == pictures.labels
         accuracy = float(right_N.mean())
         found[graph] = Full(accuracy, standard_error(accuracy, len(right_N)), right_N)

@@ -161,6 +161,8 @@ def group_of(point: OperatingPoint, manifest: Manifest) -> str:
     maps = f"{member.budget} map{'s' if member.budget > 1 else ''}"
     if member.resolution_factor > 1:
         maps += f", r = {member.resolution_factor}"
+    if point.prefix is not None:  # the prefixes of one series are a line
+        maps += f" in {len(member.layers)} layers, {point.levels} levels"
     return maps if point.twin is None else f"{maps}, predicted"
 
 

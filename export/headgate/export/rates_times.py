@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from headgate.export.measure import Engines, infer_payloads, payload_of
+from headgate.export.measure import Engines, Layers, infer_sent, sent_by
 from headgate.export.rates_candidates import Candidate
 from headgate.profiles.manifest import PointKind, PointTime
 
@@ -23,9 +23,9 @@ def frame_times(
     edge_s: dict[str, list[float]] = {candidate.id: [] for candidate in candidates}
     for picture_HWC in pictures_NHWC[:NUM_TIMED]:
         for candidate in candidates:
-            payload, spent_s = _device(candidate, engines, picture_HWC)
+            sent, spent_s = _device(candidate, engines, picture_HWC)
             device_s[candidate.id].append(spent_s)
-            edge_s[candidate.id].append(_edge(candidate, engines, payload))
+            edge_s[candidate.id].append(_edge(candidate, engines, sent))
     return {
         key: PointTime(float(np.median(device_s[key])), float(np.median(edge_s[key])))
         for key in device_s
@@ -34,21 +34,21 @@ def frame_times(
 
 def _device(
     candidate: Candidate, engines: Engines, picture_HWC: NDArray[np.uint8]
-) -> tuple[bytes | None, float]:
+) -> tuple[Layers | None, float]:
     """Return what is sent, if anything, and the seconds it took."""
     if candidate.is_picture:
         started_s = time.perf_counter()
         payload = candidate.encode(picture_HWC)
-        return payload, time.perf_counter() - started_s
+        return (payload,), time.perf_counter() - started_s
     computed = engines.device.compute(candidate.point, picture_HWC)
     spent_s = computed.head_s + computed.encode_s
     if candidate.point.kind is PointKind.LOCAL:
         return None, spent_s
-    return payload_of(computed), spent_s
+    return sent_by(computed), spent_s
 
 
-def _edge(candidate: Candidate, engines: Engines, payload: bytes | None) -> float:
-    if payload is None:
+def _edge(candidate: Candidate, engines: Engines, sent: Layers | None) -> float:
+    if sent is None:
         return 0.0
-    (outcome,) = infer_payloads(candidate.point, engines.tail, [payload])
+    (outcome,) = infer_sent(candidate.point, engines.tail, [sent])
     return outcome.decode_s + outcome.tail_s

@@ -175,8 +175,9 @@ def _page(content: ReportContent, pictures: dict[str, str]) -> str:
 {said}</section>
 <section>
 <h2>Link, choice and latency</h2>
-<p>What the link could carry and what the device believed; what it chose for each frame; how long
-the answer took against the SLA of {sla_ms:g} ms. Longer latencies are drawn at the upper edge.</p>
+<p>What the link could carry and what the device believed; what it chose for each frame, or of one
+that is sent in layers, what the edge answered from; how long the answer took against the SLA of
+{sla_ms:g} ms. Longer latencies are drawn at the upper edge.</p>
 {pictures["timeline"]}
 </section>
 <section>

@@ -6,7 +6,9 @@ the benchmark of the controller. The format is shown in examples/ladder.toml.
 
 import tomllib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from headgate.profiles.errors import UsageError
@@ -40,6 +42,8 @@ class LadderPoint:
     bytes: float | None = None  # mean payload; None for local points
     bytes_quantiles: tuple[float, float, float] | None = None  # 5, 50 and 95 %, in place of `bytes`
     exit_accuracy: float | None = None  # split: of the answer that the device has by itself
+    member: str | None = None  # split: the progressive member that this is a prefix of
+    prefix: int | None = None  # so many of its layers; bytes are those of all of them together
     picture_format: str | None = None  # offload: "jpeg" or "webp"
     device_ms: float = 0.0
     edge_ms: float = 0.0
@@ -73,14 +77,15 @@ def read_ladder(path: Path) -> Manifest:
 
 def ladder_manifest(ladder: Ladder) -> Manifest:
     """Return a manifest whose points cost and earn what the ladder says. It has no files."""
-    points = tuple(_point(each) for each in ladder.points)
+    layers = Counter(each.member for each in ladder.points if each.member is not None)
+    points = tuple(_point(each, layers=layers) for each in ladder.points)
     return Manifest(
         task="classification",
         labels=("first", "second"),
         input=InputSpec(height_px=_SIDE_PX, width_px=_SIDE_PX),
         outputs=(TensorSpec("probabilities", "float32", (2,)),),
         metrics=(MetricSpec("top1", "higher"),),
-        members=tuple(_member(each) for each in ladder.points if each.kind is PointKind.SPLIT),
+        members=_members(ladder),
         points=points,
         full_graph=_FULL_GRAPH,
         files={},
@@ -93,21 +98,23 @@ def ladder_manifest(ladder: Ladder) -> Manifest:
     )
 
 
-def _point(each: LadderPoint) -> OperatingPoint:
+def _point(each: LadderPoint, *, layers: Mapping[str, int]) -> OperatingPoint:
     split = each.kind is PointKind.SPLIT
+    num_layers = layers.get(each.member or "", 1)
     return OperatingPoint(
         id=each.id,
         kind=each.kind,
         metrics={"top1": each.accuracy},
         bytes=_byte_stats(each),
-        member=each.id if split else None,
+        member=(each.member or each.id) if split else None,
         levels=2 if split else None,
-        low=(0.0,) if split else (),
-        span=(1.0,) if split else (),
+        low=(0.0,) * num_layers if split else (),
+        span=(1.0,) * num_layers if split else (),
         codec="raw" if split else None,
         picture_format=each.picture_format,
         picture_quality=50 if each.kind is PointKind.OFFLOAD else None,
         graph=None if split else _FULL_GRAPH,
+        prefix=each.prefix,
     )
 
 
@@ -122,19 +129,33 @@ def _byte_stats(each: LadderPoint) -> ByteStats:
     return ByteStats(each.bytes, each.bytes, each.bytes, each.bytes, each.bytes)
 
 
-def _member(each: LadderPoint) -> Member:
-    """Return a member for one point: in a ladder each may have an exit of its own."""
-    return Member(
-        id=each.id,
-        budget=1,
-        resolution_factor=1,
-        features=TensorSpec("features", "uint8", (1, 1, 1)),
-        head="",
-        tail="",
-        head_macs=0,
-        tail_macs=0,
-        exit_metrics={} if each.exit_accuracy is None else {"top1": each.exit_accuracy},
-    )
+def _members(ladder: Ladder) -> tuple[Member, ...]:
+    """Return a member for each split point, as each may have an exit of its own, and for a series
+
+    one of as many layers as it has prefixes, each of one map.
+    """
+    members: dict[str, Member] = {}
+    for each in ladder.points:
+        if each.kind is not PointKind.SPLIT or each.member in members:
+            continue
+        num_layers = sum(
+            1 for other in ladder.points if each.member and other.member == each.member
+        )
+        num_maps = max(1, num_layers)
+        member_id = each.member or each.id
+        members[member_id] = Member(
+            id=member_id,
+            budget=num_maps,
+            resolution_factor=1,
+            features=TensorSpec("features", "uint8", (num_maps, 1, 1)),
+            head="",
+            tail="",
+            head_macs=0,
+            tail_macs=0,
+            exit_metrics={} if each.exit_accuracy is None else {"top1": each.exit_accuracy},
+            layers=(1,) * num_layers,
+        )
+    return tuple(members.values())
 
 
 def _check(ladder: Ladder, *, where: str) -> None:
@@ -145,6 +166,33 @@ def _check(ladder: Ladder, *, where: str) -> None:
         raise UsageError(f"{where}: {twice} appear more than once; give every point its own id")
     for index, each in enumerate(ladder.points):
         _check_point(each, where=f"{where}.points[{index}]")
+    for member in dict.fromkeys(each.member for each in ladder.points if each.member is not None):
+        series = [each for each in ladder.points if each.member == member]
+        _check_series(member, series, ladder, where=where)
+
+
+def _check_series(member: str, series: list[LadderPoint], ladder: Ladder, *, where: str) -> None:
+    """Refuse prefixes that are missing or repeated, shrink, or have different exits."""
+    if any(each.id == member and each.member is None for each in ladder.points):
+        raise UsageError(f"{where}: {member!r} is a point and a member; rename one of them")
+    found = sorted(each.prefix or 0 for each in series)
+    if found != list(range(1, len(series) + 1)):
+        raise UsageError(
+            f"{where}: member {member!r} has prefixes {found}, expected each from 1 to "
+            f"{len(series)} once"
+        )
+    series = sorted(series, key=lambda each: each.prefix or 0)
+    sizes = [_byte_stats(each).mean for each in series]
+    if any(after <= before for before, after in pairwise(sizes)):
+        raise UsageError(
+            f"{where}: member {member!r} has prefixes of {sizes} bytes; each must be larger than "
+            "the one before, for it holds all of it"
+        )
+    if len({each.exit_accuracy for each in series}) > 1:
+        raise UsageError(
+            f"{where}: the prefixes of member {member!r} have different exit_accuracy; they share "
+            "one head, so give all the same"
+        )
 
 
 def _check_point(each: LadderPoint, *, where: str) -> None:
@@ -164,5 +212,9 @@ def _check_point(each: LadderPoint, *, where: str) -> None:
         raise UsageError(f"{where}: sizes {list(sizes)} must be above 0 and rising; correct them")
     if each.exit_accuracy is not None and each.kind is not PointKind.SPLIT:
         raise UsageError(f"{where}.exit_accuracy: only split points have an exit; remove it")
+    if (each.member is None) != (each.prefix is None):
+        raise UsageError(f"{where}: member and prefix go together; give both or neither")
+    if each.member is not None and each.kind is not PointKind.SPLIT:
+        raise UsageError(f"{where}.member: only split points may be prefixes of one; remove it")
     if each.picture_format is not None and each.kind is not PointKind.OFFLOAD:
         raise UsageError(f"{where}.picture_format: only offload points have one; remove it")

@@ -199,6 +199,10 @@ class Manifest:
         """Return the point of that id, or raise FamilyError naming those there are."""
         return self.points[self.index_of(point_id)]
 
+    def point_at(self, index: int) -> OperatingPoint | None:
+        """Return the point of that number on the wire, or None if there is none."""
+        return self.points[index] if 0 <= index < len(self.points) else None
+
     def index_of(self, point_id: str) -> int:
         """Return the point's place in `points`, which is its number on the wire."""
         try:

@@ -13,7 +13,8 @@ One worker runs one batch at a time. The rules, all from measured times of batch
   load, one frame about to expire must not make every batch a small one.
 - *Waiting.* An idle edge runs what there is at once. Only a worker that is mostly busy waits
   for one more frame, only if batching has been seen to save more than the expected gap to the
-  next frame, and only while the earliest frame can afford it.
+  next frame, and only while the earliest frame can afford it. A frame that waited for more layers
+  in vain cannot: it came as late as was safe.
 - *Too late.* A frame that could not be finished even alone is given up before it is decoded. If
   its graph has not run for a while, the estimate shrinks a little each time, so one slow batch
   cannot shut it out for ever.
@@ -28,6 +29,7 @@ from dataclasses import dataclass
 from math import exp, inf
 
 from headgate.runtime.batch_times import NEW_SAMPLE_WEIGHT, BatchTimes, GraphKey
+from headgate.runtime.layers import LayeredFrame
 from headgate.runtime.messages import NO_BURST, Burst
 from headgate.runtime.prediction import Integers
 
@@ -44,7 +46,10 @@ WORTH_PASSING_OVER = 1.1  # times the frames per second, to leave a hurried fram
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """One whole frame waiting for the worker. `deadline_s` is infinite where there is none."""
+    """One frame waiting for the worker. `deadline_s` is infinite where there is none.
+
+    A progressive frame has `layers` instead of a payload, and may grow as long as it waits.
+    """
 
     key: GraphKey
     peer: bytes
@@ -55,6 +60,24 @@ class Queued:
     deadline_s: float
     burst: Burst = NO_BURST
     reference: Integers | None = None  # what a predicted payload is coded against
+    layers: LayeredFrame | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """What is held of it."""
+        return len(self.payload) if self.layers is None else self.layers.num_bytes
+
+    @property
+    def came_s(self) -> float:
+        """When the last of what it is answered from came."""
+        return self.arrived_s if self.layers is None else self.layers.arrived_s
+
+    @property
+    def queued_s(self) -> float:
+        """When it began to wait for the worker, with all that it is answered from."""
+        if self.layers is None:
+            return self.arrived_s
+        return max(self.layers.queued_s, self.layers.arrived_s)
 
 
 class _Fading:
@@ -109,26 +132,46 @@ class Batcher:
         fade = exp(-max(0.0, now_s - self._busy_at_s) / BUSY_TAU_S)
         return target + (self._busy_share - target) * fade
 
-    def has_room(self, frame: Queued, *, now_s: float) -> bool:
-        """Return whether the frame can be finished in time behind those that go before it."""
-        if frame.deadline_s == inf or (self._running is None and not self._waiting):
+    def backlog_s(self) -> float:
+        """Return how long the worker would take for all that waits, in the largest batches."""
+        total_s = 0.0
+        for key, num in self._num_by_key.items():
+            if num:
+                size = min(num, self._max_batch)
+                total_s += self.times.predict_s(key, size=size) * num / size
+        return total_s
+
+    def clear_s(self, *, now_s: float) -> float:
+        """Return when the worker is expected to be done with all that runs and waits."""
+        return max(now_s, self._free_s()) + self.backlog_s()
+
+    def has_room(self, frame: Queued, *, now_s: float, coming: Sequence[Queued] = ()) -> bool:
+        """Return whether the frame can be finished in time behind those that go before it.
+
+        `coming` will wait later and have been let in: they count as if they waited.
+        """
+        idle = self._running is None and not self._waiting and not coming
+        if frame.deadline_s == inf or idle:
             return True
         own_s = self._frame_s(frame.key)
         if now_s + own_s > frame.deadline_s:
             return True  # too late by itself, not for want of room
         free_s = max(now_s, self._free_s())
         backlog_s = sum(num * self._frame_s(key) for key, num in self._num_by_key.items())
+        backlog_s += sum(self._frame_s(each.key) for each in coming)
         if free_s + backlog_s + own_s <= frame.deadline_s:
             return True
-        ordered = self._ordered([*self._waiting, frame], now_s=now_s)
+        ordered = self._ordered([*self._waiting, *coming, frame], now_s=now_s)
         for each in ordered:
             if each is frame:
                 break
             free_s += self._frame_s(each.key)
         return free_s + own_s <= frame.deadline_s
 
-    def add(self, frame: Queued) -> None:
-        """Let one frame wait."""
+    def add(self, frame: Queued, *, joined_s: float | None = None) -> None:
+        """Let one frame wait; `joined_s` is now, where that is not when it arrived."""
+        if joined_s is None:
+            joined_s = frame.arrived_s
         self._waiting.append(frame)
         self._num_by_key[frame.key] += 1
         if self._first_give_up is not None:
@@ -136,10 +179,14 @@ class Batcher:
             self._first_give_up = version, min(first_s, self._give_up_s(frame))
         last_s = self._last_arrival_s.get(frame.key)
         if last_s is not None:
-            gap_s = max(0.0, frame.arrived_s - last_s)
+            gap_s = max(0.0, joined_s - last_s)
             old_s = self._gap_s.get(frame.key, gap_s)
             self._gap_s[frame.key] = old_s + NEW_SAMPLE_WEIGHT * (gap_s - old_s)
-        self._last_arrival_s[frame.key] = frame.arrived_s
+        self._last_arrival_s[frame.key] = joined_s
+
+    def drop(self, frame: Queued) -> list[Queued]:
+        """Remove and return one frame, if it waits."""
+        return self._remove([each for each in self._waiting if each is frame])
 
     def forget(self, peer: bytes) -> list[Queued]:
         """Remove and return the waiting frames of one peer."""
@@ -230,7 +277,8 @@ class Batcher:
         gap_s = self._gap_s.get(key, inf)
         full = len(batch) == self._max_batch or len(batch) < len(self._waiting)
         idle = self.busy_share(now_s=now_s) < BUSY_ENOUGH_TO_WAIT
-        if full or idle or gap_s >= self.times.saving_s(key, size=len(batch)):
+        ripe = any(each.layers is not None and not each.layers.complete for each in batch)
+        if full or idle or ripe or gap_s >= self.times.saving_s(key, size=len(batch)):
             return -inf
         earliest_s = min(frame.deadline_s for frame in batch)
         affordable_s = earliest_s - self.times.predict_s(key, size=len(batch) + 1)

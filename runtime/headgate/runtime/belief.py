@@ -28,6 +28,7 @@ STALE_S = 0.5  # older estimates are widened
 MAX_WIDENING = 4.0
 BLUR = 0.05  # of the bound: samples are not exact, and a hair's breadth late means nothing
 OVERDUE_WEIGHT = 3.0  # residuals that Lindy's law counts for while something is overdue
+LINDY_SCENARIOS = 3
 # Before the first samples: 1 Mbit/s, give or take a lot. The widest are the first to be dropped.
 FIRST_LEVEL = math.log(1e6)
 FIRST_RESIDUALS = tuple(sign * 0.25 * i for i in range(6, 0, -1) for sign in (-1, 1))
@@ -70,6 +71,28 @@ class Forecast:
         return (max(0, num_enough - num_impossible) + weight * lindy) / (
             num - num_impossible + weight
         )
+
+    def scenarios(self, number: int) -> list[tuple[float, float]]:
+        """Return up to so many rates in bits per second, and how likely each is; they add to 1.
+
+        Where something is overdue there are a few more, for it may come at last.
+        """
+        num = len(self.residuals)
+        possible = num
+        if self.bound < math.inf:
+            possible = self._num_below(self.bound + BLUR)
+        found: list[tuple[float, float]] = []
+        shown = min(number, possible)
+        for i in range(shown):
+            residual = self.residuals[int((i + 0.5) * possible / shown)]
+            found.append((math.exp(self.level + self.widening * residual), possible / shown))
+        if possible < num:
+            weight = OVERDUE_WEIGHT * (num - possible) / num / LINDY_SCENARIOS
+            bound_bps = math.exp(self.bound)
+            for i in range(LINDY_SCENARIOS):  # by Lindy's law the rate is uniform up to the bound
+                found.append((bound_bps * (i + 0.5) / LINDY_SCENARIOS, weight))
+        total = sum(weight for _, weight in found)
+        return [(rate_bps, weight / total) for rate_bps, weight in found]
 
     def _num_below(self, log_rate: float) -> int:
         return bisect_left(self.residuals, (log_rate - self.level) / self.widening)

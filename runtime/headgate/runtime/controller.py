@@ -10,17 +10,25 @@ bound how often it can be had: frames that come while the device still computes 
 frames that come while the uplink is still busy cannot be sent. The latter is counted with the
 middling rate, so that a steady link leads to one steady choice that keeps pace, instead of a large
 frame and a gap by turns. Only the lowest rung may skip frames: there is nothing smaller to send.
+
+The prefixes of a progressive member are one candidate, judged by `series`: how many layers go is
+left to the link. A profile that prefers less than the most accuracy judges them one by one.
 """
 
 import math
-from collections.abc import Mapping
+from bisect import bisect_right
 from dataclasses import dataclass
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Preference, Profile
+from headgate.runtime.backlog import Step
 from headgate.runtime.costs import PointCosts
+from headgate.runtime.layer_worth import LayerPlan
 from headgate.runtime.link import Outlook, Sample
+from headgate.runtime.own_answers import best_local, exit_quality, has_exit
+from headgate.runtime.pareto import undominated
 from headgate.runtime.records import Estimate
+from headgate.runtime.series import FrameTimes, Series, series_among
 
 OVERHEAD_BYTES = 64  # of one message: our header and ZeroMQ's
 LEVELS_UP = 2  # at most so many rungs up from the last point sent
@@ -49,10 +57,15 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The point for the next frame, or None if no allowed point can be used now."""
+    """The point for the next frame, or None if no allowed point can be used now.
+
+    `layers` says how to send a progressive point layer by layer; without it all its layers are sent
+    at once.
+    """
 
     point: OperatingPoint | None
     estimate: Estimate
+    layers: LayerPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +74,13 @@ class _Candidate:
     credit: float
     on_time: float
     latency_s: float
+    layers: LayerPlan | None = None
 
 
 class Controller:
     """Chooses points under one profile; learns the pace of captures and the misses."""
+
+    sends_layers = True  # else progressive points are judged one by one, and sent whole
 
     def __init__(
         self,
@@ -77,6 +93,7 @@ class Controller:
         source_waits: bool = False,
     ) -> None:
         """`source_waits`: frames come when the device is ready for them, so none are lost."""
+        self._manifest = manifest
         self._costs = costs
         self._source_waits = source_waits
         self._period_s = FIRST_PERIOD_S
@@ -86,7 +103,7 @@ class Controller:
         self._exit_quality = {
             point.id: exit_quality(manifest, point)
             for point in manifest.points
-            if point.kind is PointKind.SPLIT
+            if point.kind is PointKind.SPLIT and has_exit(manifest, point)
         }
         self.set_profile(profile, points=points, sla_s=sla_s)
 
@@ -97,11 +114,17 @@ class Controller:
         self._profile = profile
         self._sla_s = sla_s
         self._local = tuple(point for point in points if point.kind is PointKind.LOCAL)
-        self._ladder = self._pareto([p for p in points if p.kind is not PointKind.LOCAL])
+        sending = [p for p in points if p.kind is not PointKind.LOCAL]
+        accurate = profile.prefer is Preference.ACCURACY
+        together = self.sends_layers and sla_s is not None and accurate
+        self._series = series_among(self._manifest, sending) if together else ()
+        ladder = [p for p in sending if not together or p.prefix is None]
+        self._ladder = undominated(ladder, self._merits)
         self._rank = -1  # of the last point sent, on the ladder
+        self._series_bytes = 0.0  # that the series judged last would likely send
         self._last: OperatingPoint | None = None
         self._fallback = 0.0  # what answering here was worth at the last choice
-        self._could_gain = bool(self._ladder)
+        self._could_gain = bool(self._ladder or self._series)
 
     @property
     def ladder(self) -> tuple[OperatingPoint, ...]:
@@ -158,18 +181,36 @@ class Controller:
         local = [self._judge_local(point, situation) for point in self._local]
         fallback = max((candidate.credit for candidate in local), default=0.0)
         self._fallback = fallback
-        self._could_gain = any(self._quality[point.id] > fallback for point in self._ladder)
+        reached = [self._quality[point.id] for point in self._ladder]
+        reached += [series.quality for series in self._series]
+        self._could_gain = max(reached, default=-math.inf) > fallback
         sending: list[_Candidate] = []
         outlook = situation.outlook
         if outlook is not None and not (situation.stalled and local):
             sending = self._judge_sending(situation, outlook, fallback=fallback)
+            for series in self._series:
+                judged = self._judge_series(series, situation, outlook, fallback=fallback)
+                if not local or (judged.layers is not None and judged.layers.num_steps):
+                    sending.append(judged)
         chosen = self._pick(sending, local)
         if chosen is None:
             return Choice(None, _estimate(outlook, None))
         self._last = chosen.point
-        if chosen.point.kind is not PointKind.LOCAL:
-            self._rank = self._ladder.index(chosen.point)
-        return Choice(chosen.point, _estimate(outlook, chosen.on_time))
+        self._rank = self._rank_of(chosen.point)
+        layers = chosen.layers
+        by_layer = self.sends_layers and self._sla_s is not None and chosen.point.prefix is not None
+        if layers is None and by_layer and outlook is not None:
+            alone = Series(self._manifest, chosen.point)
+            layers = self._judge_series(alone, situation, outlook, fallback=fallback).layers
+        return Choice(chosen.point, _estimate(outlook, chosen.on_time), layers)
+
+    def _rank_of(self, point: OperatingPoint) -> int:
+        """Return the rung that is under way now: that of the bytes the last point sends."""
+        if point.kind is PointKind.LOCAL:
+            return self._rank
+        if point in self._ladder:
+            return self._ladder.index(point)
+        return bisect_right(self._ladder, self._series_bytes, key=lambda rung: rung.bytes.mean) - 1
 
     def _reachable(self) -> tuple[OperatingPoint, ...]:
         """Return the ladder up to a bounded step above the last point sent.
@@ -237,8 +278,12 @@ class Controller:
             on_time = _expected_on_time(
                 outlook, sizes, by_s=by_s, leaving_s=situation.now_s + device_s
             )
-        quality, exit_quality = self._quality[point.id], self._exit_quality.get(point.id)
-        late_credit = -self._miss_price if exit_quality is None else exit_quality
+        if self._series:
+            return self._judge_series(
+                self._series[0], situation, outlook, fallback=fallback, instead=point
+            )
+        quality = self._quality[point.id]
+        late_credit = self._late_credit(point, fallback=fallback)
         service_s = 8 * (sizes[1] + OVERHEAD_BYTES) / rate_bps
         sent_share = min(1.0, UTILISATION * self._period_s / service_s)
         credit = sent_share * (on_time * quality + (1 - on_time) * late_credit)
@@ -247,6 +292,53 @@ class Controller:
         waited_s = situation.now_s - situation.captured_s
         latency_s = waited_s + device_s + service_s + outlook.delay_s + edge_s
         return _Candidate(point, self._kept_up(device_s) * credit, on_time, latency_s)
+
+    def _judge_series(
+        self,
+        series: Series,
+        situation: Situation,
+        outlook: Outlook,
+        *,
+        fallback: float,
+        instead: OperatingPoint | None = None,
+    ) -> _Candidate:
+        """Judge a series, or a point that goes whole as it is: the two credits must compare."""
+        assert self._sla_s is not None
+        point = series.top if instead is None else instead
+        device_s, edge_s = self._costs.device_s(point.id), self._costs.edge_s(point.id)
+        captured_s, leaving_s = situation.captured_s, situation.now_s + device_s
+        deadline_s = captured_s + self._sla_s
+        times = FrameTimes(captured_s, leaving_s, deadline_s, edge_s, self._period_s)
+        late_credit = self._late_credit(point, fallback=fallback)
+        whole = None
+        if instead is not None:
+            num_bytes = self._costs.sizes_bytes(point)[1] + OVERHEAD_BYTES
+            whole = Step(num_bytes, self._quality[point.id])
+        terms = {"quality": late_credit, "fallback": fallback}
+        plan, layers = series.judge(outlook, times, instead=whole, **terms)
+        if whole is None:
+            num_bytes = self._series_bytes = series.bytes_of(max(1, plan.num_steps))
+        service_s = 8 * num_bytes / outlook.rate_bps
+        latency_s = leaving_s - captured_s + service_s + outlook.delay_s + edge_s
+        credit = self._kept_up(device_s) * (late_credit + plan.credit)
+        return _Candidate(point, credit, plan.on_time, latency_s, None if instead else layers)
+
+    def _late_credit(self, point: OperatingPoint, *, fallback: float) -> float:
+        """Return what a frame earns that the edge does not answer in time.
+
+        That is its exit's answer, or that of a local point where there is time to compute it too
+        (see `rescue`).
+        """
+        exit_quality = self._exit_quality.get(point.id)
+        if exit_quality is None:
+            return -self._miss_price
+        device_s = self._costs.device_s(point.id)
+        if self._sla_s is None:
+            return exit_quality
+        local = self.fallback(left_s=min(self._period_s, self._sla_s / 2) - device_s)
+        if local is None or self._quality[local.id] > fallback:
+            return exit_quality
+        return max(exit_quality, self._quality[local.id])
 
     def _kept_up(self, device_s: float) -> float:
         """Return the share of captured frames that a device this busy gets round to."""
@@ -267,31 +359,15 @@ class Controller:
         if self._profile.prefer is Preference.ACCURACY:
             return min(candidates, key=lambda each: (-self._sticky(each), each.point.bytes.mean))
         near = [each for each in candidates if each.credit >= best - SIMILAR]
-        if (
-            floor is not None
-        ):  # all that are left keep the floor: any that is likely on time will do
-            near = [each for each in candidates if each.on_time >= self._needed] or near
+        if floor is not None:  # all that are left keep it: any that is likely on time will do
+            needed = 1 - max(self._profile.miss_rate, 0.02)  # chance, as far as it is known
+            near = [each for each in candidates if each.on_time >= needed] or near
         if self._profile.prefer is Preference.BYTES:
             return min(near, key=lambda each: (each.point.bytes.mean, -each.credit))
         return min(near, key=lambda each: (each.latency_s, -each.credit))
 
-    @property
-    def _needed(self) -> float:
-        """The chance to be on time that the profile's miss rate asks for, as far as it is known."""
-        return 1 - max(self._profile.miss_rate, 0.02)
-
     def _sticky(self, candidate: _Candidate) -> float:
         return candidate.credit + (STICKINESS if candidate.point is self._last else 0.0)
-
-    def _pareto(self, points: list[OperatingPoint]) -> tuple[OperatingPoint, ...]:
-        """Return the points that no other beats in bytes, quality and device time, by bytes."""
-        kept = [a for a in points if not any(self._beats(b, a) for b in points if b is not a)]
-        return tuple(sorted(kept, key=lambda point: (point.bytes.mean, point.id)))
-
-    def _beats(self, a: OperatingPoint, b: OperatingPoint) -> bool:
-        """Say whether `a` is at least as good as `b` in everything and better in something."""
-        mine, other = self._merits(a), self._merits(b)
-        return mine != other and all(x >= y for x, y in zip(mine, other, strict=True))
 
     def _merits(self, point: OperatingPoint) -> tuple[float, ...]:
         """Return what a point has to offer, higher is better; times to the millisecond."""
@@ -314,25 +390,6 @@ def _expected_on_time(
         weight * outlook.on_time(size + OVERHEAD_BYTES, by_s=by_s, leaving_s=leaving_s)
         for weight, size in zip(SIZE_WEIGHTS, sizes, strict=True)
     )
-
-
-def best_local(
-    local: tuple[OperatingPoint, ...],
-    quality: Mapping[str, float],
-    costs: PointCosts,
-    *,
-    left_s: float | None,
-) -> OperatingPoint | None:
-    """Return the best local point that takes no longer than that (None: any), or None."""
-    fitting = [p for p in local if left_s is None or costs.device_s(p.id) <= left_s]
-    return max(fitting, key=lambda point: quality[point.id], default=None)
-
-
-def exit_quality(manifest: Manifest, point: OperatingPoint) -> float:
-    """Return the quality of the early exit on the head of a split point, higher is better."""
-    assert point.member is not None
-    value = manifest.member(point.member).exit_metrics.get(manifest.primary_metric, 0.0)
-    return value if manifest.metrics[0].direction == "higher" else -value
 
 
 def _estimate(outlook: Outlook | None, on_time: float | None) -> Estimate:

@@ -11,7 +11,7 @@ point, where the frames sent are too small to show what the link could carry.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from headgate.profiles.errors import WireError
@@ -19,9 +19,11 @@ from headgate.runtime.bursts import MESSAGE_OVERHEAD_BYTES, slice_bytes
 from headgate.runtime.events import Send
 from headgate.runtime.fragments import fragment
 from headgate.runtime.link import LinkEstimator, Outlook, Sample
+from headgate.runtime.sent_layers import SentLayers
 from headgate.runtime.wire import (
     DEFAULT_LIMITS,
     SPOKEN_VERSIONS,
+    Ack,
     Frame,
     Goodbye,
     Hello,
@@ -33,6 +35,8 @@ from headgate.runtime.wire import (
     Result,
     Welcome,
     encode,
+    stamp_us,
+    supports_layers,
 )
 
 MAX_AHEAD_BYTES = 512 * 1024  # not known to have arrived: stale bytes cannot be recalled
@@ -44,6 +48,7 @@ DELAY_PROBE_S = 1.0
 PATIENCE = 3  # delay probes wait so much longer while something is out
 UPWARD_PROBE_S, MAX_UPWARD_PROBE_BYTES = 2.0, 32 * 1024
 _HELLO_KEY = -(1 << 40)  # in the estimator; probes have the other negative keys
+_FIRST_LAYER_KEY = 1 << 40  # whole frames have their ids, messages with layers the keys from here
 
 _FINAL = (RejectReason.WRONG_FAMILY, RejectReason.WRONG_VERSION, RejectReason.UNAUTHORISED)
 _NO_PAUSE = (RejectReason.EXPIRED, RejectReason.LOST_REFERENCE)
@@ -95,6 +100,8 @@ class Conversation:
         self._hello_due_s: float | None = None
         self._hello_retry_s = FIRST_HELLO_RETRY_S
         self._in_flight: dict[int, float] = {}  # frame id -> when sent; not answered by the edge
+        self._layers = SentLayers()
+        self._num_layer_messages = 0
         self._back_off_s = FIRST_BACKOFF_S
         self._closed_until_s = 0.0
         self._num_probes = 0
@@ -116,6 +123,11 @@ class Conversation:
     def delay_s(self) -> float:
         """The fixed delay there and back; 0 while unknown."""
         return self._link.delay_s or 0.0
+
+    @property
+    def noise_s(self) -> float:
+        """What a message may take beyond delay and service."""
+        return self._link.noise_s
 
     def waited_s(self, *, now_s: float) -> float:
         """Return for how long the first message out has been in service by now."""
@@ -162,17 +174,59 @@ class Conversation:
         """Send one frame; it counts as in flight until the edge answers or rejects it."""
         self._in_flight[frame.frame_id] = now_s
         num_bytes = len(frame.payload)
-        slices = [frame]
-        if self._welcome is not None and self._welcome.version > 1:  # older edges note no arrivals
-            slices = fragment(frame, slice_bytes(num_bytes))
+        slices = fragment(replace(frame, sent_us=stamp_us(now_s)), slice_bytes(num_bytes))
         return self._send(*slices, key=frame.frame_id, payload_bytes=num_bytes, now_s=now_s)
+
+    @property
+    def takes_layers(self) -> bool:
+        """Whether the edge speaks a version that knows layers."""
+        return self._welcome is not None and supports_layers(self._welcome.version)
+
+    def layers_outlook(self, *, now_s: float) -> Outlook | None:
+        """Return what to expect of a layer sent now, or None if none may be sent."""
+        if self._state is not State.READY or not self.takes_layers or now_s < self._closed_until_s:
+            return None
+        return self._link.outlook(now_s=now_s)
+
+    def send_layers(self, frame: Frame, *, now_s: float) -> Send:
+        """Send some layers of a frame, or one fragment of one.
+
+        The frame counts as in flight once it has a layer, until the edge answers or rejects it.
+        """
+        frame_id = frame.frame_id
+        key = _FIRST_LAYER_KEY + self._num_layer_messages
+        self._num_layer_messages += 1
+        whole = frame.fragment + 1 == frame.fragments
+        num_layers = frame.layer + (1 + len(frame.more_layers) if whole else 0)
+        if num_layers:
+            self._in_flight.setdefault(frame_id, now_s)
+        self._layers.sent(
+            frame_id, key, layers=num_layers, completes=frame.last and whole, now_s=now_s
+        )
+        num_bytes = len(frame.payload) + sum(map(len, frame.more_layers))
+        send = self._send(frame, key=key, payload_bytes=num_bytes, now_s=now_s)
+        return replace(send, frame_id=frame_id)
+
+    def acked(self, ack: Ack, *, now_s: float) -> None:
+        """Learn that some layers have come to the edge; nothing, if they are not known here."""
+        key = self._layers.acked(ack.frame_id, layers=ack.layers)
+        if key is not None:
+            edge_s = ack.arrived_us / 1e6
+            self._link.answered(key, residence_s=0.0, edge_s=edge_s, now_s=now_s)
 
     def answer_chance(self, frame_id: int, *, by_s: float, now_s: float) -> float:
         """Return the probability that a sent frame's answer is back at `by_s`.
 
         The edge's residence is not part of it: take it from `by_s`.
         """
-        num_bytes = self._link.bytes_up_to(frame_id)
+        key: int | None = frame_id
+        if frame_id in self._layers:
+            if self._layers.has_arrived(frame_id):
+                return 1.0
+            key = self._layers.first_layer_key(frame_id)
+        if key is None:
+            return 0.0
+        num_bytes = self._link.bytes_up_to(key)
         if num_bytes == 0:  # the edge has it: a later one was answered
             return 1.0
         return self._link.outlook(now_s=now_s).drained(num_bytes, by_s=by_s)
@@ -180,7 +234,9 @@ class Conversation:
     def unsent(self, frame_id: int) -> None:
         """Take back a frame that the socket did not take."""
         self._in_flight.pop(frame_id, None)
-        self._link.unsent(frame_id)
+        key = self._layers.unsent(frame_id) if frame_id in self._layers else frame_id
+        if key is not None:
+            self._link.unsent(key)
 
     def welcomed(self, welcome: Welcome, *, now_s: float) -> list[Send]:
         """Take WELCOME: from here on frames may be sent. A second one changes nothing."""
@@ -196,17 +252,28 @@ class Conversation:
         # A clean sample of the delay and a first one of the rate, before the first frame.
         return [self._probe(0, now_s=now_s), self._probe(LOCAL_PROBE_BYTES, now_s=now_s)]
 
-    def answered(self, result: Result, *, now_s: float) -> float | None:
-        """Learn from an answer; returns its time on the network, or None if it was not ours."""
-        self._in_flight.pop(result.frame_id, None)
+    def answered(self, result: Result, *, layers: int = 0, now_s: float) -> float | None:
+        """Learn from an answer; returns its time on the network, or None if it was not ours.
+
+        `layers` says how many it was made from, of a progressive frame.
+        """
+        frame_id, residence_s = result.frame_id, result.residence_us / 1e6
+        self._in_flight.pop(frame_id, None)
         self._back_off_s = FIRST_BACKOFF_S
-        return self._link.answered(
-            result.frame_id,
-            residence_s=result.residence_us / 1e6,
-            edge_s=result.arrived_us / 1e6,
-            now_s=now_s,
-            burst=result.burst,
-        )
+        key: int | None = frame_id
+        sent_s: float | None = None
+        if frame_id in self._layers:
+            key, sent_s = self._layers.answered(frame_id, layers=layers)
+        trip_s = None
+        if key is not None:
+            trip_s = self._link.answered(
+                key,
+                residence_s=residence_s,
+                edge_s=result.arrived_us / 1e6,
+                now_s=now_s,
+                burst=result.burst,
+            )
+        return trip_s if sent_s is None else max(0.0, now_s - sent_s - residence_s)
 
     def probe_answered(self, reply: ProbeReply, *, now_s: float) -> None:
         """Learn from a probe."""
@@ -222,7 +289,11 @@ class Conversation:
         if reject.frame_id is not None:
             self._in_flight.pop(reject.frame_id, None)
             # It says nothing of its residence: the rate may seem lower than it is, never higher.
-            self._link.answered(reject.frame_id, residence_s=0.0, edge_s=None, now_s=now_s)
+            key: int | None = reject.frame_id
+            if reject.frame_id in self._layers:
+                key = self._layers.rejected(reject.frame_id)
+            if key is not None:
+                self._link.answered(key, residence_s=0.0, edge_s=None, now_s=now_s)
         if reject.reason in _FINAL:
             self._forget()
             self._state = State.REFUSED
@@ -287,7 +358,7 @@ class Conversation:
             self._delay_probe_s = now_s
         elif num_bytes != LOCAL_PROBE_BYTES:
             self._upward_probe_s = now_s
-        probe = Probe(self._num_probes, bytes(num_bytes))
+        probe = Probe(self._num_probes, bytes(num_bytes), stamp_us(now_s))
         self._num_probes = (self._num_probes + 1) % (1 << 32)
         return self._send(probe, key=-1 - probe.probe_id, payload_bytes=num_bytes, now_s=now_s)
 
@@ -322,6 +393,7 @@ class Conversation:
     def _forget(self) -> None:
         self._link.forget_all()
         self._in_flight.clear()
+        self._layers.clear()
         self._welcome = None
         self._hello_due_s = None
         self._closed_until_s = 0.0

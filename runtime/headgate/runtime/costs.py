@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind, PointTime
+from headgate.runtime.messages import Result
 
 GAIN = 0.1
 # Compute times scatter; predict a little above the mean, as TCP does for its timer.
@@ -92,6 +93,17 @@ class PointCosts:
         """Learn from one answer: time in the edge's queue, and time from there to sending."""
         self._queue.add(queue_s)
         self._edge.add(point_id, serve_s)
+
+    def edge_answered(self, point: OperatingPoint, result: Result) -> None:
+        """Learn from an answer what the edge takes.
+
+        A progressive frame may have waited there for its own layers: that says nothing of others.
+        """
+        queue_s, residence_s = result.queue_us / 1e6, result.residence_us / 1e6
+        serve_s = max(0.0, residence_s - queue_s)
+        if point.prefix is not None:
+            serve_s = (result.decode_us + result.tail_us) / 1e6
+        self.edge_took(point.id, queue_s=queue_s, serve_s=serve_s)
 
     def device_s(self, point_id: str) -> float:
         """Return the likely compute time on the device."""

@@ -16,7 +16,7 @@ the exit, or of a local point that is computed in the edge's place (see `rescue`
 from collections.abc import Mapping
 
 from headgate.profiles.errors import WireError
-from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind, PointTime
+from headgate.profiles.manifest import Manifest, OperatingPoint, PointTime
 from headgate.profiles.profile import Profile
 from headgate.runtime.controller import Choice, Controller, Situation
 from headgate.runtime.conversation import Conversation, ProbeNeed, State
@@ -26,20 +26,20 @@ from headgate.runtime.frame_fate import (
     DEFAULT_SETTINGS,
     FrameOnItsWay,
     SessionSettings,
-    budget_us,
     deliver,
     deliver_result,
 )
+from headgate.runtime.messages import Ack, Goodbye, Message, ProbeReply, Reject, Result, Welcome
+from headgate.runtime.outbox import Outbox
 from headgate.runtime.policy import PolicyMaker
+from headgate.runtime.probe_needs import ProbeNeeds
 from headgate.runtime.records import Source
 from headgate.runtime.references import DeviceReferences
 from headgate.runtime.rescue import RESCUE_BELOW, Rescues
 from headgate.runtime.skipping import SKIPPED, weigh
-from headgate.runtime.wire import Frame, Goodbye, ProbeReply, Reject, Result, Welcome, decode
+from headgate.runtime.wire import decode
 
 STALLED_S = 0.25  # without an SLA, a first message out for longer means a stall
-CAPTURING_S = 1.0  # without a new frame for longer, nothing is probed
-UPWARD_AFTER_S = 2.0  # an estimate older than this is worth an upward probe
 
 
 class DeviceSession:
@@ -77,16 +77,23 @@ class DeviceSession:
             sla_s=self._sla_s,
             source_waits=source_waits,
         )
-        self._rescues = Rescues(controller=self._controller, costs=self._costs, settings=settings)
+        self._rescues = Rescues(
+            manifest, controller=self._controller, costs=self._costs, settings=settings
+        )
         self._edge = Conversation(family_digest=manifest.digest, observe=self._controller.observe)
         self._references = DeviceReferences(manifest, costs=self._costs)
+        self._outbox = Outbox(
+            manifest,
+            edge=self._edge,
+            costs=self._costs,
+            references=self._references,
+            guard_s=settings.guard_s,
+        )
         self._pending: FrameOnItsWay | None = None
         self._computing: FrameOnItsWay | None = None
         self._waiting: dict[int, FrameOnItsWay] = {}
         self._next_frame_id = 0
-        self._captured_s: float | None = None
-        self._answered_locally = False  # the last choice was not to send
-        self._upward_bytes = 0  # of a probe that would show what the next rung needs
+        self._probes = ProbeNeeds(self._controller)
         self._finishing = False
 
     @property
@@ -141,7 +148,7 @@ class DeviceSession:
         """
         assert not self._finishing
         self._next_frame_id = frame_id + 1
-        self._captured_s = now_s
+        self._probes.captured(now_s=now_s)
         self._controller.captured(captured_s=captured_s)
         effects: list[Effect] = []
         if self._pending is not None:
@@ -167,8 +174,14 @@ class DeviceSession:
 
     def received(self, parts: list[bytes], *, now_s: float) -> list[Effect]:
         """Take one message from the edge; raises WireError if it is not one we can use."""
-        message = decode(parts)
+        effects = self._take(decode(parts), now_s=now_s)
+        return [*effects, *self._outbox.pump(now_s=now_s)]
+
+    def _take(self, message: Message, *, now_s: float) -> list[Effect]:
         match message:
+            case Ack():
+                self._edge.acked(message, now_s=now_s)
+                return []
             case Result():
                 return self._take_result(message, now_s=now_s)
             case ProbeReply():
@@ -194,7 +207,8 @@ class DeviceSession:
         frame = self._waiting.pop(frame_id, None)
         if frame is None:
             return []
-        frame.num_bytes = 0
+        if frame.layers is None:
+            frame.num_bytes = 0
         return self._end_without_edge(frame, "not sent", now_s=now_s)
 
     def handle_timer(self, *, now_s: float) -> list[Effect]:
@@ -207,9 +221,10 @@ class DeviceSession:
                 continue
             frame.last_call_s = None
             by_s = self._rescues.answer_by_s(frame)
-            if self._edge.answer_chance(frame.frame_id, by_s=by_s, now_s=now_s) < RESCUE_BELOW:
+            if self._outbox.answer_chance(frame, by_s=by_s, now_s=now_s) < RESCUE_BELOW:
                 self._rescues.add(frame, "edge too late", now_s=now_s)
         effects += self._start_next(now_s=now_s)
+        effects += self._outbox.pump(now_s=now_s)
         effects += self._edge.handle_timer(self._probe_need(), now_s=now_s)
         return [*effects, *self._leave_when_drained()]
 
@@ -231,6 +246,7 @@ class DeviceSession:
                 effects.append(self._end(frame, frame.insurance, "stopped", now_s=now_s))
             self._waiting.clear()
             self._rescues.clear()
+            self._outbox.clear()
             self._computing = self._pending = None
         return [*effects, *self._leave_when_drained()]
 
@@ -262,7 +278,7 @@ class DeviceSession:
         if frame.deadline_s is not None and now_s >= frame.deadline_s:
             return [self._end(frame, None, "too late to start", now_s=now_s)]
         choice = self._choose(frame, now_s=now_s)
-        frame.point, frame.estimate = choice.point, choice.estimate
+        frame.point, frame.estimate, frame.layers = choice.point, choice.estimate, choice.layers
         if choice.point is None:
             reason = "uplink full" if self.has_edge else "no edge"
             return [self._end(frame, None, reason, now_s=now_s)]
@@ -277,10 +293,7 @@ class DeviceSession:
         stalled = self._edge.waited_s(now_s=now_s) > limit_s
         self._references.before_choice(frame.frame_id, now_s=now_s)
         choice = self._controller.choose(Situation(now_s, frame.captured_s, outlook, stalled))
-        self._answered_locally = choice.point is None or choice.point.kind is PointKind.LOCAL
-        self._upward_bytes = 0
-        if outlook is not None and not self._answered_locally and outlook.age_s > UPWARD_AFTER_S:
-            self._upward_bytes = self._controller.upward_probe_bytes(outlook)
+        self._probes.chose(choice, outlook)
         return choice
 
     def _after_compute(
@@ -294,25 +307,19 @@ class DeviceSession:
         if outcome.payload is None:
             return [self._end(frame, outcome.answer, "local", now_s=now_s)]
         frame.insurance = outcome.answer
-        num_bytes = len(outcome.payload)
         self._references.computed(frame.point, outcome.payload)
         frame.chances = weigh(self._settings.skip, self._manifest, frame.point, outcome.answer)
         if frame.chances is not None and frame.chances.enough:
-            self._answered_locally = True
+            self._probes.kept_back()
             return [self._end(frame, outcome.answer, SKIPPED, now_s=now_s)]
         if frame.deadline_s is not None and now_s >= frame.deadline_s - self._settings.guard_s:
             return self._end_without_edge(frame, "too late to send", now_s=now_s)
-        if not self._edge.takes(num_bytes):
-            reason = "too large for the edge" if self.has_edge else "no edge"
-            return self._end_without_edge(frame, reason, now_s=now_s)
-        frame.num_bytes = num_bytes
+        why_not = self._outbox.why_not(outcome)
+        if why_not is not None:
+            return self._end_without_edge(frame, why_not, now_s=now_s)
         frame.last_call_s = self._rescues.last_call_s(frame, now_s=now_s)
         self._waiting[frame.frame_id] = frame
-        grace_s = self._references.sent(frame.frame_id, frame.point, outcome, now_s=now_s)
-        index = self._manifest.index_of(frame.point.id)
-        left_us = budget_us(frame, delay_s=self._edge.delay_s - grace_s, now_s=now_s)
-        message = Frame(frame.frame_id, index, left_us, outcome.payload)
-        return [self._edge.send_frame(message, now_s=now_s)]
+        return [*self._outbox.take(frame, outcome, now_s=now_s)]
 
     def _after_rescue(
         self, frame: FrameOnItsWay, outcome: Computed | ComputeFailed, reason: str, *, now_s: float
@@ -325,14 +332,13 @@ class DeviceSession:
 
     def _take_result(self, result: Result, *, now_s: float) -> list[Effect]:
         """Learn from the answer, and deliver it if its frame still waits."""
-        trip_s = self._edge.answered(result, now_s=now_s)
+        point = self._manifest.point_at(result.point_index)
+        layers = 0 if point is None else point.prefix or 0
+        trip_s = self._edge.answered(result, layers=layers, now_s=now_s)
         self._references.answered(result.frame_id)
         frame = self._waiting.get(result.frame_id)
-        if trip_s is not None and result.point_index < len(self._manifest.points):
-            point_id = self._manifest.points[result.point_index].id
-            queue_s, residence_s = result.queue_us / 1e6, result.residence_us / 1e6
-            serve_s = max(0.0, residence_s - queue_s)
-            self._costs.edge_took(point_id, queue_s=queue_s, serve_s=serve_s)
+        if trip_s is not None and point is not None:
+            self._costs.edge_answered(point, result)
         if frame is None:
             return []
         effect = deliver_result(
@@ -356,6 +362,7 @@ class DeviceSession:
     def _edge_lost(self, reason: str, *, now_s: float) -> list[Effect]:
         """End what waits for an edge that will not answer; the device does where it can."""
         self._references.forget()
+        self._outbox.clear()
         waiting, self._waiting = list(self._waiting.values()), {}
         ended = [self._end_without_edge(frame, reason, now_s=now_s) for frame in waiting]
         return [effect for effects in ended for effect in effects]
@@ -380,6 +387,7 @@ class DeviceSession:
         return self._ended(effect)
 
     def _ended(self, effect: Deliver) -> Deliver:
+        self._outbox.drop(effect.record.frame_id)
         self._controller.finished(missed=not effect.record.deadline_met)
         return effect
 
@@ -387,11 +395,4 @@ class DeviceSession:
         return [*self._edge.goodbye()] if self.drained else []
 
     def _probe_need(self) -> ProbeNeed | None:
-        """Return what probes are wanted for; None while nothing would be sent anyway."""
-        if self._finishing or self._captured_s is None or not self._controller.could_gain:
-            return None
-        return ProbeNeed(
-            until_s=self._captured_s + CAPTURING_S,
-            local=self._answered_locally,
-            upward_bytes=self._upward_bytes,
-        )
+        return None if self._finishing else self._probes.now()

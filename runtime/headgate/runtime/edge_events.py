@@ -15,9 +15,9 @@ class EdgeLimits:
     """Bounds that keep one peer from hurting the others."""
 
     wire: Limits = field(default_factory=Limits)
-    max_payload_bytes: int = 1 << 22  # of one frame, all fragments together
+    max_payload_bytes: int = 1 << 22  # of one frame, all fragments and layers together
     max_in_flight: int = 8  # frames of one peer, waiting or running
-    max_queued: int = 256  # frames of all peers, waiting
+    max_queued: int = 256  # frames of all peers, waiting for the worker or for layers
     max_held_bytes: int = 1 << 28  # of waiting and unfinished frames of all peers
     max_peers: int = 1024
     max_references: int = 16  # decoded frames kept to predict from, of one point of one peer
@@ -30,13 +30,17 @@ class EdgeLimits:
 
 @dataclass(frozen=True, slots=True)
 class BatchItem:
-    """One frame of a batch; `point` says how to decode `payload`, and against which `reference`."""
+    """One frame of a batch; `point` says how to decode `payload`, and against which `reference`.
+
+    A progressive frame has `layers` in the place of a payload, and the point of this prefix.
+    """
 
     peer: bytes
     frame_id: int
     point: OperatingPoint
     payload: bytes
     reference: Integers | None = None
+    layers: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

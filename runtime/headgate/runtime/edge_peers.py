@@ -8,6 +8,8 @@ from headgate.profiles.manifest import Manifest
 from headgate.runtime.batcher import Queued
 from headgate.runtime.edge_events import EdgeLimits
 from headgate.runtime.fragments import Reassembly
+from headgate.runtime.layers import LayerOrder
+from headgate.runtime.send_clock import SendClock
 
 NAME_BYTES = 16  # of a device; its connections are numbered in one byte more
 _MARK = b"d"  # an identity must not begin with a zero, and those that ROUTER gives out do
@@ -31,7 +33,9 @@ class Peer:
 
     id: bytes
     unfinished: Reassembly
+    layers: LayerOrder
     heard_s: float
+    clock: SendClock = field(default_factory=SendClock)
     manifest: Manifest | None = None  # none before HELLO was accepted
     version: int = 0
     max_message_bytes: int = 0
@@ -66,8 +70,13 @@ class Peers:
             return peer
         if len(self._peers) >= self._limits.max_peers and not self._drop_stranger():
             return None
-        unfinished = Reassembly(max_payload_bytes=self._limits.max_payload_bytes)
-        peer = self._peers[peer_id] = Peer(peer_id, unfinished, heard_s=now_s)
+        max_bytes = self._limits.max_payload_bytes
+        peer = self._peers[peer_id] = Peer(
+            peer_id,
+            Reassembly(max_payload_bytes=max_bytes),
+            LayerOrder(max_payload_bytes=max_bytes),
+            heard_s=now_s,
+        )
         return peer
 
     def forget(self, peer: Peer) -> None:

@@ -6,9 +6,12 @@ from math import inf
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.runtime.batcher import GraphKey, Queued
 from headgate.runtime.edge_events import FULL_GRAPH_KEY, BatchItem, EdgeLimits, ItemOutcome
-from headgate.runtime.fragments import Assembled
+from headgate.runtime.headers import SPOKEN_VERSIONS, supports_layers
+from headgate.runtime.layers import LayeredFrame, Prefixes
 from headgate.runtime.messages import (
     NO_BUDGET_US,
+    NO_BURST,
+    Burst,
     Frame,
     Hello,
     Load,
@@ -19,7 +22,7 @@ from headgate.runtime.messages import (
     Welcome,
 )
 from headgate.runtime.prediction import Integers
-from headgate.runtime.wire import SPOKEN_VERSIONS, negotiate
+from headgate.runtime.wire import negotiate
 
 LEAVING_TEXT = "the edge is shutting down; connect to another"
 NO_ROOM_TEXT = "the frames ahead take longer than its budget; send fewer or later"
@@ -48,23 +51,28 @@ def answer_hello(
     return Welcome(version, hello.family_digest, limits.max_payload_bytes, limits.max_in_flight)
 
 
-def why_unknown(frame: Frame, *, manifest: Manifest) -> str | None:
-    """Return why the edge cannot answer the frame's point, or None if it can."""
+def why_unknown(frame: Frame, *, manifest: Manifest, version: int) -> str | None:
+    """Return why the edge cannot answer the frame's point, or None if it can.
+
+    `version` is that of the talk: older ones cannot say how much of a progressive frame there is.
+    """
     if frame.point_index >= len(manifest.points):
         return f"point {frame.point_index}, the family has 0 to {len(manifest.points) - 1}"
     point = manifest.points[frame.point_index]
     if point.kind is PointKind.LOCAL:
         return f"point {point.id} is answered on the device, not at the edge"
+    if point.prefix is not None and not supports_layers(version):
+        return f"point {point.id} is sent in layers, which version {version} has not"
     return None
 
 
 def why_busy(
-    frame: Frame, *, num_in_flight: int, num_queued: int, held_bytes: int, limits: EdgeLimits
+    num_bytes: int, *, num_in_flight: int, num_waiting: int, held_bytes: int, limits: EdgeLimits
 ) -> str | None:
-    """Return why the frame cannot wait, or None. `held_bytes` does not hold the frame's own."""
+    """Return why a frame of so many bytes cannot wait, or None. `held_bytes` does not hold them."""
     if num_in_flight >= limits.max_in_flight:
         return f"{num_in_flight} frames of this device are in flight, which is the limit"
-    if num_queued >= limits.max_queued or held_bytes + len(frame.payload) > limits.max_held_bytes:
+    if num_waiting >= limits.max_queued or held_bytes + num_bytes > limits.max_held_bytes:
         return FULL_TEXT
     return None
 
@@ -92,37 +100,53 @@ def graph_key(point: OperatingPoint, *, full_graph: str) -> str:
     return point.member
 
 
+def deadline_of(frame: Frame, *, sent_s: float) -> float:
+    """Return when the edge must be done with a frame whose budget began at `sent_s`."""
+    return inf if frame.budget_us == NO_BUDGET_US else sent_s + frame.budget_us / 1e6
+
+
 def queued_frame(
     peer: bytes,
-    whole: Assembled,
+    frame: Frame,
     manifest: Manifest,
     *,
-    now_s: float,
-    reference: Integers | None,
+    arrived_s: float,
+    deadline_s: float,
+    burst: Burst = NO_BURST,
+    reference: Integers | None = None,
+    layers: LayeredFrame | None = None,
 ) -> Queued:
-    """Return a whole frame as it waits for the worker; `reference` is what it is predicted from."""
-    frame = whole.frame
+    """Return a frame as it waits for the worker; `reference` is what it is predicted from.
+
+    A progressive frame's payloads are in `layers`.
+    """
     point = manifest.points[frame.point_index]
-    deadline_s = inf
-    if frame.budget_us != NO_BUDGET_US:
-        deadline_s = whole.first_arrived_s + frame.budget_us / 1e6
     return Queued(
         key=GraphKey(manifest.digest, graph_key(point, full_graph=manifest.full_graph)),
         peer=peer,
         frame_id=frame.frame_id,
         point_index=frame.point_index,
-        payload=frame.payload,
-        arrived_s=now_s,
+        payload=frame.payload if layers is None else b"",
+        arrived_s=arrived_s,
         deadline_s=deadline_s,
-        burst=whole.burst,
+        burst=burst,
         reference=reference,
+        layers=layers,
     )
 
 
-def item_of(frame: Queued, families: Mapping[str, Manifest]) -> BatchItem:
-    """Return what the worker is told of a waiting frame."""
-    point = families[frame.key.digest].points[frame.point_index]
-    return BatchItem(frame.peer, frame.frame_id, point, frame.payload, frame.reference)
+def point_used(frame: Queued, prefixes: Prefixes) -> int:
+    """Return the number of the point that a frame in a batch is answered as."""
+    if frame.layers is None:
+        return frame.point_index
+    return prefixes[frame.point_index][len(frame.layers.layers) - 1]
+
+
+def item_of(frame: Queued, manifest: Manifest, prefixes: Prefixes) -> BatchItem:
+    """Return what the worker is told of a frame, with the layers that it has by now."""
+    point = manifest.points[point_used(frame, prefixes)]
+    layers = () if frame.layers is None else tuple(frame.layers.layers)
+    return BatchItem(frame.peer, frame.frame_id, point, frame.payload, frame.reference, layers)
 
 
 def priors_s(families: Mapping[str, Manifest], machine: str | None) -> dict[GraphKey, float]:
@@ -142,18 +166,22 @@ def result_of(
     tensors: tuple[NamedTensor, ...],
     outcome: ItemOutcome,
     *,
+    point_index: int,
     began_s: float,
     now_s: float,
     frames_queued: int,
     busy_share: float,
 ) -> Result:
-    """Return the RESULT of a frame whose batch began at `began_s` and is being answered now."""
+    """Return the RESULT of a frame whose batch began at `began_s` and is being answered now.
+
+    `point_index` is that of `point_used`.
+    """
     return Result(
         frame_id=frame.frame_id,
-        point_index=frame.point_index,
-        arrived_us=clock_us(frame.arrived_s),
-        residence_us=_duration_us(now_s - frame.arrived_s),
-        queue_us=_duration_us(began_s - frame.arrived_s),
+        point_index=point_index,
+        arrived_us=clock_us(frame.came_s),
+        residence_us=_duration_us(now_s - frame.came_s),
+        queue_us=_duration_us(began_s - frame.queued_s),
         decode_us=_duration_us(outcome.decode_s),
         tail_us=_duration_us(outcome.tail_s),
         load=Load(min(frames_queued, 0xFFFF), round(1000 * busy_share)),

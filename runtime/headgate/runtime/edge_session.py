@@ -12,7 +12,7 @@ from math import inf
 
 from headgate.profiles.errors import WireError
 from headgate.profiles.manifest import Manifest
-from headgate.runtime.batcher import Batcher, Queued
+from headgate.runtime.batcher import Queued
 from headgate.runtime.edge_events import (
     FULL_GRAPH_KEY,
     BatchItem,
@@ -23,25 +23,22 @@ from headgate.runtime.edge_events import (
     RunBatch,
     SendTo,
 )
+from headgate.runtime.edge_intake import Intake
 from headgate.runtime.edge_peers import Peer, Peers
 from headgate.runtime.edge_references import EdgeReferences
 from headgate.runtime.edge_rules import (
-    FULL_TEXT,
     LEAVING_TEXT,
-    NO_ROOM_TEXT,
     answer_hello,
     clock_us,
     item_of,
-    no_room_reason,
+    point_used,
     priors_s,
-    queued_frame,
     result_of,
-    why_busy,
-    why_unknown,
 )
 from headgate.runtime.edge_tally import EdgeStats, Tally
-from headgate.runtime.fragments import Assembled
+from headgate.runtime.layers import prefixes_by_point
 from headgate.runtime.messages import (
+    Ack,
     Frame,
     Goodbye,
     Hello,
@@ -51,7 +48,9 @@ from headgate.runtime.messages import (
     Reject,
     RejectReason,
 )
-from headgate.runtime.wire import SPOKEN_VERSIONS, decode, encode
+from headgate.runtime.send_clock import SendClock
+from headgate.runtime.waiting_room import WaitingRoom
+from headgate.runtime.wire import SPOKEN_VERSIONS, decode, encode, supports_layers
 
 __all__ = [
     "FULL_GRAPH_KEY",
@@ -81,15 +80,22 @@ class EdgeSession:
         self._families = dict(families)
         self._limits = limits or EdgeLimits()
         self._peers = Peers(self._limits)
-        self._batcher = Batcher(max_batch=self._limits.max_batch)
+        self._room = WaitingRoom(max_batch=self._limits.max_batch)
         self._running: tuple[int, list[Queued], float] | None = None  # id, frames, start
         self._draining = False
-        self._held_bytes = 0  # of waiting and unfinished frames
         self._sweep_s = inf  # when to look for silent peers
         self._tally = Tally()
         self._references = EdgeReferences(self._families, self._limits)
+        self._prefixes = {d: prefixes_by_point(family) for d, family in self._families.items()}
+        self._intake = Intake(
+            self._room,
+            references=self._references,
+            prefixes=self._prefixes,
+            limits=self._limits,
+            tally=self._tally,
+        )
         for key, frame_s in priors_s(self._families, machine).items():
-            self._batcher.times.set_prior(key, frame_s=frame_s)
+            self._room.times.set_prior(key, frame_s=frame_s)
 
     @property
     def drained(self) -> bool:
@@ -100,14 +106,14 @@ class EdgeSession:
         """Return the counts so far."""
         return self._tally.snapshot(
             num_peers=self._peers.num_welcomed,
-            frames_queued=len(self._batcher),
-            busy_share=self._batcher.busy_share(now_s=now_s),
+            frames_queued=self._room.num_queued,
+            busy_share=self._room.busy_share(now_s=now_s),
             reference_bytes=self._references.num_bytes,
         )
 
     def next_timer_s(self) -> float | None:
         """Return when `handle_timer` wants to be called next, or None."""
-        batcher_s = self._batcher.next_timer_s()
+        batcher_s = self._room.next_timer_s()
         first_s = min(inf if batcher_s is None else batcher_s, self._sweep_s)
         return None if first_s == inf else first_s
 
@@ -157,7 +163,7 @@ class EdgeSession:
         assert batch_id == running_id
         assert len(outcomes) == len(frames)
         self._running = None
-        self._batcher.finished(now_s=now_s)
+        self._room.finished(now_s=now_s)
         effects = self._advance(now_s=now_s)
         for frame, outcome in zip(frames, outcomes, strict=True):
             effects += self._answer(frame, outcome, began_s=began_s, now_s=now_s)
@@ -170,8 +176,9 @@ class EdgeSession:
         if self._draining:
             return []
         self._draining = True
+        self._intake.leave()
         effects: list[EdgeEffect] = []
-        for frame in self._batcher.take_all():
+        for frame in self._room.take_all():
             effects.append(self._reject_queued(frame, RejectReason.LEAVING, LEAVING_TEXT))
         if self.drained:
             effects += self._goodbyes()
@@ -183,9 +190,11 @@ class EdgeSession:
         match message:
             case Frame():
                 return self._frame(peer, message, now_s=now_s)
-            case Probe(probe_id):
+            case Probe(probe_id, _, sent_us):
                 if peer.manifest is None:
                     return [self._unknown(peer, None)]
+                if supports_layers(peer.version):
+                    peer.clock.heard(sent_us, now_s=now_s)
                 # The shell answers without delay, so the edge keeps a probe for no time at all.
                 reply = ProbeReply(probe_id, clock_us(now_s), 0)
                 return [self._send(peer.id, reply, version=peer.version)]
@@ -199,7 +208,8 @@ class EdgeSession:
 
     def _hello(self, peer: Peer, hello: Hello, *, now_s: float) -> list[EdgeEffect]:
         """Welcome a device, again if need be: what it sent in an earlier life is forgotten."""
-        self._abandon(peer)
+        self._intake.forget(peer)
+        peer.clock = SendClock()
         for earlier in self._peers.replaced_by(peer):
             self._leave(earlier)
         peer.manifest = None
@@ -215,95 +225,36 @@ class EdgeSession:
 
     def _frame(self, peer: Peer, piece: Frame, *, now_s: float) -> list[EdgeEffect]:
         if peer.manifest is None:
-            return [] if piece.fragment else [self._unknown(peer, piece.frame_id)]
-        try:
-            if piece.layer != 0:
-                raise WireError(f"FRAME {piece.frame_id}: layer {piece.layer}, expected 0")
-            whole = self._add_slice(peer, piece, now_s=now_s)
-        except WireError as error:
-            text = str(error)
-            return self._refuse(peer, piece.frame_id, RejectReason.MALFORMED, text, now_s=now_s)
-        if self._held_bytes > self._limits.max_held_bytes:
-            self._drop_unfinished(peer)
-            peer.unfinished.refuse(piece.frame_id)
-            return [self._reject(peer, piece.frame_id, RejectReason.BUSY, FULL_TEXT)]
-        if whole is None:
-            return []
-        return self._whole_frame(peer, peer.manifest, whole, now_s=now_s)
-
-    def _add_slice(self, peer: Peer, piece: Frame, *, now_s: float) -> Assembled | None:
-        self._held_bytes -= peer.unfinished.num_bytes
-        try:
-            return peer.unfinished.add(piece, now_s=now_s)
-        finally:
-            self._held_bytes += peer.unfinished.num_bytes
-
-    def _drop_unfinished(self, peer: Peer) -> None:
-        self._held_bytes -= peer.unfinished.num_bytes
-        peer.unfinished.clear()
-
-    def _whole_frame(
-        self, peer: Peer, manifest: Manifest, whole: Assembled, *, now_s: float
-    ) -> list[EdgeEffect]:
-        """Let a frame wait for the worker, or say why not."""
-        frame = whole.frame
-        self._tally.frames_received += 1
-        self._tally.payload_bytes += len(frame.payload)
-        if frame.frame_id in peer.in_flight:
-            text = f"FRAME {frame.frame_id}: sent twice; number frames anew for each"
-            return self._refuse(peer, frame.frame_id, RejectReason.MALFORMED, text, now_s=now_s)
-        refusal = self._why_not(peer, manifest, frame)
-        if refusal is not None:
-            return [self._reject(peer, frame.frame_id, *refusal)]
-        reference, lost = self._references.find(peer.id, manifest, frame)
-        if lost is not None:
-            return [self._reject(peer, frame.frame_id, RejectReason.LOST_REFERENCE, lost)]
-        queued = queued_frame(peer.id, whole, manifest, now_s=now_s, reference=reference)
-        if not self._batcher.has_room(queued, now_s=now_s):
-            reason = no_room_reason(len(self._batcher))
-            return [self._reject(peer, frame.frame_id, reason, NO_ROOM_TEXT)]
-        peer.in_flight[frame.frame_id] = queued
-        self._held_bytes += len(frame.payload)
-        self._batcher.add(queued)
-        return self._advance(now_s=now_s)
-
-    def _why_not(
-        self, peer: Peer, manifest: Manifest, frame: Frame
-    ) -> tuple[RejectReason, str] | None:
-        """Return why a frame cannot wait, or None."""
-        unknown = why_unknown(frame, manifest=manifest)
-        if unknown is not None:
-            return RejectReason.UNKNOWN_POINT, unknown
-        if self._draining:
-            return RejectReason.LEAVING, LEAVING_TEXT
-        busy = why_busy(
-            frame,
-            num_in_flight=len(peer.in_flight),
-            num_queued=len(self._batcher),
-            held_bytes=self._held_bytes,
-            limits=self._limits,
-        )
-        return None if busy is None else (RejectReason.BUSY, busy)
+            first = piece.layer == 0 and piece.fragment == 0
+            return [self._unknown(peer, piece.frame_id)] if first else []
+        effects: list[EdgeEffect] = []
+        for said in self._intake.add(peer, peer.manifest, piece, now_s=now_s):
+            if isinstance(said, Ack):
+                effects.append(self._send(peer.id, said, version=peer.version))
+            elif said.reason is RejectReason.MALFORMED:
+                effects += self._refuse(peer, said.frame_id, said.reason, said.text, now_s=now_s)
+            else:
+                effects.append(self._reject(peer, said.frame_id, said.reason, said.text))
+        return [*effects, *self._advance(now_s=now_s)]
 
     # --- the worker
 
     def _advance(self, *, now_s: float) -> list[EdgeEffect]:
         """Give up what is too late and start a batch if the worker is idle and should."""
         effects: list[EdgeEffect] = []
-        for frame in self._batcher.take_too_late(now_s=now_s):
+        for frame in self._room.take_too_late(now_s=now_s):
             left_ms = max(0.0, frame.deadline_s - now_s) * 1e3
             text = f"{left_ms:.1f} ms of its budget are left, too little for the tail"
             effects.append(self._reject_queued(frame, RejectReason.EXPIRED, text))
-        frames = self._batcher.start(now_s=now_s)
+        frames = self._room.start(now_s=now_s)
         if frames is None:
             return effects
         self._tally.batches += 1
         self._tally.frames_batched += len(frames)
         self._running = (self._tally.batches, frames, now_s)
         key = frames[0].key
-        items = tuple(item_of(frame, self._families) for frame in frames)
-        for frame in frames:
-            self._held_bytes -= len(frame.payload)
+        manifest, prefixes = self._families[key.digest], self._prefixes[key.digest]
+        items = tuple(item_of(frame, manifest, prefixes) for frame in frames)
         return [RunBatch(self._tally.batches, key.digest, key.graph, items), *effects]
 
     def _answer(
@@ -312,7 +263,7 @@ class EdgeSession:
         """Return the RESULT or REJECT of a frame that ran."""
         peer = self._peers.find(frame.peer)
         if peer is None or peer.in_flight.get(frame.frame_id) is not frame:
-            text = f"frame {frame.frame_id}: its device left, rejoined or is ignored"
+            text = f"frame {frame.frame_id}: its device left, rejoined, spoiled it or is ignored"
             return [Ignored(frame.peer, text)]
         del peer.in_flight[frame.frame_id]
         self._references.keep(frame, outcome.decoded)
@@ -328,10 +279,11 @@ class EdgeSession:
             frame,
             outcome.tensors,
             outcome,
+            point_index=point_used(frame, self._prefixes[frame.key.digest]),
             began_s=began_s,
             now_s=now_s,
-            frames_queued=len(self._batcher),
-            busy_share=self._batcher.busy_share(now_s=now_s),
+            frames_queued=self._room.num_queued,
+            busy_share=self._room.busy_share(now_s=now_s),
         )
         parts = encode(result, version=peer.version)
         num_bytes = sum(map(len, parts))
@@ -339,7 +291,8 @@ class EdgeSession:
             text = f"the result has {num_bytes} bytes, the device takes {peer.max_message_bytes}"
             return [self._reject(peer, frame.frame_id, RejectReason.FAILED, text)]
         self._tally.frames_answered += 1
-        self._tally.queue_s += began_s - frame.arrived_s
+        self._tally.frames_cut_short += result.point_index != frame.point_index
+        self._tally.queue_s += began_s - frame.queued_s
         self._tally.decode_s += outcome.decode_s
         self._tally.tail_s += outcome.tail_s
         return [SendTo(peer.id, parts)]
@@ -347,16 +300,8 @@ class EdgeSession:
     # --- leaving and refusing
 
     def _leave(self, peer: Peer) -> None:
-        self._abandon(peer)
+        self._intake.forget(peer)  # what is running will find nobody to answer
         self._peers.forget(peer)
-
-    def _abandon(self, peer: Peer) -> None:
-        """Drop what a peer has waiting; what is running will find nobody to answer."""
-        for frame in self._batcher.forget(peer.id):
-            self._held_bytes -= len(frame.payload)
-        self._drop_unfinished(peer)
-        self._references.forget(peer.id)
-        peer.in_flight.clear()
 
     def _refuse(
         self, peer: Peer, frame_id: int | None, reason: RejectReason, text: str, *, now_s: float
@@ -368,7 +313,7 @@ class EdgeSession:
             Ignored(peer.id, text),
         ]
         if self._peers.count_malformed(peer, now_s=now_s):
-            self._abandon(peer)
+            self._intake.forget(peer)
             seconds = f"{self._limits.ignore_s:g} s"
             effects.append(Ignored(peer.id, f"too many such messages; ignored for {seconds}"))
         return effects
@@ -381,7 +326,6 @@ class EdgeSession:
         peer = self._peers.find(frame.peer)
         assert peer is not None, "a peer that leaves takes its waiting frames along"
         del peer.in_flight[frame.frame_id]
-        self._held_bytes -= len(frame.payload)
         return self._reject(peer, frame.frame_id, reason, text)
 
     def _reject(self, peer: Peer, frame_id: int | None, reason: RejectReason, text: str) -> SendTo:

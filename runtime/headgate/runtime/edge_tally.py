@@ -26,6 +26,8 @@ class EdgeStats:
     decode_s: float
     tail_s: float
     reference_bytes: int = 0  # held to predict later frames from
+    frames_cut_short: int = 0  # answered from fewer layers than their device had planned
+    layers_late: int = 0  # came after their frame's batch began, or after it was rejected
 
 
 @dataclass(slots=True)
@@ -43,6 +45,8 @@ class Tally:
     queue_s: float = 0.0
     decode_s: float = 0.0
     tail_s: float = 0.0
+    frames_cut_short: int = 0
+    layers_late: int = 0
 
     def snapshot(
         self, *, num_peers: int, frames_queued: int, busy_share: float, reference_bytes: int
@@ -64,4 +68,6 @@ class Tally:
             decode_s=self.decode_s,
             tail_s=self.tail_s,
             reference_bytes=reference_bytes,
+            frames_cut_short=self.frames_cut_short,
+            layers_late=self.layers_late,
         )

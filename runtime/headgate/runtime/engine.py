@@ -1,148 +1,58 @@
-"""Run the graphs of a family with onnxruntime: only this and `bound_buffers` import it.
+"""Run the graphs of a family. Only `graphs` and `bound_buffers` import onnxruntime.
 
 `DeviceEngine` turns a picture into what one operating point sends (or answers by itself);
 `TailEngine` turns a batch of payloads into answers, behind `backend.TailBackend`. Both load and
 warm every graph at the start, so that switching the operating point costs nothing later.
 
-onnxruntime lists providers it cannot use, and falls back to the CPU with only a log line when asked
-for one of them. So what was asked for is compared with what the session says it got.
-
 Shapes: N batch, C sent feature maps, h w their size, H W picture, K classes.
 """
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from headgate.profiles.errors import DataError, FamilyError, HeadgateError, UsageError, WireError
+from headgate.profiles.errors import DataError, WireError
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import OperatingPoint, PointKind
 from headgate.profiles.pictures import decode_picture, encode_picture, preprocess
 from headgate.runtime.backend import BackendDescription
-from headgate.runtime.bound_buffers import BoundRun
 from headgate.runtime.edge_rules import graph_key
 from headgate.runtime.edge_session import FULL_GRAPH_KEY, BatchItem, ItemOutcome
 from headgate.runtime.events import Answer, Computed
+from headgate.runtime.graphs import (
+    CPU_PROVIDER,
+    DEFAULT_OPTIONS,
+    PROVIDER_CHOICES,
+    EngineOptions,
+    Graph,
+    GraphRunError,
+    providers_to_try,
+)
+from headgate.runtime.layer_codec import decode_layers, encode_layers
 from headgate.runtime.memory import return_freed_memory
 from headgate.runtime.messages import NamedTensor, RejectReason
 from headgate.runtime.prediction import Reference, decode_split, encode_split
-from headgate.runtime.scales import SCALE_INPUTS, Scales, scales_of
+from headgate.runtime.scales import SCALE_INPUTS, Scales, scales_of, tail_scales_of
+
+__all__ = [
+    "CPU_PROVIDER",
+    "DEFAULT_OPTIONS",
+    "PROVIDER_CHOICES",
+    "DeviceEngine",
+    "EngineOptions",
+    "Graph",
+    "GraphRunError",
+    "TailEngine",
+    "answer_from",
+    "providers_to_try",
+    "whole_network",
+]
 
 Array = npt.NDArray[np.generic]
 Pictures = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
-
-PROVIDER_CHOICES = ("auto", "cpu", "cuda", "tensorrt")
-CPU_PROVIDER = "CPUExecutionProvider"
-_PROVIDERS = {
-    "cpu": (CPU_PROVIDER,),
-    "cuda": ("CUDAExecutionProvider", CPU_PROVIDER),
-    "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", CPU_PROVIDER),
-}
-# onnxruntime's exceptions share no base of their own (tried with 1.31).
-_ORT_ERRORS = (
-    ort_state.Fail,
-    ort_state.InvalidArgument,
-    ort_state.InvalidGraph,
-    ort_state.InvalidProtobuf,
-    ort_state.NoModel,
-    ort_state.NoSuchFile,
-    ort_state.NotImplemented,
-    ort_state.RuntimeException,
-    ort_state.EPFail,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """How to run graphs. `threads` is per graph run; 0 lets onnxruntime use every core."""
-
-    providers: str = "auto"  # one of PROVIDER_CHOICES
-    threads: int = 1
-
-
-DEFAULT_OPTIONS = EngineOptions()
-
-
-def providers_to_try(asked: str, *, available: Sequence[str]) -> tuple[str, ...]:
-    """Return onnxruntime's provider names for what was asked, best first.
-
-    `auto` takes CUDA where this onnxruntime has it; TensorRT only on request, because building
-    its engines takes minutes. Raises UsageError for what this onnxruntime was built without.
-    """
-    if asked not in PROVIDER_CHOICES:
-        raise UsageError(f"providers: {asked!r} is not one of {', '.join(PROVIDER_CHOICES)}")
-    if asked == "auto":
-        return tuple(name for name in _PROVIDERS["cuda"] if name in available)
-    wanted = _PROVIDERS[asked]
-    if wanted[0] not in available:
-        raise UsageError(
-            f"providers: {asked} was asked for, the installed onnxruntime has "
-            f"{', '.join(available)}; install headgate[gpu] instead of headgate[cpu], or use auto"
-        )
-    return tuple(name for name in wanted if name in available)
-
-
-class GraphRunError(HeadgateError):
-    """A graph that loaded could not be run on this input."""
-
-
-class Graph:
-    """One loaded ONNX graph."""
-
-    def __init__(self, path: Path, *, options: EngineOptions) -> None:
-        session_options = ort.SessionOptions()
-        session_options.intra_op_num_threads = options.threads
-        session_options.inter_op_num_threads = 1
-        # Errors come back as exceptions; warnings about unused outputs help nobody at run time.
-        session_options.log_severity_level = 3
-        # Idle threads must not burn a small device's cores between two frames.
-        session_options.add_session_config_entry("session.force_spinning_stop", "1")
-        providers = providers_to_try(options.providers, available=ort.get_available_providers())
-        try:
-            self._session = ort.InferenceSession(
-                str(path), sess_options=session_options, providers=list(providers)
-            )
-        except _ORT_ERRORS as reason:
-            raise FamilyError(
-                f"{path}: onnxruntime {ort.__version__} cannot load it ({_first_line(reason)}); "
-                "update onnxruntime or export the family again"
-            ) from None
-        self.provider: str = self._session.get_providers()[0]
-        if options.providers != "auto" and self.provider != providers[0]:
-            raise UsageError(
-                f"providers: {options.providers} was asked for, onnxruntime could only start "
-                f"{self.provider}; check driver and GPU, or use auto"
-            )
-        on_gpu = self.provider != CPU_PROVIDER
-        self._bound = BoundRun(self._session, device="cuda") if on_gpu else None
-        self.inputs = {spec.name: tuple(spec.shape) for spec in self._session.get_inputs()}
-        self.outputs = tuple(spec.name for spec in self._session.get_outputs())
-        self._path = path
-
-    def require(self, *, inputs: set[str], outputs: set[str]) -> None:
-        """Raise FamilyError unless the graph takes exactly `inputs` and gives `outputs`."""
-        if set(self.inputs) != inputs or not outputs <= set(self.outputs):
-            raise FamilyError(
-                f"{self._path}: takes {sorted(self.inputs)} and gives {sorted(self.outputs)}, "
-                f"expected {sorted(inputs)} and {sorted(outputs)}; export the family again"
-            )
-
-    def run(self, outputs: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
-        """Return the named outputs; raises GraphRunError if onnxruntime cannot compute them."""
-        try:
-            if self._bound is not None:
-                return self._bound.run(outputs, feeds)
-            return self._session.run(outputs, feeds)  # type: ignore[no-any-return]
-        except _ORT_ERRORS as reason:
-            raise GraphRunError(f"graph failed: {_first_line(reason)}") from None
-
 
 HEAD_OUTPUTS = ("features", "exit_probabilities")
 TAIL_OUTPUTS = ("probabilities",)
@@ -205,14 +115,22 @@ class DeviceEngine:
         head_done_s = time.perf_counter()
         if point.kind is PointKind.LOCAL:
             return Computed(None, answer, head_done_s - started_s, 0.0)
-        payload = encode_split(point, features[0], reference)
+        layers: tuple[bytes, ...] = ()
+        if point.prefix is None:
+            payload = encode_split(point, features[0], reference)
+        else:
+            layers = encode_layers(point, features[0], member=self.manifest.member(point.member))
+            payload = b"".join(layers)
         encoded_s = time.perf_counter()
         return Computed(
-            payload, answer, head_done_s - started_s, encoded_s - head_done_s, features[0]
+            payload, answer, head_done_s - started_s, encoded_s - head_done_s, features[0], layers
         )
 
     def features(self, point: OperatingPoint, pictures_NHWC: Pictures) -> tuple[Pictures, Floats]:
-        """Return features [N,C,h,w] and exit probabilities [N,K] of preprocessed pictures."""
+        """Return features [N,C,h,w] and exit probabilities [N,K] of preprocessed pictures.
+
+        Of a progressive member these are all its maps, whatever prefix of them `point` sends.
+        """
         assert point.member is not None
         feeds = self._scales[point.twin or point.id].feeds(len(pictures_NHWC))
         feeds["picture"] = pictures_NHWC
@@ -252,7 +170,7 @@ class TailEngine:
         for point in self.manifest.points:
             if point.kind is PointKind.SPLIT:
                 assert point.member is not None
-                self._scales[point.id] = scales_of(point, self.manifest.member(point.member))
+                self._scales[point.id] = tail_scales_of(point, self.manifest.member(point.member))
             elif point.kind is PointKind.OFFLOAD:
                 assert point.graph is not None
                 key = graph_key(point, full_graph=self.manifest.full_graph)
@@ -308,7 +226,10 @@ class TailEngine:
         return [outcomes[index] for index in range(len(items))]
 
     def tails(self, point: OperatingPoint, features_NCHW: Pictures) -> Floats:
-        """Return probabilities [N,K] of decoded features of one split point."""
+        """Return probabilities [N,K] of decoded features [N,C,h,w] of one split point.
+
+        Of a progressive point only the maps that it sends count.
+        """
         assert point.member is not None
         feeds = self._scales[point.twin or point.id].feeds(len(features_NCHW))
         feeds["features"] = features_NCHW
@@ -322,8 +243,10 @@ class TailEngine:
         point = item.point
         if point.kind is PointKind.SPLIT:
             assert point.member is not None
-            shape = self.manifest.member(point.member).features.shape
-            return decode_split(point, item.payload, item.reference, shape=shape)
+            member = self.manifest.member(point.member)
+            if point.prefix is not None:
+                return decode_layers(point, item.layers, member=member)
+            return decode_split(point, item.payload, item.reference, shape=member.features.shape)
         expected = (self.manifest.input.height_px, self.manifest.input.width_px, 3)
         picture = decode_picture(item.payload, max_pixels=expected[0] * expected[1])
         if picture.shape != expected:
@@ -381,9 +304,13 @@ class TailEngine:
         for point in self.manifest.points:
             if point.kind is PointKind.SPLIT:  # the first use of a codec's tables prepares them
                 assert point.member is not None
-                shape = self.manifest.member(point.member).features.shape
-                payload = encode_split(point, np.zeros(shape, dtype=np.uint8), None)
-                decode_split(point, payload, None, shape=shape)
+                member = self.manifest.member(point.member)
+                blank = np.zeros(member.features.shape, dtype=np.uint8)
+                if point.prefix is not None:
+                    decode_layers(point, encode_layers(point, blank, member=member), member=member)
+                    continue
+                payload = encode_split(point, blank, None)
+                decode_split(point, payload, None, shape=blank.shape)
 
 
 def whole_network(family: Family, name: str, options: EngineOptions) -> Graph:
@@ -391,7 +318,3 @@ def whole_network(family: Family, name: str, options: EngineOptions) -> Graph:
     graph = Graph(family.file(name), options=options)
     graph.require(inputs={"picture"}, outputs=set(TAIL_OUTPUTS))
     return graph
-
-
-def _first_line(reason: BaseException) -> str:
-    return str(reason).strip().splitlines()[0][:200]

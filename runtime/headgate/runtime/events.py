@@ -24,7 +24,8 @@ class Answer:
 class Computed:
     """The device finished its part of a frame.
 
-    `payload` is what to send (None for local points). `answer` is the local answer: of the whole
+    `payload` is what to send (None for local points); of a progressive point all its `layers`, one
+    after the other, which are what is sent of it. `answer` is the local answer: of the whole
     network or the exit for local points, of the exit for split frames (the insurance), None for
     offload. `head_s` is the time in the network, `encode_s` in the codec or picture encoder.
     `integers` are what the payload of a split point stands for; nobody may write to them.
@@ -35,6 +36,7 @@ class Computed:
     head_s: float
     encode_s: float
     integers: Integers | None = None
+    layers: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

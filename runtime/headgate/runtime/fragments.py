@@ -15,6 +15,7 @@ from headgate.runtime.messages import NO_BURST, Burst, Frame
 def fragment(frame: Frame, max_fragment_bytes: int) -> list[Frame]:
     """Return the frame's slices in sending order: at least one, each at most that many bytes."""
     assert frame.fragments == 1
+    assert not frame.more_layers
     assert max_fragment_bytes > 0
     starts = range(0, len(frame.payload), max_fragment_bytes)
     if len(starts) <= 1:

@@ -8,9 +8,11 @@ import numpy as np
 
 from headgate.profiles.errors import WireError
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
-from headgate.runtime.controller import exit_quality
+from headgate.profiles.progressive import prefixes_of
 from headgate.runtime.events import Answer, Deliver
+from headgate.runtime.layer_worth import LayerPlan
 from headgate.runtime.messages import MAX_BUDGET_US, NO_BUDGET_US, Result
+from headgate.runtime.own_answers import exit_quality
 from headgate.runtime.records import Estimate, FrameRecord, Source, Stages
 from headgate.runtime.skipping import Chances, SkipRule
 
@@ -48,7 +50,10 @@ class FrameOnItsWay:
     last_call_s: float | None = None  # when to look whether the device has to step in
     rescue_reason: str | None = None  # why it does
     rescue: OperatingPoint | None = None  # and at which point; `point` stays what was chosen
+    rescued: bool = False  # `insurance` is the answer of `rescue`
     chances: Chances | None = None  # of being right, where sure frames are skipped
+    layers: LayerPlan | None = None  # how to send it layer by layer
+    answered: OperatingPoint | None = None  # the point of the edge's answer: a prefix of `point`
     ended: bool = False  # it has its record
 
     @property
@@ -105,6 +110,7 @@ def deliver(
         source=source,
         reason=reason,
         point=None if frame.point is None else frame.point.id,
+        answered_point=_answered_id(frame, source),
         kind=None if frame.point is None else frame.point.kind.value,
         num_bytes=frame.num_bytes,
         stages=_stages(frame, result=result, uplink_s=uplink_s, now_s=now_s),
@@ -130,15 +136,33 @@ def deliver_result(
     uplink_s: float | None,
 ) -> Deliver:
     """End a frame with the edge's answer; raises WireError, and leaves it open, if that is none."""
+    answer = read_answer(result, manifest)
+    frame.answered = _answered_point(frame, result, manifest)
     return deliver(
         frame,
-        read_answer(result, manifest),
+        answer,
         source=Source.EDGE,
         reason="edge",
         manifest=manifest,
         now_s=now_s,
         result=result,
         uplink_s=uplink_s,
+    )
+
+
+def _answered_point(
+    frame: FrameOnItsWay, result: Result, manifest: Manifest
+) -> OperatingPoint | None:
+    """Return the point that the answer was made at: of a progressive frame one of its prefixes."""
+    planned = frame.point
+    if planned is None or planned.prefix is None:
+        return planned
+    point = manifest.point_at(result.point_index)
+    if point is not None and point in prefixes_of(planned, manifest.points):
+        return point
+    raise WireError(
+        f"RESULT {result.frame_id}: point {result.point_index} is no prefix of {planned.id}, as "
+        "which the frame was sent; check the edge"
     )
 
 
@@ -159,6 +183,18 @@ def read_answer(result: Result, manifest: Manifest) -> Answer:
     return Answer(outputs, label, float(scores.item(label)))
 
 
+def _answered_id(frame: FrameOnItsWay, source: Source) -> str | None:
+    """Return the id of the point whose answer the record holds; None for an exit's, or none."""
+    if source is Source.EDGE:
+        return None if frame.answered is None else frame.answered.id
+    if source is Source.LOCAL and frame.rescued and frame.rescue is not None:
+        return frame.rescue.id
+    own = source is Source.LOCAL and frame.point is not None
+    if own and frame.point is not None and frame.point.kind is PointKind.LOCAL:
+        return frame.point.id
+    return None
+
+
 def _stages(
     frame: FrameOnItsWay, *, result: Result | None, uplink_s: float | None, now_s: float
 ) -> Stages:
@@ -177,9 +213,9 @@ def _stages(
 
 def _quality(frame: FrameOnItsWay, source: Source, manifest: Manifest) -> float:
     """Return the measured quality of what answered: of the exit where that did."""
-    if source is Source.LOCAL and frame.rescue is not None:
+    if source is Source.LOCAL and frame.rescued and frame.rescue is not None:
         return manifest.quality(frame.rescue)
-    point = frame.point
+    point = frame.point if frame.answered is None else frame.answered
     if source is Source.NONE or point is None:
         return 0.0
     if frame.chances is not None:

@@ -30,6 +30,7 @@ MAX_RISE = 8.0  # a sample of the noise counts as at most so many times what it 
 NOISE_TIMES = 2.0  # the usual noise: within that a service only bounds the rate
 CLEAR_OF_NOISE = 3.0  # times that: service that long tells the rate and not the jitter
 MAX_OUTSTANDING = 4096
+SAMPLE_S = 0.005  # services that follow one another are taken together up to so long
 OVERDUE_TIMES = 3.0  # its service, and a message that waited longer is overdue
 
 
@@ -43,6 +44,7 @@ class Outlook:
     ahead_bytes: int  # outstanding: sent, not known to have arrived
     busy_since_s: float  # when the first of them began to be served; now_s if there are none
     age_s: float  # of the last sample clear of the noise: others may hide a faster link
+    noise_s: float = 0.0  # what a message may take beyond delay and service
 
     @property
     def rate_bps(self) -> float:
@@ -93,6 +95,22 @@ class _Outstanding:
     arrived: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Service:
+    """What the uplink did: so many bytes in that time. `level` was foreseen when they were sent."""
+
+    num_bytes: int
+    service_s: float
+    level: float
+    noise_s: float
+    behind: bool  # right after another message of ours
+
+    def then(self, other: "_Service") -> "_Service":
+        """Return this service and the next one as one."""
+        num_bytes, service_s = self.num_bytes + other.num_bytes, self.service_s + other.service_s
+        return _Service(num_bytes, service_s, self.level, self.noise_s, self.behind)
+
+
 class LinkEstimator:
     """Learns from every message that has an answer. Keys are the caller's, unique while out."""
 
@@ -110,6 +128,7 @@ class LinkEstimator:
         self._outstanding: dict[int, _Outstanding] = {}
         self._ahead_bytes = 0
         self._free_s = -math.inf  # when the last message had been served, on our clock
+        self._short: _Service | None = None  # too short to learn from by itself
         self._clear_s = -math.inf  # when the last sample clear of the noise was taken
 
     @property
@@ -186,6 +205,7 @@ class LinkEstimator:
         self._outstanding.clear()
         self._ahead_bytes = 0
         self._free_s = -math.inf
+        self._short = None
         self._window = Window()
         self._one_way = OneWay()  # the next edge may have another clock
 
@@ -220,7 +240,9 @@ class LinkEstimator:
         start_s = self._busy_since_s()
         num_bytes = self._arrive_up_to(item)
         served = self._served(item, edge_s, alone=alone, back_s=now_s - residence_s)
-        served_bytes = num_bytes - served.known_bytes
+        # Behind another message its service is what lies between the two: no delay is in it.
+        known_bytes = 0 if start_s > item.sent_s else served.known_bytes
+        served_bytes = num_bytes - known_bytes
         self._free_s = max(self._free_s, served.at_s)
         delay_s = self._delays[0][1]
         self._window.answered(item.num_bytes)
@@ -230,17 +252,38 @@ class LinkEstimator:
         held_up = inside is not None and inside.held_up  # by its sender: says nothing of the link
         noise_s = max(MIN_NOISE_S, NOISE_TIMES * served.noise_s)
         service_s = served.at_s - start_s
-        if served_bytes >= served.known_bytes and not held_up:
-            self._belief.observe(
-                num_bits=8.0 * served_bytes,
-                service_s=service_s,
-                foreseen=item.level,
-                noise_s=noise_s,
-                now_s=now_s,
-            )
-            if service_s >= CLEAR_OF_NOISE * noise_s:
-                self._clear_s = now_s
+        if served_bytes >= known_bytes and not held_up:
+            behind = start_s > item.sent_s
+            service = _Service(served_bytes, service_s, item.level, noise_s, behind=behind)
+            self._observe_service(service, now_s=now_s)
         return trip_s
+
+    def _observe_service(self, service: "_Service", *, now_s: float) -> None:
+        """Learn from a service, together with those right before it if they were short.
+
+        The service of one small message says more of who else sent in between than of the link.
+        """
+        before = self._short
+        if before is not None and service.behind:
+            service = before.then(service)
+        elif before is not None:
+            self._learn_rate(before, now_s=now_s)
+        self._short = None
+        if self._queue and service.service_s < SAMPLE_S:
+            self._short = service
+        else:
+            self._learn_rate(service, now_s=now_s)
+
+    def _learn_rate(self, service: "_Service", *, now_s: float) -> None:
+        self._belief.observe(
+            num_bits=8.0 * service.num_bytes,
+            service_s=service.service_s,
+            foreseen=service.level,
+            noise_s=service.noise_s,
+            now_s=now_s,
+        )
+        if service.service_s >= CLEAR_OF_NOISE * service.noise_s:
+            self._clear_s = now_s
 
     def outlook(self, *, now_s: float) -> Outlook:
         """Return what to expect of a message sent at `now_s`."""
@@ -255,6 +298,7 @@ class LinkEstimator:
             ahead_bytes=self._ahead_bytes,
             busy_since_s=self._busy_since_s() if self._queue else now_s,
             age_s=now_s - self._clear_s,
+            noise_s=self.noise_s,
         )
 
     def _busy_since_s(self) -> float:

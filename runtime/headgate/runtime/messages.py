@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 NO_BUDGET_US = 0xFFFF_FFFF  # the frame has no deadline
 MAX_BUDGET_US = NO_BUDGET_US - 1  # 71 minutes; encode larger ones as this
+STAMP_MODULUS_US = 1 << 32  # the device's stamps begin anew after 71 minutes
 
 
 class RejectReason(IntEnum):
@@ -56,11 +57,14 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Device: one frame, or one slice of it.
+    """Device: one frame, some layers of one, or one slice of it.
 
     `budget_us` is what was left until the deadline when it was sent: a duration, because the two
-    clocks have nothing in common. Fragments are slices of the payload for the transport, sent in
-    order; only a layer can be decoded (one layer, 0, until progressive families exist).
+    clocks have nothing in common. `payload` is layer `layer`, or all of a frame without layers,
+    and `more_layers` are those after it. Each layer can be decoded by itself. `point_index` names
+    the largest prefix that may come; `last` says that no more layers will. Fragments are slices of
+    one layer for the transport, sent in order. `sent_us` is `stamp_us` of the sender. Version 2
+    has none of the last three.
     """
 
     frame_id: int
@@ -70,6 +74,22 @@ class Frame:
     layer: int = 0
     fragment: int = 0
     fragments: int = 1
+    more_layers: tuple[bytes, ...] = ()
+    last: bool = False
+    sent_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Edge: a message of a progressive frame came that did not complete it, or came too late.
+
+    `layers` is how many of the frame's layers the edge now has, from the first on; `arrived_us`
+    is its clock, as in `Result`.
+    """
+
+    frame_id: int
+    layers: int
+    arrived_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +144,12 @@ class NamedTensor:
 class Result:
     """Edge: the answer to one frame, with where its time went.
 
-    `arrived_us` is the edge's monotonic clock when the last fragment came: only differences
-    between frames mean anything. `residence_us` runs from then to sending; queue, decode and
-    tail lie inside it. A batch's decode and tail times count for each of its frames.
+    `point_index` is the frame's; of a progressive frame, that of the prefix that was used.
+    `arrived_us` is the edge's monotonic clock when the last fragment, or the last layer that was
+    used, came: only differences between frames mean anything. `residence_us` runs from then to
+    sending; queue, decode and tail lie inside it. `queue_us` is the wait for the worker: a frame
+    that waited for more layers in vain has a residence beyond the three. A batch's decode and tail
+    times count for each of its frames.
     """
 
     frame_id: int
@@ -138,7 +161,7 @@ class Result:
     tail_us: int
     load: Load
     tensors: tuple[NamedTensor, ...]
-    burst: Burst = NO_BURST  # version 1 has no room for it
+    burst: Burst = NO_BURST
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +175,11 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Device: measure the path; `padding` is discarded."""
+    """Device: measure the path; `padding` is discarded. Version 2 has no `sent_us`."""
 
     probe_id: int
     padding: bytes = b""
+    sent_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,4 +196,9 @@ class Goodbye:
     """Either side: I am leaving; nothing more will come."""
 
 
-Message = Hello | Welcome | Frame | Result | Reject | Probe | ProbeReply | Goodbye
+Message = Hello | Welcome | Frame | Ack | Result | Reject | Probe | ProbeReply | Goodbye
+
+
+def stamp_us(now_s: float) -> int:
+    """Return the device's monotonic clock as FRAME and PROBE have it: for differences only."""
+    return int(now_s * 1e6) % STAMP_MODULUS_US

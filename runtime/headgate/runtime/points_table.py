@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointTime
+from headgate.profiles.progressive import maps_of_prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ def family_to_json(manifest: Manifest) -> dict[str, Any]:
         "labels": list(manifest.labels),
         "input_px": [manifest.input.height_px, manifest.input.width_px],
         "members": [member.id for member in manifest.members],
+        "layers": {m.id: list(m.layers) for m in manifest.members if m.layers},
         "num_files": len(manifest.files),
         "machine": machine,
         "points": [
@@ -96,6 +98,7 @@ def family_to_json(manifest: Manifest) -> dict[str, Any]:
                 "edge_ms": _ms(times, point, "edge_s"),
                 "dominated_by": dominated.get(point.id),
                 "twin": point.twin,
+                "prefix": point.prefix,
             }
             for point in manifest.points
         ],
@@ -103,38 +106,64 @@ def family_to_json(manifest: Manifest) -> dict[str, Any]:
 
 
 def points_table(manifest: Manifest) -> Table:
-    """Return the table of points for a terminal; dominated ones are dim and say by which."""
+    """Return the table of points for a terminal; dominated ones are dim and say by which.
+
+    Prefixes of a progressive member stand together, a line below each series.
+    """
     machine = pick_machine(manifest)
     times = manifest.times[machine] if machine is not None else {}
     dominated = dominated_by(point_costs(manifest, times))
     metric = manifest.primary_metric
-    caption = f"family {manifest.digest[:12]}, {len(manifest.files)} files verified"
-    if any(point.twin is not None for point in manifest.points):
-        caption += "; -p: predicted from earlier frames, bytes of a video"
-    if machine is not None:
-        caption += f"; times on {machine}"
+    progressive = any(member.layers for member in manifest.members)
     # Narrow enough for 80 columns; what has no room is folded, never cut: ids are to be copied.
     table = Table(
-        title="operating points", caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        title="operating points",
+        caption=_caption(manifest, machine),
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
     for title in ("point", "kind", "codec"):
         table.add_column(title, overflow="fold")
+    if progressive:
+        table.add_column("maps", justify="right")
     for title in (metric, "bytes", "p5", "p95", "device ms", "edge ms"):
         table.add_column(title, justify="right", overflow="fold")
     table.add_column("dominated by", overflow="fold")
-    for point in manifest.points:
+    for point, after in zip(manifest.points, [*manifest.points[1:], None], strict=True):
         sizes = (point.bytes.mean, point.bytes.p5, point.bytes.p95)
         table.add_row(
             point.id,
             point.kind.value,
             point.codec or "",
+            *([_maps_text(manifest, point)] if progressive else []),
             f"{point.metrics[metric]:.4f}",
             *(f"{size:.0f}" for size in sizes),
             *(_ms_text(_ms(times, point, key)) for key in ("device_s", "edge_s")),
             dominated.get(point.id, ""),
             style="dim" if point.id in dominated else None,
+            end_section=point.prefix is not None
+            and (after is None or after.series != point.series),
         )
     return table
+
+
+def _caption(manifest: Manifest, machine: str | None) -> str:
+    caption = f"family {manifest.digest[:12]}, {len(manifest.files)} files verified"
+    if any(point.twin is not None for point in manifest.points):
+        caption += "; -p: predicted from earlier frames, bytes of a video"
+    if any(member.layers for member in manifest.members):
+        caption += "; -p1, -p2 ...: so many layers, most important first, bytes of all of them"
+    return caption if machine is None else f"{caption}; times on {machine}"
+
+
+def _maps_text(manifest: Manifest, point: OperatingPoint) -> str:
+    """Return how many of a member's maps a split point sends."""
+    if point.member is None or point.levels is None:
+        return ""
+    member = manifest.member(point.member)
+    num_maps = member.features.shape[0]
+    sent = num_maps if point.prefix is None else maps_of_prefix(member, point.prefix)
+    return f"{sent}/{num_maps}"
 
 
 def _ms(times: Mapping[str, PointTime], point: OperatingPoint, key: str) -> float | None:

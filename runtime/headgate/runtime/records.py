@@ -13,7 +13,7 @@ from typing import Any
 from headgate.profiles.errors import DataError
 from headgate.profiles.parse import parse
 
-RECORD_SCHEMA = 1
+RECORD_SCHEMA = 2
 
 
 class Source(Enum):
@@ -58,7 +58,9 @@ class FrameRecord:
     `num_bytes` is what left the device for this frame (payload, without headers), whoever
     answered in the end; `point` is what was chosen, not what answered. `correct` is None where the
     truth is not known, False where it is and nobody answered. `quality` is the primary metric the
-    family was measured to have for this kind of answer (0 without one).
+    family was measured to have for this kind of answer (0 without one). `answered_point` is the
+    point whose answer it is, of a progressive frame the prefix that was used; None where the early
+    exit answered, or nobody.
     """
 
     frame_id: int
@@ -78,6 +80,7 @@ class FrameRecord:
     quality: float
     profile: str
     estimate: Estimate
+    answered_point: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object of docs/frames.md; durations are milliseconds there."""
@@ -99,6 +102,7 @@ class FrameRecord:
             "score": _rounded(self.score, 4),
             "correct": self.correct,
             "quality": round(self.quality, 6),
+            "answered_point": self.answered_point,
             "profile": self.profile,
             "estimate": {
                 "mbps": _rounded(estimate.rate_bps and estimate.rate_bps / 1e6, 4),
@@ -138,6 +142,7 @@ def record_from_json(value: Any, *, where: str) -> FrameRecord:
         score=line.score,
         correct=line.correct,
         quality=line.quality,
+        answered_point=line.answered_point,
         profile=line.profile,
         estimate=Estimate(
             rate_bps=None if mbps is None else mbps * 1e6,
@@ -197,6 +202,7 @@ class _Line:
     quality: float
     profile: str
     estimate: _EstimateLine
+    answered_point: str | None = None  # not in schema 1
 
 
 _STAGES = tuple(f.name for f in fields(_StagesLine))

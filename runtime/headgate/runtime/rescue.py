@@ -1,7 +1,9 @@
 """Frames that the edge lets down and that carry no exit's answer: who can still be helped here.
 
 An offloaded picture has no insurance. If its edge is lost, says no, or is likely too late, a local
-point may still make the deadline, and then it is computed as if it had been chosen:
+point may still make the deadline, and then it is computed as if it had been chosen. A split frame
+is insured by its exit; where a local point is better than that and there is time, it is computed in
+a case of doubt as well, but nothing waits for it:
 
     waiting for the edge --last call, answer unlikely--> queued -> computing -> insured, still waits
     edge lost, rejected, not sent ---------------------> queued -> computing -> answered locally
@@ -14,10 +16,11 @@ is.
 from collections import deque
 from collections.abc import Iterator
 
-from headgate.profiles.manifest import OperatingPoint
+from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.events import Computed, ComputeFailed
 from headgate.runtime.frame_fate import FrameOnItsWay, SessionSettings
+from headgate.runtime.own_answers import exit_quality
 from headgate.runtime.policy import Policy
 
 # Chance of an answer in time. A rescue costs compute only, for the edge's answer still counts.
@@ -27,7 +30,15 @@ RESCUE_BELOW = 0.8
 class Rescues:
     """The queue of frames to compute in the edge's place, oldest first."""
 
-    def __init__(self, *, controller: Policy, costs: PointCosts, settings: SessionSettings) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        *,
+        controller: Policy,
+        costs: PointCosts,
+        settings: SessionSettings,
+    ) -> None:
+        self._manifest = manifest
         self._controller, self._costs, self._settings = controller, costs, settings
         self._queue: deque[FrameOnItsWay] = deque()
 
@@ -73,17 +84,25 @@ class Rescues:
         A later frame may just have begun to compute then, so there is time for its start too.
         """
         point = self.point_for(frame, now_s=now_s)
-        if point is None or frame.deadline_s is None or frame.insurance is not None:
+        if point is None or frame.deadline_s is None:
             return None
         assert frame.point is not None
+        if frame.insurance is not None and not self._is_better(point, than_exit_of=frame.point):
+            return None
         needed_s = self._costs.device_s(point.id) + self._costs.device_s(frame.point.id)
         return max(now_s, frame.deadline_s - self._settings.guard_s - needed_s)
+
+    def _is_better(self, point: OperatingPoint, *, than_exit_of: OperatingPoint) -> bool:
+        if than_exit_of.kind is not PointKind.SPLIT:
+            return False
+        return self._manifest.quality(point) > exit_quality(self._manifest, than_exit_of)
 
     def computed(self, frame: FrameOnItsWay, outcome: Computed | ComputeFailed) -> None:
         """Take what came of a rescue: the frame is insured now, unless it failed."""
         if isinstance(outcome, ComputeFailed):
             frame.rescue = frame.rescue_reason = None
             return
+        frame.rescued = True
         assert frame.rescue is not None
         self._costs.device_took(frame.rescue.id, device_s=outcome.head_s + outcome.encode_s)
         frame.head_s = (frame.head_s or 0.0) + outcome.head_s

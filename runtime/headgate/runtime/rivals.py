@@ -21,10 +21,11 @@ from dataclasses import dataclass
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Profile
-from headgate.runtime.controller import OVERHEAD_BYTES, Choice, Situation, best_local
+from headgate.runtime.controller import OVERHEAD_BYTES, Choice, Controller, Situation
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.link import Outlook, Sample
 from headgate.runtime.one_way import SMALL_BYTES
+from headgate.runtime.own_answers import best_local
 from headgate.runtime.policy import PolicyMaker
 from headgate.runtime.records import Estimate
 from headgate.runtime.simulated_link import Uplink
@@ -274,6 +275,12 @@ def perfect(uplink: Uplink) -> PolicyMaker:
             return max(leaves_s, free_s) + 8 * num_bytes / rate_bps + uplink.rtt_s
 
     return Perfect
+
+
+class Whole(Controller):
+    """Our controller for a family whose layers cannot be sent one by one: its prefixes are bets."""
+
+    sends_layers = False
 
 
 RIVALS: dict[str, Callable[[Uplink], PolicyMaker]] = {

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headgate.profiles.manifest import Member, OperatingPoint
+from headgate.profiles.progressive import maps_of_prefix
 
 Array = npt.NDArray[np.generic]
 Floats = npt.NDArray[np.float32]
@@ -30,6 +31,22 @@ class Scales:
             "span": np.repeat(self.span, num, axis=0),
             "levels": np.repeat(self.levels, num, axis=0),
         }
+
+
+def tail_scales_of(point: OperatingPoint, member: Member) -> Scales:
+    """Return the scales of a split point for its tail: those of maps that are not sent are zeros.
+
+    The head needs them all (`scales_of`): it computes all maps, whatever is sent of them.
+    """
+    scales = scales_of(point, member)
+    if point.prefix is None:
+        return scales
+    sent_C = np.arange(member.features.shape[0]) < maps_of_prefix(member, point.prefix)
+    return Scales(
+        low=np.where(sent_C, scales.low, np.float32(0)),
+        span=np.where(sent_C, scales.span, np.float32(0)),
+        levels=scales.levels,
+    )
 
 
 def scales_of(point: OperatingPoint, member: Member) -> Scales:

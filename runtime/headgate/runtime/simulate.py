@@ -26,7 +26,7 @@ from headgate.runtime.events import Compute, Computed, Deliver, Effect, Send
 from headgate.runtime.frame_fate import SessionSettings
 from headgate.runtime.policy import PolicyMaker
 from headgate.runtime.records import FrameRecord
-from headgate.runtime.simulated_answers import STAND_IN, Answers, payload_of
+from headgate.runtime.simulated_answers import STAND_IN, Answers, layers_of, payload_of
 from headgate.runtime.simulated_link import MESSAGE_BYTES, Link, Uplink
 
 __all__ = ["Link", "Pace", "simulate", "simulate_many"]
@@ -311,7 +311,8 @@ class _Device:
             answer=self._world.answers.of_device(point, frame_id),
             head_s=device_s,
             encode_s=0.0,
-            integers=STAND_IN,
+            integers=STAND_IN if point.prefix is None else None,
+            layers=layers_of(self._world.manifest, point, frame_id),
         )
 
         def finish() -> None:

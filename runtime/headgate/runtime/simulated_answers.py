@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
+from headgate.profiles.progressive import prefixes_of
 from headgate.runtime.events import Answer
 from headgate.runtime.messages import NamedTensor
 
@@ -66,17 +67,28 @@ class Answers:
 def payload_of(
     manifest: Manifest, point: OperatingPoint, frame_id: int, *, distance: int
 ) -> bytes | None:
-    """Return what a device sends for a frame: zeros, and the size of a whole or predicted frame.
+    """Return what a device sends whole: zeros, and the size of a whole or predicted frame.
 
     `distance` is that of the reference it may predict from; 0: there is none.
     """
     if point.kind is PointKind.LOCAL:
         return None
+    if point.prefix is not None:
+        return b"".join(layers_of(manifest, point, frame_id))
     if point.twin is None:
         return bytes(payload_bytes(point, frame_id))
     if distance == 0:
         return bytes(1 + payload_bytes(manifest.point(point.twin), frame_id))
     return bytes([distance]) + bytes(payload_bytes(point, frame_id) - 1)
+
+
+def layers_of(manifest: Manifest, point: OperatingPoint, frame_id: int) -> tuple[bytes, ...]:
+    """Return the layers that a device sends for a frame at a progressive point; none at others.
+
+    Each is as large as what its prefix takes more than the one before.
+    """
+    ends = [payload_bytes(each, frame_id) for each in prefixes_of(point, manifest.points)]
+    return tuple(bytes(max(1, end - start)) for start, end in zip([0, *ends], ends, strict=False))
 
 
 def payload_bytes(point: OperatingPoint, frame_id: int) -> int:

@@ -29,7 +29,7 @@ from headgate.train.seeds import derive_seed
 from headgate.train.split_model import SplitModel
 from headgate.train.split_training.deprune import deprune_locally
 from headgate.train.split_training.epoch_record import DepruneEpoch
-from headgate.train.split_training.growth import encode_following, grow
+from headgate.train.split_training.growth import bottleneck_of, encode_following, grow
 from headgate.train.split_training.payload import Parcel
 from headgate.train.split_training.server_run import fresh_model
 from headgate.train.split_training.settings import DepruneSettings, rate_of
@@ -67,7 +67,7 @@ def trained_in_one_piece(plan: Plan, settings: DepruneSettings) -> SplitModel:
         if model.budget != settings.budget_of(epoch):
             assert settings.budget_of(epoch) == model.bottleneck.channels
             grow(
-                model.bottleneck,
+                bottleneck_of(model),
                 optimizer,
                 selected=range(model.bottleneck.channels),
                 join=settings.join,
@@ -213,7 +213,7 @@ def test_growing_silently_leaves_what_the_network_computes(pictures: Path) -> No
     before_BK = model(x_BCHW, levels=None).logits_BK
     assert model.selected is not None
     chosen = sorted([*model.selected, *(set(range(6)) - set(model.selected))][:5])
-    grow(model.bottleneck, optimizer, selected=chosen, join="silent", seed=3)
+    grow(bottleneck_of(model), optimizer, selected=chosen, join="silent", seed=3)
     after_BK = model(x_BCHW, levels=None).logits_BK
     torch.testing.assert_close(after_BK, before_BK)
 

@@ -20,6 +20,7 @@ from headgate.runtime.trace import open_trace
 from headgate.train.run_folder import Run, load_run
 from headgate.train.split_training.client import SplitClient
 from headgate.train.split_training.deprune import deprune_locally
+from headgate.train.split_training.growth import bottleneck_of
 from headgate.train.split_training.transport import (
     ClientSocket,
     Security,
@@ -206,7 +207,7 @@ def test_a_server_that_stops_for_a_bad_number_tells_its_clients(
     plan = small_plan(pictures, settings)
     client = small_client(plan, settings)
     with torch.no_grad():
-        client.half.model.bottleneck.f_hat[:] = float("nan")
+        bottleneck_of(client.half.model).f_hat[:] = float("nan")
     socket = ServerSocket(LOOPBACK, Security())
     with (
         small_server(plan, settings, tmp_path / "run") as server,

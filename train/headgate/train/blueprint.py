@@ -8,8 +8,14 @@ from torch import Tensor
 from headgate.profiles.manifest import InputSpec
 from headgate.profiles.parse import ADDED
 from headgate.train.backbones import Normalise, PlainModel, build_backbone
+from headgate.train.progressive_model import ProgressiveModel, build_progressive_model
 from headgate.train.slim_head import SlimHead, build_slim_head
-from headgate.train.split_model import SplitModel, build_split_model
+from headgate.train.split_model import (
+    Halves,
+    SplitModel,
+    build_split_model,
+    cut_in_halves,
+)
 from headgate.train.splits import SplitPoint
 
 
@@ -28,6 +34,7 @@ class Blueprint:
     mean: tuple[float, ...]  # per colour of pictures in 0..1
     std: tuple[float, ...]
     slim_head: float | None = field(default=None, metadata=ADDED)  # share of the head's channels
+    plain_cut: bool = field(default=False, metadata=ADDED)  # progressive members have no bottleneck
 
     @property
     def size_px(self) -> tuple[int, int]:
@@ -61,6 +68,32 @@ class Blueprint:
             std=self.std,
             budget=budget,
             levels_choices=self.levels,
+            make_head=None if self.slim_head is None else self.build_slim_head,
+        )
+
+    def build_progressive_model(
+        self, *, budget: int, plain: PlainModel | None = None, num_extra_tails: int = 0
+    ) -> ProgressiveModel:
+        """Return a progressive member, fresh or around `plain`; its layers are yet to be set."""
+        plain = plain or self.build_backbone()
+        return build_progressive_model(
+            self._halves(plain),
+            split=self.split,
+            bottleneck=not self.plain_cut,
+            resolution_factor=self.resolution_factor,
+            budget=budget,
+            levels_choices=self.levels,
+            num_extra_tails=num_extra_tails,
+        )
+
+    def _halves(self, plain: PlainModel) -> Halves:
+        return cut_in_halves(
+            plain.network,
+            split=self.split,
+            example_BCHW=self.example(),
+            num_classes=self.num_classes,
+            mean=self.mean,
+            std=self.std,
             make_head=None if self.slim_head is None else self.build_slim_head,
         )
 

@@ -16,13 +16,12 @@ are computed, with the same result.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from headgate.profiles.errors import UsageError
+from headgate.train.crossing import Crossing
 
 # Shapes: B batch, P all phi maps, C the maps that cross, H x W at the split, h x w in the code
 
@@ -31,10 +30,8 @@ F_HAT_RANGE = (1.0, 3.0)  # f = 0.73 to 0.95: not so saturated that maps could n
 UNTRAINED_F_HAT = -4.0  # f = 0.018
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(Crossing):
     """Compresses phi maps of H x W to `budget` maps of h x w, and restores them."""
-
-    selected_C: Tensor
 
     def __init__(
         self,
@@ -49,12 +46,9 @@ class Bottleneck(nn.Module):
 
         `signed` says that features at the split can be negative: then no ReLU ends the decoder.
         """
-        super().__init__()
         r = resolution_factor
         check_resolution_factor(r, size_px=size_px)
-        self.channels = channels
-        self.size_px = size_px
-        self.resolution_factor = r
+        super().__init__(channels, size_px=size_px, resolution_factor=r)
         self.signed = signed
         self.encoder = nn.Conv2d(channels, channels, 2 + r, stride=r, padding=r, bias=False)
         self.encoder_norm = nn.BatchNorm2d(channels)
@@ -71,9 +65,6 @@ class Bottleneck(nn.Module):
         )
         self.decoder_norm = nn.BatchNorm2d(channels)
         self._pass_through()
-        self.register_buffer("selected_C", torch.arange(channels), persistent=False)
-        self.budget = channels
-        self.selected: tuple[int, ...] | None = None  # frozen indices, ascending
         self.set_budget(channels if budget is None else budget)
 
     @property
@@ -87,36 +78,6 @@ class Bottleneck(nn.Module):
     def filter_P(self) -> Tensor:
         """The filter f of all maps, 0..1."""
         return torch.sigmoid(self.f_hat)
-
-    def set_budget(self, budget: int) -> None:
-        """Let `budget` maps cross from now on; their selection follows the filter again."""
-        if not 1 <= budget <= self.channels:
-            raise UsageError(
-                f"--budgets: found {budget}, but the split has {self.channels} feature maps; "
-                f"expected 1 to {self.channels}"
-            )
-        self.budget = budget
-        self.selected = None
-        self.update_selection()
-
-    def update_selection(self) -> None:
-        """Select the maps with the largest f, equal ones by lower index, unless frozen."""
-        if self.selected is None:
-            order_P = torch.sort(self.filter_P.detach(), descending=True, stable=True).indices
-            self.selected_C = order_P[: self.budget].sort().values
-
-    def freeze_selection(self, indices: Sequence[int] | None = None) -> None:
-        """Fix the maps that cross: those given, or those that f selects now."""
-        self.selected = None
-        self.update_selection()
-        chosen = self.selected_C.tolist() if indices is None else sorted(indices)
-        if len(set(chosen)) != self.budget or not set(chosen) <= set(range(self.channels)):
-            raise UsageError(
-                f"selection {list(chosen)}: expected {self.budget} different maps out of "
-                f"0 to {self.channels - 1}; take the list that was stored with the member"
-            )
-        self.selected = tuple(chosen)
-        self.selected_C = torch.tensor(chosen, device=self.f_hat.device)
 
     def reset_prune(
         self,
@@ -192,10 +153,6 @@ class Bottleneck(nn.Module):
         x_BPHW = self.decoder_norm(x_BPHW)
         return x_BPHW if self.signed else functional.relu(x_BPHW)
 
-    def forward(self, x_BPHW: Tensor) -> Tensor:
-        self.update_selection()
-        return self.decode(self.encode(x_BPHW))
-
     @torch.no_grad()
     def warm_start(self, features_BPHW: Tensor) -> None:
         """Set the weights so that trained features come out nearly as they went in.
@@ -229,6 +186,55 @@ class Bottleneck(nn.Module):
         self.encoder_norm.reset_parameters()
         self.encoder_norm.weight.fill_(ENCODER_GAIN)
         self.decoder_norm.reset_parameters()
+
+
+class CentredBottleneck(Bottleneck):
+    """A bottleneck whose code is the difference from each map's mean, so that 0 says "as usual".
+
+    What does not arrive of a progressive frame is zero. A sigmoid's zero is an extreme that no
+    picture has; the mean is what is best assumed of a map that nothing is known of.
+    """
+
+    centre_P: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        size_px: tuple[int, int],
+        resolution_factor: int = 1,
+        budget: int | None = None,
+        signed: bool = False,
+    ) -> None:
+        super().__init__(
+            channels,
+            size_px=size_px,
+            resolution_factor=resolution_factor,
+            budget=budget,
+            signed=signed,
+        )
+        self.register_buffer("centre_P", torch.full((channels,), 0.5))
+
+    @property
+    def centre_C(self) -> Tensor:
+        """The means of the maps that cross, ascending by index."""
+        return self.centre_P[self.selected_C]
+
+    def encode(self, x_BPHW: Tensor) -> Tensor:
+        """Return the code of the selected maps, less their means."""
+        return super().encode(x_BPHW) - self.centre_C.view(-1, 1, 1)
+
+    def decode(self, code_BCHW: Tensor, *, filter_C: Tensor | None = None) -> Tensor:
+        """Restore features from differences from the means."""
+        return super().decode(code_BCHW + self.centre_C.view(-1, 1, 1), filter_C=filter_C)
+
+    @torch.no_grad()
+    def centre_on(self, features_BPHW: Tensor) -> None:
+        """Take the means of the maps that cross from a batch of features at the split."""
+        was_training = self.training
+        self.eval()
+        self.centre_P[self.selected_C] = super().encode(features_BPHW).float().mean(dim=(0, 2, 3))
+        self.train(was_training)
 
 
 def check_resolution_factor(resolution_factor: int, *, size_px: tuple[int, int]) -> None:

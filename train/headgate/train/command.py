@@ -7,6 +7,7 @@ import click
 
 from headgate.profiles.errors import UsageError
 from headgate.train.deprune_command import deprune
+from headgate.train.progressive_command import add_progressive_commands
 
 
 class NumberList(click.ParamType[tuple[int, ...]]):
@@ -178,6 +179,12 @@ train.add_command(deprune)
     show_default=True,
     help="move, and where it suits mirror, training pictures",
 )
+@click.option(
+    "--link-loss",
+    default=0.0,
+    show_default=True,
+    help="0 to 1: most of a picture's maps, or bits, that are lost while members train",
+)
 @click.option("--seed", default=0, show_default=True, help="of all random choices")
 @click.option("--limit", type=int, help="use at most this many pictures to train and to validate")
 @click.option(
@@ -215,6 +222,9 @@ def prune(out: Path, resume: bool, force: bool, as_json: bool, **settings: Any) 
     if is_first_process() and not as_json:
         print_table(members_table(run.record))
         click.echo(f"run: {out}")
+
+
+add_progressive_commands(train, prune)
 
 
 @train.command()

@@ -126,7 +126,7 @@ def evaluate_member(
     """
     model.eval()
     sums_LS = torch.zeros(len(levels), 3, device=fabric.device)
-    for features_BPHW, labels_B in _features(fabric, model, data, cache=cache):
+    for features_BPHW, labels_B in val_features(fabric, model, data, cache=cache):
         for place, number in enumerate(levels):
             out = model(features_BPHW, levels=number, at_split=True)
             sums_LS[place] += torch.stack(
@@ -152,7 +152,7 @@ def _pictures(fabric: Fabric, data: TrainingData) -> Iterator[tuple[Tensor, Tens
         yield as_floats(batch.pictures_BCHW), batch.labels_B
 
 
-def _features(
+def val_features(
     fabric: Fabric, model: SplitModel, data: TrainingData, *, cache: FeatureCache | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the features at the split of this process's share, and labels."""

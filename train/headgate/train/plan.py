@@ -11,9 +11,11 @@ from headgate.profiles.manifest import InputSpec
 from headgate.train.backbones import PlainModel, build_backbone, first_line
 from headgate.train.blueprint import Blueprint
 from headgate.train.data import TrainingData, load_training_data, native_input
+from headgate.train.progressive import ProgressiveConfig, check_prefix_weights, slice_layers
 from headgate.train.recipe import (
     PruneConfig,
     Stage,
+    StageKind,
     check_config,
     default_split,
     default_width,
@@ -80,14 +82,36 @@ def make_plan(config: PruneConfig) -> Plan:
         mean=data.mean,
         std=data.std,
         slim_head=config.slim_head,
+        plain_cut=config.plain_cut,
     )
     # Tried once before anything is written: what will be refused is refused here.
     plain = blueprint.build_backbone()
     if config.backbone is not None:
         load_backbone(plain, Path(config.backbone))
     _check_answers(plain, blueprint)
-    blueprint.build_split_model(budget=blueprint.num_maps, plain=plain)
-    return Plan(config, data, blueprint, plan_stages(config, num_maps=blueprint.num_maps))
+    if not config.plain_cut:
+        blueprint.build_split_model(budget=blueprint.num_maps, plain=plain)
+    stages = plan_stages(config, num_maps=blueprint.num_maps)
+    if config.progressive is not None:
+        (stage,) = (stage for stage in stages if stage.kind is StageKind.PROGRESSIVE)
+        _try_progressive(config.progressive, blueprint, plain=plain, budget=stage.budget)
+    return Plan(config, data, blueprint, stages)
+
+
+def _try_progressive(
+    config: ProgressiveConfig, blueprint: Blueprint, *, plain: PlainModel, budget: int | None
+) -> None:
+    """Refuse slices, weights or a split that the network cannot have."""
+    assert budget is not None
+    layers = slice_layers(budget, slice_maps=config.slice_maps)
+    if config.method == "clio":
+        check_prefix_weights(config.prefix_weights, num_layers=len(layers))
+    if config.prefixes_per_step is not None and config.prefixes_per_step >= len(layers):
+        raise UsageError(
+            f"--prefixes-per-step: found {config.prefixes_per_step}, but beside the whole there "
+            f"are {len(layers) - 1} prefixes; give fewer, or leave it out to take all"
+        )
+    blueprint.build_progressive_model(budget=budget, plain=plain)
 
 
 def check_same_run(plan: Plan, record: RunRecord, *, where: Path) -> None:

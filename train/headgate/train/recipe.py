@@ -7,11 +7,13 @@ epochs, keep the member.
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 
 from headgate.profiles.errors import UsageError
+from headgate.profiles.parse import ADDED
 from headgate.profiles.quantise import MAX_LEVELS, MIN_LEVELS
+from headgate.train.progressive import ProgressiveConfig, check_progressive_run
 
 DEFAULT_DATA = "embedded"
 EMBEDDED_WIDTH = 0.25
@@ -86,6 +88,9 @@ class PruneConfig:
     device: str = "auto"  # auto: a GPU if there is one
     precision: str = "auto"  # auto: bfloat16 where the device is quick at it
     checkpoint_steps: int | None = None  # also keep a checkpoint every so many steps
+    # While training members: the largest share of maps, or of bits, that is lost.
+    link_loss: float = field(default=0.0, metadata=ADDED)
+    progressive: ProgressiveConfig | None = field(default=None, metadata=ADDED)
 
     @property
     def backbone_epochs(self) -> int:
@@ -109,11 +114,16 @@ class PruneConfig:
     def hint_weight(self) -> float:
         if self.hint is not None:
             return self.hint
-        return 0.0 if self.from_scratch else HINT
+        return 0.0 if self.from_scratch or self.plain_cut else HINT
+
+    @property
+    def plain_cut(self) -> bool:
+        """Say whether the features at the split cross as they are."""
+        return self.progressive is not None and not self.progressive.bottleneck
 
     @property
     def shares_head(self) -> bool:
-        return self.share != "nothing" and not self.from_scratch
+        return self.share != "nothing" and not self.from_scratch and not self.plain_cut
 
 
 # These change how a run is computed, not what it computes.
@@ -128,6 +138,7 @@ class StageKind(Enum):
     MEMBER = "member"  # B < phi, from the member before
     TWIN = "twin"  # any B, from fresh weights
     SLIM = "slim"  # a narrower head in the place of the backbone's own
+    PROGRESSIVE = "progressive"  # a member in layers, from a member or from the backbone
     PICTURES = "pictures"  # a copy of the backbone, for offloaded pictures
 
 
@@ -196,6 +207,8 @@ def resolve_budgets(config: PruneConfig, *, num_maps: int) -> tuple[int, ...]:
 
 def plan_stages(config: PruneConfig, *, num_maps: int) -> tuple[Stage, ...]:
     """Lay out the stages of a run in the order they are trained."""
+    if config.progressive is not None and not config.budgets:
+        config = replace(config, budgets=(num_maps,))
     budgets = resolve_budgets(config, num_maps=num_maps)
     r = config.resolution_factor
     if config.from_scratch:
@@ -223,9 +236,10 @@ def plan_stages(config: PruneConfig, *, num_maps: int) -> tuple[Stage, ...]:
     if config.slim_head is not None:
         slim = Stage(SLIM, StageKind.SLIM, config.slim_epochs, config.lr, start_from="backbone")
         stages.append(slim)
-    stages.append(base)
+    if not config.plain_cut:
+        stages.append(base)
     for budget in budgets:
-        if budget == num_maps:
+        if budget == num_maps or config.plain_cut:
             continue
         stages.append(
             Stage(
@@ -237,6 +251,18 @@ def plan_stages(config: PruneConfig, *, num_maps: int) -> tuple[Stage, ...]:
                 start_from=stages[-1].id,
                 gamma=config.raised,
                 raise_epochs=min(config.raise_epochs, config.member_epochs),
+            )
+        )
+    if config.progressive is not None:
+        stages = [replace(stage, kept=False) for stage in stages]
+        stages.append(
+            Stage(
+                id=f"{config.progressive.method[0]}{budgets[-1]}r{r}",  # n8r1 for NAIR, c for CLIO
+                kind=StageKind.PROGRESSIVE,
+                epochs=config.progressive.epochs,
+                lr=config.member_lr,
+                budget=budgets[-1],
+                start_from=stages[-1].id,
             )
         )
     if config.picture_epochs:
@@ -317,6 +343,7 @@ def check_config(config: PruneConfig) -> None:
     ):
         if word not in known:
             raise UsageError(f"{option}: {word!r} is not one of {', '.join(known)}")
+    check_progressive_run(config)
     if config.from_scratch and config.backbone:
         raise UsageError("--backbone: cannot be given with --from-scratch; leave one of them out")
     if config.slim_head is not None and not 0 < config.slim_head < 1:

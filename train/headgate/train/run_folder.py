@@ -24,6 +24,7 @@ from headgate.profiles.errors import FamilyError, UsageError
 from headgate.profiles.manifest import InputSpec
 from headgate.profiles.storage import recover_folder, sha256_file
 from headgate.train.blueprint import Blueprint
+from headgate.train.progressive_model import LayerPlan, ProgressiveModel
 from headgate.train.recipe import PICTURES
 from headgate.train.run_record import (
     COMPLETE,
@@ -83,16 +84,28 @@ class Run:
         return model.eval()
 
     def member(self, member_id: str) -> SplitModel:
-        """Return one member with its frozen selection, in eval mode."""
+        """Return one member with its frozen selection, in eval mode.
+
+        A member with layers is a ProgressiveModel, its order and layers set.
+        """
         entry = self.entry(member_id)
         with self._told_of_the_run():
-            model = self.blueprint.build_split_model(budget=entry.budget)
+            model = self._fresh_member(entry)
             model.freeze_selection(entry.selected)
+            if isinstance(model, ProgressiveModel):
+                model.set_layers(LayerPlan(entry.order, entry.layers))
         weights = self._weights(entry)
         if entry.shares_backbone:
             weights = with_shared(weights, self._shared(), names=model.state_dict())
         _load(model, weights)
         return model.eval()
+
+    def _fresh_member(self, entry: MemberEntry) -> SplitModel:
+        if not entry.layers:
+            return self.blueprint.build_split_model(budget=entry.budget)
+        return self.blueprint.build_progressive_model(
+            budget=entry.budget, num_extra_tails=entry.num_extra_tails
+        )
 
     def entry(self, member_id: str) -> MemberEntry:
         """Return what run.json says about one member."""
@@ -137,7 +150,7 @@ def load_run(path: Path) -> Run:
                 f"{path}: its training is not complete; "
                 "repeat the command that started it with --resume"
             )
-        raise FamilyError(f"{path}: no run.json in it; give a folder that train prune wrote")
+        raise FamilyError(f"{path}: no run.json in it; give a folder that headgate train wrote")
     record = read_record(path / "run.json")
     if record.status != COMPLETE:
         raise FamilyError(f"{path}: status is {record.status!r}, expected {COMPLETE!r}; resume it")

@@ -37,6 +37,28 @@ class QuantisedEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class PrefixEntry:
+    """What a progressive member is worth when no more than its first layers come."""
+
+    maps: int
+    accuracy: float  # not quantised
+    # Accuracy at each of the run's numbers of levels; none if it was trained without rounding.
+    quantised: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressiveEntry:
+    """What is known of a progressive member beside its layers."""
+
+    prefixes: tuple[PrefixEntry, ...]  # the shortest first; the last one is the whole
+    # Of the maps in `selected`, before its training and after it.
+    importance_before: tuple[float, ...]
+    importance_after: tuple[float, ...]
+    tail_parameters: int  # of one tail
+    num_tails: int = 1  # more than one: a tail for each prefix, to compare with
+
+
+@dataclass(frozen=True, slots=True)
 class MemberEntry:
     """One trained member: accuracies are top-1 on the validation pictures, 0..1."""
 
@@ -55,6 +77,11 @@ class MemberEntry:
     # and how many maps each layer has.
     order: tuple[int, ...] = field(default=(), metadata=ADDED)
     layers: tuple[int, ...] = field(default=(), metadata=ADDED)
+    progressive: ProgressiveEntry | None = field(default=None, metadata=ADDED)
+
+    @property
+    def num_extra_tails(self) -> int:
+        return self.progressive.num_tails - 1 if self.progressive else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +170,17 @@ def _check_complete(record: RunRecord, *, where: Path) -> None:
             f"{where}.members: found {ids}, expected one entry for each of one member or more; "
             "train the run again"
         )
+    for place, member in enumerate(record.members):
+        if (member.layers or member.order) and (
+            sorted(member.order) != sorted(member.selected)
+            or min(member.layers, default=0) < 1
+            or sum(member.layers) != len(member.order)
+        ):
+            raise FamilyError(
+                f"{where}.members[{place}]: order {list(member.order)} in layers of "
+                f"{list(member.layers)} maps is no permutation of the maps that cross, "
+                f"{list(member.selected)}; train the run again"
+            )
     if min(record.blueprint.size_px) < 1:
         raise FamilyError(
             f"{where}.blueprint.input: {record.blueprint.size_px} px, expected 1 px or more a "

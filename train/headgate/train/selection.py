@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from headgate.train.bottleneck import Bottleneck
 from headgate.train.material import Lesson
 from headgate.train.recipe import SELECTIONS
 from headgate.train.split_model import SplitModel
@@ -31,6 +32,7 @@ def map_scores_P(method: str, model: SplitModel, lessons: Iterable[Lesson]) -> T
     assert method in SELECTIONS, method
     if method == "filter":
         return None
+    assert isinstance(model.bottleneck, Bottleneck)
     if method == "nair":
         norm_P: Tensor = model.bottleneck.encoder.weight.detach().flatten(1).norm(dim=1)
         return norm_P
@@ -47,7 +49,7 @@ def taylor_P(model: SplitModel, lessons: Iterable[Lesson]) -> Tensor:
     was_training = model.training
     model.eval()
     bottleneck = model.bottleneck
-    score_C = torch.zeros(bottleneck.budget, device=bottleneck.f_hat.device)
+    score_C = torch.zeros(bottleneck.budget, device=bottleneck.selected_C.device)
     for lesson in lessons:
         with torch.no_grad():
             features_BPHW = lesson.x_BCHW if lesson.at_split else model.features(lesson.x_BCHW)

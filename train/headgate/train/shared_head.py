@@ -20,6 +20,7 @@ from headgate.train.work_folder import CACHE
 # Shapes: B batch, C channels, P maps of H x W at the split, K classes
 
 GB = 10**9
+_BEGIN_AT_SPLIT = (StageKind.BASE, StageKind.MEMBER, StageKind.PROGRESSIVE)
 
 
 def augmentation_of(plan: Plan) -> Augmentation | None:
@@ -42,7 +43,7 @@ def cached_features(
         num_pictures=len(data.train_labels_N),
         num_validation=len(data.val_labels_N),
         num_values=blueprint.num_maps * height * width,
-        epochs=sum(s.epochs for s in plan.stages if s.kind in (StageKind.BASE, StageKind.MEMBER)),
+        epochs=sum(stage.epochs for stage in plan.stages if stage.kind in _BEGIN_AT_SPLIT),
         augmented=augmentation is not None,
         limit_bytes=int(plan.config.cache_gb * GB),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor, fx, nn
 
 from headgate.train.backbones import Normalise
 from headgate.train.bottleneck import Bottleneck
+from headgate.train.crossing import Crossing
+from headgate.train.link_loss import Grid, lossy
 from headgate.train.quantiser import CodeRange, quantise_straight_through
 from headgate.train.rate import DEFAULT_LEVELS, FactorisedPrior
 from headgate.train.splits import SplitPoint, cut, find_split
@@ -85,7 +88,7 @@ class SplitModel(nn.Module):
         *,
         normalise: Normalise,
         head: nn.Module,
-        bottleneck: Bottleneck,
+        bottleneck: Crossing,
         tail: fx.GraphModule,
         exit_head: ExitHead,
         levels_choices: Sequence[int] = DEFAULT_LEVELS,
@@ -98,6 +101,7 @@ class SplitModel(nn.Module):
         self.prior = FactorisedPrior(bottleneck.channels, levels_choices=levels_choices)
         self.tail = tail
         self.exit_head = exit_head
+        self.link_loss = 0.0  # while training: the largest share of maps, or bits, that is lost
         self.head_is_frozen = False
         self._frozen: list[nn.Module] = []  # a list, so that they are not registered twice
 
@@ -154,26 +158,32 @@ class SplitModel(nn.Module):
         exit_logits_BK = self.exit_head(features_BPHW.detach())
         self.bottleneck.update_selection()
         code_BCHW = self.bottleneck.encode(features_BPHW)
-        received_BCHW, rate_bits_B = self._transmit(code_BCHW, levels)
+        received_BCHW, rate_bits_B = self.transmit(code_BCHW, levels)
         restored_BPHW = self.bottleneck.decode(received_BCHW)
         logits_BK = self.tail(restored_BPHW)
         return SplitOutput(
             logits_BK, exit_logits_BK, code_BCHW, rate_bits_B, features_BPHW, restored_BPHW
         )
 
-    def _transmit(self, code_BCHW: Tensor, levels: int | None) -> tuple[Tensor, Tensor]:
+    def transmit(self, code_BCHW: Tensor, levels: int | None) -> tuple[Tensor, Tensor]:
+        """Return what of a code arrives, and the bits per picture that it costs."""
         selected_C = self.bottleneck.selected_C
         if self.training:
             self.code_range.observe(code_BCHW, selected_C)
+        share = self.link_loss if self.training else 0.0
         if levels is None:
-            return code_BCHW, torch.zeros(code_BCHW.shape[0], device=code_BCHW.device)
+            free_B = torch.zeros(code_BCHW.shape[0], device=code_BCHW.device)
+            return (lossy(code_BCHW, share=share) if share else code_BCHW), free_B
         low_C, span_C = self.code_range.of(selected_C)
         quantised = quantise_straight_through(code_BCHW, low_C=low_C, span_C=span_C, levels=levels)
         position_BCHW = quantised.position_BCHW
         if self.training:  # an unbiased estimate of the batch's mean, at a share of its cost
             position_BCHW = position_BCHW[:RATED_PICTURES]
         rate_bits_B = self.prior.bits(position_BCHW, levels=levels, selected_C=selected_C)
-        return quantised.value_BCHW, rate_bits_B
+        if not share:
+            return quantised.value_BCHW, rate_bits_B
+        grid = Grid(low_C, span_C, levels)
+        return lossy(quantised.value_BCHW, share=share, grid=grid), rate_bits_B
 
     @torch.no_grad()
     def warm_start(self, x_BCHW: Tensor) -> None:
@@ -182,6 +192,65 @@ class SplitModel(nn.Module):
         self.eval()
         self.bottleneck.warm_start(self.features(x_BCHW))
         self.train(was_training)
+
+
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """A network cut in two."""
+
+    normalise: Normalise
+    whole_head: fx.GraphModule  # the network's own
+    head: nn.Module  # the same, or what stands in for it
+    head_macs: int
+    tail: fx.GraphModule
+    channels: int
+    size_px: tuple[int, int]
+    signed: bool
+    num_classes: int
+
+    def make_exit_head(self) -> ExitHead:
+        """Return a fresh early exit."""
+        return ExitHead(
+            self.channels,
+            size_px=self.size_px,
+            num_classes=self.num_classes,
+            head_macs=self.head_macs,
+        )
+
+
+def cut_in_halves(
+    backbone: nn.Module,
+    *,
+    split: str | int,
+    example_BCHW: Tensor,
+    num_classes: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    make_head: MakeHead | None = None,
+) -> Halves:
+    """Cut `backbone`, whose weights are shared, not copied; `example_BCHW` gives the input's size.
+
+    `make_head` puts another head in the place of the backbone's own.
+    """
+    point = find_split(backbone, split, example_BCHW)
+    own_head, tail = cut(backbone, split, example_BCHW)
+    channels, height, width = point.shape
+    signed = can_be_negative(own_head, example_BCHW)
+    head: nn.Module = own_head
+    head_macs = point.head_macs
+    if make_head is not None:
+        head, head_macs = make_head(point, signed=signed)
+    return Halves(
+        normalise=Normalise(mean, std),
+        whole_head=own_head,
+        head=head,
+        head_macs=head_macs,
+        tail=tail,
+        channels=channels,
+        size_px=(height, width),
+        signed=signed,
+        num_classes=num_classes,
+    )
 
 
 def build_split_model(
@@ -197,34 +266,29 @@ def build_split_model(
     levels_choices: Sequence[int] = DEFAULT_LEVELS,
     make_head: MakeHead | None = None,
 ) -> SplitModel:
-    """Cut `backbone` and put a fresh bottleneck in; the backbone's weights are shared, not copied.
-
-    `budget` None means all maps, phi. `example_BCHW` gives the input's size. `make_head` puts
-    another head in the place of the backbone's own.
-    """
-    point = find_split(backbone, split, example_BCHW)
-    own_head, tail = cut(backbone, split, example_BCHW)
-    channels, height, width = point.shape
-    size_px = (height, width)
-    signed = can_be_negative(own_head, example_BCHW)
-    head: nn.Module = own_head
-    head_macs = point.head_macs
-    if make_head is not None:
-        head, head_macs = make_head(point, signed=signed)
+    """Cut `backbone` and put a fresh bottleneck in; `budget` None means all maps, phi."""
+    halves = cut_in_halves(
+        backbone,
+        split=split,
+        example_BCHW=example_BCHW,
+        num_classes=num_classes,
+        mean=mean,
+        std=std,
+        make_head=make_head,
+    )
     bottleneck = Bottleneck(
-        channels,
-        size_px=size_px,
+        halves.channels,
+        size_px=halves.size_px,
         resolution_factor=resolution_factor,
         budget=budget,
-        signed=signed,
+        signed=halves.signed,
     )
-    exit_head = ExitHead(channels, size_px=size_px, num_classes=num_classes, head_macs=head_macs)
     return SplitModel(
-        normalise=Normalise(mean, std),
-        head=head,
+        normalise=halves.normalise,
+        head=halves.head,
         bottleneck=bottleneck,
-        tail=tail,
-        exit_head=exit_head,
+        tail=halves.tail,
+        exit_head=halves.make_exit_head(),
         levels_choices=levels_choices,
     )
 

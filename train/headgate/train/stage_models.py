@@ -1,6 +1,6 @@
 """What a stage begins with: its network, from whose weights, its objective and its optimizer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from headgate.train.backbones import PlainModel
+from headgate.train.bottleneck import Bottleneck
 from headgate.train.data import as_floats
 from headgate.train.loop import Objective
 from headgate.train.losses import LossWeights
@@ -15,6 +16,9 @@ from headgate.train.material import Lesson
 from headgate.train.objectives import BackboneObjective, MemberObjective
 from headgate.train.optimizers import make_sgd
 from headgate.train.plan import Plan, load_backbone
+from headgate.train.progressive import slice_layers
+from headgate.train.progressive_model import LayerPlan, ProgressiveModel
+from headgate.train.progressive_objective import progressive_objective
 from headgate.train.recipe import SLIM, PruneConfig, Stage, StageKind
 from headgate.train.run_folder import read_weights
 from headgate.train.run_record import FinishedStage
@@ -49,12 +53,20 @@ def starting_model(
         return plan.blueprint.build_split_model(budget=stage.budget).to(device)
     assert stage.start_from is not None
     before = finished[stage.start_from]
-    if stage.kind is StageKind.BASE:
+    model: SplitModel
+    if stage.kind is StageKind.PROGRESSIVE:
+        model = _progressive_start(stage, plan, before, finished, folder=folder).to(device)
+        model.settle(
+            as_floats(_some_pictures(plan, WARM_START_PICTURES)[0]),
+            trained_ranges=before.budget is not None,
+        )
+    elif stage.kind is StageKind.BASE:
         model = member_around_plain(plan, finished, folder=folder).to(device)
         model.freeze_selection()  # all maps cross
         model.warm_start(as_floats(_some_pictures(plan, WARM_START_PICTURES)[0]))
     else:
         model = _member_before(plan, before, finished[BACKBONE], folder=folder).to(device)
+        assert isinstance(model.bottleneck, Bottleneck)
         scores_P = map_scores_P(plan.config.select, model, _some_lessons(plan))
         model.bottleneck.reset_prune(stage.budget, scores_P=scores_P)
         if scores_P is not None:
@@ -63,6 +75,7 @@ def starting_model(
         model.code_range.hold_after(_follow_batches(stage, plan))
     if plan.config.shares_head:
         model.freeze_parts(late_tail=plan.config.share == "ends")
+    model.link_loss = plan.config.link_loss
     return model
 
 
@@ -88,7 +101,7 @@ def stage_objective(
     assert isinstance(model, SplitModel)
     teacher = None
     if config.distill_share > 0 and not has_answers:
-        device = model.bottleneck.f_hat.device
+        device = model.bottleneck.selected_C.device
         teacher = trained_network(plan, finished[BACKBONE], folder=folder).to(device).eval()
         teacher.requires_grad_(False)
     weights = LossWeights(
@@ -99,6 +112,11 @@ def stage_objective(
         distill=config.distill_share,
         hint=config.hint_weight,
     )
+    if isinstance(model, ProgressiveModel):
+        assert config.progressive is not None
+        return progressive_objective(
+            model, config.progressive, weights=weights, levels=config.levels, teacher=teacher
+        )
     return MemberObjective(module=model, weights=weights, levels=config.levels, teacher=teacher)
 
 
@@ -119,14 +137,61 @@ def _member_before(
 ) -> SplitModel:
     """Return a member that an earlier stage made."""
     assert before.budget is not None
-    assert before.selected is not None
     model = plan.blueprint.build_split_model(budget=before.budget)
+    model.load_state_dict(
+        _weights_before(before, backbone, folder=folder, names=model.state_dict())
+    )
+    model.freeze_selection(before.selected)
+    return model
+
+
+def _weights_before(
+    before: FinishedStage, backbone: FinishedStage, *, folder: Path, names: Iterable[str]
+) -> dict[str, Tensor]:
+    """Return all weights of a member that an earlier stage made, `names` where it shares them."""
     weights = read_weights(folder / before.file, sha256=before.sha256)
     if before.shares_backbone:
         shared = read_weights(folder / backbone.file, sha256=backbone.sha256)
-        weights = with_shared(weights, shared, names=model.state_dict())
-    model.load_state_dict(weights)
+        weights = with_shared(weights, shared, names=names)
+    return weights
+
+
+def _progressive_start(
+    stage: Stage,
+    plan: Plan,
+    before: FinishedStage,
+    finished: dict[str, FinishedStage],
+    *,
+    folder: Path,
+) -> ProgressiveModel:
+    """Return the progressive member with the weights of the member, or backbone, before it.
+
+    Its order is that of the weights it begins with, and stays.
+    """
+    config = plan.config.progressive
+    assert config is not None
+    assert stage.budget is not None
+    plain = trained_network(plan, finished[BACKBONE], folder=folder)
+    layers = slice_layers(stage.budget, slice_maps=config.slice_maps)
+    num_extra_tails = len(layers) - 1 if config.many_tails else 0
+    model = plan.blueprint.build_progressive_model(
+        budget=stage.budget, plain=plain, num_extra_tails=num_extra_tails
+    )
+    if before.budget is not None:
+        weights = _weights_before(
+            before, finished[BACKBONE], folder=folder, names=model.state_dict()
+        )
+        model.start_from(weights)
     model.freeze_selection(before.selected)
+    with torch.no_grad():
+        importance_C = model.importance_C(folded=config.importance == "folded")
+    model.importance_before = tuple(importance_C.tolist())
+    assert model.selected is not None
+    order = model.selected
+    if config.order == "importance":
+        places = torch.sort(importance_C, descending=True, stable=True).indices.tolist()
+        order = tuple(model.selected[place] for place in places)
+    model.set_layers(LayerPlan(order, layers))
     return model
 
 

@@ -57,6 +57,25 @@ def members_table(record: RunRecord) -> Table:
     return table
 
 
+def prefixes_table(record: RunRecord) -> Table:
+    """Show what each prefix of a run's progressive member is worth on the validation pictures."""
+    (member,) = record.members
+    assert member.progressive is not None
+    title = f"{member.id}: {record.blueprint.model} on {record.dataset.spec}"
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    for heading in ("layers", "maps", "accuracy"):
+        table.add_column(heading, justify="right")
+    for levels in record.settings.levels[: len(member.progressive.prefixes[0].quantised)]:
+        table.add_column(f"at {levels} levels", justify="right")
+    for place, prefix in enumerate(member.progressive.prefixes):
+        accuracies = (prefix.accuracy, *prefix.quantised)
+        table.add_row(str(place + 1), str(prefix.maps), *map(_percent, accuracies))
+    table.caption = f"early exit: {_percent(member.exit_accuracy)}"
+    if record.backbone is not None:
+        table.caption += f"; backbone: {_percent(record.backbone.accuracy)}"
+    return table
+
+
 def splits_table(points: list[SplitPoint], *, title: str, with_refused: bool) -> Table:
     """Show where a network can be cut; those that cannot be used are counted, or say why."""
     table = Table(title=title, title_justify="left", caption_justify="left")

@@ -34,6 +34,7 @@ from headgate.train.loop import (
     train_epoch,
 )
 from headgate.train.material import Material, Pictures
+from headgate.train.member_measure import WeightsFile, measured_member
 from headgate.train.objectives import Evaluation, evaluate_backbone, evaluate_member
 from headgate.train.plan import Plan
 from headgate.train.progress import TrainingProgress
@@ -42,8 +43,6 @@ from headgate.train.run_folder import read_weights
 from headgate.train.run_record import (
     BackboneEntry,
     FinishedStage,
-    MemberEntry,
-    QuantisedEntry,
     SideEntry,
 )
 from headgate.train.shared_head import augmentation_of, cached_features
@@ -267,8 +266,14 @@ class Training:
         if isinstance(model, SplitModel):
             assert model.selected is not None
             if stage.kept:
-                member = self._member_entry(stage, model, file=file, digest=digest)
-                member = replace(member, shares_backbone=shares)
+                member = measured_member(
+                    self._fabric,
+                    self._plan,
+                    stage,
+                    model,
+                    file=WeightsFile(file, digest, shares_backbone=shares),
+                    cache=self._cache,
+                )
                 state = replace(state, members=(*state.members, member))
         elif self._side is not None:
             head_macs, whole_head_macs = self._side.macs
@@ -306,32 +311,6 @@ class Training:
         backbone = self.state.finished[0]
         shared = read_weights(self._folder / backbone.file, sha256=backbone.sha256)
         return without_shared(model.state_dict(), shared)
-
-    def _member_entry(
-        self, stage: Stage, model: SplitModel, *, file: str, digest: str
-    ) -> MemberEntry:
-        assert stage.budget is not None
-        assert model.selected is not None
-        choices = self._plan.config.levels
-        found, *others = evaluate_member(
-            self._fabric, model, self._plan.data, levels=(None, *choices), cache=self._cache
-        )
-        quantised = [
-            QuantisedEntry(levels, at.accuracy, rate_bits=at.rate_bits)
-            for levels, at in zip(choices, others, strict=True)
-        ]
-        return MemberEntry(
-            id=stage.id,
-            budget=stage.budget,
-            resolution_factor=self._plan.config.resolution_factor,
-            selected=model.selected,
-            file=file,
-            sha256=digest,
-            accuracy=found.accuracy,
-            exit_accuracy=found.exit_accuracy,
-            quantised=tuple(quantised),
-            epochs=stage.epochs,
-        )
 
     def _evaluate(self, model: nn.Module) -> Evaluation:
         if self._side is not None:

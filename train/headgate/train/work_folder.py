@@ -96,6 +96,7 @@ def publish(folder: Path, out: Path, record: RunRecord) -> None:
     recover_folder(out)
     with publish_folder(out, replace=True) as target:
         (target / WEIGHTS).mkdir()
+        (folder / LOG_FILE).touch()  # a run of no epochs has none yet
         shutil.copy2(folder / LOG_FILE, target / LOG_FILE)
         for file in record.files:
             shutil.copy2(folder / file, target / file)

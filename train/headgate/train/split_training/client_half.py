@@ -22,7 +22,7 @@ from headgate.train.optimizers import make_sgd
 from headgate.train.recipe import PruneConfig
 from headgate.train.seeds import derive_seed
 from headgate.train.split_model import SplitModel
-from headgate.train.split_training.growth import encode_following, grow
+from headgate.train.split_training.growth import bottleneck_of, encode_following, grow
 from headgate.train.split_training.halves import (
     all_finite,
     is_clients,
@@ -89,7 +89,7 @@ class ClientHalf:
         if self.model.selected != selected:
             seed = derive_seed(self._config.seed, "join", phase)
             join = self._settings.join
-            grow(self.model.bottleneck, self.optimizer, selected=selected, join=join, seed=seed)
+            grow(bottleneck_of(self.model), self.optimizer, selected=selected, join=join, seed=seed)
 
     def forward(self, lesson: Lesson, place: Place) -> tuple[Header, tuple[Parcel, Parcel, Parcel]]:
         """Run a batch to the split; return what crosses: maps, filter and labels."""

@@ -44,7 +44,7 @@ def encode_following(model: SplitModel, features_BPHW: Tensor) -> Tensor:
     The first batches of a map count as a plain average, and later ones with batch norm's momentum.
     How many there were is counted with the map's range.
     """
-    bottleneck, ranges = model.bottleneck, model.code_range
+    bottleneck, ranges = bottleneck_of(model), model.code_range
     selected_C = bottleneck.selected_C
     norm = bottleneck.encoder_norm
     assert norm.running_mean is not None
@@ -59,6 +59,12 @@ def encode_following(model: SplitModel, features_BPHW: Tensor) -> Tensor:
             average_P.data[selected_C] = torch.lerp(before_C, average_P[selected_C], weight_C)
     ranges.observe(code_BCHW, selected_C)
     return code_BCHW
+
+
+def bottleneck_of(model: SplitModel) -> Bottleneck:
+    """Return what crosses of a network that is trained split: always a bottleneck."""
+    assert isinstance(model.bottleneck, Bottleneck)
+    return model.bottleneck
 
 
 @torch.no_grad()

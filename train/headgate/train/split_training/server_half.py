@@ -14,7 +14,7 @@ from headgate.train.optimizers import make_sgd
 from headgate.train.recipe import PruneConfig
 from headgate.train.seeds import derive_seed
 from headgate.train.split_model import SplitModel
-from headgate.train.split_training.growth import grow
+from headgate.train.split_training.growth import bottleneck_of, grow
 from headgate.train.split_training.halves import (
     all_finite,
     is_clients,
@@ -69,7 +69,7 @@ class ServerHalf:
         use_selection(self.model, self.selections[-1])
         seed = derive_seed(self._config.seed, "join", phase)
         join = self._settings.join
-        grow(self.model.bottleneck, self.optimizer, selected=selected, join=join, seed=seed)
+        grow(bottleneck_of(self.model), self.optimizer, selected=selected, join=join, seed=seed)
         self.selections.append(selected)
 
     def check_batch(self, header: Header, parts: tuple[Payload, ...]) -> Batch:
@@ -122,7 +122,7 @@ class ServerHalf:
         """
         place = header.place
         torch.manual_seed(derive_seed(self._config.seed, "server", name, place.epoch, place.step))
-        model, bottleneck = self.model, self.model.bottleneck
+        model, bottleneck = self.model, bottleneck_of(self.model)
         use_selection(model, self.selections[header.phase])
         if not model.training:
             model.train()

@@ -1,0 +1,99 @@
+"""What it costs the frames to come that the uplink is still busy, at a rate that stays as it is.
+
+A byte sent for this frame may delay the next ones. By how much that matters depends on how far the
+link is from being full, and on how steep the gain is of what would be left out. So the worth of the
+frames to come is computed once per rate and looked up afterwards:
+
+    V_n(f) = max over steps k of  credit_k(f) + V_{n-1}(max(0, finish_k(f) - period))
+
+with f the time from a frame's capture until the uplink is free, as in `oracle`, but for a rate that
+does not change. Only differences of V are used: V(0) is put at 0.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+GRID_S = 0.001
+HORIZON = 30  # frames
+NUM_ENDS = 15  # horizons to take the mean of: the steps are coarse, one end would fall between them
+RATE_STEP = 0.1  # nats between the rates that are computed
+MAX_STATES = 2000  # of the grid: coarser than GRID_S where windows are long
+NEVER = -1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One prefix of a frame: all its bytes, those of headers too, and the quality it is worth."""
+
+    num_bytes: float
+    quality: float
+
+
+class Backlog:
+    """The worth of frames to come, by rate and by when the uplink will be free."""
+
+    def __init__(
+        self,
+        steps: tuple[Step, ...],
+        *,
+        starts_s: float,
+        window_s: float,
+        period_s: float,
+        fallback: float,
+    ) -> None:
+        """Bytes may leave from `starts_s` after capture, and must be through after `window_s`.
+
+        `fallback` is what a frame is worth that is not sent.
+        """
+        self._steps, self._fallback = steps, fallback
+        self._starts_s, self._window_s, self._period_s = starts_s, window_s, period_s
+        longest_s = 2 * window_s + period_s
+        self._grid_s = max(GRID_S, longest_s / MAX_STATES)
+        self._free_s = np.arange(math.ceil(longest_s / self._grid_s) + 1) * self._grid_s
+        self._worth: dict[int, list[float]] = {}
+
+    def cost(self, *, rate_bps: float, free_after_s: float) -> float:
+        """Return what frames from the next on lose if the uplink is free so long after its capture.
+
+        That is 0 or less.
+        """
+        worth = self._worth_at(rate_bps)
+        place = max(0.0, free_after_s) / self._grid_s
+        below = int(place)
+        if below >= len(worth) - 1:
+            # Frames that would have come to something are lost while it lasts.
+            beyond_s = free_after_s - (len(worth) - 1) * self._grid_s
+            return worth[-1] + worth[-1] / (2 * self._window_s) * beyond_s
+        return worth[below] + (place - below) * (worth[below + 1] - worth[below])
+
+    def _worth_at(self, rate_bps: float) -> list[float]:
+        key = round(math.log(max(1.0, rate_bps)) / RATE_STEP)
+        worth = self._worth.get(key)
+        if worth is None:
+            worth = self._worth[key] = self._compute(math.exp(key * RATE_STEP))
+        return worth
+
+    def _compute(self, rate_bps: float) -> list[float]:
+        """Go back from the last frame of the horizon to the first."""
+        free_s = self._free_s
+        starts_s = np.maximum(free_s, self._starts_s)
+        nexts, credits = [self._state(free_s)], [np.full(len(free_s), self._fallback)]
+        for step in self._steps:
+            finish_s = starts_s + 8 * step.num_bytes / rate_bps
+            nexts.append(self._state(finish_s))
+            credits.append(np.where(finish_s <= self._window_s, step.quality, NEVER))
+        after, credit = np.array(nexts), np.array(credits)
+        worth, mean = np.zeros(len(free_s)), np.zeros(len(free_s))
+        for frame in range(HORIZON):
+            worth = (credit + worth[after]).max(axis=0)
+            if frame >= HORIZON - NUM_ENDS:
+                mean += (worth - worth[0]) / NUM_ENDS
+        return [float(value) for value in mean]
+
+    def _state(self, finish_s: np.ndarray) -> np.ndarray:
+        """Return the next frame's state; rounded down, as in `oracle`."""
+        left_s = np.clip(finish_s - self._period_s, 0.0, None)
+        states = np.floor(left_s / self._grid_s + 1e-6).astype(np.int64)
+        return np.minimum(states, len(self._free_s) - 1)

@@ -1,0 +1,120 @@
+"""How much more of a frame is worth sending, over what the link may do.
+
+A frame whose layers go best first earns what has arrived by its deadline. Sending more of it gains
+the quality of each further layer times the chance that it comes in time, and costs what the frames
+after it lose while the uplink is busy (see `backlog`). Both depend on the rate, and both at once: a
+slow link makes the layer late and the queue long. So they are weighed per rate, over a handful of
+rates that the link may have.
+
+    plan = max over k of  E_rate[ quality after k more layers, those that are late left out
+                                  + cost to the next frames ]
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from headgate.runtime.backlog import Backlog, Step
+from headgate.runtime.link import Outlook
+
+NUM_SCENARIOS = 7  # rates to weigh over; more changed nothing
+ALLOWANCE_S = 0.002  # so long before its deadline a frame is answered without the edge
+# The edge waits for layers until so long before it must begin. What comes later is used only if it
+# is the first that it has of the frame.
+EDGE_MARGIN_S = 0.0035
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPlan:
+    """What a frame's layers are worth while they are sent one by one.
+
+    `qualities` are those of its prefixes, from one layer to all that may be sent; `quality` is what
+    it earns with none. Frames follow at `period_s`. `num_steps` layers were worth sending when this
+    was planned.
+    """
+
+    qualities: tuple[float, ...]
+    quality: float
+    period_s: float
+    backlog: Backlog
+    num_steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """So many steps are worth sending; `credit` is what that gains, less its cost, over none."""
+
+    num_steps: int
+    credit: float
+    on_time: float  # the chance that the first of them is, 0 where there are none
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """One of the rates that the link may have, and when it would be free of what is on it."""
+
+    rate_bps: float
+    weight: float
+    free_s: float
+
+
+def through_by_s(outlook: Outlook, *, deadline_s: float, edge_s: float) -> float:
+    """Return when bytes must have left the uplink, on our clock, for the answer to be in time.
+
+    Layers after the first must be there by EDGE_MARGIN_S earlier.
+    """
+    return deadline_s - ALLOWANCE_S - outlook.noise_s - outlook.delay_s - edge_s
+
+
+def rates_of(outlook: Outlook) -> tuple[Rate, ...]:
+    """Return the rates to weigh over, with the time at which each drains what is ahead."""
+    found = []
+    for rate_bps, weight in outlook.forecast.scenarios(NUM_SCENARIOS):
+        free_s = outlook.now_s
+        if outlook.ahead_bytes:
+            free_s = max(free_s, outlook.busy_since_s + 8 * outlook.ahead_bytes / rate_bps)
+        found.append(Rate(rate_bps, weight, free_s))
+    return tuple(found)
+
+
+def plan_steps(
+    steps: Sequence[Step],
+    rates: Sequence[Rate],
+    *,
+    quality: float,
+    leaving_s: float,
+    by_s: float,
+    next_s: float,
+    backlog: Backlog,
+    begun: bool = False,
+    recallable: bool = True,
+) -> Plan:
+    """Return how many of these steps are worth sending.
+
+    `steps` hold the bytes from the first that would be sent now to the end of each. `quality` is
+    what the frame earns without them. They leave from `leaving_s` and must be through the uplink at
+    `by_s`; the next frame is captured at `next_s`. `begun`: the edge has some of the frame, or will
+    have. What is not `recallable` stays on the uplink though it is late.
+    """
+    credits = [0.0] * len(steps)
+    first_on_time = 0.0
+    for rate in rates:
+        starts_s = max(leaving_s, rate.free_s)
+        idle = backlog.cost(rate_bps=rate.rate_bps, free_after_s=rate.free_s - next_s)
+        stops_s = max(starts_s, by_s) if recallable else math.inf  # what is late is not sent
+        earned, on_time = quality, True
+        for index, step in enumerate(steps):
+            finish_s = starts_s + 8 * step.num_bytes / rate.rate_bps
+            needed_s = by_s - EDGE_MARGIN_S if begun or index else by_s
+            on_time = on_time and finish_s <= needed_s
+            if on_time:
+                earned = step.quality
+                if index == 0:
+                    first_on_time += rate.weight
+            free_s = min(finish_s, stops_s) - next_s
+            cost = backlog.cost(rate_bps=rate.rate_bps, free_after_s=free_s) - idle
+            credits[index] += rate.weight * (earned - quality + cost)
+    best = max(range(len(steps)), key=credits.__getitem__, default=None)
+    if best is None or credits[best] <= 0:
+        return Plan(0, 0.0 if best is None else credits[best], first_on_time)
+    return Plan(best + 1, credits[best], first_on_time)

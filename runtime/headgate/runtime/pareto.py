@@ -1,0 +1,20 @@
+"""Points that no other beats in every respect."""
+
+from collections.abc import Callable, Sequence
+
+from headgate.profiles.manifest import OperatingPoint
+
+Merits = tuple[float, ...]  # what a point has to offer, higher is better
+
+
+def undominated(
+    points: Sequence[OperatingPoint], merits: Callable[[OperatingPoint], Merits]
+) -> tuple[OperatingPoint, ...]:
+    """Return the points that no other equals in everything and beats in something, by bytes."""
+    offers = [(point, merits(point)) for point in points]
+    kept = [a for a, mine in offers if not any(_beats(other, mine) for _, other in offers)]
+    return tuple(sorted(kept, key=lambda point: (point.bytes.mean, point.id)))
+
+
+def _beats(a: Merits, b: Merits) -> bool:
+    return a != b and all(x >= y for x, y in zip(a, b, strict=True))

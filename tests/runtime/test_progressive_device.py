@@ -1,0 +1,305 @@
+"""Progressive frames on the device: layers out, ACKs in, one record whatever happens."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from headgate.profiles.errors import WireError
+from headgate.profiles.manifest import PointKind
+from headgate.profiles.profile import Preference, Profile, allowed_points
+from headgate.runtime.device_session import DeviceSession
+from headgate.runtime.events import Answer, Compute, Computed, Deliver, Effect, Send
+from headgate.runtime.messages import (
+    Ack,
+    Frame,
+    Load,
+    Message,
+    NamedTensor,
+    Probe,
+    ProbeReply,
+    Reject,
+    RejectReason,
+    Result,
+    Welcome,
+)
+from headgate.runtime.records import FrameRecord, Source
+from headgate.runtime.wire import decode, encode, stamp_us
+from runtime.ladders import EXIT_ACCURACY, LOCAL_ACCURACY, RUNGS, progressive_manifest
+
+MANIFEST = progressive_manifest()
+SIZES = [2000, 3000, 5000, 10_000, 30_000]  # of the layers: what each rung has over the last
+RTT_S, TAIL_US = 0.02, 1500
+SPLIT = Profile(name="split-only", kinds=(PointKind.SPLIT,))
+EXIT_ANSWER = Answer({"probabilities": np.array([0.3, 0.7], np.float32)}, 1, 0.7)
+
+
+class Bench:
+    """A session with its clock, and an edge behind 10 ms of delay each way that the test plays."""
+
+    def __init__(
+        self, profile: Profile = SPLIT, *, version: int = 3, sla_s: float | None = 0.1
+    ) -> None:
+        points = allowed_points(profile, MANIFEST)
+        self.session = DeviceSession(manifest=MANIFEST, profile=profile, points=points, sla_s=sla_s)
+        self.now_s = 100.0
+        self.version = version
+        self.frames: list[Frame] = []
+        self.probes: list[Probe] = []
+        self.computes: list[Compute] = []
+        self.records: list[FrameRecord] = []
+        self.next_id = 0
+        self.take(self.session.connected(now_s=self.now_s))
+        self.now_s += RTT_S
+        self.receive(Welcome(version, MANIFEST.digest, 1 << 20, 8))
+        self.teach(20.0)
+
+    def take(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send(_, messages):
+                    for message in map(decode, messages):
+                        if isinstance(message, Frame):
+                            self.frames.append(message)
+                        elif isinstance(message, Probe):
+                            self.probes.append(message)
+                case Compute():
+                    self.computes.append(effect)
+                case Deliver(record, _):
+                    self.records.append(record)
+
+    def receive(self, message: Message) -> None:
+        parts = encode(message, version=self.version)
+        self.take(self.session.received(parts, now_s=self.now_s))
+
+    def teach(self, mbps: float) -> None:
+        """Answer the first probes: the second takes as long as a link of that rate."""
+        small, large = self.probes
+        self.now_s += RTT_S
+        self.receive(ProbeReply(small.probe_id, self.edge_us(), 0))
+        self.now_s += 8 * 1064 / (mbps * 1e6)
+        self.receive(ProbeReply(large.probe_id, self.edge_us(), 0))
+
+    def edge_us(self) -> int:
+        """When what is answered now came to the edge, by its clock."""
+        return round((self.now_s - RTT_S / 2 + 5000) * 1e6)
+
+    def send(self) -> int:
+        """Capture a frame and compute its layers at once."""
+        frame_id, self.next_id = self.next_id, self.next_id + 1
+        self.take(self.session.frame_captured(frame_id, captured_s=self.now_s, now_s=self.now_s))
+        self.compute()
+        return frame_id
+
+    def compute(self) -> None:
+        job = self.computes.pop()
+        assert job.point.prefix is not None
+        layers = tuple(bytes(size) for size in SIZES[: job.point.prefix])
+        outcome = Computed(b"".join(layers), EXIT_ANSWER, 0.001, 0.0, layers=layers)
+        self.take(self.session.computed(job.frame_id, outcome, now_s=self.now_s))
+
+    def ack(self, frame_id: int, layers: int) -> None:
+        self.receive(Ack(frame_id, layers, self.edge_us()))
+
+    def answer(self, frame_id: int, prefix: int) -> None:
+        scores = NamedTensor("probabilities", np.array([0.9, 0.1], np.float32))
+        index = MANIFEST.index_of(f"s-p{prefix}")
+        self.receive(
+            Result(
+                frame_id=frame_id,
+                point_index=index,
+                arrived_us=self.edge_us(),
+                residence_us=500 + TAIL_US,
+                queue_us=0,
+                decode_us=500,
+                tail_us=TAIL_US,
+                load=Load(0, 0),
+                tensors=(scores,),
+            )
+        )
+
+    def timer(self) -> None:
+        due_s = self.session.next_timer_s()
+        assert due_s is not None
+        self.now_s = max(self.now_s, due_s)
+        self.take(self.session.handle_timer(now_s=self.now_s))
+
+
+def layers_sent(bench: Bench, frame_id: int) -> int:
+    """How many whole layers have left."""
+    mine = [f for f in bench.frames if f.frame_id == frame_id and f.fragment + 1 == f.fragments]
+    return sum(1 + len(f.more_layers) for f in mine)
+
+
+def test_layers_leave_as_acks_make_room_and_the_result_says_what_was_used() -> None:
+    bench = Bench()
+    frame_id = bench.send()
+    before = len(bench.frames)
+    assert 0 < layers_sent(bench, frame_id) < len(SIZES)
+    bench.now_s += 0.025
+    bench.ack(frame_id, 1)
+    bench.ack(frame_id, 2)
+    assert len(bench.frames) > before
+    assert all(f.point_index == MANIFEST.index_of("s-p5") for f in bench.frames)
+    bench.now_s += 0.02
+    bench.answer(frame_id, 3)
+    (record,) = bench.records
+    assert (record.source, record.point, record.answered_point) == (Source.EDGE, "s-p5", "s-p3")
+    assert record.quality == RUNGS[2][1]
+    assert record.num_bytes == sum(
+        len(f.payload) + sum(map(len, f.more_layers)) for f in bench.frames
+    )
+
+
+def test_nothing_more_of_a_frame_leaves_once_it_has_its_record() -> None:
+    bench = Bench()
+    frame_id = bench.send()
+    bench.answer(frame_id, 1)
+    num = len(bench.frames)
+    for layers in (1, 1, 1):
+        bench.now_s += 0.005
+        bench.ack(frame_id, layers)
+    assert len(bench.frames) == num
+    assert len(bench.records) == 1
+
+
+def test_frame_whose_layers_never_arrive_is_answered_by_its_exit_just_before_the_deadline() -> None:
+    bench = Bench()
+    captured_s = bench.now_s
+    bench.send()
+    while not bench.records:
+        bench.timer()
+    (record,) = bench.records
+    assert (record.source, record.answered_point) == (Source.LOCAL, None)
+    assert record.quality == EXIT_ACCURACY
+    assert record.deadline_met
+    assert 0.09 < bench.now_s - captured_s < 0.1
+
+
+def test_local_point_better_than_the_exit_is_computed_while_the_answer_is_in_doubt() -> None:
+    bench = Bench(Profile(name="all"))
+    bench.send()
+    while not bench.computes:
+        bench.timer()
+    job = bench.computes.pop()
+    assert job.point.id == "local"
+    own = Computed(None, EXIT_ANSWER, 0.01, 0.0)
+    bench.take(bench.session.computed(job.frame_id, own, now_s=bench.now_s))
+    assert not bench.records  # the edge may still answer
+    while not bench.records:
+        bench.timer()
+    (record,) = bench.records
+    assert (record.quality, record.answered_point) == (LOCAL_ACCURACY, "local")
+
+
+def test_no_local_point_is_computed_once_a_layer_has_arrived() -> None:
+    bench = Bench(Profile(name="all"))
+    frame_id = bench.send()
+    bench.now_s += 0.03
+    bench.ack(frame_id, 1)
+    while not bench.records:
+        bench.timer()
+    assert not bench.computes
+
+
+def test_newer_frame_begins_when_the_link_has_room_and_the_older_one_sends_no_more() -> None:
+    bench = Bench()
+    older = bench.send()
+    bench.now_s += 1 / 30
+    newer = bench.send()
+    for layers in range(1, 20):
+        bench.now_s += 0.002
+        bench.ack(older, min(layers, 4))
+    order = [f.frame_id for f in bench.frames]
+    assert order == sorted(order)
+    assert newer in order
+
+
+def test_budget_leaves_time_for_the_way_back_and_the_guard() -> None:
+    bench = Bench()
+    bench.send()
+    first = bench.frames[0]
+    assert first.budget_us == pytest.approx(1e6 * (0.1 - RTT_S - 0.002), abs=2000)
+    assert first.sent_us == stamp_us(bench.now_s)
+
+
+def test_fragments_of_a_layer_say_the_same_of_all_but_their_place() -> None:
+    bench = Bench()
+    frame_id = bench.send()
+    for layers in (1, 2, 3, 4, 4, 4, 4, 4):
+        bench.now_s += 0.003
+        bench.ack(frame_id, layers)
+    pieces = [f for f in bench.frames if f.fragments > 1]
+    assert len(pieces) > 2
+    for layer in {f.layer for f in pieces}:
+        mine = [f for f in pieces if f.layer == layer]
+        assert {replace(f, payload=b"", fragment=0) for f in mine} == {
+            replace(mine[0], payload=b"", fragment=0)
+        }
+        if len(mine) == mine[0].fragments:
+            assert sum(len(f.payload) for f in mine) == SIZES[layer]
+
+
+def test_rejected_frame_sends_no_more_layers_and_frames_keep_flowing() -> None:
+    bench = Bench()
+    frame_id = bench.send()
+    num = len(bench.frames)
+    bench.now_s += 0.02
+    bench.receive(Reject(frame_id, RejectReason.EXPIRED, "too late"))
+    (record,) = bench.records
+    assert record.reason == "edge rejected: expired"
+    bench.now_s += 0.02
+    bench.ack(frame_id, 0)
+    assert len(bench.frames) == num
+    second = bench.send()
+    bench.now_s += 0.03
+    bench.answer(second, 1)
+    assert bench.records[-1].source is Source.EDGE
+
+
+def test_disconnection_ends_frames_of_which_layers_are_out_once() -> None:
+    bench = Bench()
+    bench.send()
+    bench.take(bench.session.disconnected(now_s=bench.now_s))
+    (record,) = bench.records
+    assert record.reason == "edge disconnected"
+    assert bench.session.num_open == 0
+
+
+def test_result_for_a_point_that_is_no_prefix_is_the_edges_fault() -> None:
+    bench = Bench(Profile(name="small", kinds=(PointKind.SPLIT,), max_bytes=5000))
+    frame_id = bench.send()
+    assert bench.frames[0].point_index == MANIFEST.index_of("s-p2")
+    with pytest.raises(WireError, match="is no prefix of s-p2"):
+        bench.answer(frame_id, 4)
+    bench.answer(frame_id, 2)
+    assert len(bench.records) == 1
+
+
+def test_edge_that_knows_no_layers_leaves_the_frame_to_the_exit() -> None:
+    bench = Bench(version=2)
+    bench.send()
+    assert not bench.frames
+    (record,) = bench.records
+    assert (record.source, record.reason) == (Source.LOCAL, "edge too old")
+
+
+def test_without_a_deadline_all_layers_go_at_once() -> None:
+    bench = Bench(sla_s=None)
+    frame_id = bench.send()
+    (frame,) = bench.frames
+    assert layers_sent(bench, frame_id) == MANIFEST.points[frame.point_index].prefix
+    assert frame.last
+
+
+def test_profile_that_prefers_bytes_sends_no_more_layers_than_it_chose() -> None:
+    bench = Bench(Profile(name="frugal", kinds=(PointKind.SPLIT,), prefer=Preference.BYTES))
+    frame_id = bench.send()
+    for layers in (1, 2, 3, 4, 5):
+        bench.now_s += 0.01
+        bench.ack(frame_id, layers)
+    planned = MANIFEST.points[bench.frames[0].point_index].prefix
+    assert planned is not None
+    assert planned < len(SIZES)
+    assert layers_sent(bench, frame_id) <= planned
