@@ -183,3 +183,13 @@ def test_a_signed_bottleneck_restores_negative_features() -> None:
     x_BPHW = torch.randn(4, 8, 8, 8)
     assert (bottleneck(8, signed=True)(x_BPHW) < 0).any()
     assert not (bottleneck(8, signed=False)(x_BPHW) < 0).any()
+
+
+def test_filter_values_of_another_side_restore_the_same_features() -> None:
+    bottleneck = Bottleneck(6, size_px=(4, 4), budget=2).eval()
+    bottleneck.freeze_selection((1, 4))
+    code_BCHW = torch.rand(3, *bottleneck.code_shape)
+    given_C = bottleneck.filter_P[bottleneck.selected_C].detach()
+    restored = bottleneck.decode(code_BCHW, filter_C=given_C)
+    assert torch.equal(restored, bottleneck.decode(code_BCHW))
+    assert not torch.equal(restored, bottleneck.decode(code_BCHW, filter_C=given_C / 2))

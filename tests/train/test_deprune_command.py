@@ -9,12 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from headgate.runtime.cli import main
+from headgate.train.deprune_command import config_of, deprune, options_of, training_options
 from headgate.train.run_folder import load_run
 from train.tiny_runs import write_pictures
+
+TRAINED = [p.name for p in click.command()(training_options(lambda **_: None)).params if p.name]
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +142,14 @@ def test_server_and_client_are_processes_that_resume(pictures: Path, tmp_path: P
     assert run(*common, "--out", str(near)).exit_code == 0
     digests = [load_run(path).record.members[0].sha256 for path in (far, near)]
     assert digests[0] == digests[1]
+
+
+def test_options_for_another_process_say_the_same_settings() -> None:
+    given = ["--data", "npz:a b.npz", "--resolution", "2", "--lambda", "0.5", "--compress"]
+    given += ["--no-augment", "--feature-bits", "8", "--limit", "7", "--schedule", "2:1,6:1"]
+    first = deprune.make_context("deprune", list(given)).params
+    trained = {name: first[name] for name in TRAINED}
+    passed_on = [*options_of(trained), "--schedule", "2:1,6:1"]
+    second = deprune.make_context("deprune", passed_on).params
+    assert {name: second[name] for name in TRAINED} == trained
+    assert config_of(trained) == config_of({name: second[name] for name in TRAINED})

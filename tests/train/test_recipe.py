@@ -94,6 +94,16 @@ def test_backbone_warms_up_and_a_step_schedule_drops_twice() -> None:
     assert [rates[step] for step in (6, 49, 50, 75)] == pytest.approx([0.1, 0.1, 0.01, 0.001])
 
 
+def test_a_constant_schedule_stays_after_it_warmed_up() -> None:
+    stage = Stage("b4r1", StageKind.TWIN, epochs=10, lr=0.1)
+    rates = [
+        learning_rate(stage, step=step, steps_per_epoch=10, schedule="constant")
+        for step in range(100)
+    ]
+    assert rates[0] < 0.05
+    assert set(rates[6:]) == {0.1}
+
+
 def test_a_raise_that_fills_the_whole_stage_leaves_nothing_to_anneal() -> None:
     (*_, member) = plan_stages(
         PruneConfig(budgets=(4,), member_epochs=2, raise_epochs=5), num_maps=16

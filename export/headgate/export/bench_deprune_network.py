@@ -98,7 +98,8 @@ def bench_deprune_network(options: NetworkOptions, *, say: Callable[[str], None]
         f"{options.num_clients} clients in processes of their own, each with "
         f"{options.cpu_share:g} of a core; the server in another",
         f"the shaped link has a delay of {options.delay_ms:g} ms each way and is shared by all",
-        "bytes are those of all parts of all messages, both ways, weights of the halves included",
+        "bytes are those of all parts of batches and gradients; the clients' halves at the epoch's "
+        f"end took {measured[ways[1]].half_bytes} more, however many pictures there are",
     )
     details = {f"{w.link} {w.module}": unparse(epoch) for w, epoch in measured.items()}
     return BenchResult(NAME, columns, tuple(rows), goals=tuple(goals), notes=notes, details=details)
@@ -169,4 +170,4 @@ def _link(options: NetworkOptions, to_port: int, *, log: Path) -> Iterator[int]:
 
 
 def _bytes_per_picture(epoch: DepruneEpoch) -> float:
-    return (epoch.bytes_up + epoch.bytes_down) / epoch.num_pictures
+    return (epoch.bytes_up + epoch.bytes_down - epoch.half_bytes) / epoch.num_pictures

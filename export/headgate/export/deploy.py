@@ -27,7 +27,6 @@ from headgate.export.parity import Outputs
 from headgate.profiles.manifest import OperatingPoint
 from headgate.train.crossing import PlainCut
 from headgate.train.quantiser import dequantise, quantise
-from headgate.train.run_folder import Run
 from headgate.train.split_model import SplitModel
 
 BATCH = 32
@@ -77,31 +76,6 @@ def sent_maps(model: SplitModel, order: Sequence[int] | None) -> tuple[int, ...]
         return model.selected
     assert sorted(order) == list(model.selected), "a run's order was checked when it was read"
     return tuple(order)
-
-
-class WholeMember(nn.Module):
-    """A member that is not cut, and quantises nothing: pictures in 0..1 to logits."""
-
-    def __init__(self, model: SplitModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        bottleneck = self.model.bottleneck
-        code_BCHW = bottleneck.encode(self.model.features(x_BCHW))
-        logits_BK: Tensor = self.model.tail(bottleneck.decode(code_BCHW))
-        return logits_BK
-
-
-def whole_network(run: Run) -> nn.Module:
-    """Return what answers a whole picture: the plain network, or what split training made.
-
-    That has no plain network: its tail knows restored features only. So its member stands for it,
-    undivided. A run from scratch, which has neither, is refused.
-    """
-    if run.record.deprune is None:
-        return run.backbone()
-    return WholeMember(run.member(run.member_ids[-1])).eval()
 
 
 @torch.no_grad()

@@ -13,13 +13,7 @@ from pathlib import Path
 
 from headgate.export.candidates import LOCAL_FULL, local_points, offload_points, split_points
 from headgate.export.clips import Clip, load_clip
-from headgate.export.deploy import (
-    Deployed,
-    MemberReference,
-    PlainReference,
-    deploy,
-    whole_network,
-)
+from headgate.export.deploy import Deployed, MemberReference, PlainReference, deploy
 from headgate.export.exit_confidence import with_confidence
 from headgate.export.family_writer import (
     FULL_GRAPH,
@@ -38,6 +32,7 @@ from headgate.export.picture_network import with_picture_network
 from headgate.export.points import METRIC, Measured, worth_keeping
 from headgate.export.predicted_points import check_lag, default_lag, with_predicted
 from headgate.export.samples import Samples, load_samples
+from headgate.export.whole_network import whole_network
 from headgate.profiles.family import Family, open_family
 from headgate.profiles.manifest import Manifest, Member, MetricSpec, OperatingPoint
 from headgate.profiles.storage import publish_folder, sha256_file

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from struct import Struct
 from typing import TYPE_CHECKING, Any
@@ -229,16 +230,13 @@ def _encode_part(part: Part, *, compress: bool) -> tuple[bytes, Buffer]:
         return _PART.pack(BYTES, 0, RAW, 0, 0, 0, 0, 0), part
     values = np.asarray(part.values, order="C")  # ascontiguousarray makes 1 of 0 dimensions
     values = values.astype(values.dtype.newbyteorder("<"), copy=False)
-    assert values.dtype in _CODES, f"{values.dtype} does not cross the wire"
-    assert values.ndim <= MAX_DIMENSIONS
     data: Buffer = values.data.cast("B") if values.size else b""
     coding = RAW
     if compress:
         frame = _compressed(data)
         if frame is not None:
             data, coding = frame, ZSTD
-    sizes = values.shape + (0,) * (MAX_DIMENSIONS - values.ndim)
-    head = _PART.pack(_CODES[values.dtype], values.ndim, coding, part.bits, *sizes)
+    head = _head(values.dtype, values.shape, coding, part.bits)
     if part.bits:
         assert part.low_C is not None
         assert part.step_C is not None
@@ -248,34 +246,42 @@ def _encode_part(part: Part, *, compress: bool) -> tuple[bytes, Buffer]:
     return head, data
 
 
+@lru_cache(maxsize=64)  # messages of a training all look alike
+def _head(dtype: np.dtype[Any], shape: tuple[int, ...], coding: int, bits: int) -> bytes:
+    """Return the 20 bytes that describe a tensor."""
+    assert dtype in _CODES, f"{dtype} does not cross the wire"
+    assert len(shape) <= MAX_DIMENSIONS
+    sizes = shape + (0,) * (MAX_DIMENSIONS - len(shape))
+    return _PART.pack(_CODES[dtype], len(shape), coding, bits, *sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """What 20 bytes say of a payload part; `dtype` is None for plain bytes."""
+
+    dtype: np.dtype[Any] | None
+    shape: tuple[int, ...]
+    coding: int
+    bits: int
+    num_bytes: int  # once it is decoded
+
+
 def _decode_part(
     header: bytes, at: int, data: bytes, *, limits: TrainLimits, where: str
 ) -> tuple[Part, int]:
     """Return one payload part and where in the header the next begins."""
     if len(header) < at + _PART.size:
         raise WireError(f"{where}: the header ends before it is described")
-    code, num_dimensions, coding, bits, *sizes = _PART.unpack_from(header, at)
+    try:
+        described = _described(bytes(header[at : at + _PART.size]), limits)
+    except WireError as reason:
+        raise WireError(f"{where}: {reason}") from None
     at += _PART.size
-    if code == BYTES:
-        if num_dimensions or coding or bits or any(sizes):
-            raise WireError(f"{where}: plain bytes with dimensions, coding or bits, expected 0")
+    if described.dtype is None:
         return bytes(data), at
-    shape = tuple(sizes[:num_dimensions])
-    if code not in DTYPES or num_dimensions > MAX_DIMENSIONS or any(sizes[num_dimensions:]):
-        raise WireError(
-            f"{where}: dtype {code} with {num_dimensions} dimensions {sizes}, expected one of "
-            f"{list(DTYPES)} and at most {MAX_DIMENSIONS}, zeros after the last"
-        )
-    if prod(max(1, size) for size in shape) > limits.max_values:
-        raise WireError(f"{where}: shape {list(shape)}, at most {limits.max_values} values taken")
-    dtype = DTYPES[code]
+    shape, bits = described.shape, described.bits
     low_C = step_C = None
     if bits:
-        if bits > MAX_BITS or dtype.itemsize != 1 or len(shape) < 2 or shape[1] > limits.max_maps:
-            raise WireError(
-                f"{where}: {bits} bits of dtype {code} in shape {list(shape)}, expected at most "
-                f"{MAX_BITS} bits of dtype 1 in [B, C, ...]"
-            )
         num_bytes = 4 * shape[1]
         if len(header) < at + 2 * num_bytes:
             raise WireError(f"{where}: the header ends before its scales do")
@@ -284,11 +290,37 @@ def _decode_part(
         at += 2 * num_bytes
         if not (np.isfinite(low_C).all() and np.isfinite(step_C).all()):
             raise WireError(f"{where}: a scale is not a finite number")
-    raw = _raw_bytes(data, coding, num_bytes=prod(shape) * dtype.itemsize, where=where)
-    values = np.frombuffer(raw, dtype).reshape(shape)
+    raw = _raw_bytes(data, described.coding, num_bytes=described.num_bytes, where=where)
+    values = np.frombuffer(raw, described.dtype).reshape(shape)
     if bits and values.size and int(values.max()) >> bits:
         raise WireError(f"{where}: value {int(values.max())} in {bits} bits")
     return PackedTensor(values, bits, low_C, step_C), at
+
+
+@lru_cache(maxsize=64)  # what is refused is not kept
+def _described(head: bytes, limits: TrainLimits) -> _Described:
+    """Return what the description of a part says, or raise WireError."""
+    code, num_dimensions, coding, bits, *sizes = _PART.unpack(head)
+    if code == BYTES:
+        if num_dimensions or coding or bits or any(sizes):
+            raise WireError("plain bytes with dimensions, coding or bits, expected 0")
+        return _Described(None, (), RAW, 0, 0)
+    shape = tuple(sizes[:num_dimensions])
+    if code not in DTYPES or num_dimensions > MAX_DIMENSIONS or any(sizes[num_dimensions:]):
+        raise WireError(
+            f"dtype {code} with {num_dimensions} dimensions {sizes}, expected one of "
+            f"{list(DTYPES)} and at most {MAX_DIMENSIONS}, zeros after the last"
+        )
+    if prod(max(1, size) for size in shape) > limits.max_values:
+        raise WireError(f"shape {list(shape)}, at most {limits.max_values} values taken")
+    dtype = DTYPES[code]
+    fits_grid = bits <= MAX_BITS and dtype.itemsize == 1 and len(shape) >= 2
+    if bits and not (fits_grid and shape[1] <= limits.max_maps):
+        raise WireError(
+            f"{bits} bits of dtype {code} in shape {list(shape)}, expected at most {MAX_BITS} "
+            "bits of dtype 1 in [B, C, ...]"
+        )
+    return _Described(dtype, shape, coding, bits, prod(shape) * dtype.itemsize)
 
 
 def _raw_bytes(data: bytes, coding: int, *, num_bytes: int, where: str) -> bytes:

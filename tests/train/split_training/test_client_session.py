@@ -167,6 +167,6 @@ def test_a_source_that_is_dry_ends_the_epoch_or_the_client() -> None:
 
 def test_a_refusal_is_the_end() -> None:
     session = training()
-    assert session.received(Header(Kind.REFUSE), now_s=1.0) == [Refused()]
+    assert session.received(Header(Kind.REFUSE), now_s=1.0) == [Refused(Status.FINE)]
     assert session.state is State.DONE
     assert session.connected(now_s=2.0) == []

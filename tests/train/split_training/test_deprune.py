@@ -187,7 +187,8 @@ def test_every_epoch_has_a_line_with_its_bytes_by_client(pictures: Path, tmp_pat
     assert [(e["epoch"], e["phase"], e["budget"]) for e in lines] == [(1, 0, 2), (2, 1, 6)]
     for line in lines:
         assert sorted(line["clients"]) == ["client1", "client2"]
-        for key in ("bytes_up", "bytes_down", "num_batches", "num_pictures"):
+        assert 0 < line["half_bytes"] < line["bytes_up"] + line["bytes_down"]
+        for key in ("bytes_up", "bytes_down", "half_bytes", "num_batches", "num_pictures"):
             assert line[key] == sum(client[key] for client in line["clients"].values())
     assert lines[0]["num_pictures"] == 32
     assert lines[1]["bytes_up"] > lines[0]["bytes_up"]
@@ -517,6 +518,57 @@ def test_a_label_out_of_range_is_refused_and_nothing_is_trained(
         table.hand(peer, header, (maps, filter_C, bad))
         assert differing(server.half.model.state_dict(), before) == []
     assert "label 2 is out of range, expected 0 to 1" in str(client.failure)
+
+
+def test_a_client_whose_data_has_a_label_out_of_range_does_not_begin(pictures: Path) -> None:
+    settings = small_settings("2:1")
+    plan = small_plan(pictures, settings)
+    bad = replace(plan.data, train_labels_N=torch.full_like(plan.data.train_labels_N, 2))
+    with pytest.raises(DataError, match="label 2 is out of range, expected 0 to 1"):
+        small_client(replace(plan, data=bad), settings)
+
+
+def test_a_client_with_a_bad_number_of_its_own_stops_and_says_goodbye(
+    pictures: Path, tmp_path: Path
+) -> None:
+    settings = small_settings("2:1")
+    plan = small_plan(pictures, settings)
+    with small_server(plan, settings, tmp_path / "run") as server:
+        table = Table(server)
+        client = small_client(plan, settings)
+        table.connect(client)
+        table.run(num_messages=1)
+        peer, header, parts = table.waiting.pop()
+        (out,) = server.received(peer, header, parts, num_bytes=1, now_s=0.0)
+        maps, filter_gradient = out.parts
+        before = [p.clone() for p in client.half.model.parameters()]
+        said = client.received(out.header, (not_finite(maps), filter_gradient), now_s=0.0)
+    assert [h.kind for h, _ in said] == [Kind.GOODBYE]
+    assert isinstance(client.failure, TrainingError)
+    assert all(map(torch.equal, before, client.half.model.parameters()))
+
+
+class StoppedOnPurposeError(Exception):
+    """The run was stopped where a test wanted it to be."""
+
+
+def test_a_run_in_one_process_that_was_stopped_goes_on_as_if_it_had_not(
+    pictures: Path, tmp_path: Path
+) -> None:
+    settings = small_settings("2:1,6:2", client_sync="fedavg", gradient_bits=8)
+    config = tiny_config(pictures, rate_weight=0.0)
+
+    def stop(record: DepruneEpoch) -> None:
+        if record.epoch == 2:
+            raise StoppedOnPurposeError
+
+    with pytest.raises(StoppedOnPurposeError):
+        deprune_locally(config, settings, tmp_path / "run", num_clients=2, epoch_done=stop)
+    resumed, whole = (
+        deprune_locally(config, settings, tmp_path / name, num_clients=2, resume=resume)
+        for name, resume in (("run", True), ("whole", False))
+    )
+    assert resumed.record.members[0].sha256 == whole.record.members[0].sha256
 
 
 def not_finite(parcel: object) -> Parcel:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from headgate.profiles.errors import PeerError, TrainingError, UsageError, WireError
+from headgate.profiles.errors import PeerError, TrainingError, UsageError
 from headgate.runtime.keys import make_set
 from headgate.runtime.relay import LinkPlan, Relay
 from headgate.runtime.shaper import Window
@@ -217,8 +217,8 @@ def test_a_server_that_stops_for_a_bad_number_tells_its_clients(
             serve(server, socket, device=CPU, compress=False)
         socket.close()
     (error,) = raised
-    assert isinstance(error, WireError)
-    assert "training stopped" in str(error)
+    assert isinstance(error, TrainingError)
+    assert "the server stopped" in str(error)
 
 
 def test_a_peer_that_talks_garbage_is_told_and_the_others_go_on(

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from headgate.profiles.errors import DataError, TrainingError, WireError
-from headgate.profiles.train_messages import Header, Kind, Place
+from headgate.profiles.errors import DataError, HeadgateError, TrainingError, WireError
+from headgate.profiles.train_messages import Header, Kind, Place, Status
 from headgate.train.data import num_batches
 from headgate.train.material import Deal, Lesson, Material
 from headgate.train.seeds import derive_seed
@@ -172,6 +172,8 @@ class SplitClient:
                         out.append(self._sent)
                 case Apply(place, refused):
                     self._apply(place, parts, refused=refused)
+                    if self.failure is not None:
+                        out.append((Header(Kind.GOODBYE, place), ()))
                     waiting += self.session.applied()
                     every = self._checkpoint_steps
                     if every is not None and (place.step + 1) % every == 0:
@@ -190,10 +192,10 @@ class SplitClient:
                 case Leave(reason):
                     out.append((Header(Kind.GOODBYE, self.session.place), ()))
                     self._stop(reason)
-                case Refused():
+                case Refused(status):
                     (text,) = parts
                     assert isinstance(text, bytes)
-                    self._fail(WireError(f"the server refused: {text.decode(errors='replace')}"))
+                    self._fail(_refusal(status, text.decode(errors="replace")))
         return out
 
     def _stop(self, reason: str | None) -> None:
@@ -280,3 +282,10 @@ class SplitClient:
         phase = self.half.phase_of(place.epoch)
         header = Header(Kind.EPOCH_END, place, phase=phase, budget=model.budget)
         return header, (pack_half(model),)
+
+
+def _refusal(status: Status, reason: str) -> HeadgateError:
+    """Return what a REFUSE means here: training failed, or we do not belong to it."""
+    if status is Status.NOT_FINITE:
+        return TrainingError(f"the server {reason}")
+    return WireError(f"the server refused: {reason}")

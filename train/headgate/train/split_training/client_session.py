@@ -92,7 +92,9 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The server will have nothing to do with us."""
+    """The server will have nothing more to do with us; NOT_FINITE: nor with anyone."""
+
+    status: Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,7 @@ class ClientSession:
             return []
         if header.kind is Kind.REFUSE:
             self.state, self._deadline_s = State.DONE, None
-            return [Refused()]
+            return [Refused(header.status)]
         if header.kind is Kind.WELCOME and self.state is State.GREETING:
             return self._welcomed(header, now_s=now_s)
         if header.kind is Kind.GRADIENT and self.state is State.GRADIENT:

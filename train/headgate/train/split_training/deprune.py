@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from headgate.profiles.errors import UsageError
+from headgate.profiles.errors import DataError, UsageError
 from headgate.train.data import default_augmentation
 from headgate.train.material import Pictures
 from headgate.train.plan import Plan, make_plan
@@ -93,6 +93,12 @@ def make_client(
     if not 1 <= number <= of:
         raise UsageError(f"--share: found {number}/{of}, expected a number from 1 to {of}")
     config = plan.config
+    largest = int(plan.data.train_labels_N.max())
+    if largest >= plan.data.num_classes:
+        raise DataError(
+            f"data set {config.data}: label {largest} is out of range, expected 0 to "
+            f"{plan.data.num_classes - 1}; correct it"
+        )
     augmentation = None
     if config.augment:
         augmentation = default_augmentation(config.data, input_px=min(plan.blueprint.size_px))

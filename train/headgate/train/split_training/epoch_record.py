@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
+from headgate.profiles.train_messages import Kind
+
 DEPRUNE_EPOCH_SCHEMA = 1
 
 
@@ -19,6 +21,7 @@ class ClientEpoch:
     bytes_down: int = 0  # to it
     num_right: int = 0
     loss_sum: float = 0.0  # over batches
+    half_bytes: int = 0  # of both: messages that may carry a half, not a batch
     refused: int = 0  # steps refused, because a number was not finite
     repeated: int = 0  # batches that came again, and were answered again
     accuracy: float | None = None
@@ -48,6 +51,7 @@ class DepruneEpoch:
     evaluate_s: float
     pictures_per_s: float
     clients: dict[str, ClientEpoch] = field(default_factory=dict)
+    half_bytes: int = 0  # of this epoch's bytes: clients' halves, which do not grow with pictures
 
 
 class Sums(TypedDict):
@@ -59,6 +63,7 @@ class Sums(TypedDict):
     num_pictures: int
     bytes_up: int
     bytes_down: int
+    half_bytes: int
     refused: int
     pictures_per_s: float
 
@@ -75,6 +80,7 @@ def sums_of(clients: Mapping[str, ClientEpoch], *, train_s: float) -> Sums:
         num_pictures=num_pictures,
         bytes_up=sum(each.bytes_up for each in done),
         bytes_down=sum(each.bytes_down for each in done),
+        half_bytes=sum(each.half_bytes for each in done),
         refused=sum(each.refused for each in done),
         pictures_per_s=round(num_pictures / train_s, 1) if train_s > 0 else 0.0,
     )
@@ -87,14 +93,12 @@ class Tally:
         self.total_bytes = total_bytes
         self._clients: dict[str, ClientEpoch] = {}
 
-    def received(self, name: str, num_bytes: int) -> None:
-        self.total_bytes += num_bytes
-        found = self._of(name)
+    def received(self, name: str, kind: Kind, num_bytes: int) -> None:
+        found = self._moved(name, kind, num_bytes)
         self._clients[name] = replace(found, bytes_up=found.bytes_up + num_bytes)
 
-    def sent(self, name: str, num_bytes: int) -> None:
-        self.total_bytes += num_bytes
-        found = self._of(name)
+    def sent(self, name: str, kind: Kind, num_bytes: int) -> None:
+        found = self._moved(name, kind, num_bytes)
         self._clients[name] = replace(found, bytes_down=found.bytes_down + num_bytes)
 
     def repeated(self, name: str) -> None:
@@ -118,6 +122,12 @@ class Tally:
     def close(self) -> dict[str, ClientEpoch]:
         done, self._clients = self._clients, {}
         return done
+
+    def _moved(self, name: str, kind: Kind, num_bytes: int) -> ClientEpoch:
+        self.total_bytes += num_bytes
+        found = self._of(name)
+        is_half = kind in (Kind.EPOCH_END, Kind.WELCOME, Kind.GO)
+        return replace(found, half_bytes=found.half_bytes + num_bytes * is_half)
 
     def _of(self, name: str) -> ClientEpoch:
         return self._clients.get(name) or ClientEpoch()

@@ -46,7 +46,7 @@ def train_locally(
                 each.header, each.parts, device=device, compress=compress, through_wire=through_wire
             )
             if each.name is not None:
-                server.tally.sent(each.name, num_bytes)
+                server.tally.sent(each.name, each.header.kind, num_bytes)
             to = int(each.peer)
             replies = clients[to].received(each.header, parts, now_s=time.monotonic())
             queue.extend((to, *message) for message in replies)

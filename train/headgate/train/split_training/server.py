@@ -113,7 +113,7 @@ class SplitServer:
             name = self.session.name_of(peer)
             if name is None:
                 return self._obey(self.session.received(peer, header, now_s=now_s))
-            self.tally.received(name, num_bytes)
+            self.tally.received(name, header.kind, num_bytes)
             batch = half = None
             if header.kind is Kind.BATCH:
                 batch = self.half.check_batch(header, parts)
@@ -135,7 +135,9 @@ class SplitServer:
     def fail(self, reason: str) -> list[Outgoing]:
         """Tell all clients that training has ended without success."""
         peers = [(peer, self.session.name_of(peer)) for peer in self.session.peers]
-        return [_refusal(peer, name, f"training stopped: {reason}") for peer, name in peers]
+        header = Header(Kind.REFUSE, status=Status.NOT_FINITE)
+        text = f"stopped: {reason}".encode()
+        return [Outgoing(peer, name, header, (text,)) for peer, name in peers]
 
     def _drop(self, peer: bytes) -> list[Outgoing]:
         return self._obey(self.session.dropped(peer, now_s=self.now_s()))
@@ -156,7 +158,7 @@ class SplitServer:
             now_s=now_s,
         )
         if self.session.name_of(peer) is not None:
-            self.tally.received(greeting.name, num_bytes)
+            self.tally.received(greeting.name, Kind.HELLO, num_bytes)
         return self._obey(effects)
 
     def _half(self, data: Payload) -> Half:
