@@ -1,5 +1,7 @@
 """Claims about the settings of split training: schedules, learning rates, what must agree."""
 
+from dataclasses import replace
+
 import pytest
 
 from headgate.profiles.errors import UsageError, WireError
@@ -38,6 +40,21 @@ def test_the_rate_is_raised_by_gamma_in_the_first_epochs_of_a_larger_budget_only
     assert rates[1:15] == [0.1] * 14
     assert rates[15:17] == pytest.approx([0.3, 0.3])
     assert rates[17:] == [0.1] * 5
+
+
+def test_the_rate_falls_once_over_the_run_or_anew_with_each_budget() -> None:
+    recipe = PruneConfig(lr=0.1, gamma=1.0, schedule="cosine")
+    whole, anew = (
+        [
+            rate_of(recipe, replace(PAPER, anneal=anneal), epoch=epoch, step=3, num_steps=4)
+            for epoch in range(22)
+        ]
+        for anneal in ("whole", "budget")
+    )
+    assert whole[2:] == sorted(whole[2:], reverse=True)
+    assert whole[21] < 0.001
+    assert anew[14] < 0.001
+    assert anew[15] > 0.09
 
 
 def test_the_first_steps_warm_up() -> None:

@@ -63,7 +63,13 @@ _TRAINED = (
         "--lr-schedule",
         default="cosine",
         show_default=True,
-        help="of each budget's epochs: cosine, step or constant",
+        help="of the learning rate: cosine, step or constant",
+    ),
+    click.option(
+        "--anneal",
+        default="whole",
+        show_default=True,
+        help="over what it falls: the whole run, or each budget's epochs anew (budget)",
     ),
     click.option("--momentum", default=0.9, show_default=True, help="of SGD"),
     click.option(
@@ -80,9 +86,9 @@ _TRAINED = (
     ),
     click.option(
         "--join",
-        default="silent",
+        default="drawn",
         show_default=True,
-        help="how maps begin that cross for the first time: silent or drawn",
+        help="how maps begin that cross for the first time: drawn or silent",
     ),
     click.option(
         "--client-sync",
@@ -134,7 +140,7 @@ def config_of(trained: dict[str, Any]) -> tuple[PruneConfig, DepruneSettings]:
     from headgate.train.recipe import PruneConfig
     from headgate.train.split_training.settings import DepruneSettings, parse_schedule
 
-    own = ("join", "client_sync", "feature_bits", "gradient_bits", "compress", "on_nan")
+    own = ("anneal", "join", "client_sync", "feature_bits", "gradient_bits", "compress", "on_nan")
     settings = DepruneSettings(
         phases=parse_schedule(trained["schedule"]), **{name: trained[name] for name in own}
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from headgate.profiles.errors import UsageError, WireError
@@ -12,6 +12,7 @@ from headgate.train.recipe import PruneConfig, Stage, StageKind, learning_rate, 
 
 CLIENT_SYNCS = ("none", "relay", "fedavg")
 JOINS = ("silent", "drawn")
+ANNEALS = ("whole", "budget")
 ON_NAN = ("stop", "skip")
 GRID_BITS = (8, 7, 6, 5, 4, 3, 2)  # integers on a grid for each map
 BITS = (32, 16, *GRID_BITS)
@@ -38,8 +39,9 @@ class DepruneSettings:
     feature_bits: int = 32
     gradient_bits: int = 32
     compress: bool = False  # entropy-code what crosses, where that pays
-    join: str = "silent"  # how a map begins that crosses for the first time, see `growth`
+    join: str = "drawn"  # how a map begins that crosses for the first time, see `growth`
     on_nan: str = "stop"
+    anneal: str = "whole"  # the learning rate falls once over all epochs, or over each budget's
 
     @property
     def num_epochs(self) -> int:
@@ -83,6 +85,7 @@ def check_settings(settings: DepruneSettings) -> None:
         ("--client-sync", settings.client_sync, CLIENT_SYNCS),
         ("--join", settings.join, JOINS),
         ("--on-nan", settings.on_nan, ON_NAN),
+        ("--anneal", settings.anneal, ANNEALS),
     ):
         if word not in known:
             raise UsageError(f"{option}: {word!r} is not one of {', '.join(known)}")
@@ -113,14 +116,26 @@ def stage_of(config: PruneConfig, settings: DepruneSettings, phase: int) -> Stag
 def rate_of(
     config: PruneConfig, settings: DepruneSettings, *, epoch: int, step: int, num_steps: int
 ) -> float:
-    """Return the learning rate of both sides for one batch of a client."""
+    """Return the learning rate of both sides for one batch of a client.
+
+    A rate that begins anew with each budget unlearns what the few maps have taught, and the last
+    budget's epochs are too few to learn it again.
+    """
     phase = settings.phase_of(epoch)
-    return learning_rate(
-        stage_of(config, settings, phase),
-        step=(epoch - settings.first_epoch(phase)) * num_steps + step,
-        steps_per_epoch=num_steps,
-        schedule=config.schedule,
+    since = epoch - settings.first_epoch(phase)
+    stage = stage_of(config, settings, phase)
+    if settings.anneal == "budget":
+        return learning_rate(
+            stage,
+            step=since * num_steps + step,
+            steps_per_epoch=num_steps,
+            schedule=config.schedule,
+        )
+    whole = replace(stage_of(config, settings, 0), epochs=settings.num_epochs)
+    rate = learning_rate(
+        whole, step=epoch * num_steps + step, steps_per_epoch=num_steps, schedule=config.schedule
     )
+    return rate * stage.gamma if since < stage.raise_epochs else rate
 
 
 def agreement(
@@ -145,6 +160,7 @@ def agreement(
         "gamma": config.raised,
         "raise epochs": config.raise_epochs,
         "rate schedule": config.schedule,
+        "anneal": settings.anneal,
         "momentum": config.momentum,
         "weight decay": config.weight_decay,
         "epsilon": config.epsilon,
