@@ -31,15 +31,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from struct import Struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from headgate.profiles.errors import WireError
 from headgate.profiles.train_messages import Header, Kind, PackedTensor, Part, Place, Status
-
-if TYPE_CHECKING:
-    pass
 
 MAGIC = b"HDGT"
 TYPE_TRAIN = 65
