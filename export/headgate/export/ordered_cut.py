@@ -18,26 +18,11 @@ from collections.abc import Sequence
 import torch
 from torch import fx, nn
 
+from headgate.train.importance import EACH_MAP_ALONE
 from headgate.train.split_model import ExitHead
 
-_EACH_MAP_ALONE = (
-    nn.ReLU,
-    nn.ReLU6,
-    nn.LeakyReLU,
-    nn.ELU,
-    nn.GELU,
-    nn.SiLU,
-    nn.Hardswish,
-    nn.Hardtanh,
-    nn.Sigmoid,
-    nn.Tanh,
-    nn.MaxPool2d,
-    nn.AvgPool2d,
-    nn.AdaptiveAvgPool2d,
-    nn.Identity,
-    nn.Dropout,
-    nn.BatchNorm2d,
-)
+# A slope for each map (PReLU) would have to be put in order too; a batch norm is.
+_KEEPS_ORDER = (*(kind for kind in EACH_MAP_ALONE if kind is not nn.PReLU), nn.BatchNorm2d)
 
 
 def ordered_head(head: nn.Module, order: Sequence[int]) -> fx.GraphModule | None:
@@ -53,7 +38,7 @@ def ordered_head(head: nn.Module, order: Sequence[int]) -> fx.GraphModule | None
         renumbered.append(str(node.target))
         if isinstance(module, nn.Conv2d) and module.groups == 1:
             break
-        if not isinstance(module, _EACH_MAP_ALONE):
+        if not isinstance(module, _KEEPS_ORDER):
             return None
         (node,) = node.all_input_nodes
     ordered = copy.deepcopy(head)
@@ -81,7 +66,7 @@ def ordered_tail(tail: fx.GraphModule, order: Sequence[int]) -> fx.GraphModule |
         module = _only_use(tail, node, num_users=None)
         if isinstance(module, nn.Conv2d) and module.groups == 1:
             readers.append(str(node.target))
-        elif isinstance(module, _EACH_MAP_ALONE):
+        elif isinstance(module, _KEEPS_ORDER):
             between.append(str(node.target))
             waiting += list(node.users)
         else:

@@ -24,7 +24,7 @@ from headgate.profiles.errors import UsageError
 
 # Shapes: P maps that a filter makes
 
-_EACH_MAP_ALONE = (
+EACH_MAP_ALONE = (  # layers that do to a map what they do whatever the others are
     nn.ReLU,
     nn.ReLU6,
     nn.LeakyReLU,
@@ -110,7 +110,7 @@ def _walk(head: fx.GraphModule, node: fx.Node, *, split: str) -> tuple[MakingFil
         if isinstance(module, nn.BatchNorm2d) and module.running_var is not None:
             norms.append(module)
         elif not (
-            isinstance(module, _EACH_MAP_ALONE)
+            isinstance(module, EACH_MAP_ALONE)
             or (node.op == "call_function" and node.target in _EACH_MAP_ALONE_FUNCTIONS)
         ):
             raise _refusal(split, f"{node.target} stands between it and a convolution")

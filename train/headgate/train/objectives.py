@@ -63,33 +63,38 @@ class MemberObjective:
             rate_bits_B=out.rate_bits_B,
             filter_P=self.module.bottleneck.filter_P,
             budget=self.module.bottleneck.budget,
-            weights=self._weights_now(),
-            teacher_BK=self._taught(lesson),
+            weights=weights_now(self.weights, self.module),
+            teacher_BK=teachers_answers(lesson, teacher=self.teacher, weights=self.weights),
             hint=self._hint(out),
         )
         return StepResult(losses, share_right(out.logits_BK, lesson.labels_B))
-
-    def _weights_now(self) -> LossWeights:
-        """Return the weights; bits count only once the ranges they are counted in are held."""
-        if self.weights.rate == 0 or not self.module.ranges_follow:
-            return self.weights
-        return replace(self.weights, rate=0.0)
 
     def _hint(self, out: SplitOutput) -> Tensor | None:
         if self.weights.hint == 0:
             return None
         return hint_loss(out.restored_BPHW, out.features_BPHW)
 
-    @torch.no_grad()
-    def _taught(self, lesson: Lesson) -> Tensor | None:
-        if self.weights.distill == 0:
-            return None
-        if lesson.taught_BK is not None:
-            return lesson.taught_BK
-        if self.teacher is None:
-            return None
-        teacher_BK: Tensor = self.teacher(lesson.x_BCHW)
-        return teacher_BK
+
+def weights_now(weights: LossWeights, module: SplitModel) -> LossWeights:
+    """Return the weights; bits count only once the ranges they are counted in are held."""
+    if weights.rate == 0 or not module.ranges_follow:
+        return weights
+    return replace(weights, rate=0.0)
+
+
+@torch.no_grad()
+def teachers_answers(
+    lesson: Lesson, *, teacher: PlainModel | None, weights: LossWeights
+) -> Tensor | None:
+    """Return a teacher's logits [B, K] for a lesson; None where nothing is learnt from one."""
+    if weights.distill == 0:
+        return None
+    if lesson.taught_BK is not None:
+        return lesson.taught_BK
+    if teacher is None:
+        return None
+    taught_BK: Tensor = teacher(lesson.x_BCHW)
+    return taught_BK
 
 
 @dataclass(frozen=True, slots=True)

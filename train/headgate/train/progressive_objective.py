@@ -18,7 +18,7 @@ CLIO has no penalty, and for weights the chances that the link carries just that
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ from headgate.train.backbones import PlainModel
 from headgate.train.loop import StepResult
 from headgate.train.losses import Losses, LossWeights, hint_loss
 from headgate.train.material import Lesson
-from headgate.train.objectives import share_right
+from headgate.train.objectives import share_right, teachers_answers, weights_now
 from headgate.train.progressive import ProgressiveConfig
 from headgate.train.progressive_model import ProgressiveModel
 
@@ -118,7 +118,7 @@ class ProgressiveObjective:
         out = model(lesson.x_BCHW, levels=levels, at_split=lesson.at_split, prefixes=prefixes)
         num, labels_B = len(prefixes), lesson.labels_B
         logits_NBK = out.logits_BK.view(num, len(labels_B), -1)
-        taught_BK = self._taught(lesson)
+        taught_BK = teachers_answers(lesson, teacher=self.teacher, weights=self.weights)
         share = 0.0 if taught_BK is None else self.weights.distill
         task_N, distill_N = losses_N(logits_NBK, labels_B, taught_BK)
         learned_N = (1.0 - share) * task_N + share * distill_N
@@ -133,7 +133,7 @@ class ProgressiveObjective:
             )
             total = total + self.config.penalty * penalty
         exit_task = functional.cross_entropy(out.exit_logits_BK, labels_B)
-        weights = self._weights_now()
+        weights = weights_now(self.weights, self.module)
         rate_bits = out.rate_bits_B.mean()
         total = total + weights.exit * exit_task + weights.rate * rate_bits
         if weights.hint > 0:
@@ -163,20 +163,3 @@ class ProgressiveObjective:
             return self.fixed_weights_J
         shares = shares_J(importance_C, self.module.masks_JC)
         return nair_weights_J(shares, w_non=self.config.w_non)
-
-    def _weights_now(self) -> LossWeights:
-        """Return the weights; bits count only once the ranges they are counted in are held."""
-        if self.weights.rate == 0 or not self.module.ranges_follow:
-            return self.weights
-        return replace(self.weights, rate=0.0)
-
-    @torch.no_grad()
-    def _taught(self, lesson: Lesson) -> Tensor | None:
-        if self.weights.distill == 0:
-            return None
-        if lesson.taught_BK is not None:
-            return lesson.taught_BK
-        if self.teacher is None:
-            return None
-        taught_BK: Tensor = self.teacher(lesson.x_BCHW)
-        return taught_BK
