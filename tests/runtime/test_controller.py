@@ -8,9 +8,10 @@ import pytest
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind, PointTime
 from headgate.profiles.profile import Preference, Profile, allowed_points
 from headgate.runtime.belief import Forecast
-from headgate.runtime.controller import Choice, Controller, Situation
+from headgate.runtime.controller import Controller
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.link import Outlook
+from headgate.runtime.situation import Choice, Situation
 from runtime.ladders import ladder_manifest
 
 MANIFEST = ladder_manifest(spread=0.0)
@@ -187,3 +188,34 @@ def test_rungs_whose_compute_takes_longer_than_the_sla_do_not_bar_the_way_up() -
     }
     chooser = climbing(replace(MANIFEST, times={machine: slow}))
     assert choose(chooser, 100.0) == "webp-q80"
+
+
+def test_rungs_that_are_hardly_better_do_not_bar_the_way_up() -> None:
+    worth = {"b1r1-l18": 0.7055, "b1r1-l19": 0.706}
+    points = tuple(
+        replace(point, metrics={"top1": worth.get(point.id, point.metrics["top1"])})
+        for point in MANIFEST.points
+    )
+    manifest = replace(MANIFEST, points=points)
+    chooser = Controller(
+        manifest=manifest,
+        costs=PointCosts(manifest),
+        profile=Profile(name="test"),
+        points=points,
+        sla_s=0.1,
+    )
+    assert climb(chooser, 100.0)[-1] == "webp-q80"
+
+
+@pytest.mark.parametrize(("rescues", "expected"), [(False, "local-full"), (True, "webp-q80")])
+def test_a_late_picture_is_no_miss_where_a_local_point_steps_in(
+    rescues: bool, expected: str
+) -> None:
+    chooser = controller(Profile(name="x", points=("webp-*", "local-*")))
+    for _ in range(200):
+        chooser.finished(missed=True)  # until a miss is dear
+    doubtful = outlook(200.0, residuals=sorted([-5.0] * 40 + [0.0] * 160))
+    assert doubtful.on_time(80_000, by_s=0.09) == pytest.approx(0.8, abs=0.01)
+    choice = chooser.choose(Situation(0.0, 0.0, doubtful, rescues=rescues))
+    assert choice.point is not None
+    assert choice.point.id == expected

@@ -185,6 +185,7 @@ class World:
 
 @settings(max_examples=60, deadline=None)
 @example([0] * 29 + [1, 2] + [0] * 14 + [1, 198, 198, 0, 62], EdgeLimits())
+@example([0] * 40 + [1, 67, 0, 33, 54, 1, 190, 195, 162, 44], EdgeLimits())
 @given(
     st.lists(st.integers(0, 199), min_size=50, max_size=250),
     st.sampled_from(

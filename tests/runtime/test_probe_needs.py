@@ -7,10 +7,11 @@ import pytest
 from headgate.profiles.manifest import Manifest
 from headgate.profiles.profile import Profile
 from headgate.runtime.belief import Forecast
-from headgate.runtime.controller import Controller, Situation
+from headgate.runtime.controller import Controller
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.link import Outlook
 from headgate.runtime.probe_needs import ProbeNeeds
+from headgate.runtime.situation import Situation
 from runtime.ladders import progressive_manifest
 
 

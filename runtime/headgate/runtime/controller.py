@@ -29,11 +29,12 @@ from headgate.runtime.own_answers import best_local, exit_quality, has_exit
 from headgate.runtime.pareto import undominated
 from headgate.runtime.records import Estimate
 from headgate.runtime.series import FrameTimes, Series, series_among
+from headgate.runtime.situation import Choice, Situation
 
 OVERHEAD_BYTES = 64  # of one message: our header and ZeroMQ's
 LEVELS_UP = 2  # at most so many rungs up from the last point sent
 UTILISATION = 0.95  # of the uplink; nearer to 1 the queue grows with every hiccup
-STICKINESS = 0.004  # credit by which another point must beat the last one
+STICKINESS = 0.002  # credit by which another point must beat the last one
 SIMILAR = 0.02  # credit given up where a profile prefers fewer bytes or less latency
 MISS_GAIN = 0.02
 MAX_MISS_PRICE = 2.0
@@ -42,30 +43,8 @@ FIRST_PERIOD_S = 1 / 30
 MAX_PERIOD_S = 1.0
 PROBE_MESSAGES = 3.0  # an upward probe is at least as large as so many of the smallest messages
 PROBE_BELOW = 0.98  # a rung less certain than this is worth exploring
+RESCUED = 0.9  # share of late pictures that a local point answers in the edge's place
 FALLBACK_CHANCE = 0.5  # local under the accuracy floor only if nothing else has this chance
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """What a choice is made from. `outlook` is None without an edge or without room to send."""
-
-    now_s: float
-    captured_s: float
-    outlook: Outlook | None
-    stalled: bool = False  # the first message out waits longer than the SLA
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The point for the next frame, or None if no allowed point can be used now.
-
-    `layers` says how to send a progressive point layer by layer; without it all its layers are sent
-    at once.
-    """
-
-    point: OperatingPoint | None
-    estimate: Estimate
-    layers: LayerPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +196,8 @@ class Controller:
 
         On a dense ladder two rungs are next to nothing: twice the bytes are within reach as well.
         Rungs that answering here beats on any link are no steps at all: nothing would be sent
-        from them, and those above would never be reached.
+        from them, and those above would never be reached. The same goes for rungs that are not
+        better than the last point sent by what another must be.
         """
         top = self._rank + LEVELS_UP
         last = len(self._ladder) - 1
@@ -225,6 +205,11 @@ class Controller:
         while top < last and self._promise(self._ladder[max(0, top)]) <= worth_here:
             top += 1
         if self._rank >= 0:
+            enough = self._quality[self._ladder[self._rank].id] + STICKINESS
+            steps = self._ladder[self._rank : top + 1]
+            while top < last and all(self._quality[point.id] <= enough for point in steps):
+                top += 1
+                steps = self._ladder[top : top + 1]
             double = 2 * self._ladder[self._rank].bytes.mean
             while top + 1 < len(self._ladder) and self._ladder[top + 1].bytes.mean <= double:
                 top += 1
@@ -283,7 +268,7 @@ class Controller:
                 self._series[0], situation, outlook, fallback=fallback, instead=point
             )
         quality = self._quality[point.id]
-        late_credit = self._late_credit(point, fallback=fallback)
+        late_credit = self._late_credit(point, situation, fallback=fallback)
         service_s = 8 * (sizes[1] + OVERHEAD_BYTES) / rate_bps
         sent_share = min(1.0, UTILISATION * self._period_s / service_s)
         credit = sent_share * (on_time * quality + (1 - on_time) * late_credit)
@@ -309,7 +294,7 @@ class Controller:
         captured_s, leaving_s = situation.captured_s, situation.now_s + device_s
         deadline_s = captured_s + self._sla_s
         times = FrameTimes(captured_s, leaving_s, deadline_s, edge_s, self._period_s)
-        late_credit = self._late_credit(point, fallback=fallback)
+        late_credit = self._late_credit(point, situation, fallback=fallback)
         whole = None
         if instead is not None:
             num_bytes = self._costs.sizes_bytes(point)[1] + OVERHEAD_BYTES
@@ -323,7 +308,9 @@ class Controller:
         credit = self._kept_up(device_s) * (late_credit + plan.credit)
         return _Candidate(point, credit, plan.on_time, latency_s, None if instead else layers)
 
-    def _late_credit(self, point: OperatingPoint, *, fallback: float) -> float:
+    def _late_credit(
+        self, point: OperatingPoint, situation: Situation, *, fallback: float
+    ) -> float:
         """Return what a frame earns that the edge does not answer in time.
 
         That is its exit's answer, or that of a local point where there is time to compute it too
@@ -331,7 +318,7 @@ class Controller:
         """
         exit_quality = self._exit_quality.get(point.id)
         if exit_quality is None:
-            return -self._miss_price
+            return self._rescued_credit(point) if situation.rescues else -self._miss_price
         device_s = self._costs.device_s(point.id)
         if self._sla_s is None:
             return exit_quality
@@ -339,6 +326,14 @@ class Controller:
         if local is None or self._quality[local.id] > fallback:
             return exit_quality
         return max(exit_quality, self._quality[local.id])
+
+    def _rescued_credit(self, point: OperatingPoint) -> float:
+        """Return what a late picture earns where most are answered here in the edge's place."""
+        left_s = None if self._sla_s is None else self._sla_s / 2 - self._costs.device_s(point.id)
+        local = self.fallback(left_s=left_s)
+        if local is None:
+            return -self._miss_price
+        return RESCUED * self._quality[local.id] - (1 - RESCUED) * self._miss_price
 
     def _kept_up(self, device_s: float) -> float:
         """Return the share of captured frames that a device this busy gets round to."""

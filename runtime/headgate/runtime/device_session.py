@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from headgate.profiles.errors import WireError
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointTime
 from headgate.profiles.profile import Profile
-from headgate.runtime.controller import Choice, Controller, Situation
+from headgate.runtime.controller import Controller
 from headgate.runtime.conversation import Conversation, ProbeNeed, State
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.events import Answer, Compute, Computed, ComputeFailed, Deliver, Effect
@@ -36,6 +36,7 @@ from headgate.runtime.probe_needs import ProbeNeeds
 from headgate.runtime.records import Source
 from headgate.runtime.references import DeviceReferences
 from headgate.runtime.rescue import RESCUE_BELOW, Rescues
+from headgate.runtime.situation import Choice, Situation
 from headgate.runtime.skipping import SKIPPED, weigh
 from headgate.runtime.wire import decode
 
@@ -292,7 +293,9 @@ class DeviceSession:
         limit_s = STALLED_S if self._sla_s is None else self._sla_s
         stalled = self._edge.waited_s(now_s=now_s) > limit_s
         self._references.before_choice(frame.frame_id, now_s=now_s)
-        choice = self._controller.choose(Situation(now_s, frame.captured_s, outlook, stalled))
+        choice = self._controller.choose(
+            Situation(now_s, frame.captured_s, outlook, stalled, self._settings.rescue)
+        )
         self._probes.chose(choice, outlook)
         return choice
 
@@ -307,14 +310,14 @@ class DeviceSession:
         if outcome.payload is None:
             return [self._end(frame, outcome.answer, "local", now_s=now_s)]
         frame.insurance = outcome.answer
-        self._references.computed(frame.point, outcome.payload)
+        readable = self._references.computed(frame.point, outcome.payload)
         frame.chances = weigh(self._settings.skip, self._manifest, frame.point, outcome.answer)
         if frame.chances is not None and frame.chances.enough:
             self._probes.kept_back()
             return [self._end(frame, outcome.answer, SKIPPED, now_s=now_s)]
         if frame.deadline_s is not None and now_s >= frame.deadline_s - self._settings.guard_s:
             return self._end_without_edge(frame, "too late to send", now_s=now_s)
-        why_not = self._outbox.why_not(outcome)
+        why_not = self._outbox.why_not(outcome) if readable else "edge reconnected"
         if why_not is not None:
             return self._end_without_edge(frame, why_not, now_s=now_s)
         frame.last_call_s = self._rescues.last_call_s(frame, now_s=now_s)

@@ -8,9 +8,9 @@ from typing import Protocol
 
 from headgate.profiles.manifest import Manifest, OperatingPoint
 from headgate.profiles.profile import Profile
-from headgate.runtime.controller import Choice, Situation
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.link import Outlook, Sample
+from headgate.runtime.situation import Choice, Situation
 
 
 class Policy(Protocol):

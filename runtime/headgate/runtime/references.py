@@ -90,15 +90,20 @@ class DeviceReferences:
         self._offered = kept is not None
         return None if kept is None else Reference(frame_id - kept.frame_id, kept.integers)
 
-    def computed(self, point: OperatingPoint, payload: bytes) -> None:
+    def computed(self, point: OperatingPoint, payload: bytes) -> bool:
         """Learn from the size of a payload what the next ones will have.
 
         One that went whole tells about the twin; also about this point, if it had a reference.
+        Returns False for a payload that nobody can read any more: the edge that knew its reference
+        was lost while it was computed.
         """
+        if point.twin is not None and not self._offered and reference_distance(payload) > 0:
+            return False
         if point.twin is None or self._offered:
             self._costs.payload_was(point.id, num_bytes=len(payload))
         if point.twin is not None and reference_distance(payload) == 0:
             self._costs.payload_was(point.twin, num_bytes=len(payload))
+        return True
 
     def sent(
         self, frame_id: int, point: OperatingPoint, outcome: Computed, *, now_s: float
@@ -142,6 +147,7 @@ class DeviceReferences:
         self._known.clear()
         self._whole_s.clear()
         self._trial_s = None
+        self._offered = False
 
     def _usable(self, stream: str, frame_id: int) -> _Kept | None:
         """Return the newest known frame of a stream, unless it is too far back."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Profile
-from headgate.runtime.controller import OVERHEAD_BYTES, Choice, Controller, Situation
+from headgate.runtime.controller import OVERHEAD_BYTES, Controller
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.link import Outlook, Sample
 from headgate.runtime.one_way import SMALL_BYTES
@@ -29,6 +29,7 @@ from headgate.runtime.own_answers import best_local
 from headgate.runtime.policy import PolicyMaker
 from headgate.runtime.records import Estimate
 from headgate.runtime.simulated_link import Uplink
+from headgate.runtime.situation import Choice, Situation
 
 GAIN = 0.2  # of the moving averages
 FIRST_RATE_BPS = 1e6
