@@ -57,9 +57,17 @@ DARK = Theme(
 
 
 def new_figure(
-    width_in: float, *, height_in: float, rows: int = 1, ratios: tuple[float, ...] = (1.0,)
+    width_in: float,
+    *,
+    height_in: float,
+    rows: int = 1,
+    ratios: tuple[float, ...] = (1.0,),
+    one_x: bool = True,
 ) -> tuple[Figure, list[Axes]]:
-    """Make a figure with `rows` panels over one x axis; no global state of pyplot is touched."""
+    """Make a figure with `rows` panels, over one x axis or each over its own.
+
+    No global state of pyplot is touched.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -68,12 +76,12 @@ def new_figure(
     grid = figure.add_gridspec(rows, 1, height_ratios=ratios)
     axes: list[Axes] = []
     for row in range(rows):
-        panel = figure.add_subplot(grid[row], sharex=axes[0] if axes else None)
+        panel = figure.add_subplot(grid[row], sharex=axes[0] if axes and one_x else None)
         panel.grid(visible=True, color=LIGHT.grid, linewidth=0.7)
         panel.set_axisbelow(True)
         for side in ("top", "right"):
             panel.spines[side].set_visible(False)
-        panel.tick_params(labelbottom=row == rows - 1)
+        panel.tick_params(labelbottom=row == rows - 1 or not one_x)
         axes.append(panel)
     return figure, axes
 

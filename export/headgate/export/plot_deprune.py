@@ -46,7 +46,7 @@ def draw_deprune(
 ) -> bytes:
     """Return a PNG; lines are means over seeds, bands one deviation."""
     wide = width_in > NARROW_IN
-    figure, axes = new_figure(width_in, height_in=9.0, rows=3, ratios=(1.3, 1.3, 1.0))
+    figure, axes = new_figure(width_in, height_in=9.0, rows=3, ratios=(1.3, 1.3, 1.0), one_x=False)
     num_of: dict[str, int] = {}
     for each in series:
         number = num_of.get(each.kind, 0)
