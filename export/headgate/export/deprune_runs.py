@@ -24,6 +24,7 @@ from headgate.train.work_folder import RUN_FILE
 NO_COMPRESSION = "no compression"
 HIGH_COMPRESSION = "high compression"
 DEPRUNE = "deprune"
+USUAL = DepruneSettings(phases=())  # what is not said in a label
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class DepruneRun:
 
     @property
     def label(self) -> str:
-        """What it is, with all that is not as in the paper."""
+        """What it is, with all that is not as usual."""
         settings, blueprint = self.settings, self.record.blueprint
         parts = [self.kind, ",".join(map(str, settings.phases))]
         if blueprint.resolution_factor != 1:
@@ -55,8 +56,10 @@ class DepruneRun:
             parts.append(f"{bits[0]}/{bits[1]} bits")
         if settings.compress:
             parts.append("zstd")
-        if len(settings.phases) > 1 and settings.join != "silent":
+        if len(settings.phases) > 1 and settings.join != USUAL.join:
             parts.append(f"join {settings.join}")
+        if len(settings.phases) > 1 and settings.anneal != USUAL.anneal:
+            parts.append(f"anneal {settings.anneal}")
         if len(settings.phases) > 1 and self.record.settings.raised != 1:
             parts.append(f"gamma {self.record.settings.raised:g}")
         if settings.client_sync != "none":
