@@ -293,9 +293,9 @@ class DeviceSession:
         limit_s = STALLED_S if self._sla_s is None else self._sla_s
         stalled = self._edge.waited_s(now_s=now_s) > limit_s
         self._references.before_choice(frame.frame_id, now_s=now_s)
-        choice = self._controller.choose(
-            Situation(now_s, frame.captured_s, outlook, stalled, self._settings.rescue)
-        )
+        rescues = self._settings.rescue
+        situation = Situation(now_s, frame.captured_s, outlook, stalled, rescues)
+        choice = self._controller.choose(situation)
         self._probes.chose(choice, outlook)
         return choice
 
