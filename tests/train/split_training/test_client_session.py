@@ -146,6 +146,15 @@ def test_it_goes_back_and_waits_for_a_server_that_waits() -> None:
     assert entered == [TakeOver(Place(), 0, opens_epoch=True), Forward(Place())]
 
 
+def test_the_first_batch_of_an_epoch_is_not_made_twice_from_the_same_state() -> None:
+    session = training()
+    session.disconnected()
+    session.connected(now_s=2.0)
+    assert session.received(welcome(0, 0, Status.WAIT), now_s=2.0) == [RollBack(0)]
+    entered = session.received(go(0), now_s=3.0)
+    assert entered == [TakeOver(Place(), 0, opens_epoch=True), Forward(Place())]
+
+
 def test_it_stops_where_it_cannot_go_back_to() -> None:
     session = ClientSession(num_steps=9, place=Place(3, 0), rollback_epoch=3)
     session.connected(now_s=0.0)

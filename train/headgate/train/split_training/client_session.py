@@ -235,8 +235,14 @@ class ClientSession:
         return self._carry_on()
 
     def _wait(self, expected: Place) -> list[Effect]:
-        """Wait for a GO: all begin together, or it is another client's turn."""
-        if not self.is_fresh and self.ended_at is None and expected < self.place:
+        """Wait for a GO: all begin together, or it is another client's turn.
+
+        An epoch's first batch that was made already is made anew after the GO: its averages go back
+        too, or they would follow it twice.
+        """
+        is_first_under_way = self._pending == expected == Place(expected.epoch)
+        is_behind = not self.is_fresh and self.ended_at is None and expected < self.place
+        if is_behind or is_first_under_way:
             return self._roll_back(expected, then=[])
         self.state = State.GO
         return [] if self.ended_at is None else [SendAgain()]
