@@ -20,7 +20,7 @@ from headgate.train.backbones import PlainModel
 from headgate.train.blueprint import Blueprint
 from headgate.train.data import TrainingData, load_training_data
 from headgate.train.progressive_model import LayerPlan, ProgressiveModel
-from headgate.train.recipe import PruneConfig, member_id
+from headgate.train.recipe import PruneConfig
 from headgate.train.run_record import (
     COMPLETE,
     RUN_SCHEMA,
@@ -30,6 +30,7 @@ from headgate.train.run_record import (
     RunRecord,
 )
 from headgate.train.split_model import SplitModel
+from headgate.train.stages import member_id
 
 COLOURS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200]], dtype=np.float32)
 NUM_PICTURES = 48  # of each split

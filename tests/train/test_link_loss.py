@@ -5,7 +5,8 @@ import torch
 
 from headgate.profiles.errors import UsageError
 from headgate.train.link_loss import Grid, flip_bits, lose_maps, lossy
-from headgate.train.recipe import PruneConfig, check_config
+from headgate.train.recipe import PruneConfig
+from headgate.train.recipe_checks import check_config
 from train.test_progressive_model import member, pictures
 
 GRID = Grid(low_C=torch.tensor([0.0, -1.0]), span_C=torch.tensor([1.0, 2.0]), levels=16)

@@ -18,8 +18,9 @@ from headgate.profiles.storage import write_atomic
 from headgate.train.epoch_log import EpochRecord
 from headgate.train.progress import TrainingProgress
 from headgate.train.prune import train_prune
-from headgate.train.recipe import PruneConfig, Stage
+from headgate.train.recipe import PruneConfig
 from headgate.train.run_folder import Run
+from headgate.train.stages import Stage
 
 MAX_RATIO = 1.6
 MAX_LOSS = 0.005  # of accuracy, against a twin from scratch

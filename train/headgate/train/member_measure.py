@@ -14,9 +14,9 @@ from headgate.train.loop import sum_over_processes
 from headgate.train.objectives import evaluate_member, val_features
 from headgate.train.plan import Plan
 from headgate.train.progressive_model import ProgressiveModel
-from headgate.train.recipe import Stage
 from headgate.train.run_record import MemberEntry, PrefixEntry, ProgressiveEntry, QuantisedEntry
 from headgate.train.split_model import SplitModel
+from headgate.train.stages import Stage
 
 # Shapes: B batch, P maps of H x W at the split, K classes, J layers, N prefixes, L levels
 

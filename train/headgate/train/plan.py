@@ -12,18 +12,12 @@ from headgate.train.backbones import PlainModel, build_backbone, first_line
 from headgate.train.blueprint import Blueprint
 from headgate.train.data import TrainingData, load_training_data, native_input
 from headgate.train.progressive import ProgressiveConfig, check_prefix_weights, slice_layers
-from headgate.train.recipe import (
-    PruneConfig,
-    Stage,
-    StageKind,
-    check_config,
-    default_split,
-    default_width,
-    plan_stages,
-)
+from headgate.train.recipe import PruneConfig, default_split, default_width
+from headgate.train.recipe_checks import check_config
 from headgate.train.run_folder import load_run, read_weights
 from headgate.train.run_record import RUN_SCHEMA, TRAINING, DatasetEntry, RunRecord
 from headgate.train.splits import find_split
+from headgate.train.stages import Stage, StageKind, plan_stages
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.progress import TimeRemainingColumn as TimeLeft
 
 from headgate.train.epoch_log import EpochRecord, epoch_line
-from headgate.train.recipe import Stage
+from headgate.train.stages import Stage
 
 
 class TrainingProgress(Protocol):

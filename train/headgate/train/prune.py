@@ -21,7 +21,8 @@ from headgate.train.loop import NO_SUMS, check_batch_size
 from headgate.train.plan import Plan, check_same_run, make_plan
 from headgate.train.processes import start_fabric
 from headgate.train.progress import Silent, TrainingProgress
-from headgate.train.recipe import PruneConfig, check_config
+from headgate.train.recipe import PruneConfig
+from headgate.train.recipe_checks import check_config
 from headgate.train.run_folder import Run, load_run, partial_folder
 from headgate.train.run_record import COMPLETE
 from headgate.train.training import Training

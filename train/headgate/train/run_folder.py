@@ -25,7 +25,6 @@ from headgate.profiles.manifest import InputSpec
 from headgate.profiles.storage import recover_folder, sha256_file
 from headgate.train.blueprint import Blueprint
 from headgate.train.progressive_model import LayerPlan, ProgressiveModel
-from headgate.train.recipe import PICTURES
 from headgate.train.run_record import (
     COMPLETE,
     BackboneEntry,
@@ -35,6 +34,7 @@ from headgate.train.run_record import (
     read_record,
 )
 from headgate.train.split_model import SplitModel
+from headgate.train.stages import PICTURES
 from headgate.train.weights import with_shared
 
 

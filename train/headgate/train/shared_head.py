@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from headgate.train.data import Augmentation, default_augmentation
 from headgate.train.feature_cache import CacheKey, FeatureCache, choose_num_variants, open_cache
 from headgate.train.plan import Plan
-from headgate.train.recipe import SLIM, StageKind
 from headgate.train.run_record import FinishedStage
 from headgate.train.seeds import derive_seed
 from headgate.train.stage_models import BACKBONE, member_around_plain, trained_network
+from headgate.train.stages import SLIM, StageKind
 from headgate.train.work_folder import CACHE
 
 # Shapes: B batch, C channels, P maps of H x W at the split, K classes

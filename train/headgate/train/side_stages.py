@@ -1,9 +1,9 @@
 """Which side stage belongs to a stage of a run's recipe."""
 
 from headgate.train.picture_stage import PictureStage
-from headgate.train.recipe import Stage, StageKind
 from headgate.train.side_stage import Setting, SideStage
 from headgate.train.slim_stage import SlimStage
+from headgate.train.stages import Stage, StageKind
 
 
 def open_side_stage(stage: Stage, setting: Setting) -> SideStage | None:

@@ -19,12 +19,13 @@ from headgate.train.plan import Plan, load_backbone
 from headgate.train.progressive import slice_layers
 from headgate.train.progressive_model import LayerPlan, ProgressiveModel
 from headgate.train.progressive_objective import progressive_objective
-from headgate.train.recipe import SLIM, PruneConfig, Stage, StageKind
+from headgate.train.recipe import PruneConfig
 from headgate.train.run_folder import read_weights
 from headgate.train.run_record import FinishedStage
 from headgate.train.seeds import derive_seed
 from headgate.train.selection import BATCH, NUM_PICTURES, map_scores_P
 from headgate.train.split_model import SplitModel
+from headgate.train.stages import SLIM, Stage, StageKind
 from headgate.train.weights import with_shared
 
 # Shapes: B batch, C channels, H height, W width

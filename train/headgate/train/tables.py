@@ -6,9 +6,9 @@ from rich.console import Console
 from rich.table import Table
 
 from headgate.profiles.parse import unparse
-from headgate.train.recipe import PICTURES, SLIM
 from headgate.train.run_record import RunRecord
 from headgate.train.splits import SplitPoint
+from headgate.train.stages import PICTURES, SLIM
 
 
 def print_table(table: Table) -> None:

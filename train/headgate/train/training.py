@@ -38,7 +38,6 @@ from headgate.train.member_measure import WeightsFile, measured_member
 from headgate.train.objectives import Evaluation, evaluate_backbone, evaluate_member
 from headgate.train.plan import Plan
 from headgate.train.progress import TrainingProgress
-from headgate.train.recipe import Stage, learning_rate
 from headgate.train.run_folder import read_weights
 from headgate.train.run_record import (
     BackboneEntry,
@@ -50,6 +49,7 @@ from headgate.train.side_stage import Setting, SideStage
 from headgate.train.side_stages import open_side_stage
 from headgate.train.split_model import SplitModel
 from headgate.train.stage_models import make_optimizer, stage_objective, starting_model
+from headgate.train.stages import Stage, learning_rate
 from headgate.train.weights import without_shared
 from headgate.train.work_folder import CHECKPOINT, WEIGHTS
 

@@ -22,7 +22,6 @@ from headgate.profiles.train_messages import Place
 from headgate.train.checkpoints import write_tensors
 from headgate.train.epoch_log import append_line, keep_epochs
 from headgate.train.plan import Plan, check_same_run
-from headgate.train.recipe import member_id
 from headgate.train.run_record import COMPLETE, MemberEntry, RunRecord
 from headgate.train.seeds import derive_seed
 from headgate.train.split_model import SplitModel
@@ -40,6 +39,7 @@ from headgate.train.split_training.server_half import ServerHalf
 from headgate.train.split_training.server_session import CLIENT_TIMEOUT_S, ServerSession
 from headgate.train.split_training.settings import DepruneSettings, agreement
 from headgate.train.split_training.state_files import read_state, write_state
+from headgate.train.stages import member_id
 from headgate.train.work_folder import (
     CHECKPOINT,
     WEIGHTS,

@@ -8,7 +8,8 @@ from typing import Any
 
 from headgate.profiles.errors import UsageError, WireError
 from headgate.train.blueprint import Blueprint
-from headgate.train.recipe import PruneConfig, Stage, StageKind, learning_rate, member_id
+from headgate.train.recipe import PruneConfig
+from headgate.train.stages import Stage, StageKind, learning_rate, member_id
 
 CLIENT_SYNCS = ("none", "relay", "fedavg")
 JOINS = ("silent", "drawn")
