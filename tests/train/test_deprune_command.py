@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from headgate.runtime.cli import main
-from headgate.train.deprune_command import config_of, deprune, options_of, training_options
+from headgate.train.deprune_command import deprune
+from headgate.train.deprune_options import config_of, options_of, training_options
 from headgate.train.run_folder import load_run
 from train.tiny_runs import write_pictures
 

@@ -10,7 +10,7 @@ import click
 from headgate.export.bench_options import outputs, say, show
 from headgate.profiles.errors import UsageError
 from headgate.train.command import NUMBERS
-from headgate.train.deprune_command import config_of, options_of, training_options
+from headgate.train.deprune_options import config_of, options_of, training_options
 
 
 @click.command()
