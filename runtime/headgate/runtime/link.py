@@ -22,11 +22,15 @@ from dataclasses import dataclass
 from headgate.runtime.belief import Forecast, RateBelief, Waiting
 from headgate.runtime.bursts import Window, pace
 from headgate.runtime.messages import NO_BURST, Burst
-from headgate.runtime.one_way import MIN_NOISE_S, SMALL_BYTES, OneWay, Served
+from headgate.runtime.one_way import (
+    MIN_NOISE_S,
+    SMALL_BYTES,
+    OneWay,
+    Served,
+    smoothed_noise_s,
+)
 
 DELAY_WINDOW_S = 10.0
-NOISE_GAIN = 0.1
-MAX_RISE = 8.0  # a sample of the noise counts as at most so many times what it was
 NOISE_TIMES = 2.0  # the usual noise: within that a service only bounds the rate
 CLEAR_OF_NOISE = 3.0  # times that: service that long tells the rate and not the jitter
 MAX_OUTSTANDING = 4096
@@ -320,10 +324,8 @@ class LinkEstimator:
         small = alone and item.num_bytes <= SMALL_BYTES
         delay_s = self.delay_s
         if small and delay_s is not None:
-            own_s = 8 * item.num_bytes / math.exp(self._belief.level)
-            # Bounded: one outage is not a noisy link.
-            excess_s = min(max(0.0, trip_s - delay_s - own_s), MAX_RISE * self.noise_s)
-            self._noise_s += NOISE_GAIN * (excess_s - self._noise_s)
+            excess_s = trip_s - delay_s - self._own_s(item)
+            self._noise_s = smoothed_noise_s(self._noise_s, excess_s)
         if not small and delay_s is not None and trip_s >= delay_s:
             return
         while self._delays and self._delays[-1][1] >= trip_s:
@@ -331,6 +333,10 @@ class LinkEstimator:
         self._delays.append((now_s, trip_s, item.num_bytes))
         while now_s - self._delays[0][0] > DELAY_WINDOW_S:
             self._delays.popleft()
+
+    def _own_s(self, item: _Outstanding) -> float:
+        """Return how long the uplink likely had a message, by the present level."""
+        return 8 * item.num_bytes / math.exp(self._belief.level)
 
     def _served(
         self, item: _Outstanding, edge_s: float | None, *, alone: bool, back_s: float
@@ -350,5 +356,6 @@ class LinkEstimator:
             back_s=back_s,
             num_bytes=item.num_bytes,
             alone=alone,
+            own_s=self._own_s(item),
         )
         return latest if served is None or served.at_s > latest.at_s else served

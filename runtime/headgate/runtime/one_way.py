@@ -29,6 +29,8 @@ BUCKET_S = 1.0
 MAX_SKEW = 500e-6
 SMALL_BYTES = 128  # messages up to this size measure delays
 MIN_NOISE_S = 0.0005
+NOISE_GAIN = 0.1
+MAX_RISE = 8.0  # a sample of the noise counts as at most so many times what it was
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,15 @@ class Served:
     at_s: float
     known_bytes: int
     noise_s: float
+
+
+def smoothed_noise_s(noise_s: float, excess_s: float) -> float:
+    """Return the noise once a small message took so much longer than delay and service.
+
+    The rise is bounded: one outage is not a noisy link.
+    """
+    excess_s = min(max(0.0, excess_s), MAX_RISE * max(MIN_NOISE_S, noise_s))
+    return noise_s + NOISE_GAIN * (excess_s - noise_s)
 
 
 class _Floor:
@@ -86,19 +97,27 @@ class OneWay:
         return self._skew
 
     def answered(
-        self, *, sent_s: float, edge_s: float, back_s: float, num_bytes: int, alone: bool
+        self,
+        *,
+        sent_s: float,
+        edge_s: float,
+        back_s: float,
+        num_bytes: int,
+        alone: bool,
+        own_s: float = 0.0,
     ) -> Served | None:
         """Learn from one answer; returns when its message was served, None while that is unknown.
 
         `edge_s` is the arrival at the edge, on its clock; `back_s` the answer's arrival on ours,
         less the residence at the edge. `alone`: nothing was ahead of the message on the uplink.
+        `own_s` is about how long the uplink should have had it: that is service, and not noise.
         """
         self._learn_skew(back_s - edge_s, now_s=back_s)
         up_s = edge_s - sent_s
         least = self._up.least(back_s, skew=self._skew)
         small = alone and num_bytes <= SMALL_BYTES
         if small and least is not None:
-            self._noise_s += 0.1 * (max(0.0, up_s - least[0]) - self._noise_s)
+            self._noise_s = smoothed_noise_s(self._noise_s, up_s - least[0] - own_s)
         if small or (alone and least is not None and up_s < least[0]):
             self._up.add(back_s, up_s, skew=self._skew, num_bytes=num_bytes)
             least = self._up.least(back_s, skew=self._skew)
