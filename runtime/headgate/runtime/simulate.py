@@ -1,8 +1,9 @@
 """Run the real sessions of devices and edge on a virtual clock, over a link that is a trace.
 
-The link is that of `simulated_link`, how late loops are that of `simulated_loop`. Compute times come from the manifest or the caller, payload
-sizes and answers from `simulated_answers`. Nothing here is random, so two runs differ only by what
-was asked of them. Several devices may share the link and the edge.
+The link is that of `simulated_link`; loops are late as `simulated_loop` says. Compute times come
+from the manifest or the caller, payload sizes and answers from `simulated_answers`. Nothing here is
+random, so two runs differ only by what was asked of them. Several devices may share the link and
+the edge.
 """
 
 import heapq
