@@ -264,6 +264,13 @@ class LinkEstimator:
 
         The service of one small message says more of who else sent in between than of the link.
         """
+        if service.only_bounds:
+            self._belief.bounded(
+                num_bits=8.0 * service.num_bytes,
+                within_s=service.service_s,
+                foreseen=service.level,
+            )
+            return
         before = self._short
         if before is not None and service.behind:
             service = before.then(service)
@@ -276,13 +283,6 @@ class LinkEstimator:
             self._learn_rate(service, now_s=now_s)
 
     def _learn_rate(self, service: "_Service", *, now_s: float) -> None:
-        if service.only_bounds:
-            self._belief.bounded(
-                num_bits=8.0 * service.num_bytes,
-                within_s=service.service_s,
-                foreseen=service.level,
-            )
-            return
         self._belief.observe(
             num_bits=8.0 * service.num_bytes,
             service_s=service.service_s,
@@ -371,8 +371,8 @@ def _service(
 
     Behind another message it is what lies between the two: no delay is in it. Else it is what the
     message took beyond the least delay, and of the bytes beyond those that showed that. Where it is
-    hardly larger than these, what is left is too little to tell a rate by. It only says that all
-    its bytes took no longer than that and what the least delay holds of service (`least_delay`).
+    hardly larger than these, it is of all its bytes, with what the least delay likely holds of
+    service (`least_delay`); if most of that is assumed and not measured it is only a bound.
     """
     noise_s = max(MIN_NOISE_S, NOISE_TIMES * served.noise_s)
     service_s = served.at_s - start_s
@@ -384,5 +384,8 @@ def _service(
         return _Service(further_bytes, service_s, item.level, noise_s, behind=False)
     if least.own_s is None:
         return None
-    within_s = max(service_s, noise_s) + least.own_s
-    return _Service(num_bytes, within_s, item.level, within_s, behind=False, only_bounds=True)
+    service_s, noise_s = max(service_s, noise_s) + least.own_s, noise_s + least.own_s
+    measured = service_s > noise_s + least.own_s
+    return _Service(
+        num_bytes, service_s, item.level, noise_s, behind=False, only_bounds=not measured
+    )
