@@ -62,6 +62,33 @@ def test_what_hides_in_the_noise_is_only_a_lower_bound() -> None:
     assert belief.level == pytest.approx(math.log(16e6))
 
 
+def test_a_bound_below_the_level_never_draws_the_forecast_down() -> None:
+    """Ten seconds of messages of 200 B on a link known to be of 8 Mbit/s: each says 0.5 or more."""
+    belief = RateBelief()
+    end_s = feed(belief, [8e6] * 100)
+    before = belief.forecast(now_s=end_s)
+    rate_bps, sure = before.rate_bps, chance(before, 6.0)
+    for i in range(300):
+        belief.bounded(num_bits=1600, within_s=0.0032, foreseen=belief.level)
+        belief.observe(
+            num_bits=1600,
+            service_s=0.001,
+            foreseen=belief.level,
+            noise_s=0.0032,
+            now_s=end_s + i / 30,
+        )
+    after = belief.forecast(now_s=end_s)
+    assert after.rate_bps == pytest.approx(rate_bps)
+    assert chance(after, 6.0) == pytest.approx(sure)
+
+
+def test_a_bound_above_the_level_raises_it() -> None:
+    belief = RateBelief()
+    feed(belief, [2e4] * 100, num_bits=1000)
+    belief.bounded(num_bits=1000, within_s=0.001, foreseen=belief.level)
+    assert belief.level == pytest.approx(math.log(1e6))
+
+
 def test_service_hardly_clear_of_the_noise_hardly_lowers_the_level() -> None:
     """1 kB came after 22 ms; where messages wait for 20 ms anyway that need not be the link."""
     noisy, clear = RateBelief(), RateBelief()

@@ -18,6 +18,7 @@ from headgate.runtime.edge_events import (
     RunBatch,
     SendTo,
 )
+from headgate.runtime.edge_margin import LEAST_S
 from headgate.runtime.edge_session import EdgeSession
 from headgate.runtime.fragments import fragment
 from headgate.runtime.messages import (
@@ -35,7 +36,7 @@ from headgate.runtime.messages import (
     Welcome,
     stamp_us,
 )
-from headgate.runtime.ripening import MARGIN_S, QUIET_S
+from headgate.runtime.ripening import QUIET_S
 from headgate.runtime.wire import decode, encode
 from runtime.layered import LAYERED, P1, P2, P3, WHOLE, layers
 
@@ -55,6 +56,7 @@ class Bench:
         self.items: list[tuple[BatchItem, float]] = []  # and when their batch began
         self.batches: list[RunBatch] = []
         self.ends_s: float | None = None
+        self.late_s = 0.0  # of its timers and of what it is told of finished batches
         self.version = version
         if version > 2:
             self.warm_up()
@@ -115,11 +117,12 @@ class Bench:
         )
 
     def run_until(self, until_s: float) -> None:
-        """Let time pass, timers and batches included."""
+        """Let time pass, timers and batches included: all of them are late by `late_s`."""
         while True:
+            timer_s = self.session.next_timer_s()
+            late_s = None if timer_s is None else timer_s + self.late_s
             due_s = min(
-                (each for each in (self.session.next_timer_s(), self.ends_s) if each is not None),
-                default=until_s,
+                (each for each in (late_s, self.ends_s) if each is not None), default=until_s
             )
             if due_s >= until_s:
                 break
@@ -142,7 +145,7 @@ class Bench:
                     self.said.append((peer, decode(parts)))
                 case RunBatch():
                     assert self.ends_s is None, "one batch at a time"
-                    self.ends_s = self.now_s + TAIL_S
+                    self.ends_s = self.now_s + TAIL_S + self.late_s
                     self.batches.append(effect)
                     self.items += [(item, self.now_s) for item in effect.items]
                 case Ignored():
@@ -163,7 +166,7 @@ class Bench:
 
 def latest_start_s(device_deadline_s: float) -> float:
     """Return when a lone frame begins that is missing layers, on the edge's clock."""
-    return OFFSET_S + UPLINK_S + device_deadline_s - TAIL_S - ANSWER_S - MARGIN_S
+    return OFFSET_S + UPLINK_S + device_deadline_s - TAIL_S - ANSWER_S - LEAST_S
 
 
 def test_a_complete_frame_runs_at_once_from_all_its_layers() -> None:
@@ -210,6 +213,35 @@ def test_an_incomplete_frame_runs_at_its_latest_moment_and_makes_its_deadline() 
     assert result.queue_us == 0  # waiting for layers is not waiting for the worker
     stats = bench.session.stats(now_s=bench.now_s)
     assert (stats.frames_cut_short, stats.layers_late) == (1, 0)
+
+
+def answered_in_time(bench: Bench, num_frames: int) -> list[bool]:
+    """Send incomplete frames every 0.3 s; tell which were answered by their deadlines."""
+    deadlines_s = {}
+    for frame_id in range(1, num_frames + 1):
+        sent_s = bench.device_s
+        deadlines_s[frame_id] = OFFSET_S + UPLINK_S + sent_s + 0.15
+        bench.layers(frame_id, 0, 2, sent_s=sent_s, deadline_s=sent_s + 0.15)
+        bench.run_until(bench.now_s + 0.3)
+    ended_s = {r.frame_id: (r.arrived_us + r.residence_us) / 1e6 for r in bench.results}
+    return [ended_s.get(frame_id, 1e9) <= by_s for frame_id, by_s in deadlines_s.items()]
+
+
+def test_an_edge_whose_timers_are_8_ms_late_makes_its_deadlines_after_a_few_frames() -> None:
+    bench = Bench()
+    bench.late_s = 0.008
+    in_time = answered_in_time(bench, 20)
+    assert not in_time[0]  # it had been punctual until then
+    assert all(in_time[5:])
+    began_s = bench.items[-1][1]
+    late_start_s = latest_start_s(bench.device_s - 0.3 + 0.15)
+    assert late_start_s - began_s < 0.02  # and still waits nearly as long as is safe
+
+
+def test_a_punctual_edge_waits_until_the_least_margin_is_left() -> None:
+    bench = Bench()
+    assert all(answered_in_time(bench, 20))
+    assert bench.items[-1][1] == pytest.approx(latest_start_s(bench.device_s - 0.3 + 0.15))
 
 
 def test_a_frame_that_queued_long_on_the_uplink_still_makes_its_deadline() -> None:

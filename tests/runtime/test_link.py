@@ -231,6 +231,46 @@ def test_noise_is_the_jitter_and_not_the_service_of_a_slow_link() -> None:
     assert fluid.link.noise_s < 0.002
 
 
+def late_s(number: int) -> float:
+    """Up to 2 ms, as a loop takes messages: 0.6 ms in the mean."""
+    return 0.002 * abs(math.sin(12.9898 * number)) ** 3
+
+
+def after_a_bad_stretch(num_bytes: int, *, until_s: float) -> list[tuple[float, float]]:
+    """Frames of that size on 1.5 Mbit/s, then 12 s of 20 kbit/s, then 1.5 again, ten a second.
+
+    Each second one message of 64 B asks for the delay. Returns time since the recovery and rate.
+    """
+    trace = Trace("recovers", (0.0, 20.0, 32.0), (1.5e6, 2e4, 1.5e6), 100.0)
+    fluid = Fluid(trace, delay_s=0.02)
+    now_s, number, found = fluid.exchange(64, now_s=0.0), 0, []
+    now_s = fluid.exchange(1064, now_s=now_s)
+    while now_s < until_s + 32.0:
+        for size in (64, num_bytes) if number % 10 == 0 else (num_bytes,):
+            back_s = fluid.send(size, now_s=now_s) + late_s(number)
+            fluid.answer(now_s=back_s)
+            now_s = max(now_s + 0.05, back_s)
+        now_s = max(0.1 * number, now_s)
+        number += 1
+        found.append((now_s - 32.0, fluid.link.outlook(now_s=now_s).rate_bps))
+    return found
+
+
+@pytest.mark.parametrize("num_bytes", [108, 150, 230])
+def test_small_frames_find_out_within_a_second_that_the_link_is_good_again(num_bytes: int) -> None:
+    """Their service was taken for noise in the bad stretch, and hid that of the good one."""
+    found = after_a_bad_stretch(num_bytes, until_s=2.0)
+    assert max(rate for since_s, rate in found if -5.0 < since_s < 0.0) < 5e4
+    assert min(rate for since_s, rate in found if since_s > 1.0) > 2e5
+
+
+@pytest.mark.parametrize("num_bytes", [150, 230, 600])
+def test_small_frames_do_not_make_a_good_link_look_ever_slower(num_bytes: int) -> None:
+    found = after_a_bad_stretch(num_bytes, until_s=25.0)
+    early = min(rate for since_s, rate in found if 1.0 < since_s < 3.0)
+    assert min(rate for since_s, rate in found if since_s > 3.0) > 0.8 * early
+
+
 def test_delay_that_rises_is_learnt_when_the_old_one_leaves_the_window() -> None:
     near = Fluid(named_trace("steady:8"), delay_s=0.02)
     now_s = near.exchange(40, now_s=0.0)

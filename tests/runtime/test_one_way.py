@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headgate.runtime.one_way import MAX_SKEW, WINDOW_S, OneWay, Served
+from headgate.runtime.least_delay import WINDOW_S
+from headgate.runtime.one_way import MAX_SKEW, OneWay, Served
 
 
 @dataclass
@@ -28,6 +29,7 @@ class Path:
         jitter_s: float = 0.0,
         num_bytes: int = 64,
         alone: bool = True,
+        own_s: float | None = None,
     ) -> Served | None:
         """Send one message; `jitter_s` is what its answer is late."""
         arrived_s = sent_s + service_s + self.up_s
@@ -37,6 +39,7 @@ class Path:
             back_s=arrived_s + self.down_s + jitter_s,
             num_bytes=num_bytes,
             alone=alone,
+            own_s=own_s,
         )
 
 
@@ -55,7 +58,7 @@ def test_service_is_told_whatever_the_way_back_and_the_clocks(
     served = path.exchange(2.0, service_s=0.04, jitter_s=jitter_s, num_bytes=10_000)
     assert served is not None
     assert served.at_s == pytest.approx(2.04, abs=1e-6)
-    assert served.known_bytes == 64
+    assert served.least.num_bytes == 64
 
 
 def test_the_delay_is_that_of_the_luckiest_small_message() -> None:
@@ -113,6 +116,17 @@ def test_noise_is_what_small_messages_are_usually_late() -> None:
     served = path.exchange(5.0, service_s=0.01, num_bytes=5000)
     assert served is not None
     assert served.noise_s == pytest.approx(0.002, abs=0.0005)
+
+
+def test_noise_is_not_the_service_of_tiny_messages_on_a_slow_link() -> None:
+    """64 B take 25 ms of 20 kbit/s, and the least delay was shown when the link was fast."""
+    path = Path()
+    path.exchange(0.0)
+    for i in range(1, 90):
+        path.exchange(0.1 * i, service_s=0.0256, own_s=0.025)
+    served = path.exchange(9.0, service_s=0.05, own_s=0.05, num_bytes=120)
+    assert served is not None
+    assert served.noise_s < 0.001
 
 
 @pytest.mark.parametrize("jump_s", [-100.0, 100.0, 0.5])

@@ -83,6 +83,7 @@ class ControlOptions:
     duration_s: float | None = None
     modes: tuple[Mode, ...] = (Mode.BARE, Mode.INSURED)
     jitter_s: float = 0.0
+    late_s: float = 0.0
     workers: int = 0  # 0: one per core
     sockets: int = 0  # so many traces are run over real sockets as well
 
@@ -267,7 +268,15 @@ def _cases(options: ControlOptions, trace: Trace) -> Iterator[Case]:
     for mode in options.modes:
         for sla_s in options.slas_s:
             for rtt_s in options.rtts_s:
-                yield Case(mode, sla_s, rtt_s, options.fps, duration_s, options.jitter_s)
+                yield Case(
+                    mode,
+                    sla_s,
+                    rtt_s,
+                    options.fps,
+                    duration_s,
+                    options.jitter_s,
+                    options.late_s,
+                )
 
 
 def _run_all(tasks: Sequence[tuple[Manifest, Trace, Case]], *, workers: int) -> Iterator[CaseRuns]:

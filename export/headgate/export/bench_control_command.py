@@ -31,6 +31,9 @@ from headgate.export.bench_options import outputs, say, show
     help="what a late frame earns: nothing, or the answer of its exit or a rescue",
 )
 @click.option("--jitter-ms", default=0.0, show_default=True, help="mean extra delay, each way")
+@click.option(
+    "--late-ms", default=0.0, show_default=True, help="by which both sides' loops are late, mean"
+)
 @click.option("--workers", default=0, help="processes  [default: one per core]")
 @click.option(
     "--sockets", default=0, help="also run so many traces over real sockets  [default: none]"
@@ -45,6 +48,7 @@ def control(
     duration_s: float | None,
     mode: str,
     jitter_ms: float,
+    late_ms: float,
     workers: int,
     sockets: int,
     out: Path,
@@ -66,6 +70,7 @@ def control(
         duration_s=None if duration_s is None else _above(duration_s, 0.0, "--duration-s"),
         modes=tuple(Mode) if mode == "both" else (Mode(mode),),
         jitter_s=_above(jitter_ms, None, "--jitter-ms") / 1000,
+        late_s=_above(late_ms, None, "--late-ms") / 1000,
         workers=workers,
         sockets=sockets,
     )

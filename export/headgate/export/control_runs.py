@@ -20,7 +20,7 @@ from headgate.runtime.frame_fate import DEFAULT_SETTINGS
 from headgate.runtime.oracle import OraclePoint, oracle_credit
 from headgate.runtime.own_answers import exit_quality, has_exit
 from headgate.runtime.rivals import RIVALS, Whole
-from headgate.runtime.simulate import Link, Pace, PolicyFor, simulate
+from headgate.runtime.simulate import Lateness, Link, Machines, Pace, PolicyFor, simulate
 from headgate.runtime.simulated_answers import payload_bytes
 from headgate.runtime.simulated_link import MESSAGE_BYTES
 from headgate.runtime.trace import Trace
@@ -49,6 +49,7 @@ class Case:
     fps: float
     duration_s: float
     jitter_s: float = 0.0
+    late_s: float = 0.0  # the mean, of the loops of device and edge
 
     @property
     def num_frames(self) -> int:
@@ -238,6 +239,7 @@ def _simulated(
         fixed=fixed,
         policy=policy,
         insured=case.mode is Mode.INSURED,
+        machines=Machines(Lateness(mean_s=case.late_s), Lateness(mean_s=case.late_s)),
     )
     return run_of(score_run(records, name=name, measured=False), case)
 

@@ -3,9 +3,10 @@
 A sample is a service: so many bits in so much time. The level is an exponentially weighted mean of
 the log rates. The forecast is a distribution: the level plus the recent residuals, each of a sample
 against the level that was known when its message was sent. Service within the noise says only that
-the link is at least so fast, and service that is little longer says little of a slower one: the
-message may have waited for those of another device. Without that a device that sends next to
-nothing takes every wait for a slow link, and leaves the link to the others for good.
+the link is at least so fast: it may raise the level and never lowers it. Service that is little
+longer says little of a slower link: the message may have waited for those of another device.
+Without that a device that sends next to nothing takes every wait for a slow link, and leaves the
+link to the others for good.
 
 What is still waited for censors the forecast: a rate at which it would have come is impossible, and
 where no recent residual explains the wait, it is expected to last about as long again as it did
@@ -113,18 +114,20 @@ class RateBelief:
         """The log rate that the samples lie around, lately."""
         return self._level
 
+    @property
+    def measured(self) -> bool:
+        """Whether the level is more than a guess."""
+        return self._sampled_s is not None
+
     def observe(
         self, *, num_bits: float, service_s: float, foreseen: float, noise_s: float, now_s: float
     ) -> None:
         """Learn from one service; `foreseen` is the level when its message was sent.
 
-        Service shorter than `noise_s` may as well have been shorter still.
+        Service shorter than `noise_s` may as well have been shorter still: only a bound.
         """
         if service_s < noise_s:
-            # At least so fast, perhaps faster: counts against large messages, not small ones.
-            at_least = math.log(num_bits / noise_s)
-            self._add_residual(min(0.0, at_least - foreseen))
-            self._level = max(self._level, at_least)
+            self.bounded(num_bits=num_bits, within_s=noise_s, foreseen=foreseen)
             return
         log_rate = math.log(num_bits / service_s)
         if self._sampled_s is None:
@@ -137,6 +140,18 @@ class RateBelief:
             gain *= 1 - noise_s / service_s
         self._level += max(-MAX_FALL, gain * (log_rate - self._level))
         self._sampled_s = now_s
+
+    def bounded(self, *, num_bits: float, within_s: float, foreseen: float) -> None:
+        """Learn that so many bits took no longer than `within_s`, and maybe much less.
+
+        A bound above what was foreseen raises the level. One below it is no news: taken for a
+        sample it would draw the forecast down to what the noise hides, for as long as messages
+        are small.
+        """
+        at_least = math.log(num_bits / within_s)
+        if at_least > foreseen:
+            self._add_residual(0.0)
+        self._level = max(self._level, at_least)
 
     def forecast(self, *, now_s: float, waiting: Waiting | None = None) -> Forecast:
         """Return what to expect from `now_s` on, given what is waited for."""

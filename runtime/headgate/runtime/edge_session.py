@@ -8,6 +8,7 @@ One worker runs one batch at a time: `RunBatch` is not repeated before `batch_fi
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import inf
 
 from headgate.profiles.errors import WireError
@@ -66,6 +67,16 @@ __all__ = [
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """The batch that runs, and how long it was to take at most; None: that was not known."""
+
+    batch_id: int
+    frames: list[Queued]
+    began_s: float
+    planned_s: float | None
+
+
 class EdgeSession:
     """All peers of one edge. All times are the shell's monotonic clock, in seconds."""
 
@@ -81,7 +92,9 @@ class EdgeSession:
         self._limits = limits or EdgeLimits()
         self._peers = Peers(self._limits)
         self._room = WaitingRoom(max_batch=self._limits.max_batch)
-        self._running: tuple[int, list[Queued], float] | None = None  # id, frames, start
+        self._running: _Running | None = None
+        self._asked_s: float | None = None  # for when a timer
+        self._now_s = -inf  # when something happened last
         self._draining = False
         self._sweep_s = inf  # when to look for silent peers
         self._tally = Tally()
@@ -114,11 +127,13 @@ class EdgeSession:
     def next_timer_s(self) -> float | None:
         """Return when `handle_timer` wants to be called next, or None."""
         batcher_s = self._room.next_timer_s()
+        self._asked_s = None if batcher_s is None else max(batcher_s, self._now_s)
         first_s = min(inf if batcher_s is None else batcher_s, self._sweep_s)
         return None if first_s == inf else first_s
 
     def handle_timer(self, *, now_s: float) -> list[EdgeEffect]:
         """Do what was due at `next_timer_s`; harmless when called early."""
+        self._note_lateness(now_s=now_s)
         if now_s >= self._sweep_s:
             for peer in self._peers.silent(now_s=now_s):
                 self._leave(peer)
@@ -132,6 +147,7 @@ class EdgeSession:
 
         `authorised` is False where the shell knows that the peer's key is not on its list.
         """
+        self._note_lateness(now_s=now_s)
         known = self._peers.hear(peer, now_s=now_s)
         self._sweep_s = min(self._sweep_s, now_s + self._limits.ignore_s)
         if known is None:
@@ -158,11 +174,14 @@ class EdgeSession:
         The next batch comes first among the effects, so that the worker does not wait while
         results are being sent.
         """
+        self._note_lateness(now_s=now_s)
         assert self._running is not None
-        running_id, frames, began_s = self._running
-        assert batch_id == running_id
+        running, self._running = self._running, None
+        frames, began_s = running.frames, running.began_s
+        assert batch_id == running.batch_id
         assert len(outcomes) == len(frames)
-        self._running = None
+        if running.planned_s is not None:
+            self._room.margin.batch_ended(planned_s=running.planned_s, elapsed_s=now_s - began_s)
         self._room.finished(now_s=now_s)
         effects = self._advance(now_s=now_s)
         for frame, outcome in zip(frames, outcomes, strict=True):
@@ -239,6 +258,13 @@ class EdgeSession:
 
     # --- the worker
 
+    def _note_lateness(self, *, now_s: float) -> None:
+        """Learn how late a timer is that was asked for: the shell is only here now."""
+        if self._asked_s is not None and self._asked_s <= now_s:
+            self._room.margin.timer_went_off(late_s=now_s - self._asked_s)
+            self._asked_s = None
+        self._now_s = now_s
+
     def _advance(self, *, now_s: float) -> list[EdgeEffect]:
         """Give up what is too late and start a batch if the worker is idle and should."""
         effects: list[EdgeEffect] = []
@@ -251,8 +277,10 @@ class EdgeSession:
             return effects
         self._tally.batches += 1
         self._tally.frames_batched += len(frames)
-        self._running = (self._tally.batches, frames, now_s)
         key = frames[0].key
+        times = self._room.times
+        planned_s = times.likely_s(key, size=len(frames)) if times.has_measured(key) else None
+        self._running = _Running(self._tally.batches, frames, now_s, planned_s)
         manifest, prefixes = self._families[key.digest], self._prefixes[key.digest]
         items = tuple(item_of(frame, manifest, prefixes) for frame in frames)
         return [RunBatch(self._tally.batches, key.digest, key.graph, items), *effects]

@@ -21,12 +21,16 @@ from dataclasses import dataclass
 
 from headgate.runtime.belief import Forecast, RateBelief, Waiting
 from headgate.runtime.bursts import Window, pace
+from headgate.runtime.least_delay import (
+    MIN_NOISE_S,
+    Least,
+    LeastDelay,
+    excess_s,
+    smoothed_noise_s,
+)
 from headgate.runtime.messages import NO_BURST, Burst
-from headgate.runtime.one_way import MIN_NOISE_S, SMALL_BYTES, OneWay, Served
+from headgate.runtime.one_way import SMALL_BYTES, OneWay, Served
 
-DELAY_WINDOW_S = 10.0
-NOISE_GAIN = 0.1
-MAX_RISE = 8.0  # a sample of the noise counts as at most so many times what it was
 NOISE_TIMES = 2.0  # the usual noise: within that a service only bounds the rate
 CLEAR_OF_NOISE = 3.0  # times that: service that long tells the rate and not the jitter
 MAX_OUTSTANDING = 4096
@@ -104,6 +108,7 @@ class _Service:
     level: float
     noise_s: float
     behind: bool  # right after another message of ours
+    only_bounds: bool = False  # it took no longer than that
 
     def then(self, other: "_Service") -> "_Service":
         """Return this service and the next one as one."""
@@ -118,8 +123,7 @@ class LinkEstimator:
         """`observe` is handed every sample too."""
         self._observe = observe
         self._belief = RateBelief()
-        # (when, delay, bytes of the message that showed it), rising delays
-        self._delays: deque[tuple[float, float, int]] = deque()
+        self._delays = LeastDelay()  # there and back
         self._noise_s = MIN_NOISE_S
         self._one_way = OneWay()
         self._window = Window()
@@ -144,7 +148,8 @@ class LinkEstimator:
     @property
     def delay_s(self) -> float | None:
         """The fixed delay there and back, or None before the first answer."""
-        return self._delays[0][1] if self._delays else None
+        least = self._delays.newest
+        return None if least is None else least.delay_s
 
     @property
     def noise_s(self) -> float:
@@ -240,21 +245,17 @@ class LinkEstimator:
         start_s = self._busy_since_s()
         num_bytes = self._arrive_up_to(item)
         served = self._served(item, edge_s, alone=alone, back_s=now_s - residence_s)
-        # Behind another message its service is what lies between the two: no delay is in it.
-        known_bytes = 0 if start_s > item.sent_s else served.known_bytes
-        served_bytes = num_bytes - known_bytes
         self._free_s = max(self._free_s, served.at_s)
-        delay_s = self._delays[0][1]
         self._window.answered(item.num_bytes)
         inside = pace(
-            burst, sent_bytes=item.num_bytes, window_bytes=item.window_bytes, delay_s=delay_s
+            burst,
+            sent_bytes=item.num_bytes,
+            window_bytes=item.window_bytes,
+            delay_s=self.delay_s or 0.0,
         )
         held_up = inside is not None and inside.held_up  # by its sender: says nothing of the link
-        noise_s = max(MIN_NOISE_S, NOISE_TIMES * served.noise_s)
-        service_s = served.at_s - start_s
-        if served_bytes >= known_bytes and not held_up:
-            behind = start_s > item.sent_s
-            service = _Service(served_bytes, service_s, item.level, noise_s, behind=behind)
+        service = _service(num_bytes, served, start_s=start_s, item=item)
+        if service is not None and not held_up:
             self._observe_service(service, now_s=now_s)
         return trip_s
 
@@ -263,6 +264,13 @@ class LinkEstimator:
 
         The service of one small message says more of who else sent in between than of the link.
         """
+        if service.only_bounds:
+            self._belief.bounded(
+                num_bits=8.0 * service.num_bytes,
+                within_s=service.service_s,
+                foreseen=service.level,
+            )
+            return
         before = self._short
         if before is not None and service.behind:
             service = before.then(service)
@@ -318,19 +326,19 @@ class LinkEstimator:
 
     def _learn_delay(self, trip_s: float, item: _Outstanding, *, alone: bool, now_s: float) -> None:
         small = alone and item.num_bytes <= SMALL_BYTES
-        delay_s = self.delay_s
-        if small and delay_s is not None:
-            own_s = 8 * item.num_bytes / math.exp(self._belief.level)
-            # Bounded: one outage is not a noisy link.
-            excess_s = min(max(0.0, trip_s - delay_s - own_s), MAX_RISE * self.noise_s)
-            self._noise_s += NOISE_GAIN * (excess_s - self._noise_s)
-        if not small and delay_s is not None and trip_s >= delay_s:
-            return
-        while self._delays and self._delays[-1][1] >= trip_s:
-            self._delays.pop()
-        self._delays.append((now_s, trip_s, item.num_bytes))
-        while now_s - self._delays[0][0] > DELAY_WINDOW_S:
-            self._delays.popleft()
+        least, own_s = self._delays.newest, self._own_s(item)
+        if small and least is not None:
+            late_s = excess_s(trip_s, own_s=own_s, least=least)
+            self._noise_s = smoothed_noise_s(self._noise_s, excess_s=late_s)
+        if small or least is None or trip_s < least.delay_s:
+            seen = Least(now_s, trip_s, item.num_bytes, own_s)
+            self._delays.add(seen, noise_s=self.noise_s)
+
+    def _own_s(self, item: _Outstanding) -> float | None:
+        """Return how long the uplink likely had a message; None before the rate was measured."""
+        if not self._belief.measured:
+            return None
+        return 8 * item.num_bytes / math.exp(self._belief.level)
 
     def _served(
         self, item: _Outstanding, edge_s: float | None, *, alone: bool, back_s: float
@@ -340,8 +348,9 @@ class LinkEstimator:
         By the edge's clock where the answer names it, as the way back may jitter, but never later
         than the delay there and back allows: a clock may have stood still.
         """
-        _, delay_s, delay_bytes = self._delays[0]
-        latest = Served(back_s - delay_s, delay_bytes, self._noise_s)
+        least = self._delays.newest
+        assert least is not None
+        latest = Served(back_s - least.delay_s, least, self._noise_s)
         if edge_s is None:
             return latest
         served = self._one_way.answered(
@@ -350,5 +359,33 @@ class LinkEstimator:
             back_s=back_s,
             num_bytes=item.num_bytes,
             alone=alone,
+            own_s=self._own_s(item),
         )
         return latest if served is None or served.at_s > latest.at_s else served
+
+
+def _service(
+    num_bytes: int, served: Served, *, start_s: float, item: _Outstanding
+) -> _Service | None:
+    """Return the service of these bytes from `start_s` on, `item` last; None if it tells nothing.
+
+    Behind another message it is what lies between the two: no delay is in it. Else it is what the
+    message took beyond the least delay, and of the bytes beyond those that showed that. Where it is
+    hardly larger than these, it is of all its bytes, with what the least delay likely holds of
+    service (`least_delay`); if most of that is assumed and not measured it is only a bound.
+    """
+    noise_s = max(MIN_NOISE_S, NOISE_TIMES * served.noise_s)
+    service_s = served.at_s - start_s
+    if start_s > item.sent_s:
+        return _Service(num_bytes, service_s, item.level, noise_s, behind=True)
+    least = served.least
+    further_bytes = num_bytes - least.num_bytes
+    if further_bytes >= least.num_bytes:
+        return _Service(further_bytes, service_s, item.level, noise_s, behind=False)
+    if least.own_s is None:
+        return None
+    service_s, noise_s = max(service_s, noise_s) + least.own_s, noise_s + least.own_s
+    measured = service_s > noise_s + least.own_s
+    return _Service(
+        num_bytes, service_s, item.level, noise_s, behind=False, only_bounds=not measured
+    )

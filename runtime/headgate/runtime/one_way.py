@@ -22,59 +22,39 @@ from collections import deque
 from dataclasses import dataclass
 from itertools import pairwise
 
-WINDOW_S = 10.0  # of the least delays: a path that changed is forgotten after it
+from headgate.runtime.least_delay import (
+    MIN_NOISE_S,
+    Least,
+    LeastDelay,
+    excess_s,
+    smoothed_noise_s,
+)
+
 SKEW_WINDOW_S = 60.0
 MIN_SKEW_SPAN_S = 15.0
 BUCKET_S = 1.0
 MAX_SKEW = 500e-6
 SMALL_BYTES = 128  # messages up to this size measure delays
-MIN_NOISE_S = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """When the uplink was through with a message, on our clock and less the fixed delay.
+    """When the uplink was through with a message, on our clock and less the least delay.
 
-    `known_bytes`: the service of so many is in the delay already, that of the message that showed
-    it. `noise_s`: by how much `at_s` is usually late.
+    `least`: in it is the service of the message that showed it. `noise_s`: by how much `at_s` is
+    usually late.
     """
 
     at_s: float
-    known_bytes: int
+    least: Least
     noise_s: float
-
-
-class _Floor:
-    """The least of recent values of a line that may rise or fall with the clocks' skew."""
-
-    def __init__(self) -> None:
-        self._rising: deque[tuple[float, float, int]] = deque()  # (when, value, of what size)
-
-    def add(self, now_s: float, value_s: float, *, skew: float, num_bytes: int) -> None:
-        """Take one value; `skew` is by how much the line rises in a second."""
-        while self._rising and self._at(self._rising[-1], now_s, skew) >= value_s:
-            self._rising.pop()
-        self._rising.append((now_s, value_s, num_bytes))
-        while now_s - self._rising[0][0] > WINDOW_S:
-            self._rising.popleft()
-
-    def least(self, now_s: float, *, skew: float) -> tuple[float, int] | None:
-        """Return the least value, as it would be now, and the size of what showed it."""
-        if not self._rising:
-            return None
-        first = self._rising[0]
-        return self._at(first, now_s, skew), first[2]
-
-    @staticmethod
-    def _at(item: tuple[float, float, int], now_s: float, skew: float) -> float:
-        return item[1] + skew * (now_s - item[0])
 
 
 class OneWay:
     """Tells when messages had been served by the uplink. One per connection."""
 
     def __init__(self) -> None:
-        self._up = _Floor()
+        self._up = LeastDelay()
         self._bucket_s = -math.inf  # when the last of these was begun
         self._buckets: deque[tuple[float, float]] = deque()  # (when, least of the way back)
         self._noise_s = MIN_NOISE_S
@@ -86,23 +66,34 @@ class OneWay:
         return self._skew
 
     def answered(
-        self, *, sent_s: float, edge_s: float, back_s: float, num_bytes: int, alone: bool
+        self,
+        *,
+        sent_s: float,
+        edge_s: float,
+        back_s: float,
+        num_bytes: int,
+        alone: bool,
+        own_s: float | None = None,
     ) -> Served | None:
         """Learn from one answer; returns when its message was served, None while that is unknown.
 
         `edge_s` is the arrival at the edge, on its clock; `back_s` the answer's arrival on ours,
         less the residence at the edge. `alone`: nothing was ahead of the message on the uplink.
+        `own_s` is about how long the uplink should have had it, by the rate believed by now.
         """
         self._learn_skew(back_s - edge_s, now_s=back_s)
         up_s = edge_s - sent_s
-        least = self._up.least(back_s, skew=self._skew)
+        least = self._up.at(back_s, skew=self._skew)
         small = alone and num_bytes <= SMALL_BYTES
         if small and least is not None:
-            self._noise_s += 0.1 * (max(0.0, up_s - least[0]) - self._noise_s)
-        if small or (alone and least is not None and up_s < least[0]):
-            self._up.add(back_s, up_s, skew=self._skew, num_bytes=num_bytes)
-            least = self._up.least(back_s, skew=self._skew)
-        return None if least is None else Served(edge_s - least[0], least[1], self._noise_s)
+            late_s = excess_s(up_s, own_s=own_s, least=least)
+            self._noise_s = smoothed_noise_s(self._noise_s, excess_s=late_s)
+        if small or (alone and least is not None and up_s < least.delay_s):
+            noise_s = max(MIN_NOISE_S, self._noise_s)
+            seen = Least(back_s, up_s, num_bytes, own_s)
+            self._up.add(seen, noise_s=noise_s, skew=self._skew)
+            least = self._up.at(back_s, skew=self._skew)
+        return None if least is None else Served(edge_s - least.delay_s, least, self._noise_s)
 
     def _learn_skew(self, down_s: float, *, now_s: float) -> None:
         buckets = self._buckets

@@ -7,6 +7,8 @@ must begin early enough to end by its own deadline, and to leave the worker to t
 
     latest start of i  =  min (deadline of i - its batch alone, latest start of i + 1 - its share)
 
+"Early enough" is less the margin that the edge's own lateness asks for (`edge_margin`).
+
 A frame is ripe when all that runs and waits would only be done by its latest start. What waits
 counts whatever its deadline is, since an idle worker starts it at once. Ripening early costs a
 frame nothing as long as it waits: the layers that come before its batch begins are used too.
@@ -15,8 +17,8 @@ frame nothing as long as it waits: the layers that come before its batch begins 
 from math import inf
 
 from headgate.runtime.batcher import ANSWER_S, Batcher, Queued
+from headgate.runtime.edge_margin import Margin
 
-MARGIN_S = 0.003  # of the shell's loop (its timers are late by up to 1 ms) and of its neighbours
 QUIET_S = 10.0  # without a new layer for so long, nothing more is waited for
 _ROUNDING_S = 1e-9  # a timer that is due by a sum must not be early by its last bit
 
@@ -24,11 +26,12 @@ _ROUNDING_S = 1e-9  # a timer that is due by a sum must not be early by its last
 class Ripening:
     """The frames that wait for layers, and those among them whose time has come."""
 
-    def __init__(self, batcher: Batcher) -> None:
-        self._batcher = batcher
+    def __init__(self, batcher: Batcher, margin: Margin) -> None:
+        """`margin` says how much sooner than just in time frames are ripe."""
+        self._batcher, self._margin = batcher, margin
         self._frames: dict[tuple[bytes, int], Queued] = {}
         self._starts: list[tuple[float, Queued]] | None = None  # latest starts, rising
-        self._version = -1  # of the batcher's times, when they were made
+        self._made_from = (-1, 0.0)  # version of the batcher's times, and margin
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -66,13 +69,14 @@ class Ripening:
 
     def _latest_starts(self) -> list[tuple[float, Queued]]:
         times = self._batcher.times
-        if self._starts is not None and self._version == times.version:
+        made_from = (times.version, self._margin.margin_s)
+        if self._starts is not None and self._made_from == made_from:
             return self._starts
-        self._version = times.version
+        self._made_from = made_from
         self._starts = []
         next_s = inf
         for frame in sorted(self._frames.values(), key=_needed_by_s, reverse=True):
-            alone_s = times.likely_s(frame.key, size=1) + ANSWER_S + MARGIN_S
+            alone_s = times.likely_s(frame.key, size=1) + ANSWER_S + made_from[1]
             next_s = min(_needed_by_s(frame) - alone_s, next_s - times.frame_s(frame.key))
             self._starts.append((next_s, frame))
         self._starts.reverse()

@@ -1,8 +1,9 @@
 """Run the real sessions of devices and edge on a virtual clock, over a link that is a trace.
 
-The link is that of `simulated_link`. Compute times come from the manifest or the caller, payload
-sizes and answers from `simulated_answers`. Nothing here is random, so two runs differ only by what
-was asked of them. Several devices may share the link and the edge.
+The link is that of `simulated_link`; loops are late as `simulated_loop` says. Compute times come
+from the manifest or the caller, payload sizes and answers from `simulated_answers`. Nothing here is
+random, so two runs differ only by what was asked of them. Several devices may share the link and
+the edge.
 """
 
 import heapq
@@ -28,8 +29,9 @@ from headgate.runtime.policy import PolicyMaker
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.simulated_answers import STAND_IN, Answers, layers_of, payload_of
 from headgate.runtime.simulated_link import MESSAGE_BYTES, Link, Uplink
+from headgate.runtime.simulated_loop import Lateness, Loop, Machines
 
-__all__ = ["Link", "Pace", "simulate", "simulate_many"]
+__all__ = ["Lateness", "Link", "Machines", "Pace", "simulate", "simulate_many"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ def simulate(
     correct: Mapping[str, Sequence[bool]] | None = None,
     policy: PolicyFor | None = None,
     insured: bool = True,
+    machines: Machines | None = None,
 ) -> list[FrameRecord]:
     """Return the record of every frame, in order of delivery.
 
@@ -63,7 +66,8 @@ def simulate(
     picture whether the answer is right (early exits under `MEMBER/exit`); without it the records
     hold no truth, and their `quality` says what each answer is worth. `policy` decides instead of
     our controller; it is handed the link's state, for rivals that know more than a device can.
-    `insured` False: nothing answers in the edge's place, neither an exit nor a rescue.
+    `insured` False: nothing answers in the edge's place, neither an exit nor a rescue. `machines`
+    says how late the loops of both sides are (default: never).
     """
     (records,) = simulate_many(
         manifest,
@@ -77,6 +81,7 @@ def simulate(
         correct=correct,
         policy=policy,
         insured=insured,
+        machines=machines,
     )
     return records
 
@@ -94,6 +99,7 @@ def simulate_many(
     correct: Mapping[str, Sequence[bool]] | None = None,
     policy: PolicyFor | None = None,
     insured: bool = True,
+    machines: Machines | None = None,
 ) -> list[list[FrameRecord]]:
     """Return the records per device of several that share one uplink and one edge.
 
@@ -121,7 +127,16 @@ def simulate_many(
         for _ in range(num_devices)
     ]
     answers = Answers(manifest, correct, insured=insured)
-    world = _World(manifest, sessions, link, uplink, pace, times=times, answers=answers)
+    world = _World(
+        manifest,
+        sessions,
+        link,
+        uplink,
+        pace,
+        times=times,
+        answers=answers,
+        machines=machines or Machines(),
+    )
     return world.run()
 
 
@@ -138,9 +153,11 @@ class _World:
         *,
         times: Mapping[str, PointTime],
         answers: Answers,
+        machines: Machines,
     ) -> None:
         self.manifest = manifest
         self._edge = EdgeSession({manifest.digest: manifest})
+        self._loop = Loop(machines.edge, seed=0)
         self._link, self._uplink, self._pace = link, uplink, pace
         self._times = times
         self._answers = answers
@@ -150,7 +167,13 @@ class _World:
         self._connection: int | None = None  # which one; None while there is none
         self._num_connections = 0
         self._devices = [
-            _Device(self, session, index=index, start_s=index / (pace.fps * len(sessions)))
+            _Device(
+                self,
+                session,
+                Loop(machines.device, seed=1 + index),
+                index=index,
+                start_s=index / (pace.fps * len(sessions)),
+            )
             for index, session in enumerate(sessions)
         ]
 
@@ -178,6 +201,13 @@ class _World:
             heapq.heappush(self._heap, (time_s, self._order, action))
             self._order += 1
 
+    def when_taken(self, loop: Loop, time_s: float, action: Callable[[], None]) -> None:
+        """Do this when a loop takes what is there at `time_s`."""
+        if loop.punctual:
+            self.at(time_s, action)
+        else:
+            self.at(time_s, lambda: self.at(loop.takes_s(time_s), action))
+
     def send_up(self, parts: list[bytes], *, device: int) -> None:
         """Put a message on the uplink; it is lost if the connection breaks before it arrives."""
         connection = self._connection
@@ -191,7 +221,7 @@ class _World:
             if connection == self._connection:
                 self._obey(self._edge.received(b"%d" % device, parts, now_s=self._now_s))
 
-        self.at(arrives_s, arrive)
+        self.when_taken(self._loop, arrives_s, arrive)
 
     def compute_s(self, point: OperatingPoint) -> float:
         """Return the device's compute time at this point."""
@@ -205,10 +235,10 @@ class _World:
     def _step(self) -> None:
         """Go to whatever comes next: an event, or a timer of a session."""
         event_s = self._heap[0][0] if self._heap else math.inf
-        edge_s = _or_never(self._edge.next_timer_s())
+        edge_s = self._loop.wakes_s(_or_never(self._edge.next_timer_s()))
         device_s, device = math.inf, self._devices[0]
         for each in self._devices:
-            timer_s = _or_never(each.session.next_timer_s())
+            timer_s = each.loop.wakes_s(_or_never(each.session.next_timer_s()))
             if timer_s < device_s:
                 device_s, device = timer_s, each
         next_s = min(event_s, device_s, edge_s)
@@ -247,7 +277,8 @@ class _World:
             if connection is not None and connection == self._connection:
                 device.obey(device.session.received(parts, now_s=self._now_s))
 
-        self.at(self._uplink.answer(device=device.index, now_s=self._now_s), arrive)
+        arrives_s = self._uplink.answer(device=device.index, now_s=self._now_s)
+        self.when_taken(device.loop, arrives_s, arrive)
 
     def _run_batch(self, batch: RunBatch) -> None:
         outcomes = [
@@ -264,17 +295,18 @@ class _World:
         def finish() -> None:
             self._obey(self._edge.batch_finished(batch.batch_id, outcomes, now_s=self._now_s))
 
-        self.at(self._now_s + sum(outcome.tail_s for outcome in outcomes), finish)
+        finished_s = self._now_s + sum(outcome.tail_s for outcome in outcomes)
+        self.when_taken(self._loop, finished_s, finish)
 
 
 class _Device:
     """One device of the world: captures frames, computes, and keeps its records."""
 
     def __init__(
-        self, world: _World, session: DeviceSession, *, index: int, start_s: float
+        self, world: _World, session: DeviceSession, loop: Loop, *, index: int, start_s: float
     ) -> None:
         self._world, self._start_s = world, start_s
-        self.session, self.index = session, index
+        self.session, self.loop, self.index = session, loop, index
         self.records: list[FrameRecord] = []
 
     def start(self, pace: Pace) -> None:
@@ -318,7 +350,7 @@ class _Device:
         def finish() -> None:
             self.obey(self.session.computed(frame_id, outcome, now_s=self._world.now_s))
 
-        self._world.at(self._world.now_s + device_s, finish)
+        self._world.when_taken(self.loop, self._world.now_s + device_s, finish)
 
 
 def _or_never(time_s: float | None) -> float:

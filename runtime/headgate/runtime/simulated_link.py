@@ -9,6 +9,7 @@ that what travels together is late together and two runs see the same.
 import math
 from dataclasses import dataclass
 
+from headgate.runtime.simulated_loop import uniform
 from headgate.runtime.trace import Trace
 
 MESSAGE_BYTES = 64  # header and framing of one message on the uplink
@@ -66,16 +67,7 @@ class Uplink:
         arrives_s = leaves_s + self._link.rtt_s / 2
         if self._link.jitter_s > 0:
             slot = 2 * int(leaves_s / JITTER_SLOT_S) + direction
-            arrives_s += -self._link.jitter_s * math.log(1 - _uniform(slot))
+            arrives_s += -self._link.jitter_s * math.log(1 - uniform(slot))
             arrives_s = max(arrives_s, self._arrived_s.get((direction, device), 0.0))
             self._arrived_s[direction, device] = arrives_s
         return arrives_s
-
-
-def _uniform(index: int) -> float:
-    """Return a number from 0 to below 1 that looks random: splitmix64 of the index."""
-    mask = (1 << 64) - 1
-    z = (index * 0x9E3779B97F4A7C15) & mask
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
-    return ((z ^ (z >> 31)) >> 11) / float(1 << 53)

@@ -7,6 +7,7 @@ a frame waits.
 
 from headgate.runtime.batch_times import BatchTimes
 from headgate.runtime.batcher import Batcher, Queued
+from headgate.runtime.edge_margin import Margin
 from headgate.runtime.ripening import Ripening
 
 
@@ -15,7 +16,8 @@ class WaitingRoom:
 
     def __init__(self, *, max_batch: int) -> None:
         self._batcher = Batcher(max_batch=max_batch)
-        self._ripening = Ripening(self._batcher)
+        self.margin = Margin()
+        self._ripening = Ripening(self._batcher, self.margin)
         self._num_bytes = 0
 
     def __len__(self) -> int:

@@ -1,0 +1,67 @@
+"""How much sooner than just in time an edge begins with an incomplete frame: as late as it is.
+
+A frame that waits for layers is begun at the last moment that is safe, so whatever is late then
+costs its answer. Two things are, and both are measured: the edge's timers, which go off later than
+asked for on a busy machine, and its batches, which take longer than planned. The margin is a
+little, for what cannot be measured, and a high quantile of each:
+
+    margin = LEAST_S + 95 % of timers' lateness + 95 % of batches' overrun,   at most MOST_S
+
+The last NUM_SAMPLES of each count, so a machine that is loaded for a while is trusted again after
+it. Of a few samples the quantile is the largest: one late timer is believed at once. Above MOST_S
+frames would be begun so early that hardly a layer could still come.
+"""
+
+from bisect import bisect_left, insort
+from collections import deque
+from math import ceil
+
+LEAST_S = 0.0015
+FIRST_S = 0.003  # before anything was measured
+MOST_S = 0.030
+NUM_SAMPLES = 100
+QUANTILE = 0.95
+
+
+class Margin:
+    """Learns how late the edge is."""
+
+    def __init__(self) -> None:
+        self._timers, self._batches = _Recent(), _Recent()
+
+    @property
+    def margin_s(self) -> float:
+        """How much sooner to begin."""
+        timers_s = self._timers.high() if self._timers else FIRST_S - LEAST_S
+        return min(MOST_S, LEAST_S + timers_s + self._batches.high())
+
+    def timer_went_off(self, *, late_s: float) -> None:
+        """Learn how much later than asked for a timer went off."""
+        self._timers.add(late_s)
+
+    def batch_ended(self, *, planned_s: float, elapsed_s: float) -> None:
+        """Learn how long a batch took that was planned to take no longer than `planned_s`."""
+        self._batches.add(max(0.0, elapsed_s - planned_s))
+
+
+class _Recent:
+    """The last samples, and a high quantile of them."""
+
+    def __init__(self) -> None:
+        self._samples: deque[float] = deque()
+        self._sorted: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def add(self, sample: float) -> None:
+        if len(self._samples) == NUM_SAMPLES:
+            del self._sorted[bisect_left(self._sorted, self._samples.popleft())]
+        self._samples.append(sample)
+        insort(self._sorted, sample)
+
+    def high(self) -> float:
+        """Return the quantile; 0 before the first sample."""
+        if not self._sorted:
+            return 0.0
+        return self._sorted[ceil(QUANTILE * len(self._sorted)) - 1]
