@@ -18,7 +18,7 @@ def feed(
     """Let services follow each other every 33 ms; return the last one's end."""
     end_s = start_s
     for i, rate_bps in enumerate(rates_bps):
-        begin_s, foreseen = max(end_s, start_s + i / 30), belief.level
+        begin_s, foreseen = max(end_s, start_s + i / 30), belief.levels
         end_s = begin_s + num_bits / rate_bps
         belief.observe(
             num_bits=num_bits,
@@ -53,11 +53,31 @@ def test_restless_link_is_trusted_less_than_a_calm_one() -> None:
     assert chance(restless.forecast(now_s=restless_end_s), 5.0) < 0.92
 
 
+def test_a_link_that_jitters_about_its_mean_is_not_chased() -> None:
+    """The middling rate comes to rest, which that of one quick pace never would."""
+    dice = random.Random(11)
+    belief, middles, end_s = RateBelief(), [], 0.0
+    for _ in range(20):
+        rates_bps = [3e6 * math.exp(dice.gauss(0, 0.5)) for _ in range(60)]
+        end_s = feed(belief, rates_bps, start_s=end_s + 1 / 30)
+        middles.append(math.log(belief.forecast(now_s=end_s).rate_bps / 3e6))
+    assert max(map(abs, middles[10:])) < 0.25
+
+
+def test_a_link_that_steps_is_followed_within_a_few_frames() -> None:
+    belief, end_s = RateBelief(), 0.0
+    for _ in range(10):
+        for mbps in (1, 6):
+            end_s = feed(belief, [1e6 * mbps] * 45, start_s=end_s + 1 / 30, num_bits=2e4)
+    end_s = feed(belief, [1e6] * 5, start_s=end_s + 1 / 30, num_bits=2e4)
+    assert belief.forecast(now_s=end_s).rate_bps < 2e6
+
+
 def test_what_hides_in_the_noise_is_only_a_lower_bound() -> None:
     belief = RateBelief()
     for i in range(30):  # 2 kB are through within 1 ms of jitter: 16 Mbit/s or more
         belief.observe(
-            num_bits=16e3, service_s=0.0005, foreseen=belief.level, noise_s=0.001, now_s=i / 30
+            num_bits=16e3, service_s=0.0005, foreseen=belief.levels, noise_s=0.001, now_s=i / 30
         )
     assert belief.level == pytest.approx(math.log(16e6))
 
@@ -69,11 +89,11 @@ def test_a_bound_below_the_level_never_draws_the_forecast_down() -> None:
     before = belief.forecast(now_s=end_s)
     rate_bps, sure = before.rate_bps, chance(before, 6.0)
     for i in range(300):
-        belief.bounded(num_bits=1600, within_s=0.0032, foreseen=belief.level)
+        belief.bounded(num_bits=1600, within_s=0.0032, foreseen=belief.levels)
         belief.observe(
             num_bits=1600,
             service_s=0.001,
-            foreseen=belief.level,
+            foreseen=belief.levels,
             noise_s=0.0032,
             now_s=end_s + i / 30,
         )
@@ -85,7 +105,7 @@ def test_a_bound_below_the_level_never_draws_the_forecast_down() -> None:
 def test_a_bound_above_the_level_raises_it() -> None:
     belief = RateBelief()
     feed(belief, [2e4] * 100, num_bits=1000)
-    belief.bounded(num_bits=1000, within_s=0.001, foreseen=belief.level)
+    belief.bounded(num_bits=1000, within_s=0.001, foreseen=belief.levels)
     assert belief.level == pytest.approx(math.log(1e6))
 
 
@@ -96,7 +116,7 @@ def test_service_hardly_clear_of_the_noise_hardly_lowers_the_level() -> None:
         feed(belief, [8e6] * 30)
     for belief, noise_s in ((noisy, 0.02), (clear, NOISE_S)):
         belief.observe(
-            num_bits=8e3, service_s=0.022, foreseen=belief.level, noise_s=noise_s, now_s=1.2
+            num_bits=8e3, service_s=0.022, foreseen=belief.levels, noise_s=noise_s, now_s=1.2
         )
     assert noisy.level > math.log(6e6)
     assert clear.level < math.log(3e6)
@@ -125,7 +145,7 @@ def test_chances_stay_chances_whatever_comes(
 ) -> None:
     belief, now_s = RateBelief(), 0.0
     for num_bits, gap_s, service_s in services:
-        foreseen = belief.level
+        foreseen = belief.levels
         now_s += gap_s + service_s
         belief.observe(
             num_bits=num_bits, service_s=service_s, foreseen=foreseen, noise_s=NOISE_S, now_s=now_s

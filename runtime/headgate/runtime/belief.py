@@ -1,12 +1,12 @@
 """What is believed of a link's rate: a level that follows the samples, and how far these strayed.
 
-A sample is a service: so many bits in so much time. The level is an exponentially weighted mean of
-the log rates. The forecast is a distribution: the level plus the recent residuals, each of a sample
-against the level that was known when its message was sent. Service within the noise says only that
-the link is at least so fast: it may raise the level and never lowers it. Service that is little
-longer says little of a slower link: the message may have waited for those of another device.
-Without that a device that sends next to nothing takes every wait for a slow link, and leaves the
-link to the others for good.
+A sample is a service: so many bits in so much time. Levels of several paces follow the samples, and
+the one that lately foretold them best is believed (`level`). The forecast is a distribution: that
+level plus its recent residuals, each of a sample against the level that was known when its message
+was sent. Service within the noise says only that the link is at least so fast: it may raise a level
+and never lowers it. Service that is little longer says little of a slower link: the message may
+have waited for those of another device. Without that a device that sends next to nothing takes
+every wait for a slow link, and leaves the link to the others for good.
 
 What is still waited for censors the forecast: a rate at which it would have come is impossible, and
 where no recent residual explains the wait, it is expected to last about as long again as it did
@@ -15,24 +15,20 @@ docs/log.md.
 """
 
 import math
-from bisect import bisect_left, insort
-from collections import deque
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-NUM_RESIDUALS = 300  # 10 s at 30 frames/s
-LEVEL_TIME_S = 0.12  # how far apart samples must be for the newer to outweigh the older
-MIN_GAIN, MAX_GAIN = 0.2, 0.6
-MAX_FALL = 1.5  # of the level in one sample, nats: a stall that is over does not tell the rate
-MAX_RESIDUAL = 2.0
+from headgate.runtime.level import Level
+
+PACES_S = (0.05, 0.12, 0.4, 1.5)
+FIRST_PACE = 1  # of these: believed until another has foretold better
+BETTER = 0.02  # nats of a mean log density: by so much, so that the choice does not flicker
 STALE_S = 0.5  # older estimates are widened
 MAX_WIDENING = 4.0
 BLUR = 0.05  # of the bound: samples are not exact, and a hair's breadth late means nothing
 OVERDUE_WEIGHT = 3.0  # residuals that Lindy's law counts for while something is overdue
 LINDY_SCENARIOS = 3
-# Before the first samples: 1 Mbit/s, give or take a lot. The widest are the first to be dropped.
-FIRST_LEVEL = math.log(1e6)
-FIRST_RESIDUALS = tuple(sign * 0.25 * i for i in range(6, 0, -1) for sign in (-1, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +99,19 @@ class RateBelief:
     """Learns from services in the order of their ends."""
 
     def __init__(self) -> None:
-        self._level = FIRST_LEVEL
-        self._window: deque[float] = deque(FIRST_RESIDUALS)
-        self._sorted: list[float] = sorted(FIRST_RESIDUALS)
-        self._num_guessed = len(FIRST_RESIDUALS)  # of those, not measured
+        self._levels = tuple(Level(time_s) for time_s in PACES_S)
+        self._best = self._levels[FIRST_PACE]
         self._sampled_s: float | None = None
 
     @property
     def level(self) -> float:
         """The log rate that the samples lie around, lately."""
-        return self._level
+        return self._best.value
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """What each pace foresees now; to be handed to `observe` with what is sent now."""
+        return tuple([level.value for level in self._levels])
 
     @property
     def measured(self) -> bool:
@@ -120,9 +119,15 @@ class RateBelief:
         return self._sampled_s is not None
 
     def observe(
-        self, *, num_bits: float, service_s: float, foreseen: float, noise_s: float, now_s: float
+        self,
+        *,
+        num_bits: float,
+        service_s: float,
+        foreseen: tuple[float, ...],
+        noise_s: float,
+        now_s: float,
     ) -> None:
-        """Learn from one service; `foreseen` is the level when its message was sent.
+        """Learn from one service; `foreseen` are the `levels` when its message was sent.
 
         Service shorter than `noise_s` may as well have been shorter still: only a bound.
         """
@@ -130,28 +135,27 @@ class RateBelief:
             self.bounded(num_bits=num_bits, within_s=noise_s, foreseen=foreseen)
             return
         log_rate = math.log(num_bits / service_s)
-        if self._sampled_s is None:
-            gain = 1.0
-        else:
-            since_s = now_s - self._sampled_s
-            gain = min(MAX_GAIN, max(MIN_GAIN, 1 - math.exp(-since_s / LEVEL_TIME_S)))
-            self._add_residual(log_rate - foreseen)
-        if self._sampled_s is not None and log_rate < self._level:
-            gain *= 1 - noise_s / service_s
-        self._level += max(-MAX_FALL, gain * (log_rate - self._level))
-        self._sampled_s = now_s
+        sampled_s, self._sampled_s = self._sampled_s, now_s
+        if sampled_s is None:
+            for level in self._levels:
+                level.begin(log_rate)
+            return
+        hidden = noise_s / service_s
+        for level, value in zip(self._levels, foreseen, strict=True):
+            level.follow(log_rate, foreseen=value, since_s=now_s - sampled_s, hidden=hidden)
+        best = max(self._levels, key=lambda level: level.score)
+        if best.score > self._best.score + BETTER:
+            self._best = best
 
-    def bounded(self, *, num_bits: float, within_s: float, foreseen: float) -> None:
+    def bounded(self, *, num_bits: float, within_s: float, foreseen: tuple[float, ...]) -> None:
         """Learn that so many bits took no longer than `within_s`, and maybe much less.
 
-        A bound above what was foreseen raises the level. One below it is no news: taken for a
-        sample it would draw the forecast down to what the noise hides, for as long as messages
-        are small.
+        A bound above what was foreseen raises a level. One below it is no news: taken for a sample
+        it would draw the forecast down to what the noise hides, for as long as messages are small.
         """
         at_least = math.log(num_bits / within_s)
-        if at_least > foreseen:
-            self._add_residual(0.0)
-        self._level = max(self._level, at_least)
+        for level, value in zip(self._levels, foreseen, strict=True):
+            level.rise_to(at_least, foreseen=value)
 
     def forecast(self, *, now_s: float, waiting: Waiting | None = None) -> Forecast:
         """Return what to expect from `now_s` on, given what is waited for."""
@@ -160,13 +164,4 @@ class RateBelief:
         bound = math.inf
         if waiting is not None and waiting.waited_s > 0:
             bound = math.log(waiting.num_bits / waiting.waited_s)
-        return Forecast(self._level, self._sorted, widening, bound)
-
-    def _add_residual(self, residual: float) -> None:
-        residual = min(MAX_RESIDUAL, max(-MAX_RESIDUAL, residual))
-        if self._num_guessed or len(self._window) >= NUM_RESIDUALS:
-            self._num_guessed = max(0, self._num_guessed - 1)
-            oldest = self._window.popleft()
-            del self._sorted[bisect_left(self._sorted, oldest)]
-        self._window.append(residual)
-        insort(self._sorted, residual)
+        return Forecast(self._best.value, self._best.residuals, widening, bound)

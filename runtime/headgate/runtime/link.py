@@ -94,18 +94,18 @@ class _Outstanding:
     key: int
     num_bytes: int
     sent_s: float
-    level: float  # that the rate was believed to lie around
+    foreseen: tuple[float, ...]  # levels of the rate, as believed then
     window_bytes: int  # what TCP's window was known to hold
     arrived: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Service:
-    """What the uplink did: so many bytes in that time. `level` was foreseen when they were sent."""
+    """What the uplink did: so many bytes in that time, and what was `foreseen` of it."""
 
     num_bytes: int
     service_s: float
-    level: float
+    foreseen: tuple[float, ...]
     noise_s: float
     behind: bool  # right after another message of ours
     only_bounds: bool = False  # it took no longer than that
@@ -113,7 +113,7 @@ class _Service:
     def then(self, other: "_Service") -> "_Service":
         """Return this service and the next one as one."""
         num_bytes, service_s = self.num_bytes + other.num_bytes, self.service_s + other.service_s
-        return _Service(num_bytes, service_s, self.level, self.noise_s, self.behind)
+        return _Service(num_bytes, service_s, self.foreseen, self.noise_s, self.behind)
 
 
 class LinkEstimator:
@@ -190,7 +190,7 @@ class LinkEstimator:
         """Note a message that will be answered. Messages arrive in the order of these calls."""
         assert key not in self._outstanding
         window_bytes = self._window.sent(delay_s=self.delay_s or 0.0, now_s=now_s)
-        item = _Outstanding(key, num_bytes, now_s, self._belief.level, window_bytes)
+        item = _Outstanding(key, num_bytes, now_s, self._belief.levels, window_bytes)
         self._queue.append(item)
         self._outstanding[key] = item
         self._ahead_bytes += num_bytes
@@ -268,7 +268,7 @@ class LinkEstimator:
             self._belief.bounded(
                 num_bits=8.0 * service.num_bytes,
                 within_s=service.service_s,
-                foreseen=service.level,
+                foreseen=service.foreseen,
             )
             return
         before = self._short
@@ -286,7 +286,7 @@ class LinkEstimator:
         self._belief.observe(
             num_bits=8.0 * service.num_bytes,
             service_s=service.service_s,
-            foreseen=service.level,
+            foreseen=service.foreseen,
             noise_s=service.noise_s,
             now_s=now_s,
         )
@@ -377,15 +377,15 @@ def _service(
     noise_s = max(MIN_NOISE_S, NOISE_TIMES * served.noise_s)
     service_s = served.at_s - start_s
     if start_s > item.sent_s:
-        return _Service(num_bytes, service_s, item.level, noise_s, behind=True)
+        return _Service(num_bytes, service_s, item.foreseen, noise_s, behind=True)
     least = served.least
     further_bytes = num_bytes - least.num_bytes
     if further_bytes >= least.num_bytes:
-        return _Service(further_bytes, service_s, item.level, noise_s, behind=False)
+        return _Service(further_bytes, service_s, item.foreseen, noise_s, behind=False)
     if least.own_s is None:
         return None
     service_s, noise_s = max(service_s, noise_s) + least.own_s, noise_s + least.own_s
     measured = service_s > noise_s + least.own_s
     return _Service(
-        num_bytes, service_s, item.level, noise_s, behind=False, only_bounds=not measured
+        num_bytes, service_s, item.foreseen, noise_s, behind=False, only_bounds=not measured
     )
