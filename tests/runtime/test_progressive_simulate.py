@@ -9,7 +9,14 @@ from headgate.profiles.profile import Profile
 from headgate.runtime.controller import Controller
 from headgate.runtime.policy import PolicyMaker
 from headgate.runtime.records import FrameRecord, Source
-from headgate.runtime.simulate import Link, Pace, simulate, simulate_many
+from headgate.runtime.simulate import (
+    Lateness,
+    Link,
+    Machines,
+    Pace,
+    simulate,
+    simulate_many,
+)
 from headgate.runtime.simulated_answers import layers_of, payload_bytes
 from headgate.runtime.simulated_link import Uplink
 from headgate.runtime.trace import Trace, named_trace
@@ -38,6 +45,7 @@ def run(
     pace: Pace = PACE,
     jitter_s: float = 0.0,
     insured: bool = True,
+    machines: Machines | None = None,
 ) -> list[FrameRecord]:
     records = simulate(
         manifest,
@@ -46,6 +54,7 @@ def run(
         pace=pace,
         sla_s=sla_s,
         insured=insured,
+        machines=machines,
     )
     assert sorted(r.frame_id for r in records) == list(range(len(records)))
     return sorted(records, key=lambda record: record.frame_id)
@@ -159,3 +168,12 @@ def test_devices_that_share_a_link_all_get_their_share() -> None:
     credits = [credit(records, 4.0) for records in runs]
     assert min(credits) > LOCAL_ACCURACY + 0.05
     assert max(credits) - min(credits) < 0.06
+
+
+def test_an_edge_whose_loop_is_8_ms_late_still_answers_frames_that_wait_for_layers() -> None:
+    """Every layer of 20 kB takes 40 ms of this link, so frames are cut short at the last moment."""
+    late = Machines(edge=Lateness(least_s=0.008))
+    records = run(named_trace("steady:4"), machines=late)
+    settled = [r for r in records if r.captured_s > 1.0]
+    assert sum(r.source is Source.EDGE for r in settled) / len(settled) > 0.95
+    assert all(r.deadline_met for r in settled)

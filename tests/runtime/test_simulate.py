@@ -6,10 +6,19 @@ from itertools import pairwise
 import pytest
 
 from headgate.profiles.errors import UsageError
-from headgate.profiles.manifest import PointTime
+from headgate.profiles.ladder import Ladder, LadderPoint
+from headgate.profiles.ladder import ladder_manifest as ladder_manifest_of
+from headgate.profiles.manifest import PointKind, PointTime
 from headgate.profiles.profile import Preference, Profile
 from headgate.runtime.records import FrameRecord, Source
-from headgate.runtime.simulate import Link, Pace, simulate, simulate_many
+from headgate.runtime.simulate import (
+    Lateness,
+    Link,
+    Machines,
+    Pace,
+    simulate,
+    simulate_many,
+)
 from headgate.runtime.summary import Summary, Tally
 from headgate.runtime.trace import Trace, named_trace
 from runtime.ladders import EXIT_ACCURACY, LOCAL_ACCURACY, RUNGS, ladder_manifest, stats
@@ -230,3 +239,51 @@ def test_devices_that_share_a_link_all_get_their_share() -> None:
     assert len(earned) == 4
     assert min(earned) > 0.66
     assert max(earned) - min(earned) < 0.05
+
+
+SMALL_FRAMES = ((40, 0.72), (90, 0.76), (150, 0.80), (400, 0.83), (1800, 0.88))
+
+
+def small_frames(late_s: float) -> list[FrameRecord]:
+    """A ladder of small frames over 1.5 Mbit/s, then 12 s of 20 kbit/s, then 1.5 Mbit/s again."""
+    points = [
+        LadderPoint(f"s{num}", PointKind.SPLIT, accuracy, bytes=num, exit_accuracy=0.67)
+        for num, accuracy in SMALL_FRAMES
+    ]
+    late = Lateness(mean_s=late_s)
+    records = simulate(
+        ladder_manifest_of(Ladder(tuple(points))),
+        profile=PROFILE,
+        link=Link(steps((1.5, 20.0), (0.02, 12.0), (1.5, 100.0)), 0.02),
+        pace=Pace(15, 60),
+        sla_s=0.1,
+        machines=Machines(late, late),
+    )
+    return sorted(records, key=lambda record: record.frame_id)
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.0005, 0.001, 0.002])
+def test_small_frames_climb_within_a_second_when_the_link_is_good_again(late_s: float) -> None:
+    """Service that hides in the noise of late loops once kept them small for many seconds."""
+    records = small_frames(late_s)
+    assert {r.point for r in after(records, 25.0, 32.0)} <= {"s40", "s90", "s150"}
+    settled = after(records, 33.0)
+    assert sum(r.point == "s1800" for r in settled) / len(settled) > 0.95
+    rates_bps = [r.estimate.rate_bps for r in settled if r.estimate.rate_bps]
+    assert min(rates_bps) > 0.5e6
+
+
+def test_late_loops_delay_every_answer_and_two_runs_are_the_same() -> None:
+    link = Link(named_trace("steady:8"), 0.02)
+    late = Machines(Lateness(mean_s=0.001), Lateness(least_s=0.001))
+
+    def latencies_s(machines: Machines) -> list[float]:
+        records = simulate(
+            MANIFEST, profile=PROFILE, link=link, pace=PACE, sla_s=0.1, machines=machines
+        )
+        ordered = sorted(records, key=lambda record: record.frame_id)
+        return [record.stages.total_s or 0.0 for record in ordered]
+
+    first, second, punctual = latencies_s(late), latencies_s(late), latencies_s(Machines())
+    assert first == second
+    assert sum(first) > sum(punctual) + 0.003 * len(punctual)

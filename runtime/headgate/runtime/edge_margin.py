@@ -16,7 +16,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from math import ceil
 
-LEAST_S = 0.0015
+LEAST_S = 0.0025  # of it the way back may jitter; with 1.5 ms that cost answers
 FIRST_S = 0.003  # before anything was measured
 MOST_S = 0.030
 NUM_SAMPLES = 100

@@ -372,7 +372,7 @@ def _service(
     Behind another message it is what lies between the two: no delay is in it. Else it is what the
     message took beyond the least delay, and of the bytes beyond those that showed that. Where it is
     hardly larger than these, it is of all its bytes, with what the least delay likely holds of
-    service (`least_delay`); if most of that is assumed and not measured it is only a bound.
+    service (`least_delay`); unless what was measured is well clear of that it is only a bound.
     """
     noise_s = max(MIN_NOISE_S, NOISE_TIMES * served.noise_s)
     service_s = served.at_s - start_s
@@ -385,7 +385,7 @@ def _service(
     if least.own_s is None:
         return None
     service_s, noise_s = max(service_s, noise_s) + least.own_s, noise_s + least.own_s
-    measured = service_s > noise_s + least.own_s
+    measured = service_s - least.own_s > CLEAR_OF_NOISE * noise_s
     return _Service(
         num_bytes, service_s, item.foreseen, noise_s, behind=False, only_bounds=not measured
     )
