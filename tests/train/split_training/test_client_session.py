@@ -8,6 +8,7 @@ from headgate.profiles.train_messages import Header, Kind, Place, Status
 from headgate.train.split_training.client_session import (
     Apply,
     ClientSession,
+    Effect,
     EndEpoch,
     Forward,
     Greet,
@@ -44,6 +45,15 @@ def training(*, num_steps: int = 2) -> ClientSession:
     return session
 
 
+def ended() -> ClientSession:
+    """Return a session that has sent its half at the end of an epoch of one step, after 4 s."""
+    session = training(num_steps=1)
+    session.received(gradient(0, 0), now_s=2.0)
+    session.applied()
+    session.ended(now_s=4.0)
+    return session
+
+
 def test_an_epoch_is_forward_and_apply_for_each_step_and_then_its_end() -> None:
     session = training()
     assert session.received(gradient(0, 0), now_s=2.0) == [Apply(Place(0, 0), refused=False)]
@@ -52,7 +62,7 @@ def test_an_epoch_is_forward_and_apply_for_each_step_and_then_its_end() -> None:
     refused = session.received(gradient(0, 1, Status.NOT_FINITE), now_s=4.0)
     assert refused == [Apply(Place(0, 1), refused=True)]
     assert session.applied() == [EndEpoch(0)]
-    session.ended()
+    session.ended(now_s=4.0)
     entered = session.received(go(1, phase=1), now_s=5.0)
     assert entered == [TakeOver(Place(1, 0), 1, opens_epoch=True), Forward(Place(1, 0))]
 
@@ -61,7 +71,7 @@ def test_after_the_last_epoch_it_leaves() -> None:
     session = training(num_steps=1)
     session.received(gradient(0, 0), now_s=2.0)
     session.applied()
-    session.ended()
+    session.ended(now_s=4.0)
     done = Header(Kind.GO, Place(1), Status.FINISHED)
     assert session.received(done, now_s=3.0) == [Leave(None)]
     assert session.connected(now_s=4.0) == []
@@ -94,17 +104,41 @@ def test_answers_that_do_not_fit_are_ignored() -> None:
     assert session.received(gradient(0, 0), now_s=2.0) == []  # not before the next was sent
 
 
-def test_a_half_that_may_be_lost_is_sent_again() -> None:
-    session = training(num_steps=1)
-    session.received(gradient(0, 0), now_s=2.0)
-    session.applied()
-    session.ended()
-    for expected, status in ((Place(0, 1), Status.FINE), (Place(1, 0), Status.WAIT)):
-        session.disconnected()
-        session.connected(now_s=3.0)
-        again = session.received(Header(Kind.WELCOME, expected, status), now_s=3.0)
-        assert again == [SendAgain()]
-        assert session.state is State.GO
+@pytest.mark.parametrize(
+    ("expected", "status", "answer"),
+    [(Place(0, 1), Status.FINE, [SendAgain()]), (Place(1, 0), Status.WAIT, [])],
+)
+def test_a_half_is_sent_again_where_the_server_lacks_it(
+    expected: Place, status: Status, answer: list[Effect]
+) -> None:
+    session = ended()
+    session.disconnected()
+    session.connected(now_s=5.0)
+    assert session.received(Header(Kind.WELCOME, expected, status), now_s=5.0) == answer
+    assert session.state is State.GO
+
+
+def test_a_go_that_may_be_lost_is_asked_for() -> None:
+    session = ended()
+    assert session.next_timer_s() == pytest.approx(14.0)
+    assert session.handle_timer(now_s=14.0) == [Greet(Place(1))]
+    assert session.received(welcome(1, 0, Status.WAIT), now_s=15.0) == []
+    assert session.next_timer_s() == pytest.approx(25.0)
+    session.received(go(1), now_s=16.0)
+    assert session.next_timer_s() is None
+
+
+def test_an_answer_that_was_only_slow_is_used_though_we_greeted_again() -> None:
+    session = training()
+    session.handle_timer(now_s=11.0)
+    assert session.received(gradient(0, 0), now_s=12.0) == [Apply(Place(), refused=False)]
+    assert session.applied() == [Forward(Place(0, 1))]
+    session.batch_made(now_s=13.0)
+    assert session.received(welcome(0, 1), now_s=14.0) == []
+    session = ended()
+    session.handle_timer(now_s=14.0)
+    entered = session.received(go(1), now_s=15.0)
+    assert entered == [TakeOver(Place(1), 0, opens_epoch=True), Forward(Place(1))]
 
 
 def test_steps_that_it_forgot_are_skipped() -> None:
@@ -131,28 +165,40 @@ def test_it_goes_back_to_the_begin_of_the_epoch_with_the_server() -> None:
     session.batch_made(now_s=1.0)
     session.disconnected()
     session.connected(now_s=2.0)
-    assert session.received(welcome(0, 0), now_s=2.0) == [RollBack(0), Forward(Place())]
+    assert session.received(welcome(0, 0, Status.WAIT), now_s=2.0) == [RollBack(0)]
+    entered = session.received(go(0), now_s=3.0)
+    assert entered == [TakeOver(Place(), 0, opens_epoch=True), Forward(Place())]
 
 
-def test_it_goes_back_and_waits_for_a_server_that_waits() -> None:
+def test_an_epoch_that_it_has_ended_goes_back_too() -> None:
+    session = ended()
+    session.disconnected()
+    session.connected(now_s=5.0)
+    assert session.received(welcome(0, 0, Status.WAIT), now_s=5.0) == [RollBack(0)]
+    entered = session.received(go(0), now_s=6.0)
+    assert entered == [TakeOver(Place(), 0, opens_epoch=True), Forward(Place())]
+
+
+def test_a_first_batch_under_way_is_made_anew_after_the_go() -> None:
+    session = training()
+    session.disconnected()
+    session.connected(now_s=2.0)
+    assert session.received(welcome(0, 0, Status.WAIT), now_s=2.0) == []
+    assert session.received(gradient(0, 0), now_s=2.0) == []
+    entered = session.received(go(0), now_s=3.0)
+    assert entered == [TakeOver(Place(), 0, opens_epoch=True), Forward(Place())]
+
+
+def test_a_turn_that_comes_again_within_an_epoch_does_not_open_it() -> None:
     session = training()
     session.received(gradient(0, 0), now_s=1.0)
     session.applied()
     session.batch_made(now_s=1.0)
     session.disconnected()
     session.connected(now_s=2.0)
-    assert session.received(welcome(0, 0, Status.WAIT), now_s=2.0) == [RollBack(0)]
-    entered = session.received(go(0), now_s=3.0)
-    assert entered == [TakeOver(Place(), 0, opens_epoch=True), Forward(Place())]
-
-
-def test_the_first_batch_of_an_epoch_is_not_made_twice_from_the_same_state() -> None:
-    session = training()
-    session.disconnected()
-    session.connected(now_s=2.0)
-    assert session.received(welcome(0, 0, Status.WAIT), now_s=2.0) == [RollBack(0)]
-    entered = session.received(go(0), now_s=3.0)
-    assert entered == [TakeOver(Place(), 0, opens_epoch=True), Forward(Place())]
+    assert session.received(welcome(0, 1, Status.WAIT), now_s=2.0) == []
+    entered = session.received(go(0, 1), now_s=3.0)
+    assert entered == [TakeOver(Place(0, 1), 0, opens_epoch=False), Forward(Place(0, 1))]
 
 
 def test_it_stops_where_it_cannot_go_back_to() -> None:
@@ -169,7 +215,7 @@ def test_a_source_that_is_dry_ends_the_epoch_or_the_client() -> None:
     session.received(gradient(0, 0), now_s=1.0)
     session.applied()
     assert session.source_dry() == [EndEpoch(0)]
-    session.ended()
+    session.ended(now_s=4.0)
     session.received(go(1), now_s=2.0)
     assert session.source_dry() == [Leave("the data source ran dry")]
 

@@ -299,6 +299,49 @@ def test_a_client_goes_back_with_a_server_that_lost_the_epoch(
     assert differing(weights, reference.state_dict()) == []
 
 
+def test_a_client_that_went_back_with_the_server_does_not_resume_what_it_left(
+    pictures: Path, tmp_path: Path
+) -> None:
+    settings = small_settings("2:2")
+    plan = small_plan(pictures, settings)
+    folder = tmp_path / "state"
+    client = small_client(plan, settings, folder=folder, checkpoint_steps=1)
+    with small_server(plan, settings, tmp_path / "run") as server:
+        table = Table(server)
+        table.connect(client)
+        table.run(num_messages=NUM_STEPS)
+        table.cut(client)
+    with small_server(plan, settings, tmp_path / "run", resume=True) as server:
+        table = Table(server)
+        table.connect(client)
+        table.run(num_messages=1)  # HELLO: back to the begin
+        table.cut(client)
+        again = small_client(plan, settings, folder=folder, resume=True)
+        table.connect(again)
+        table.run()
+        weights = weights_of(again, server)
+    assert again.failure is None
+    assert differing(weights, trained_in_one_piece(plan, settings).state_dict()) == []
+
+
+def test_a_batch_that_is_forgotten_leaves_no_trace(pictures: Path) -> None:
+    settings = small_settings("2:1", feature_bits=4)
+    plan = small_plan(pictures, settings)
+    client = small_client(plan, settings)
+    half = client.half
+
+    def everything() -> dict[str, torch.Tensor]:
+        state = {name: t.clone() for name, t in half.model.state_dict().items()}
+        return {**state, "owed": half.packer.carried_P.clone()}
+
+    (lesson, *_) = client._source.lessons(Place())
+    before = everything()
+    half.forward(lesson, Place())
+    assert differing(everything(), before) != []
+    half.forget()
+    assert differing(everything(), before) == []
+
+
 def test_a_client_that_stops_alone_sends_no_batch_twice(pictures: Path, tmp_path: Path) -> None:
     settings = small_settings("2:2")
     plan = small_plan(pictures, settings)
@@ -601,13 +644,13 @@ def test_with_skip_its_step_is_refused_the_client_told_and_training_goes_on(
         client = small_client(plan, settings)
         table.connect(client)
         table.run(num_messages=1)
-        own = [p.clone() for p in client.half.model.parameters()]
-        theirs = [p.clone() for p in server.half.model.parameters()]
+        own = {n: p.clone() for n, p in client.half.model.named_parameters()}
+        theirs = {n: t.clone() for n, t in server.half.model.state_dict().items()}
         peer, header, (maps, *others) = table.waiting.pop()
         (out,) = table.hand(peer, header, (not_finite(maps), *others))
         assert (out.header.status, out.parts) == (Status.NOT_FINITE, ())
-        assert all(map(torch.equal, own, client.half.model.parameters()))
-        assert all(map(torch.equal, theirs, server.half.model.parameters()))
+        assert differing(own, dict(client.half.model.named_parameters())) == []
+        assert differing(theirs, server.half.model.state_dict()) == []  # averages too
         table.run()
         assert server.is_finished
     (record,) = records

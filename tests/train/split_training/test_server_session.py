@@ -33,6 +33,7 @@ def greet(
     *,
     name: str = "ann",
     instance: str = "1",
+    place: Place = Place(),  # noqa: B008
     fresh: bool = True,
     differences: tuple[str, ...] = (),
     now_s: float = 0.0,
@@ -41,6 +42,7 @@ def greet(
         peer,
         name=name,
         instance=instance,
+        place=place,
         is_fresh=fresh,
         num_pictures=8,
         differences=list(differences),
@@ -63,12 +65,12 @@ def without_notes(effects: list[Effect]) -> list[Effect]:
 def test_nothing_begins_before_all_are_there() -> None:
     session = make(num_clients=2)
     waiting = without_notes(greet(session, ANN))
-    assert waiting == [Greeted(ANN, "ann", Place(), Status.WAIT, gives_half=True)]
+    assert waiting == [Greeted(ANN, "ann", Place(), Status.WAIT, gives_half=False)]
     begun = without_notes(greet(session, BO, name="bo"))
     assert begun == [
-        Greeted(BO, "bo", Place(), Status.WAIT, gives_half=True),
-        Go(ANN, "ann", Place(), Status.FINE),
-        Go(BO, "bo", Place(), Status.FINE),
+        Greeted(BO, "bo", Place(), Status.WAIT, gives_half=False),
+        Go(ANN, "ann", Place(), is_fresh=True),
+        Go(BO, "bo", Place(), is_fresh=True),
     ]
 
 
@@ -100,13 +102,32 @@ def test_an_epoch_closes_when_all_have_ended_it_and_the_next_one_begins() -> Non
     ]
 
 
-def test_the_end_of_an_epoch_that_comes_again_gets_its_go_again() -> None:
+def test_one_that_greets_before_its_first_batch_gets_its_go_again() -> None:
     session = make()
     greet(session, ANN)
-    session.received(ANN, end(0, 0), now_s=1.0)
+    session.received(ANN, batch(0, 0), now_s=1.0)
+    session.received(ANN, end(0, 1), now_s=1.0)
     session.epoch_closed(now_s=1.0)
-    again = session.received(ANN, end(0, 0), now_s=2.0)
-    assert again == [Go(ANN, "ann", Place(1), Status.FINE)]
+    assert session.received(ANN, end(0, 1), now_s=2.0) == []
+    assert greet(session, BO, fresh=False, place=Place(1)) == [
+        Greeted(BO, "ann", Place(1), Status.WAIT, gives_half=False),
+        Go(BO, "ann", Place(1)),
+    ]
+
+
+def test_one_without_any_state_gets_a_half_with_its_go_or_with_its_welcome() -> None:
+    session = make()
+    greet(session, ANN)
+    session.received(ANN, batch(0, 0), now_s=1.0)
+    assert greet(session, BO, instance="2")[1:] == [
+        Greeted(BO, "ann", Place(0, 1), Status.FINE, gives_half=True)
+    ]
+    session.received(BO, end(0, 1), now_s=1.0)
+    session.epoch_closed(now_s=1.0)
+    assert greet(session, ANN, instance="3")[1:] == [
+        Greeted(ANN, "ann", Place(1), Status.WAIT, gives_half=False),
+        Go(ANN, "ann", Place(1), is_fresh=True),
+    ]
 
 
 def test_after_the_last_epoch_all_are_told() -> None:
@@ -150,16 +171,48 @@ def test_one_that_was_given_up_goes_on_with_its_next_batch() -> None:
     ]
 
 
+@pytest.mark.parametrize(("trained", "says"), [(0, Place(0, 1)), (1, Place(0, 2)), (1, Place(1))])
+def test_one_that_returns_after_an_epoch_goes_on_there_where_it_cannot_go_on_before(
+    trained: int, says: Place
+) -> None:
+    """It had not begun the epoch that is over, or the server lost steps of it with a restart."""
+    session = ServerSession(
+        num_epochs=3,
+        num_clients=1,
+        client_sync="none",
+        epoch=2,
+        members={"ann": Place(0, trained)},
+    )
+    assert greet(session, ANN, fresh=False, place=says) == [
+        Greeted(ANN, "ann", Place(2), Status.WAIT, gives_half=False),
+        Go(ANN, "ann", Place(2)),
+    ]
+
+
+def test_one_that_returns_after_the_last_epoch_is_told_and_trains_no_more() -> None:
+    session = make(num_epochs=1, num_clients=2)
+    greet(session, ANN)
+    greet(session, BO, name="bo")
+    session.received(ANN, batch(0, 0), now_s=1.0)
+    session.received(BO, end(0, 0), now_s=4.0)
+    session.handle_timer(now_s=11.0)
+    session.epoch_closed(now_s=11.0)
+    assert greet(session, b"\x03", fresh=False, place=Place(0, 1), now_s=12.0) == [
+        Greeted(b"\x03", "ann", Place(1), Status.WAIT, gives_half=False),
+        Go(b"\x03", "ann", Place(1), Status.FINISHED),
+    ]
+
+
 def test_with_relay_one_trains_at_a_time_and_a_silent_one_loses_its_turn() -> None:
     session = make(num_clients=2, sync="relay")
     greet(session, ANN)
     begun = without_notes(greet(session, BO, name="bo", now_s=5.0))
-    assert begun[1:] == [Go(ANN, "ann", Place(), Status.FINE)]
+    assert begun[1:] == [Go(ANN, "ann", Place(), is_fresh=True)]
     (ignored,) = session.received(BO, batch(0, 0), now_s=5.0)
     assert isinstance(ignored, Note)
     assert session.next_timer_s() == pytest.approx(15.0)
     passed_on = without_notes(session.handle_timer(now_s=15.0))
-    assert passed_on == [Go(BO, "bo", Place(), Status.FINE)]
+    assert passed_on == [Go(BO, "bo", Place(), is_fresh=True)]
     assert session.next_timer_s() == pytest.approx(25.0)
 
 

@@ -158,7 +158,7 @@ class SplitClient:
                         self._kept.epoch_begins(self.session)
                 case RollBack():
                     log.warning("the server went back to the begin of this epoch, and so do we")
-                    self._kept.roll_back()
+                    self._kept.roll_back(self.session)
                     self._lessons = None
                 case Forward(place):
                     message = self._forward(place)
@@ -180,15 +180,11 @@ class SplitClient:
                         self._kept.keep(self.session)
                 case EndEpoch():
                     self._sent = self._half_at_end(self.session.place)
-                    waiting += self.session.ended()
+                    waiting += self.session.ended(now_s=now_s)
                     self._kept.keep(self.session)  # before the server hears of it
                     out.append(self._sent)
                 case Skipped(before, after):
-                    log.warning(
-                        "the server has trained from %s to %s, which we forgot; going on there",
-                        before,
-                        after,
-                    )
+                    log.warning("going on at %s: all from %s on is lost to us", after, before)
                 case Leave(reason):
                     out.append((Header(Kind.GOODBYE, self.session.place), ()))
                     self._stop(reason)
@@ -262,7 +258,7 @@ class SplitClient:
     def _apply(self, place: Place, parts: tuple[Payload, ...], *, refused: bool) -> None:
         if refused:
             log.warning("the server refused the step at %s: not a finite number", place)
-            self.half.drop(place)
+            self.half.forget()
             return
         maps, filter_gradient = parts
         assert isinstance(maps, Parcel)

@@ -55,12 +55,13 @@ class ClientCheckpoints:
         """Write what the client is now."""
         self._write(NOW, session)
 
-    def roll_back(self) -> None:
-        """Return to the epoch's begin."""
+    def roll_back(self, session: ClientSession) -> None:
+        """Return to the epoch's begin, for good: what came after it must not be resumed."""
         assert self._begin is not None
         tensors, selected = self._begin
         self._half.forget()
         self._restore({name: t.clone() for name, t in tensors.items()}, selected)
+        self.keep(session)
 
     def resume(self, *, num_steps: int, answer_timeout_s: float) -> ClientSession:
         """Return a session that goes on where the folder says, or a fresh one."""

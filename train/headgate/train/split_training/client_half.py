@@ -43,6 +43,7 @@ class _UnderWay:
     """One batch between its two halves of a step."""
 
     place: Place
+    averages: list[Tensor]  # as they were before it
     code_BCHW: Tensor
     filter_C: Tensor
     own_loss: Tensor  # of the exit, and of the filter
@@ -71,6 +72,9 @@ class ClientHalf:
         self.optimizer = make_sgd(self._own, config)
         channels = model.bottleneck.channels
         self.packer = Packer(channels, bits=settings.feature_bits, centred=False, device=device)
+        # What a forward pass changes by itself.
+        self._averages = [t for n, t in model.named_buffers() if is_clients(n)]
+        self._averages.append(self.packer.carried_P)
         self._under_way: _UnderWay | None = None
         self._label_dtype = torch.uint8 if _labels_fit_byte(model) else torch.uint16
 
@@ -82,6 +86,7 @@ class ClientHalf:
         half: tuple[Mapping[str, Tensor], tuple[int, ...]] | None,
     ) -> None:
         """Begin an epoch: from `half`, if one came, and with the maps that now cross."""
+        self.forget()
         if half is not None:
             weights, half_selected = half
             load_half(self.model, weights)
@@ -93,6 +98,8 @@ class ClientHalf:
 
     def forward(self, lesson: Lesson, place: Place) -> tuple[Header, tuple[Parcel, Parcel, Parcel]]:
         """Run a batch to the split; return what crosses: maps, filter and labels."""
+        self.forget()
+        averages = [average.clone() for average in self._averages]
         seed = self._config.seed
         torch.manual_seed(derive_seed(seed, "client", self._name, place.epoch, place.step))
         model, bottleneck = self.model, self.model.bottleneck
@@ -112,7 +119,7 @@ class ClientHalf:
             symmetry=self._config.lambda_,
         )
         own_loss = exit_loss + self._config.epsilon * pruned
-        self._under_way = _UnderWay(place, code_BCHW, filter_C, own_loss)
+        self._under_way = _UnderWay(place, averages, code_BCHW, filter_C, own_loss)
         header = Header(
             Kind.BATCH,
             place,
@@ -148,13 +155,12 @@ class ClientHalf:
         self.optimizer.step()
         return True
 
-    def drop(self, place: Place) -> None:
-        """Forget a batch whose step the server refused."""
-        self._take(place)
-
     def forget(self) -> None:
-        """Forget a batch that is under way, if one is."""
-        self._under_way = None
+        """Let a batch that is under way, if one is, never have been made: no average follows it."""
+        under_way, self._under_way = self._under_way, None
+        if under_way is not None:
+            for average, before in zip(self._averages, under_way.averages, strict=True):
+                average.copy_(before)
 
     def phase_of(self, epoch: int) -> int:
         return self._settings.phase_of(epoch)

@@ -59,12 +59,6 @@ class ClientHalves:
         """Return what a client without any state begins with; None for fresh weights."""
         return self.shared or self.latest.get(name) or next(iter(self.latest.values()), None)
 
-    def for_epoch(self, name: str) -> Half | None:
-        """Return what a client begins an epoch with; None for its own."""
-        if self.shared is not None or name in self.latest:
-            return self.shared
-        return self.for_joining(name)  # it joined late, and has no other
-
     def join(
         self, model: SplitModel, *, selected: tuple[int, ...], pictures_of: Callable[[str], int]
     ) -> None:

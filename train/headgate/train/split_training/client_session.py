@@ -9,6 +9,9 @@ A WELCOME says which batch the server expects. Where that is not the batch we wo
     one later   its answer was lost: send it again, the server repeats what it said
     later       we lost steps (a restart from a checkpoint): go on there, never train it twice
     earlier     the server lost steps (a restart): go back to the epoch's begin, as the server did
+
+An epoch is entered by a GO alone, whose half and maps may be new: a WELCOME before it says WAIT. A
+batch that is under way when the GO comes was never made.
 """
 
 from __future__ import annotations
@@ -167,12 +170,14 @@ class ClientSession:
             return [Refused(header.status)]
         if header.kind is Kind.WELCOME and self.state is State.GREETING:
             return self._welcomed(header, now_s=now_s)
-        if header.kind is Kind.GRADIENT and self.state is State.GRADIENT:
-            if header.place != self._pending:
-                return []
+        # An answer may come after we greeted again for want of it. Not to take it would be the end
+        # on a link that is always slower than our patience.
+        is_answered = self.state in (State.GRADIENT, State.GREETING)
+        if header.kind is Kind.GRADIENT and is_answered and header.place == self._pending:
             self._deadline_s = None
             return [Apply(header.place, refused=header.status is Status.NOT_FINITE)]
-        if header.kind is Kind.GO and self.state is State.GO:
+        waits = self.state is State.GO or (self.state is State.GREETING and self._pending is None)
+        if header.kind is Kind.GO and waits and header.place >= self.place:
             return self._go(header)
         return []
 
@@ -197,12 +202,11 @@ class ClientSession:
         self.place = self.place.next()
         return self._carry_on()
 
-    def ended(self) -> list[Effect]:
+    def ended(self, *, now_s: float) -> list[Effect]:
         """Hear that the half at the epoch's end was kept, and has been sent."""
         assert self.state is State.ENDING
         self.ended_at, self.place = self.place, Place(self.place.epoch + 1)
-        self.state = State.GO
-        return []
+        return self._wait(now_s=now_s)
 
     def _greet(self, *, now_s: float) -> list[Effect]:
         self.state, self._deadline_s = State.GREETING, now_s + self._timeout_s
@@ -211,43 +215,36 @@ class ClientSession:
     def _welcomed(self, header: Header, *, now_s: float) -> list[Effect]:
         self._deadline_s = None
         expected = header.place
-        if header.status is Status.WAIT:
-            return self._wait(expected)
         if self.is_fresh:
+            if header.status is Status.WAIT:
+                return self._wait(now_s=now_s)
             return self._enter(header, opens_epoch=True)
-        if self.ended_at is not None and expected in (self.ended_at, self.place):
-            self.state = State.GO  # the server lacks our half, or we its GO
-            return [SendAgain()]
-        if expected == self.place.next():
-            if self._pending is None:  # a restart: the very same batch gets the very same answer
-                self.state = State.FORWARD
-                return [Forward(self.place)]
+        if expected == self.ended_at:  # the server lacks our half
+            return [*self._wait(now_s=now_s), SendAgain()]
+        if expected < (self.ended_at or self.place):
+            return self._roll_back(header, now_s=now_s)
+        if header.status is Status.WAIT:
+            return self._wait(now_s=now_s)
+        if expected == self.place.next() and self._pending is None:
+            self.state = State.FORWARD  # a restart: the very same batch gets the very same answer
+            return [Forward(self.place)]
+        if expected == self.place.next() or (expected == self.place and self._pending is not None):
             self.state, self._deadline_s = State.GRADIENT, now_s + self._timeout_s
             return [SendAgain()]
-        if expected < self.place:
-            return self._roll_back(expected, then=[Forward(expected)])
         if expected > self.place:
-            skipped = Skipped(self.place, expected)
-            return [skipped, *self._enter(header, opens_epoch=expected.step == 0)]
-        if self._pending is not None:
-            self.state, self._deadline_s = State.GRADIENT, now_s + self._timeout_s
-            return [SendAgain()]
+            return [Skipped(self.place, expected), *self._enter(header, opens_epoch=False)]
         return self._carry_on()
 
-    def _wait(self, expected: Place) -> list[Effect]:
+    def _wait(self, *, now_s: float) -> list[Effect]:
         """Wait for a GO: all begin together, or it is another client's turn.
 
-        An epoch's first batch that was made already is made anew after the GO: its averages go back
-        too, or they would follow it twice.
+        We ask from time to time: it may have been lost.
         """
-        is_first_under_way = self._pending == expected == Place(expected.epoch)
-        is_behind = not self.is_fresh and self.ended_at is None and expected < self.place
-        if is_behind or is_first_under_way:
-            return self._roll_back(expected, then=[])
-        self.state = State.GO
-        return [] if self.ended_at is None else [SendAgain()]
+        self.state, self._deadline_s = State.GO, now_s + self._timeout_s
+        return []
 
-    def _roll_back(self, expected: Place, *, then: list[Effect]) -> list[Effect]:
+    def _roll_back(self, header: Header, *, now_s: float) -> list[Effect]:
+        expected = header.place
         self._pending = self.ended_at = None
         if expected != Place(expected.epoch) or expected.epoch != self._rollback_epoch:
             self.state = State.DONE
@@ -258,14 +255,18 @@ class ClientSession:
                 )
             ]
         self.place = expected
-        self.state = State.FORWARD if then else State.GO
-        return [RollBack(expected.epoch), *then]
+        return [RollBack(expected.epoch), *self._wait(now_s=now_s)]
 
     def _go(self, header: Header) -> list[Effect]:
+        self._deadline_s = None
         if header.status is Status.FINISHED:
             self.state = State.DONE
             return [Leave(None)]
-        return self._enter(header, opens_epoch=True)
+        has_skipped = not self.is_fresh and self.ended_at is None and header.place > self.place
+        skipped: list[Effect] = [Skipped(self.place, header.place)] if has_skipped else []
+        # In the middle of an epoch we have only lost our turn, and can still return to its begin.
+        opens_epoch = self.is_fresh or header.place.step == 0
+        return [*skipped, *self._enter(header, opens_epoch=opens_epoch)]
 
     def _enter(self, header: Header, *, opens_epoch: bool) -> list[Effect]:
         self.place, self.is_fresh = header.place, False

@@ -109,7 +109,7 @@ class SplitServer:
         """Take one message and do all that follows from it."""
         try:
             if header.kind is Kind.HELLO:
-                return self._hello(peer, parts, num_bytes=num_bytes, now_s=now_s)
+                return self._hello(peer, header, parts, num_bytes=num_bytes, now_s=now_s)
             name = self.session.name_of(peer)
             if name is None:
                 return self._obey(self.session.received(peer, header, now_s=now_s))
@@ -143,7 +143,13 @@ class SplitServer:
         return self._obey(self.session.dropped(peer, now_s=self.now_s()))
 
     def _hello(
-        self, peer: bytes, parts: tuple[Payload, ...], *, num_bytes: int, now_s: float
+        self,
+        peer: bytes,
+        header: Header,
+        parts: tuple[Payload, ...],
+        *,
+        num_bytes: int,
+        now_s: float,
     ) -> list[Outgoing]:
         text = parts[0]
         assert isinstance(text, bytes)
@@ -152,6 +158,7 @@ class SplitServer:
             peer,
             name=greeting.name,
             instance=greeting.instance,
+            place=header.place,
             is_fresh=greeting.is_fresh,
             num_pictures=greeting.num_pictures,
             differences=disagreements(self._agreement, greeting.agreement),
@@ -268,7 +275,7 @@ class SplitServer:
         phase = self._phase(effect.place)
         header = Header(Kind.GO, effect.place, phase=phase, budget=len(self.half.selections[phase]))
         parts: tuple[Payload, ...] = (self._selected(phase),)
-        half = self.halves.for_epoch(effect.name)
+        half = self.halves.for_joining(effect.name) if effect.is_fresh else self.halves.shared
         parts += (half.data,) if half is not None else ()
         return Outgoing(effect.peer, effect.name, header, parts)
 

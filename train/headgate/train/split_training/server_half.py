@@ -59,6 +59,7 @@ class ServerHalf:
         # The prior of the rate term is the server's by name only: nothing here trains it.
         self._own = [p for p in self._own if all(p is not q for q in model.prior.parameters())]
         self.optimizer = make_sgd(self._own, config)
+        self._averages = [t for n, t in model.named_buffers() if not is_clients(n)]
         self._packers: dict[str, Packer] = {}
         assert model.selected is not None
         self.selections: list[tuple[int, ...]] = [model.selected]  # of each phase so far
@@ -118,7 +119,7 @@ class ServerHalf:
     def train(self, name: str, header: Header, batch: Batch) -> Answer:
         """Take one step on a batch of the client `name`; return what goes back.
 
-        Nothing is changed but batch norm's averages if a number is not finite.
+        Nothing is changed if a number is not finite; batch norm's averages would never recover.
         """
         place = header.place
         torch.manual_seed(derive_seed(self._config.seed, "server", name, place.epoch, place.step))
@@ -130,6 +131,7 @@ class ServerHalf:
         code_BCHW = maps.open_maps().requires_grad_(True)
         filter_C = filter_parcel.values.float().clone().requires_grad_(True)
         labels_B = labels.values.to(torch.int64)
+        averages = [average.clone() for average in self._averages]
         with precision_of(self._config, self._device):
             logits_BK = model.tail(bottleneck.decode(code_BCHW, filter_C=filter_C))
         loss = functional.cross_entropy(logits_BK.float(), labels_B)
@@ -139,6 +141,8 @@ class ServerHalf:
         assert filter_C.grad is not None
         gradients = [p.grad for p in self._own if p.grad is not None]
         if not all_finite(loss, code_BCHW.grad, filter_C.grad, *gradients):
+            for average, before in zip(self._averages, averages, strict=True):
+                average.copy_(before)
             return Answer(Header(Kind.GRADIENT, place, Status.NOT_FINITE, header.phase), ())
         rate = rate_of(
             self._config,

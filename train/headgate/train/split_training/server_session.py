@@ -3,8 +3,11 @@
 Batches are trained in the order in which they arrive, each exactly once: a client's next place is
 known, a batch that was trained already gets the answer it got, and what came out of order is
 refused. An epoch ends when every client that is at work has ended it; a client not heard of for
-`client_timeout_s` holds nobody up. When it returns it goes on with the batch that is next; if the
-epoch is over by then, with the one under way.
+`client_timeout_s` holds nobody up. When it returns it goes on with the batch that is next; where it
+has not begun an epoch that is over by then, with the one under way.
+
+A client enters an epoch by a GO alone. One that greets and has not sent the first batch yet is told
+to wait, and gets its GO (again).
 
 What client halves have in common, by `client_sync`:
 
@@ -58,12 +61,16 @@ class KeepHalf:
 
 @dataclass(frozen=True, slots=True)
 class Go:
-    """Send a GO to that place; FINISHED if no epoch is left."""
+    """Send a GO to that place; FINISHED if no epoch is left.
+
+    With `is_fresh` the client holds nothing, and a half comes with it if there is one.
+    """
 
     peer: bytes
     name: str
     place: Place
-    status: Status
+    status: Status = Status.FINE
+    is_fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,7 @@ class Member:
     heard_s: float = 0.0
     num_pictures: int = 0
     may_train: bool = False  # it has had its GO for the epoch under way
+    is_fresh: bool = False  # it holds nothing that it trained
     retired: set[str] = field(default_factory=set)
 
 
@@ -172,12 +180,16 @@ class ServerSession:
         *,
         name: str,
         instance: str,
+        place: Place,
         is_fresh: bool,
         num_pictures: int,
         differences: list[str],
         now_s: float,
     ) -> list[Effect]:
-        """Hear a HELLO, and in what the client differs from what it must have in common."""
+        """Hear a HELLO, and in what the client differs from what it must have in common.
+
+        `place` is where it says that it stands.
+        """
         if differences:
             reason = f"this client trains something else ({'; '.join(differences)})"
             return [Refuse(peer, f"{reason}; give both sides the same settings")]
@@ -193,13 +205,27 @@ class ServerSession:
             if member.peer is not None and member.peer != peer:
                 effects.append(Refuse(member.peer, f"another client took the name {name!r}"))
         member.peer, member.instance, member.heard_s = peer, instance, now_s
-        member.num_pictures = num_pictures
-        if member.place.epoch < self.epoch and is_fresh:
-            member.place = Place(self.epoch)
-        may_train = member.may_train or member.place.epoch < self.epoch
-        status = Status.FINE if may_train else Status.WAIT
-        effects.append(Greeted(peer, name, member.place, status, gives_half=is_fresh))
+        member.num_pictures, member.is_fresh = num_pictures, is_fresh
+        if self.is_finished:
+            member.place, member.may_train = Place(self._num_epochs), False
+        elif member.place.epoch < self.epoch:
+            self._catch_up(member, place)
+        goes_on = member.place.step > 0 and (member.may_train or member.place.epoch < self.epoch)
+        status = Status.FINE if goes_on else Status.WAIT
+        effects.append(Greeted(peer, name, member.place, status, gives_half=is_fresh and goes_on))
+        if self.is_finished:
+            effects.append(self._finish(member, peer))
+        elif member.may_train and not goes_on:
+            effects.append(self._go(member, peer))
         return [*effects, *self._advance(now_s=now_s)]
+
+    def _catch_up(self, member: Member, place: Place) -> None:
+        """Let a client that was away go on with the epoch under way, if it is in none before it.
+
+        Nor if we lost steps of the earlier one, with a restart: it cannot go back to them.
+        """
+        if member.is_fresh or member.place.step == 0 or place > member.place:
+            member.place, member.may_train = Place(self.epoch), False
 
     def received(self, peer: bytes, header: Header, *, now_s: float) -> list[Effect]:
         """Take a message other than a HELLO."""
@@ -249,7 +275,7 @@ class ServerSession:
         if place == member.place and place.epoch <= self.epoch:
             if place.epoch == self.epoch and not member.may_train:
                 return [Note(f"client {member.name}: {place} before its GO is ignored")]
-            member.place = place.next()
+            member.place, member.is_fresh = place.next(), False
             return [Train(peer, member.name)]
         if place.next() == member.place:
             return [Repeat(peer, member.name)]
@@ -270,15 +296,16 @@ class ServerSession:
         if member.place.epoch == epoch + 1 and member.place.step == 0:  # we have its half
             if self.is_finished:
                 return [self._finish(member, peer)]
-            if member.may_train and not self._is_closing:
-                return [Go(peer, member.name, member.place, Status.FINE)]
             return []
         if header.place != member.place:
             return [Note(f"client {member.name}: the end of epoch {epoch} is ignored")]
-        member.place, member.may_train = Place(epoch + 1), False
+        member.place, member.may_train, member.is_fresh = Place(epoch + 1), False, False
         if epoch < self.epoch:  # it was away while the others went on
             member.place = Place(self.epoch)
         return [KeepHalf(member.name), *self._advance(now_s=now_s)]
+
+    def _go(self, member: Member, peer: bytes) -> Go:
+        return Go(peer, member.name, member.place, is_fresh=member.is_fresh)
 
     def _finish(self, member: Member, peer: bytes) -> Go:
         return Go(peer, member.name, Place(self._num_epochs), Status.FINISHED)
@@ -311,5 +338,5 @@ class ServerSession:
             if not member.may_train and member.place.epoch == self.epoch:
                 assert member.peer is not None
                 member.may_train, member.heard_s = True, now_s
-                effects.append(Go(member.peer, member.name, member.place, Status.FINE))
+                effects.append(self._go(member, member.peer))
         return effects

@@ -315,6 +315,8 @@ def train_as_client(
         for is_connected in socket.connection_events():
             lost_s = None if is_connected else lost_s or now_s()
             if is_connected:
+                while socket.receive() is not None:  # of the connection before: it would mislead
+                    pass
                 send(client.connected(now_s=now_s()))
             else:
                 client.disconnected()
