@@ -27,9 +27,11 @@ from headgate.train.plan import Plan
 from headgate.train.run_folder import load_run, partial_folder
 from headgate.train.seeds import derive_seed
 from headgate.train.split_model import SplitModel
+from headgate.train.split_training.client_halves import ClientHalves, Half
 from headgate.train.split_training.deprune import deprune_locally
 from headgate.train.split_training.epoch_record import DepruneEpoch
 from headgate.train.split_training.growth import bottleneck_of, encode_following, grow
+from headgate.train.split_training.halves import pack_half
 from headgate.train.split_training.payload import Parcel
 from headgate.train.split_training.server_run import fresh_model
 from headgate.train.split_training.settings import DepruneSettings, rate_of
@@ -462,6 +464,45 @@ def test_with_relay_one_half_goes_round(pictures: Path, tmp_path: Path) -> None:
         weights = weights_of(clients[1], server)
     run = load_run(tmp_path / "run")
     assert differing(run.member("b2r1").state_dict(), weights) == []
+
+
+def test_with_relay_what_a_lost_epoch_made_of_the_half_does_not_go_on(
+    pictures: Path, tmp_path: Path
+) -> None:
+    settings = small_settings("2:1", client_sync="relay")
+    plan = small_plan(pictures, settings)
+    ann, bo = two_clients(plan, settings)
+    with small_server(plan, settings, tmp_path / "run", num_clients=2) as server:
+        table = Table(server)
+        table.connect(ann)
+        table.connect(bo)
+        while bo.session.place.step == 0:  # with the half that ann has ended the epoch with
+            table.run(num_messages=1)
+        for client in (ann, bo):
+            table.cut(client)
+    found = []
+    for name, clients in (("run", [bo, ann]), ("calm", two_clients(plan, settings)[::-1])):
+        resume = name == "run"
+        out = tmp_path / name
+        with small_server(plan, settings, out, num_clients=2, resume=resume) as server:
+            table = Table(server)
+            for client in clients:
+                table.connect(client)
+                table.run(num_messages=1)
+            table.run()
+            found.append(weights_of(clients[1], server))
+    assert differing(*found) == []
+
+
+def test_with_relay_a_half_that_comes_late_is_not_the_one_that_goes_round(pictures: Path) -> None:
+    settings = small_settings("2:1")
+    model = small_client(small_plan(pictures, settings), settings).half.model
+    halves = ClientHalves(client_sync="relay")
+    one, late = (Half.opened(pack_half(model), model) for _ in range(2))
+    halves.keep("ann", one)
+    halves.keep("bo", late, is_late=True)
+    assert halves.shared is one
+    assert halves.latest["bo"] is late
 
 
 def test_with_fedavg_all_go_on_from_the_mean(pictures: Path, tmp_path: Path) -> None:

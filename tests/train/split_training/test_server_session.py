@@ -166,7 +166,7 @@ def test_one_that_was_given_up_goes_on_with_its_next_batch() -> None:
     assert back == [Greeted(b"\x03", "ann", Place(0, 1), Status.FINE, gives_half=False)]
     assert session.received(b"\x03", batch(0, 1), now_s=12.0) == [Train(b"\x03", "ann")]
     assert session.received(b"\x03", end(0, 2), now_s=13.0) == [
-        KeepHalf("ann"),
+        KeepHalf("ann", is_late=True),
         Go(b"\x03", "ann", Place(1), Status.FINE),
     ]
 

@@ -48,11 +48,14 @@ class ClientHalves:
         self._client_sync = client_sync
         self._ended: set[str] = set()  # whose half came in this epoch
 
-    def keep(self, name: str, half: Half) -> None:
-        """Take a half at the end of a client's epoch."""
+    def keep(self, name: str, half: Half, *, is_late: bool = False) -> None:
+        """Take a half at the end of a client's epoch.
+
+        The one that goes round has left one behind that `is_late`, and is not replaced by it.
+        """
         self.latest[name] = half
         self._ended.add(name)
-        if self._client_sync == "relay":
+        if self._client_sync == "relay" and not is_late:
             self.shared = half
 
     def for_joining(self, name: str) -> Half | None:

@@ -24,6 +24,7 @@ from headgate.train.split_training.epoch_record import (
     sums_of,
 )
 from headgate.train.split_training.growth import grown_selection
+from headgate.train.split_training.halves import pack_half
 from headgate.train.split_training.payload import Parcel, Payload
 from headgate.train.split_training.server_half import Answer, Batch, ServerHalf
 from headgate.train.split_training.server_session import (
@@ -78,6 +79,10 @@ class SplitServer:
         self.session = session
         self.tally = tally
         self.halves = ClientHalves(client_sync=settings.client_sync)
+        if settings.client_sync == "relay":
+            # The first half that goes round is a fresh one: a client that goes back to the first
+            # epoch with us would else begin with what another trained in a run that we lost.
+            self.halves.shared = self._half(pack_half(half.model))
         self._plan = plan
         self._settings = settings
         self._agreement = dict(agreement)
@@ -193,9 +198,9 @@ class SplitServer:
                     assert header is not None
                     self.tally.repeated(name)
                     out.append(self._repeated(peer, name, header))
-                case KeepHalf(name):
+                case KeepHalf(name, is_late):
                     assert half is not None
-                    self.halves.keep(name, half)
+                    self.halves.keep(name, half, is_late=is_late)
                 case Greeted():
                     out.append(self._welcome(effect))
                 case Go():

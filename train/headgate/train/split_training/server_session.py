@@ -54,9 +54,10 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class KeepHalf:
-    """Keep the half just received as that client's."""
+    """Keep the half just received as that client's; `is_late` if its epoch was over already."""
 
     name: str
+    is_late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,9 +301,10 @@ class ServerSession:
         if header.place != member.place:
             return [Note(f"client {member.name}: the end of epoch {epoch} is ignored")]
         member.place, member.may_train, member.is_fresh = Place(epoch + 1), False, False
-        if epoch < self.epoch:  # it was away while the others went on
+        is_late = epoch < self.epoch  # it was away while the others went on
+        if is_late:
             member.place = Place(self.epoch)
-        return [KeepHalf(member.name), *self._advance(now_s=now_s)]
+        return [KeepHalf(member.name, is_late), *self._advance(now_s=now_s)]
 
     def _go(self, member: Member, peer: bytes) -> Go:
         return Go(peer, member.name, member.place, is_fresh=member.is_fresh)
