@@ -91,7 +91,8 @@ def deprune_network(
     """Bytes and speed of clients over sockets, with the compression module and without.
 
     Trains two epochs with the first budget of --schedule, and with all maps, over loopback and over
-    a shaped link that all clients share.
+    a shaped link that all clients share. Writes deprune-network.html and deprune-network.png
+    besides the table.
     """
     from headgate.export.bench_deprune_network import NetworkOptions, bench_deprune_network
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from headgate.export.bench_table import BenchResult, Goal
-from headgate.export.children import LOOPBACK, child, free_port, last_words, wait_for_port
+from headgate.export.children import LOOPBACK, POLL_S, child, free_port, last_words, wait_for_port
+from headgate.export.deprune_network_report import write_network_report
 from headgate.export.deprune_runs import find_runs
+from headgate.export.plot_deprune_network import Bars
 from headgate.profiles.errors import PeerError
 from headgate.profiles.parse import unparse
 from headgate.train.recipe import PruneConfig
@@ -27,6 +30,15 @@ NAME = "deprune network"
 EPOCHS = 2
 MIN_TIMES_FEWER = 25.0  # the paper: 25 to 30
 LOOPBACK_LINK = "loopback"
+COLUMNS = (
+    "link",
+    "module",
+    "maps",
+    "bytes / picture",
+    "times fewer",
+    "pictures / s",
+    "times faster",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +65,63 @@ class _Way:
     budget: int
 
 
+@dataclass(slots=True)
+class _Process:
+    """One side of a run, and where it writes what it says."""
+
+    who: str
+    log: Path
+    child: subprocess.Popen[bytes] | None = None
+
+    def ended_with(self) -> int | None:
+        assert self.child is not None
+        return self.child.poll()
+
+    def failure(self, name: str) -> PeerError:
+        return PeerError(
+            f"headgate train deprune ({name}): {self.who} ended with {self.ended_with()} "
+            f"({last_words(self.log)}); see {self.log}"
+        )
+
+
 def bench_deprune_network(options: NetworkOptions, *, say: Callable[[str], None]) -> BenchResult:
-    """Train each way over each link, and compare bytes and pictures per second."""
+    """Train each way over each link, compare bytes and pictures per second, write a report."""
     num_maps = prepare(options.config, options.settings).blueprint.num_maps
     few = options.settings.phases[0].budget
-    shaped = f"{options.rate_mbps:g} Mbit/s"
-    ways = [
-        _Way(link, module, budget)
-        for link in (LOOPBACK_LINK, shaped)
-        for module, budget in (("without", num_maps), ("with", few))
-    ]
+    links = (LOOPBACK_LINK, f"{options.rate_mbps:g} Mbit/s")
     measured: dict[_Way, DepruneEpoch] = {}
-    for way in ways:
-        say(f"{way.link}, {way.module} the module: {way.budget} maps")
-        measured[way] = _train(options, way)
+    for link in links:
+        for module, budget in (("without", num_maps), ("with", few)):
+            way = _Way(link, module, budget)
+            say(f"{link}, {module} the module: {budget} maps")
+            measured[way] = _train(options, way)
+    compared = [
+        _bars(link, *(epoch for way, epoch in measured.items() if way.link == link))
+        for link in links
+    ]
+    result = _result(options, measured, compared)
+    path = write_network_report(result, compared, options.folder.parent, maps=(num_maps, few))
+    say(f"report: {path}")
+    return result
+
+
+def _bars(link: str, without: DepruneEpoch, with_module: DepruneEpoch) -> Bars:
+    both = (without, with_module)
+    return Bars(
+        link,
+        bytes_per_picture=(_bytes_per_picture(without), _bytes_per_picture(with_module)),
+        pictures_per_s=(both[0].pictures_per_s, both[1].pictures_per_s),
+    )
+
+
+def _result(
+    options: NetworkOptions, measured: dict[_Way, DepruneEpoch], compared: Sequence[Bars]
+) -> BenchResult:
     rows, goals = [], []
+    plain = {bars.link: bars for bars in compared}
     for way, epoch in measured.items():
-        without = measured[replace(way, module="without", budget=num_maps)]
-        times_fewer = _bytes_per_picture(without) / _bytes_per_picture(epoch)
+        bars = plain[way.link]
+        times_fewer = bars.bytes_per_picture[0] / _bytes_per_picture(epoch)
         rows.append(
             (
                 way.link,
@@ -79,30 +130,23 @@ def bench_deprune_network(options: NetworkOptions, *, say: Callable[[str], None]
                 f"{_bytes_per_picture(epoch):.0f}",
                 f"{times_fewer:.2f}",
                 f"{epoch.pictures_per_s:.1f}",
-                f"{epoch.pictures_per_s / without.pictures_per_s:.2f}",
+                f"{epoch.pictures_per_s / bars.pictures_per_s[0]:.2f}",
             )
         )
-        if way.budget != num_maps:
+        if way.module == "with":
             text = f"{way.link}: times fewer bytes, at least {MIN_TIMES_FEWER:g}"
             goals.append(Goal(text, times_fewer, times_fewer >= MIN_TIMES_FEWER))
-    columns = (
-        "link",
-        "module",
-        "maps",
-        "bytes / picture",
-        "times fewer",
-        "pictures / s",
-        "times faster",
-    )
+    some = next(iter(measured.values()))
     notes = (
         f"{options.num_clients} clients in processes of their own, each with "
         f"{options.cpu_share:g} of a core; the server in another",
         f"the shaped link has a delay of {options.delay_ms:g} ms each way and is shared by all",
-        "bytes are those of all parts of batches and gradients; the clients' halves at the epoch's "
-        f"end took {measured[ways[1]].half_bytes} more, however many pictures there are",
+        f"the second of two epochs, of {some.num_pictures} pictures each; bytes are those of all "
+        "parts of batches and gradients; the clients' halves at the epoch's end took "
+        f"{some.half_bytes} more, however many pictures there are",
     )
     details = {f"{w.link} {w.module}": unparse(epoch) for w, epoch in measured.items()}
-    return BenchResult(NAME, columns, tuple(rows), goals=tuple(goals), notes=notes, details=details)
+    return BenchResult(NAME, COLUMNS, tuple(rows), goals=tuple(goals), notes=notes, details=details)
 
 
 def _train(options: NetworkOptions, way: _Way) -> DepruneEpoch:
@@ -125,11 +169,12 @@ def _train(options: NetworkOptions, way: _Way) -> DepruneEpoch:
         "--json",
     ]
     with contextlib.ExitStack() as held:
-        server_log = logs / f"{name}-server.log"
-        server = held.enter_context(child(serve, log=server_log))
-        wait_for_port(port, process=server, log=server_log)
+        server = _Process("server", logs / f"{name}-server.log")
+        # All start at once: clients try again until the server listens.
+        server.child = held.enter_context(child(serve, log=server.log))
         if way.link != LOOPBACK_LINK:
             port = held.enter_context(_link(options, port, log=logs / f"{name}-link.log"))
+        clients = []
         for number in range(1, options.num_clients + 1):
             client = [
                 *command,
@@ -138,18 +183,28 @@ def _train(options: NetworkOptions, way: _Way) -> DepruneEpoch:
                 f"--share={number}/{options.num_clients}",
                 f"--cpu-share={options.cpu_share}",
             ]
-            held.enter_context(child(client, log=logs / f"{name}-client{number}.log"))
-        try:
-            rc = server.wait(options.timeout_s)
-        except subprocess.TimeoutExpired:
-            rc = None
-        if rc != 0:
-            raise PeerError(
-                f"headgate train deprune ({name}): ended with {rc} ({last_words(server_log)}); "
-                f"see {logs}"
-            )
+            clients.append(_Process(f"client {number}", logs / f"{name}-client{number}.log"))
+            clients[-1].child = held.enter_context(child(client, log=clients[-1].log))
+        _wait(server, clients, name=name, timeout_s=options.timeout_s)
     (run,) = find_runs([out])
     return run.epochs[-1]
+
+
+def _wait(server: _Process, clients: Sequence[_Process], *, name: str, timeout_s: float) -> None:
+    """Wait until the server has ended well; a client that fails would be waited for in vain."""
+    give_up_s = time.monotonic() + timeout_s
+    while server.ended_with() is None:
+        for client in clients:
+            if client.ended_with() not in (None, 0):
+                raise client.failure(name)
+        if time.monotonic() > give_up_s:
+            raise PeerError(
+                f"headgate train deprune ({name}): not done after {timeout_s:g} s "
+                f"({last_words(server.log)}); see {server.log}, or give more --timeout-s"
+            )
+        time.sleep(POLL_S)
+    if server.ended_with() != 0:
+        raise server.failure(name)
 
 
 @contextlib.contextmanager
