@@ -191,7 +191,7 @@ def test_a_damaged_message_is_refused_or_is_another_message(
     except WireError:
         return
     assert isinstance(header, Header)
-    assert len(payload) == len(parts) - 1
+    assert len(payload) == parts[0][6]
 
 
 def test_integers_that_repeat_are_compressed_and_noise_is_not() -> None:
@@ -204,6 +204,24 @@ def test_integers_that_repeat_are_compressed_and_noise_is_not() -> None:
     ]
     assert sizes[0] < 500
     assert sizes[1] > noise.nbytes
+
+
+def test_small_tensors_travel_in_the_header_and_large_ones_beside_it() -> None:
+    large = PackedTensor(np.zeros((1, 1, 32, 33), np.float32))
+    assert [len(part) for part in encode(BATCH, (large, FILTER, LABELS))] == [
+        40 + 3 * 20 + 2 * 4 + 3,
+        4 * 32 * 33,
+    ]
+    assert len(encode(BATCH, (PLAIN, FILTER, LABELS))) == 1
+
+
+def test_numbers_that_lie_askew_in_the_header_are_given_straight() -> None:
+    parts = encoded((Header(Kind.GRADIENT), (LABELS, FILTER)))
+    _, (_, found) = decode(parts)
+    assert isinstance(found, PackedTensor)
+    assert found.values.flags.aligned
+    assert not found.values.flags.writeable
+    assert found.values.tolist() == [0.5, 0.75]
 
 
 def test_values_are_not_copied() -> None:
@@ -225,6 +243,13 @@ def put(parts: list[bytes], index: int, at: int, new: bytes) -> list[bytes]:
 PART_AT = 40  # where the first part is described
 
 
+def outside(parts: list[bytes]) -> list[bytes]:
+    """Move the maps of a batch out of the header, and say that they are one picture more."""
+    at = PART_AT + 3 * 20
+    head = put(put(parts, 0, PART_AT + 2, b"\0"), 0, PART_AT + 4, b"\x04")[0]
+    return [head[:at] + head[at + 48 :], head[at : at + 48]]
+
+
 @pytest.mark.parametrize(
     ("name", "damage", "said"),
     [
@@ -232,29 +257,33 @@ PART_AT = 40  # where the first part is described
         ("batch", lambda p: [p[0][:39]], "a header of 39 bytes, expected 40"),
         ("batch", lambda p: put(p, 0, 0, b"XXXX"), "begins with b'XXXX'"),
         ("batch", lambda p: put(p, 0, 5, b"\x03"), "and type 3"),
-        ("batch", lambda p: put(p, 0, 4, b"\x02"), "BATCH: version 2, this side speaks 1"),
+        ("batch", lambda p: put(p, 0, 4, b"\x01"), "BATCH: version 1, this side speaks 2"),
         ("hello", lambda p: put(p, 0, 4, b"\x02"), "HELLO: version 2, this side speaks 1"),
         ("batch", lambda p: put(p, 0, 7, b"\x01"), "a reserved field is not 0"),
         ("batch", lambda p: put(p, 0, 8, b"\x63"), "unknown kind 99"),
         ("batch", lambda p: put(p, 0, 9, b"\x63"), "unknown status 99"),
-        ("batch", lambda p: p[:-1], "2 payload parts, the header says 3"),
-        ("batch", lambda p: put(p[:-1], 0, 6, b"\x02"), "something follows its last part"),
+        ("welcome-half", lambda p: p[:-1], "1 parts beside the header, which describes 2"),
+        ("batch", lambda p: [*p, b"more"], "1 parts beside the header, which describes 0"),
+        ("batch", lambda p: [p[0] + b"\0", *p[1:]], "something follows its last part"),
+        ("batch", lambda p: [p[0][:-1], *p[1:]], "158 bytes of header, expected 159"),
+        ("batch", lambda p: put(p, 0, 6, b"\xff"), "ends before its parts are described"),
         ("batch", lambda p: put(p, 0, 8, b"\x05"), "payload 'ttt'"),
         ("batch", lambda p: put(p, 0, PART_AT, b"\x09"), "dtype 9"),
         ("batch", lambda p: put(p, 0, PART_AT + 1, b"\x05"), "with 5 dimensions"),
         ("batch", lambda p: put(p, 0, PART_AT + 2, b"\x07"), "unknown coding 7"),
-        ("batch", lambda p: put(p, 0, PART_AT + 4, b"\x04"), "48 bytes of values, its shape"),
+        ("batch", lambda p: put(p, 0, PART_AT + 4, b"\x04"), "bytes of header, expected"),
+        ("batch", outside, "part 1: 48 bytes of values, its shape needs 64"),
         ("batch", lambda p: put(p, 0, PART_AT + 4, b"\xff" * 4), "values taken"),
         ("batch", lambda p: put(p, 0, PART_AT + 3, b"\x08"), "8 bits of dtype 4"),
         ("batch-grid", lambda p: put(p, 0, PART_AT + 3, b"\x09"), "9 bits of dtype 1"),
         ("batch-grid", lambda p: put(p, 0, PART_AT + 3, b"\x03"), "value 11 in 3 bits"),
         (
             "batch-grid",
-            lambda p: put(p, 0, PART_AT + 20, np.float32("nan").tobytes()),
+            lambda p: put(p, 0, PART_AT + 3 * 20, np.float32("nan").tobytes()),
             "a scale is not a finite number",
         ),
         ("hello", lambda p: put(p, 0, PART_AT + 1, b"\x01"), "plain bytes with dimensions"),
-        ("hello", lambda p: [p[0][:-1], *p[1:]], "the header ends before it is described"),
+        ("hello", lambda p: [p[0][:-1], *p[1:]], "ends before its parts are described"),
     ],
 )
 def test_bad_input_is_refused_with_what_is_wrong(name: str, damage: Any, said: str) -> None:
@@ -277,8 +306,8 @@ def frame_of(data: bytes, **options: Any) -> bytes:
     ],
 )
 def test_a_compressed_part_must_hold_exactly_what_its_shape_says(frame: bytes, said: str) -> None:
-    parts = put(golden("batch"), 0, PART_AT + 2, b"\x01")
-    parts[1] = frame
+    head, *_ = put(golden("batch"), 0, PART_AT + 2, b"\x01")
+    parts = [head[: PART_AT + 3 * 20] + head[PART_AT + 3 * 20 + 48 :], frame]
     with pytest.raises(WireError, match=said):
         decode(parts)
 

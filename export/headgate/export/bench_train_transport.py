@@ -118,11 +118,9 @@ def headgate_trip(port: int, shape: tuple[int, int, int, int]) -> Iterator[Round
     def trip() -> None:
         parts = (Parcel(maps_BCHW), Parcel(filter_C), Parcel(labels_B))
         socket.send(encode(header, to_wire(parts)))
-        answer = None
-        while answer is None:
-            socket.wait(READY_S)
-            answer = socket.receive()
-        _, payload = decode(answer)
+        while not socket.wait(READY_S).message:
+            pass
+        _, payload = decode(socket.receive())
         maps, _ = from_wire(payload, device=CPU)
         assert isinstance(maps, Parcel)
         assert maps.values.shape == maps_BCHW.shape

@@ -4,12 +4,17 @@
              8  kind u8            9  status u8      10  phase u16     12  epoch u32
             16  step u32          20  steps u32      24  pictures u32  28  right u32
             32  loss f32          36  budget u16     38  zero u16
-            40  for each payload part: 20 bytes, and its scales:
+            40  for each payload part 20 bytes:
                 0  dtype u8 (0: plain bytes)   1  number of dimensions u8
                 2  coding u8                   3  bits u8
                 4  four dimensions u32 each, zeros after the last
-               20  if bits > 0: low f32 and step f32 of each map (dimension 1), all lows first
-    part 1.. the values of each, little-endian, in C order; as a zstd frame where coding is 1
+                for each with bits > 0: low f32 of each map (dimension 1), then step f32 of each
+                for each with coding 2: its values
+    part 1.. the values of each other one; as a zstd frame where coding is 1
+
+Values are little-endian, in C order. Each part of a ZeroMQ message costs both sides some
+microseconds, so small tensors travel in part 0 (coding 2). In version 1 scales followed the 20
+bytes of their part, and there was no coding 2.
 
 HELLO and REFUSE keep this layout and version 1 for ever, so that any two sides can at least refuse
 each other: a HELLO's text names the version that its side speaks. Payload parts by kind:
@@ -34,17 +39,20 @@ from struct import Struct
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from headgate.profiles.errors import WireError
 from headgate.profiles.train_messages import Header, Kind, PackedTensor, Part, Place, Status
+from headgate.runtime.train_zstd import compressed, decompressed
 
 MAGIC = b"HDGT"
 TYPE_TRAIN = 65
-TRAIN_VERSION = 1
+TRAIN_VERSION = 2
 HANDSHAKE_VERSION = 1  # of HELLO and REFUSE, for ever
 MAX_DIMENSIONS = 4
 MAX_BITS = 8
-BYTES, RAW, ZSTD = 0, 0, 1
+BYTES, RAW, ZSTD, INLINE = 0, 0, 1, 2
+MAX_INLINE_BYTES = 4096  # that a sender puts in part 0; a reader takes whatever is there
 
 Buffer = bytes | memoryview
 
@@ -69,10 +77,8 @@ _PARTS: dict[Kind, tuple[str, ...]] = {
     Kind.GOODBYE: ("",),
 }
 _HANDSHAKE = (Kind.HELLO, Kind.REFUSE)
-_SAMPLE_BYTES = 16 << 10  # entropy coding is tried on so many first,
-_WORTH_IT = 0.95  # and used where it leaves at most this share
-_ZSTD_LEVEL = 1
-_MIN_WINDOW_BYTES = 1 << 10  # zstd's own minimum
+_KINDS, _STATUSES = {int(kind): kind for kind in Kind}, {int(status): status for status in Status}
+_PLAIN_BYTES = _PART.pack(BYTES, 0, RAW, 0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +100,22 @@ def encode(
 
     With `compress` tensors are entropy-coded where that pays.
     """
-    shown = "".join("b" if isinstance(part, bytes) else "t" for part in parts)
+    shown = "".join(["b" if isinstance(part, bytes) else "t" for part in parts])
     assert shown in _PARTS[header.kind], f"{header.kind.name} with parts {shown!r}"
-    heads, data = [], []
+    heads: list[bytes] = []
+    scales: list[bytes] = []
+    inline: list[Buffer] = []
+    data: list[Buffer] = []
     for part in parts:
-        head, values = _encode_part(part, compress=compress)
-        heads.append(head)
-        data.append(values)
+        if isinstance(part, bytes):
+            heads.append(_PLAIN_BYTES)
+            data.append(part)
+            continue
+        values, coding = _encode_values(part, compress=compress)
+        heads.append(_head(part.values.dtype, part.values.shape, coding, part.bits))
+        if part.bits:
+            scales += _encode_scales(part)
+        (inline if coding == INLINE else data).append(values)
     fields = _FIELDS.pack(
         MAGIC,
         HANDSHAKE_VERSION if header.kind in _HANDSHAKE else version,
@@ -119,7 +134,7 @@ def encode(
         header.budget,
         0,
     )
-    return [fields + b"".join(heads), *data]
+    return [b"".join([fields, *heads, *scales, *inline]), *data]
 
 
 def message_bytes(*, data_bytes: Sequence[int], num_scales: int = 0) -> int:
@@ -147,28 +162,93 @@ def decode(
             f"TRAIN: a header of {len(parts[0]) if parts else 0} bytes, "
             f"expected {_FIELDS.size} or more"
         )
-    header = _decode_fields(parts[0], num_payloads=len(parts) - 1)
-    payloads: list[Part] = []
-    at = _FIELDS.size
-    for place, data in enumerate(parts[1:]):
-        where = f"{header.kind.name}, part {place + 1}"
-        part, at = _decode_part(parts[0], at, data, limits=limits, where=where)
-        payloads.append(part)
-    if at != len(parts[0]):
+    head = parts[0]
+    header, num_payloads = _decode_fields(head)
+    at = _FIELDS.size + _PART.size * num_payloads
+    if len(head) < at:
+        raise WireError(f"{header.kind.name}: the header ends before its parts are described")
+    try:
+        layout = _layout(bytes(head[_FIELDS.size : at]), limits)
+    except WireError as reason:
+        raise WireError(f"{header.kind.name}, {reason}") from None
+    if layout.num_outside != len(parts) - 1:
         raise WireError(
-            f"{header.kind.name}: {len(parts[0])} bytes of header, expected {at}; something "
+            f"{header.kind.name}: {len(parts) - 1} parts beside the header, which describes "
+            f"{layout.num_outside}"
+        )
+    if len(head) != at + layout.num_inside_bytes:
+        raise WireError(
+            f"{header.kind.name}: {len(head)} bytes of header, expected "
+            f"{at + layout.num_inside_bytes}; the header ends before its scales do, or something "
             "follows its last part"
         )
-    shown = "".join("b" if isinstance(part, bytes) else "t" for part in payloads)
-    if shown not in _PARTS[header.kind]:
+    if layout.shown not in _PARTS[header.kind]:
         raise WireError(
-            f"{header.kind.name}: payload {shown!r} (b bytes, t tensor), expected "
+            f"{header.kind.name}: payload {layout.shown!r} (b bytes, t tensor), expected "
             f"{' or '.join(repr(known) for known in _PARTS[header.kind])}"
         )
-    return header, tuple(payloads)
+    return header, _decode_payload(layout, head, at, parts, kind=header.kind)
 
 
-def _decode_fields(part: bytes, *, num_payloads: int) -> Header:
+def _decode_payload(
+    layout: _Layout, head: bytes, at: int, parts: Sequence[bytes], *, kind: Kind
+) -> tuple[Part, ...]:
+    """Return the payload; scales and what is inline begin in the header at `at`."""
+    scales: list[tuple[_Floats, _Floats] | None] = []
+    for each in layout.parts:
+        if not each.bits:
+            scales.append(None)
+            continue
+        num_maps = each.shape[1]
+        low_step = np.frombuffer(head, "<f4", count=2 * num_maps, offset=at)
+        at += low_step.nbytes
+        if not np.isfinite(low_step).all():
+            raise WireError(f"{kind.name}, part {len(scales) + 1}: a scale is not a finite number")
+        scales.append((low_step[:num_maps], low_step[num_maps:]))
+    payload: list[Part] = []
+    outside = iter(parts)
+    next(outside)
+    for each, scale in zip(layout.parts, scales, strict=True):
+        if each.coding == INLINE:
+            values = np.frombuffer(head, each.dtype, count=each.num_values, offset=at)
+            values = values.reshape(each.shape)
+            if not values.flags.aligned:  # torch and vector instructions want it so
+                values = _read_only_copy(values)
+            at += each.num_bytes
+        elif each.dtype is None:
+            payload.append(bytes(next(outside)))
+            continue
+        else:
+            raw = next(outside)
+            if each.coding == ZSTD:
+                where = f"{kind.name}, part {len(payload) + 1}"
+                raw = decompressed(raw, num_bytes=each.num_bytes, where=where)
+            elif len(raw) != each.num_bytes:
+                raise WireError(
+                    f"{kind.name}, part {len(payload) + 1}: {len(raw)} bytes of values, its shape "
+                    f"needs {each.num_bytes}"
+                )
+            values = np.frombuffer(raw, each.dtype).reshape(each.shape)
+        if scale is None:
+            payload.append(PackedTensor(values))
+            continue
+        if values.size and int(values.max()) >> each.bits:
+            raise WireError(
+                f"{kind.name}, part {len(payload) + 1}: value {int(values.max())} in {each.bits} "
+                "bits"
+            )
+        payload.append(PackedTensor(values, each.bits, *scale))
+    return tuple(payload)
+
+
+def _read_only_copy(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    values = values.copy()
+    values.flags.writeable = False
+    return values
+
+
+def _decode_fields(part: bytes) -> tuple[Header, int]:
+    """Return the header, and how many payload parts it describes."""
     (
         magic,
         version,
@@ -192,24 +272,20 @@ def _decode_fields(part: bytes, *, num_payloads: int) -> Header:
             f"TRAIN: begins with {magic!r} and type {number}, expected {MAGIC!r} and "
             f"{TYPE_TRAIN}; not a side of split training"
         )
-    try:
-        kind = Kind(kind_number)
-    except ValueError:
-        raise WireError(f"TRAIN: unknown kind {kind_number}; update Headgate") from None
+    kind = _KINDS.get(kind_number)
+    if kind is None:
+        raise WireError(f"TRAIN: unknown kind {kind_number}; update Headgate")
     spoken = HANDSHAKE_VERSION if kind in _HANDSHAKE else TRAIN_VERSION
     if version != spoken:
         raise WireError(
             f"{kind.name}: version {version}, this side speaks {spoken}; update the older one"
         )
-    try:
-        known_status = Status(status)
-    except ValueError:
-        raise WireError(f"{kind.name}: unknown status {status}; update Headgate") from None
+    known_status = _STATUSES.get(status)
+    if known_status is None:
+        raise WireError(f"{kind.name}: unknown status {status}; update Headgate")
     if zero or last_zero:
         raise WireError(f"{kind.name}: a reserved field is not 0; update Headgate")
-    if announced != num_payloads:
-        raise WireError(f"{kind.name}: {num_payloads} payload parts, the header says {announced}")
-    return Header(
+    header = Header(
         kind,
         Place(epoch, step),
         known_status,
@@ -220,36 +296,42 @@ def _decode_fields(part: bytes, *, num_payloads: int) -> Header:
         num_right=num_right,
         loss=loss,
     )
+    return header, announced
 
 
-def _encode_part(part: Part, *, compress: bool) -> tuple[bytes, Buffer]:
-    if isinstance(part, bytes):
-        return _PART.pack(BYTES, 0, RAW, 0, 0, 0, 0, 0), part
-    values = np.asarray(part.values, order="C")  # ascontiguousarray makes 1 of 0 dimensions
+def _encode_values(part: PackedTensor, *, compress: bool) -> tuple[Buffer, int]:
+    """Return a tensor's bytes, not copied, and how they are coded."""
+    values = part.values
+    if not values.flags.c_contiguous:
+        values = np.asarray(values, order="C")  # ascontiguousarray makes 1 of 0 dimensions
     values = values.astype(values.dtype.newbyteorder("<"), copy=False)
     data: Buffer = values.data.cast("B") if values.size else b""
-    coding = RAW
     if compress:
-        frame = _compressed(data)
+        frame = compressed(data)
         if frame is not None:
-            data, coding = frame, ZSTD
-    head = _head(values.dtype, values.shape, coding, part.bits)
-    if part.bits:
-        assert part.low_C is not None
-        assert part.step_C is not None
-        assert values.ndim >= 2
-        assert len(part.low_C) == len(part.step_C) == values.shape[1]
-        head += part.low_C.astype("<f4").tobytes() + part.step_C.astype("<f4").tobytes()
-    return head, data
+            return frame, ZSTD
+    return data, INLINE if values.nbytes <= MAX_INLINE_BYTES else RAW
+
+
+def _encode_scales(part: PackedTensor) -> list[bytes]:
+    assert part.low_C is not None
+    assert part.step_C is not None
+    assert part.values.ndim >= 2
+    assert len(part.low_C) == len(part.step_C) == part.values.shape[1]
+    return [part.low_C.astype("<f4").tobytes(), part.step_C.astype("<f4").tobytes()]
 
 
 @lru_cache(maxsize=64)  # messages of a training all look alike
 def _head(dtype: np.dtype[Any], shape: tuple[int, ...], coding: int, bits: int) -> bytes:
     """Return the 20 bytes that describe a tensor."""
-    assert dtype in _CODES, f"{dtype} does not cross the wire"
+    code = _CODES.get(dtype.newbyteorder("<"))
+    assert code is not None, f"{dtype} does not cross the wire"
     assert len(shape) <= MAX_DIMENSIONS
     sizes = shape + (0,) * (MAX_DIMENSIONS - len(shape))
-    return _PART.pack(_CODES[dtype], len(shape), coding, bits, *sizes)
+    return _PART.pack(code, len(shape), coding, bits, *sizes)
+
+
+_Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,54 +342,54 @@ class _Described:
     shape: tuple[int, ...]
     coding: int
     bits: int
+    num_values: int
     num_bytes: int  # once it is decoded
 
 
-def _decode_part(
-    header: bytes, at: int, data: bytes, *, limits: TrainLimits, where: str
-) -> tuple[Part, int]:
-    """Return one payload part and where in the header the next begins."""
-    if len(header) < at + _PART.size:
-        raise WireError(f"{where}: the header ends before it is described")
-    try:
-        described = _described(bytes(header[at : at + _PART.size]), limits)
-    except WireError as reason:
-        raise WireError(f"{where}: {reason}") from None
-    at += _PART.size
-    if described.dtype is None:
-        return bytes(data), at
-    shape, bits = described.shape, described.bits
-    low_C = step_C = None
-    if bits:
-        num_bytes = 4 * shape[1]
-        if len(header) < at + 2 * num_bytes:
-            raise WireError(f"{where}: the header ends before its scales do")
-        low_C = np.frombuffer(header, "<f4", count=shape[1], offset=at)
-        step_C = np.frombuffer(header, "<f4", count=shape[1], offset=at + num_bytes)
-        at += 2 * num_bytes
-        if not (np.isfinite(low_C).all() and np.isfinite(step_C).all()):
-            raise WireError(f"{where}: a scale is not a finite number")
-    raw = _raw_bytes(data, described.coding, num_bytes=described.num_bytes, where=where)
-    values = np.frombuffer(raw, described.dtype).reshape(shape)
-    if bits and values.size and int(values.max()) >> bits:
-        raise WireError(f"{where}: value {int(values.max())} in {bits} bits")
-    return PackedTensor(values, bits, low_C, step_C), at
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What a header says of all payload parts."""
+
+    parts: tuple[_Described, ...]
+    shown: str  # "b" for plain bytes and "t" for a tensor
+    num_outside: int  # parts of the message, beside the header
+    num_inside_bytes: int  # of scales and values in the header
 
 
 @lru_cache(maxsize=64)  # what is refused is not kept
+def _layout(described: bytes, limits: TrainLimits) -> _Layout:
+    """Return what the descriptions of all parts say, or raise WireError."""
+    parts = []
+    for number, at in enumerate(range(0, len(described), _PART.size), start=1):
+        try:
+            parts.append(_described(described[at : at + _PART.size], limits))
+        except WireError as reason:
+            raise WireError(f"part {number}: {reason}") from None
+    inline = [part for part in parts if part.coding == INLINE]
+    return _Layout(
+        parts=tuple(parts),
+        shown="".join("b" if part.dtype is None else "t" for part in parts),
+        num_outside=len(parts) - len(inline),
+        num_inside_bytes=sum(part.num_bytes for part in inline)
+        + sum(8 * part.shape[1] for part in parts if part.bits),
+    )
+
+
 def _described(head: bytes, limits: TrainLimits) -> _Described:
     """Return what the description of a part says, or raise WireError."""
     code, num_dimensions, coding, bits, *sizes = _PART.unpack(head)
     if code == BYTES:
         if num_dimensions or coding or bits or any(sizes):
             raise WireError("plain bytes with dimensions, coding or bits, expected 0")
-        return _Described(None, (), RAW, 0, 0)
+        return _Described(None, (), RAW, 0, 0, 0)
     shape = tuple(sizes[:num_dimensions])
     if code not in DTYPES or num_dimensions > MAX_DIMENSIONS or any(sizes[num_dimensions:]):
         raise WireError(
             f"dtype {code} with {num_dimensions} dimensions {sizes}, expected one of "
             f"{list(DTYPES)} and at most {MAX_DIMENSIONS}, zeros after the last"
         )
+    if coding not in (RAW, ZSTD, INLINE):
+        raise WireError(f"unknown coding {coding}; update Headgate")
     if prod(max(1, size) for size in shape) > limits.max_values:
         raise WireError(f"shape {list(shape)}, at most {limits.max_values} values taken")
     dtype = DTYPES[code]
@@ -317,54 +399,4 @@ def _described(head: bytes, limits: TrainLimits) -> _Described:
             f"{bits} bits of dtype {code} in shape {list(shape)}, expected at most {MAX_BITS} "
             "bits of dtype 1 in [B, C, ...]"
         )
-    return _Described(dtype, shape, coding, bits, prod(shape) * dtype.itemsize)
-
-
-def _raw_bytes(data: bytes, coding: int, *, num_bytes: int, where: str) -> bytes:
-    if coding == ZSTD:
-        return _decompressed(data, num_bytes=num_bytes, where=where)
-    if coding != RAW:
-        raise WireError(f"{where}: unknown coding {coding}; update Headgate")
-    if len(data) != num_bytes:
-        raise WireError(f"{where}: {len(data)} bytes of values, its shape needs {num_bytes}")
-    return data
-
-
-def _compressed(data: Buffer) -> bytes | None:
-    """Return a zstd frame, or None where it would not pay."""
-    import zstandard  # not at the top: training in float32 does without
-
-    parameters = zstandard.ZstdCompressionParameters.from_level(
-        _ZSTD_LEVEL, source_size=max(1, len(data)), write_content_size=0, write_checksum=0
-    )
-    compressor = zstandard.ZstdCompressor(compression_params=parameters)
-    if len(data) > 2 * _SAMPLE_BYTES:
-        sample = compressor.compress(data[:_SAMPLE_BYTES])
-        if len(sample) > _WORTH_IT * _SAMPLE_BYTES:
-            return None
-    frame = compressor.compress(data)
-    return frame if len(frame) <= _WORTH_IT * len(data) else None
-
-
-def _decompressed(frame: bytes, *, num_bytes: int, where: str) -> bytes:
-    """Return exactly that many bytes, or raise WireError before anything larger is allocated."""
-    import zstandard
-
-    try:
-        announced = zstandard.get_frame_parameters(frame)
-        # A size in the frame would be allocated whatever limit we pass; so would a large window.
-        if announced.content_size != zstandard.CONTENTSIZE_UNKNOWN or announced.dict_id:
-            raise WireError(f"{where}: the zstd frame names a size or dictionary, expected neither")
-        if announced.window_size > max(_MIN_WINDOW_BYTES, 2 * num_bytes):
-            raise WireError(
-                f"{where}: the zstd frame wants a window of {announced.window_size} bytes "
-                f"for {num_bytes}"
-            )
-        data = zstandard.ZstdDecompressor().decompress(
-            frame, max_output_size=num_bytes, allow_extra_data=False
-        )
-    except zstandard.ZstdError as error:
-        raise WireError(f"{where}: not a whole zstd frame of {num_bytes} bytes: {error}") from None
-    if len(data) != num_bytes:
-        raise WireError(f"{where}: the zstd frame holds {len(data)} bytes, expected {num_bytes}")
-    return data
+    return _Described(dtype, shape, coding, bits, prod(shape), prod(shape) * dtype.itemsize)

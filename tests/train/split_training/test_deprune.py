@@ -562,10 +562,10 @@ def test_another_wire_version_is_refused_at_the_handshake(pictures: Path, tmp_pa
     with small_server(plan, settings, tmp_path / "run") as server:
         table = Table(server)
         client = small_client(plan, settings)
-        client._agreement["wire version"] = 2
+        client._agreement["wire version"] = 1
         table.connect(client)
         table.run()
-    assert "wire version: server 1, client 2" in str(client.failure)
+    assert "wire version: server 2, client 1" in str(client.failure)
 
 
 def test_a_second_client_of_one_name_takes_over_and_the_first_is_told(

@@ -101,17 +101,25 @@ def carry(
 
 
 def _packed(parcel: Parcel) -> PackedTensor:
-    low_C, step_C = (
-        None if scale is None else scale.detach().cpu().numpy()
-        for scale in (parcel.low_C, parcel.step_C)
-    )
-    return PackedTensor(parcel.values.detach().cpu().numpy(), parcel.bits, low_C, step_C)
+    if parcel.low_C is None or parcel.step_C is None:
+        return PackedTensor(_array(parcel.values))
+    low_C, step_C = _array(parcel.low_C), _array(parcel.step_C)
+    return PackedTensor(_array(parcel.values), parcel.bits, low_C, step_C)
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+    # Detaching and moving cost some microseconds even where there is nothing to do.
+    if tensor.requires_grad or not tensor.is_cpu:
+        tensor = tensor.detach().cpu()
+    array: np.ndarray[Any, Any] = tensor.numpy()
+    return array
 
 
 def _tensor(array: np.ndarray[Any, Any], device: torch.device) -> torch.Tensor:
     native = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
     _expect_read_only()
-    return torch.from_numpy(native).to(device)
+    tensor = torch.from_numpy(native)
+    return tensor if device.type == "cpu" else tensor.to(device)
 
 
 @cache
@@ -131,6 +139,14 @@ class Security:
 
     keys: Path | None = None
     insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What a client's socket has."""
+
+    message: bool
+    connection: bool  # one was made, or lost
 
 
 class ServerSocket:
@@ -165,7 +181,7 @@ class ServerSocket:
 
     def receive(self, timeout_s: float | None) -> tuple[bytes, list[Any]] | None:
         """Return a peer's message, or None if none came in time."""
-        if not has_message(self._router) and not self._poller.poll(_milliseconds(timeout_s)):
+        if not self._poller.poll(_milliseconds(timeout_s)):
             return None
         peer, *parts = _receive(self._router)
         return bytes(peer), parts
@@ -211,9 +227,10 @@ class ClientSocket:
         self._poller.register(self._monitor, zmq.POLLIN)
         self._dealer.connect(endpoint)
 
-    def wait(self, timeout_s: float | None) -> None:
-        """Return when something has happened, or at the end of the time."""
-        self._poller.poll(_milliseconds(timeout_s))
+    def wait(self, timeout_s: float | None) -> Ready:
+        """Return what has happened, or nothing at the end of the time."""
+        ready = [socket for socket, _ in self._poller.poll(_milliseconds(timeout_s))]
+        return Ready(message=self._dealer in ready, connection=self._monitor in ready)
 
     def connection_events(self) -> list[bool]:
         """Return True for each new connection and False for each lost one, in order."""
@@ -221,13 +238,19 @@ class ClientSocket:
         from zmq.utils.monitor import recv_monitor_message
 
         events = []
-        while has_message(self._monitor):
+        while self._monitor.poll(0):
             event = recv_monitor_message(self._monitor)["event"]
             events.append(event == zmq.EVENT_HANDSHAKE_SUCCEEDED)
         return events
 
-    def receive(self) -> list[Any] | None:
-        return _receive(self._dealer) if has_message(self._dealer) else None
+    def receive(self) -> list[Any]:
+        """Return the message that `wait` has told of."""
+        return _receive(self._dealer)
+
+    def forget(self) -> None:
+        """Throw away what has come."""
+        while self._dealer.poll(0):
+            _receive(self._dealer)
 
     def send(self, parts: Sequence[Any]) -> None:
         _send(self._dealer, parts)
@@ -311,12 +334,11 @@ def train_as_client(
     while not client.is_done:
         timers_s = [client.next_timer_s(), None if lost_s is None else lost_s + give_up_s]
         due_s = min((timer for timer in timers_s if timer is not None), default=None)
-        socket.wait(None if due_s is None else due_s - now_s())
-        for is_connected in socket.connection_events():
+        ready = socket.wait(None if due_s is None else due_s - now_s())
+        for is_connected in socket.connection_events() if ready.connection else ():
             lost_s = None if is_connected else lost_s or now_s()
             if is_connected:
-                while socket.receive() is not None:  # of the connection before: it would mislead
-                    pass
+                socket.forget()  # what the connection before brought would mislead
                 send(client.connected(now_s=now_s()))
             else:
                 client.disconnected()
@@ -325,10 +347,9 @@ def train_as_client(
                 f"--server {endpoint}: no connection for {give_up_s:g} s; start the server, or "
                 "check address and keys, and go on with --resume"
             )
-        message = socket.receive()
         began_s = time.process_time()
-        if message is not None:
-            header, payload = decode(message, LIMITS)
+        if ready.message and not ready.connection:  # else it comes with the next look
+            header, payload = decode(socket.receive(), LIMITS)
             opened = from_wire(payload, device=device)
             send(client.received(header, opened, now_s=now_s()))
         else:
@@ -337,13 +358,6 @@ def train_as_client(
             time.sleep((time.process_time() - began_s) * (1 / cpu_share - 1))
     if client.failure is not None:
         raise client.failure
-
-
-def has_message(socket: Socket) -> bool:
-    """Return whether a message waits; asking costs a tenth of a poll."""
-    import zmq
-
-    return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
 
 
 def _tune(socket: Socket) -> None:
@@ -357,15 +371,25 @@ def _tune(socket: Socket) -> None:
 def _send(socket: Socket, parts: Sequence[Any]) -> None:
     import zmq
 
+    # `send_multipart` takes longer to look at small parts than to send them.
+    flags = zmq.NOBLOCK | zmq.SNDMORE
+    last = len(parts) - 1
     try:
-        socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
+        for index, part in enumerate(parts):
+            if index == last:
+                flags = zmq.NOBLOCK
+            socket.send(part, flags, len(part) < ZERO_COPY_BYTES)
     except zmq.Again:
         log.info("a message was not sent, there is no connection")
 
 
 def _receive(socket: Socket) -> list[Any]:
     """Return one message; large parts stay in ZeroMQ's memory."""
-    frames = socket.recv_multipart(copy=False)
+    frame = socket.recv(0, False)
+    frames = [frame]
+    while frame.more:
+        frame = socket.recv(0, False)
+        frames.append(frame)
     return [f.buffer if len(f) >= RECEIVED_COPY_BYTES else f.bytes for f in frames]
 
 
