@@ -37,6 +37,7 @@ def serve_headgate(port: int) -> None:
         maps, filter_C, _ = from_wire(payload, device=CPU)
         answer = Header(Kind.GRADIENT, header.place, phase=header.phase, budget=header.budget)
         socket.send(peer, encode(answer, to_wire((maps, filter_C))))
+        del message, parts, payload, maps, filter_C  # as the server does, before it waits
 
 
 def serve_bare(port: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from headgate.export.figures import BLUE, GREY, LIGHT, WIDE_IN, Theme, new_figure, png
+from headgate.export.figures import BLUE, GREY, LIGHT, WIDE_IN, Theme, new_figure, png, tick_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,4 +53,6 @@ def _draw(
     axes.grid(visible=False, axis="y")
     axes.margins(x=0.12)
     axes.set_xlim(left=0)
+    axes.locator_params(axis="x", nbins=5)
+    axes.xaxis.set_major_formatter(tick_text(lambda value: f"{value:,.0f}"))
     axes.set_xlabel(unit)

@@ -213,7 +213,8 @@ def _decode_payload(
             values = np.frombuffer(head, each.dtype, count=each.num_values, offset=at)
             values = values.reshape(each.shape)
             if not values.flags.aligned:  # torch and vector instructions want it so
-                values = _read_only_copy(values)
+                values = values.copy()
+                values.flags.writeable = False
             at += each.num_bytes
         elif each.dtype is None:
             payload.append(bytes(next(outside)))
@@ -239,12 +240,6 @@ def _decode_payload(
             )
         payload.append(PackedTensor(values, each.bits, *scale))
     return tuple(payload)
-
-
-def _read_only_copy(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    values = values.copy()
-    values.flags.writeable = False
-    return values
 
 
 def _decode_fields(part: bytes) -> tuple[Header, int]:

@@ -292,9 +292,16 @@ def serve(
                 send(server.handle_timer(now_s=now_s()))
                 continue
             send(_take(server, *message, device=device, now_s=now_s()))
+            del message  # its memory is for the next one: fresh pages cost more than to copy them
     except TrainingError as reason:
         send(server.fail(str(reason)))
         raise
+
+
+def _opened(message: list[Any], device: torch.device) -> tuple[Header, tuple[Payload, ...]]:
+    """Return a message as torch has it; none of it outlives its use, see `serve`."""
+    header, payload = decode(message, LIMITS)
+    return header, from_wire(payload, device=device)
 
 
 def _take(
@@ -302,10 +309,9 @@ def _take(
 ) -> list[Outgoing]:
     num_bytes = sum(map(len, parts))
     try:
-        header, payload = decode(parts, LIMITS)
+        header, opened = _opened(parts, device)
     except WireError as reason:
         return server.malformed(peer, str(reason))
-    opened = from_wire(payload, device=device)
     return server.received(peer, header, opened, num_bytes=num_bytes, now_s=now_s)
 
 
@@ -349,9 +355,7 @@ def train_as_client(
             )
         began_s = time.process_time()
         if ready.message and not ready.connection:  # else it comes with the next look
-            header, payload = decode(socket.receive(), LIMITS)
-            opened = from_wire(payload, device=device)
-            send(client.received(header, opened, now_s=now_s()))
+            send(client.received(*_opened(socket.receive(), device), now_s=now_s()))
         else:
             send(client.handle_timer(now_s=now_s()))
         if cpu_share < 1:
