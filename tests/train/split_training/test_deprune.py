@@ -410,6 +410,33 @@ def test_a_client_that_vanishes_does_not_stop_the_others(
     assert load_run(tmp_path / "run").member_ids == ("b6r1",)
 
 
+def test_a_server_that_starts_anew_does_not_wait_for_one_that_had_vanished(
+    pictures: Path, tmp_path: Path
+) -> None:
+    settings = small_settings("2:2")
+    plan = small_plan(pictures, settings)
+    ann, bo = two_clients(plan, settings)
+    with small_server(plan, settings, tmp_path / "run", num_clients=2) as server:
+        table = Table(server)
+        table.connect(ann)
+        table.connect(bo)
+        table.run(num_messages=4)
+        table.cut(bo)
+        table.run()
+        clock = server.now_s
+        assert isinstance(clock, Clock)
+        clock.s = 60.0
+        server.handle_timer(now_s=60.0)
+        assert server.session.epoch == 1
+        table.cut(ann)
+    with small_server(plan, settings, tmp_path / "run", num_clients=2, resume=True) as server:
+        table = Table(server)
+        table.connect(ann)
+        table.run()
+        assert server.is_finished
+        assert ann.is_done
+
+
 def test_one_that_returns_goes_on_with_its_next_batch(pictures: Path, tmp_path: Path) -> None:
     settings = small_settings("2:2", client_sync="fedavg")
     plan = small_plan(pictures, settings)

@@ -247,7 +247,7 @@ def test_a_name_belongs_to_the_last_process_that_said_it() -> None:
 def test_after_a_restart_places_are_those_of_the_checkpoint() -> None:
     session = ServerSession(
         num_epochs=3,
-        num_clients=1,
+        num_clients=2,
         client_sync="none",
         epoch=2,
         members={"ann": Place(2), "bo": Place(2)},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,15 @@ from headgate.train.split_training.transport import (
 )
 from train.split_training.small import (
     CPU,
+    NUM_STEPS,
+    Table,
     small_client,
     small_plan,
     small_server,
     small_settings,
     two_clients,
 )
+from train.split_training.storms import KilledError
 from train.tiny_runs import tiny_config, write_pictures
 
 LOOPBACK = "tcp://127.0.0.1:*"
@@ -115,6 +118,30 @@ def test_over_sockets_weights_and_counted_bytes_are_those_of_one_process(
         for r in (far, near)
     ]
     assert counted[0] == counted[1]
+
+
+def test_a_finished_server_that_was_killed_tells_its_clients_when_it_starts_anew(
+    pictures: Path, tmp_path: Path
+) -> None:
+    settings = small_settings("2:1")
+    plan = small_plan(pictures, settings)
+    folder = tmp_path / "state"
+    with suppress(KilledError), small_server(plan, settings, tmp_path / "run") as server:
+        table = Table(server)
+        table.connect(small_client(plan, settings, folder=folder))
+        table.run(num_messages=1 + NUM_STEPS)
+        table.run(num_messages=1, lose_answers=True)
+        assert server.is_finished
+        raise KilledError
+    client = small_client(plan, settings, folder=folder, resume=True)
+    socket = ServerSocket(LOOPBACK, Security())
+    with small_server(plan, settings, tmp_path / "run", resume=True) as server:
+        with in_background(lambda: train_on(socket.endpoint, client)) as raised:
+            serve(server, socket, device=CPU, compress=False)
+        socket.close()
+    assert raised == []
+    assert client.is_done
+    assert load_run(tmp_path / "run").member_ids == ("b2r1",)
 
 
 def test_two_clients_train_one_server_half(pictures: Path, tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ class ServerState:
     num_epoch_lines: int
     total_bytes: int
     accuracies: dict[str, float] = field(default_factory=dict)
+    num_at_work: int = 0  # whom to wait for; 0 (states before this field): all of `places`
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +166,12 @@ def _server(
             _write_checkpoint(server, folder, num_epoch_lines=record.epoch)
         epoch_done(record)
 
+    num_clients = options.num_clients
+    if state is not None:  # one that had vanished by then is not waited for
+        num_clients = state.num_at_work or len(state.places)
     session = ServerSession(
         num_epochs=settings.num_epochs,
-        num_clients=options.num_clients,
+        num_clients=num_clients,
         client_sync=settings.client_sync,
         client_timeout_s=options.client_timeout_s,
         epoch=state.epoch if state is not None else 0,
@@ -205,6 +209,7 @@ def _write_checkpoint(server: SplitServer, folder: Path, *, num_epoch_lines: int
         num_epoch_lines=num_epoch_lines,
         total_bytes=server.tally.total_bytes,
         accuracies=server.halves.accuracies,
+        num_at_work=len(server.session.at_work),
     )
     write_state(folder / CHECKPOINT, STATE, state, tensors=tensors)
 

@@ -127,9 +127,9 @@ class ServerSession:
         epoch: int = 0,
         members: dict[str, Place] | None = None,
     ) -> None:
-        """Wait for `num_clients`, or for the `members` of a checkpoint, before the first batch."""
+        """Wait for `num_clients` before the first batch; `members` are those of a checkpoint."""
         self._num_epochs = num_epochs
-        self._num_clients = len(members) if members else num_clients
+        self._num_clients = num_clients
         self._one_at_a_time = client_sync == "relay"
         self._timeout_s = client_timeout_s
         self.epoch = epoch

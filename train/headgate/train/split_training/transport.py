@@ -40,7 +40,7 @@ HEARTBEAT_MS = 5000
 HEARTBEAT_TIMEOUT_MS = 60_000  # a batch of megabytes on a slow link holds up what follows it
 RECONNECT_MS = 100
 RECONNECT_MAX_MS = 2000
-FAREWELL_S = 10.0  # how long a finished server waits for its clients' GOODBYEs
+FAREWELL_S = 10.0  # how long a finished server waits for GOODBYEs of all that it knows
 LINGER_MS = 5000
 GIVE_UP_S = 300.0
 LIMITS = TrainLimits()
@@ -263,13 +263,9 @@ class ClientSocket:
 
 
 def serve(
-    server: SplitServer,
-    socket: ServerSocket,
-    *,
-    device: torch.device,
-    compress: bool,
+    server: SplitServer, socket: ServerSocket, *, device: torch.device, compress: bool
 ) -> None:
-    """Serve until the run has finished and its clients have left."""
+    """Serve until the run has finished and its clients have been told; see FAREWELL_S."""
 
     def send(out: Sequence[Outgoing]) -> None:
         for each in out:
@@ -284,7 +280,7 @@ def serve(
         while True:
             if server.is_finished:
                 finished_s = now_s() if finished_s is None else finished_s
-                if not server.session.at_work or now_s() > finished_s + FAREWELL_S:
+                if not server.session.places or now_s() > finished_s + FAREWELL_S:
                     return
             timer_s = server.next_timer_s() if finished_s is None else finished_s + FAREWELL_S
             message = socket.receive(None if timer_s is None else timer_s - now_s())
