@@ -6,7 +6,15 @@ import pytest
 
 from headgate.runtime.conversation import MAX_AHEAD_BYTES, Conversation
 from headgate.runtime.events import Send
-from headgate.runtime.wire import SPOKEN_VERSIONS, Frame, Message, Probe, Welcome, decode
+from headgate.runtime.wire import (
+    SPOKEN_VERSIONS,
+    Frame,
+    Message,
+    Probe,
+    ProbeReply,
+    Welcome,
+    decode,
+)
 
 DIGEST = "ab" * 32
 
@@ -57,3 +65,32 @@ def test_nothing_is_sent_while_the_bound_of_bytes_on_their_way_is_reached() -> N
         talk.send_frame(frame(50_000, frame_id=num_frames), now_s=0.1)
         num_frames += 1
     assert num_frames == -(-MAX_AHEAD_BYTES // 50_640)
+
+
+def test_welcome_to_the_first_of_two_hellos_does_not_show_a_path_without_delay() -> None:
+    talk = Conversation(family_digest=DIGEST)
+    talk.connected(now_s=0.0)
+    assert len(talk.handle_timer(None, now_s=0.5)) == 1  # HELLO again
+    talk.welcomed(Welcome(3, DIGEST, 1 << 22, 100), now_s=0.6)
+    assert talk.delay_s == pytest.approx(0.6)
+    talk.probe_answered(ProbeReply(0, 5_000_000, 0), now_s=1.2)
+    assert talk.delay_s == pytest.approx(0.6)
+
+
+def test_welcome_that_waited_for_its_edge_does_not_outlive_the_first_probe_as_the_delay() -> None:
+    talk = Conversation(family_digest=DIGEST)
+    talk.connected(now_s=0.0)
+    for now_s in (0.5, 1.5):
+        talk.handle_timer(None, now_s=now_s)
+    talk.welcomed(Welcome(3, DIGEST, 1 << 22, 100), now_s=1.52)  # the edge heard the third
+    talk.probe_answered(ProbeReply(0, 5_000_000, 0), now_s=1.54)
+    assert talk.delay_s == pytest.approx(0.02)
+
+
+def test_delay_that_is_known_is_not_learnt_from_a_welcome_to_several_hellos() -> None:
+    talk = welcomed()
+    talk.disconnected()
+    talk.connected(now_s=5.0)
+    talk.handle_timer(None, now_s=5.5)
+    talk.welcomed(Welcome(3, DIGEST, 1 << 22, 100), now_s=5.501)
+    assert talk.delay_s == pytest.approx(0.02)

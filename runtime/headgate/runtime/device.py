@@ -24,6 +24,7 @@ from headgate.runtime.edge_link import EdgeLink
 from headgate.runtime.edge_socket import LinkEvent
 from headgate.runtime.events import Answer, Compute, Deliver, Effect, Send
 from headgate.runtime.frame_fate import SessionSettings
+from headgate.runtime.greeting import Refusal
 from headgate.runtime.keys import Authenticator, Context, DeviceKeys
 from headgate.runtime.playback import Captured, Playback, Player
 from headgate.runtime.records import FrameRecord
@@ -111,7 +112,7 @@ class Device:
             keys=settings.keys,
             max_part_bytes=DEFAULT_LIMITS.max_part_bytes,
         )
-        self._said_refused = False
+        self._refusal_said: Refusal | None = None
 
     @property
     def control_address(self) -> str:
@@ -197,9 +198,9 @@ class Device:
                 continue
             self._obey(effects)
         refusal = self._session.edge.refusal
-        if refusal is not None and not self._said_refused:  # a camera may run for days like that
-            self._said_refused = True
+        if refusal != self._refusal_said and refusal is not None:
             log.warning("edge %s: %s; staying on local", self._settings.edge, refusal.detail)
+        self._refusal_said = refusal  # said once: a camera may run for days like that
 
     def _look_after_link(self) -> None:
         """Connect anew if the connection stalls."""

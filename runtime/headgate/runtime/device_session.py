@@ -19,7 +19,7 @@ from headgate.profiles.errors import WireError
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointTime
 from headgate.profiles.profile import Profile
 from headgate.runtime.controller import Controller
-from headgate.runtime.conversation import Conversation, ProbeNeed, State
+from headgate.runtime.conversation import Conversation, ProbeNeed
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.events import Answer, Compute, Computed, ComputeFailed, Deliver, Effect
 from headgate.runtime.frame_fate import (
@@ -29,6 +29,7 @@ from headgate.runtime.frame_fate import (
     deliver,
     deliver_result,
 )
+from headgate.runtime.greeting import State
 from headgate.runtime.messages import Ack, Goodbye, Message, ProbeReply, Reject, Result, Welcome
 from headgate.runtime.outbox import Outbox
 from headgate.runtime.policy import PolicyMaker
