@@ -10,6 +10,7 @@ a tiny one each second for the fixed delay, and now and then one as large as the
 point, where the frames sent are too small to show what the link could carry.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -81,6 +82,7 @@ class Conversation:
         self._welcome: Welcome | None = None
         self._greeting = Greeting()
         self._in_flight: dict[int, float] = {}  # frame id -> when sent; not answered by the edge
+        self._answered_s: deque[float] = deque()  # when frames were, in the last round trip
         self._layers = SentLayers()
         self._num_layer_messages = 0
         self._back_off_s = FIRST_BACKOFF_S
@@ -126,9 +128,19 @@ class Conversation:
         for frame_id in [f for f, sent_s in self._in_flight.items() if now_s > sent_s + LOST_S]:
             del self._in_flight[frame_id]
         full = self._link.ahead_bytes >= MAX_AHEAD_BYTES
-        if full or len(self._in_flight) >= welcome.max_in_flight:
+        if full or len(self._in_flight) >= welcome.max_in_flight + self._travelling(now_s=now_s):
             return None
         return self._link.outlook(now_s=now_s)
+
+    def _travelling(self, *, now_s: float) -> int:
+        """Return how many frames are on their way there or back, and not with the edge.
+
+        By Little's law the pace at which it answers, times the path's delay: on a path by satellite
+        the frames that it admits would else be less than what is under way.
+        """
+        while self._answered_s and self._answered_s[0] < now_s - self.delay_s:
+            self._answered_s.popleft()
+        return len(self._answered_s)
 
     def connected(self, *, now_s: float) -> list[Send]:
         """Greet the edge: each connection begins with HELLO.
@@ -238,7 +250,8 @@ class Conversation:
         `layers` says how many it was made from, of a progressive frame.
         """
         frame_id, residence_s = result.frame_id, result.residence_us / 1e6
-        self._in_flight.pop(frame_id, None)
+        if self._in_flight.pop(frame_id, None) is not None:
+            self._answered_s.append(now_s)
         self._back_off_s = FIRST_BACKOFF_S
         key: int | None = frame_id
         sent_s: float | None = None
@@ -380,6 +393,7 @@ class Conversation:
     def _forget(self) -> None:
         self._link.forget_all()
         self._in_flight.clear()
+        self._answered_s.clear()
         self._layers.clear()
         self._welcome = None
         self._greeting.begin()
