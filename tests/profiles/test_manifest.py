@@ -77,6 +77,10 @@ def set_in(*path: str | int) -> Callable[[dict[str, Any], Any], None]:
         (("points",), [], "needs metrics, points and labels"),
         (("full_graph",), "../full.onnx", "not among the family's files"),
         (("members", 0, "features", "dtype"), "float32", "expected uint8"),
+        (("members", 0, "features", "shape"), [2, 10**6, 10**6], "at most 67108864 values"),
+        (("members", 0, "features", "shape"), [2, 0, 8], "sizes above 0"),
+        (("input", "height_px"), 10**9, "at most 67108864 values"),
+        (("points", 0, "bytes", "p5"), -1.0, "bytes: found -1, expected 0 or more"),
     ],
 )
 def test_a_manifest_that_cannot_be_meant_is_refused(

@@ -1,4 +1,5 @@
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,21 @@ def test_an_error_while_writing_keeps_the_old_folder(tmp_path: Path) -> None:
         write_half()
     assert (target / "a.txt").read_text() == "old"
     assert [item.name for item in tmp_path.iterdir()] == ["family"]
+
+
+def test_a_full_disk_names_the_file_keeps_the_old_one_and_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    write_atomic(path, "old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError) as caught:
+            write_atomic(path, bytes(100_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.filename == str(path)
+    assert path.read_text() == "old"
+    assert [item.name for item in tmp_path.iterdir()] == ["state.json"]
 
 
 def test_what_a_killed_process_began_is_removed_by_the_next_one(tmp_path: Path) -> None:

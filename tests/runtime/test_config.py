@@ -95,12 +95,15 @@ def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[source]\nfps = 0\n", r"source.fps: is 0, expected more than 0"),
-        ("[source]\nfps = -5\n", r"source.fps: is -5, expected more than 0"),
+        ("[source]\nfps = 0\n", r"source.fps: is 0, expected 1e-05 to 100000"),
+        ("[source]\nfps = -5\n", r"source.fps: is -5, expected 1e-05 to 100000"),
+        ("[source]\nfps = 1e-300\n", r"source.fps: is 1e-300, expected 1e-05 to 100000"),
         ("[source]\nframes = 0\n", r"source.frames: is 0, expected 1 or more"),
         ("[source]\nframes = -1\n", r"source.frames: is -1, expected 1 or more"),
-        ("[device]\nsla_ms = 0\n", r"device.sla_ms: is 0, expected more than 0"),
-        ("[engine]\nthreads = -1\n", r"engine.threads: is -1, expected 0 or more"),
+        ("[device]\nsla_ms = 0\n", r"device.sla_ms: is 0, expected more than 0, up to 1000000"),
+        ("[device]\nsla_ms = 1e12\n", r"device.sla_ms: is 1e\+12, expected more than 0, up to"),
+        ("[engine]\nthreads = -1\n", r"engine.threads: is -1, expected 0 to 1024"),
+        ("[engine]\nthreads = 100000\n", r"engine.threads: is 100000, expected 0 to 1024"),
     ],
 )
 def test_a_number_no_run_can_use_is_refused_from_a_file_too(

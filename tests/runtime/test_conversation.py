@@ -1,12 +1,23 @@
 """The device's talk with one edge: what it sends, in how many messages, and how much of it."""
 
+from collections import deque
 from dataclasses import replace
 
 import pytest
 
 from headgate.runtime.conversation import MAX_AHEAD_BYTES, Conversation
 from headgate.runtime.events import Send
-from headgate.runtime.wire import SPOKEN_VERSIONS, Frame, Message, Probe, Welcome, decode
+from headgate.runtime.wire import (
+    SPOKEN_VERSIONS,
+    Frame,
+    Load,
+    Message,
+    Probe,
+    ProbeReply,
+    Result,
+    Welcome,
+    decode,
+)
 
 DIGEST = "ab" * 32
 
@@ -57,3 +68,65 @@ def test_nothing_is_sent_while_the_bound_of_bytes_on_their_way_is_reached() -> N
         talk.send_frame(frame(50_000, frame_id=num_frames), now_s=0.1)
         num_frames += 1
     assert num_frames == -(-MAX_AHEAD_BYTES // 50_640)
+
+
+def answer(frame_id: int, *, now_s: float) -> Result:
+    return Result(frame_id, 3, round(now_s * 1e6), 0, 0, 0, 0, Load(0, 0), ())
+
+
+def test_frames_on_a_long_path_do_not_count_as_those_that_the_edge_admits() -> None:
+    period_s, rtt_s = 1 / 30, 0.6  # 18 frames are under way at a time
+    talk = Conversation(family_digest=DIGEST)
+    talk.connected(now_s=0.0)
+    talk.welcomed(Welcome(3, DIGEST, 1 << 22, 8), now_s=rtt_s)
+    out: deque[tuple[int, float]] = deque()
+    sent = []
+    for frame_id in range(300):
+        now_s = rtt_s + frame_id * period_s
+        while out and out[0][1] + rtt_s <= now_s:
+            arrived_id, sent_s = out.popleft()
+            talk.answered(answer(arrived_id, now_s=sent_s), now_s=sent_s + rtt_s)
+        if talk.outlook(now_s=now_s) is not None:
+            talk.send_frame(frame(500, frame_id=frame_id), now_s=now_s)
+            out.append((frame_id, now_s))
+            sent.append(frame_id)
+    assert set(range(100, 300)) <= set(sent)
+    assert len(sent) < 300  # at first no pace is known
+
+
+def test_an_edge_that_answers_nothing_is_sent_no_more_than_it_admits() -> None:
+    talk = welcomed(max_in_flight=8)
+    num_sent = 0
+    while talk.outlook(now_s=0.1) is not None:
+        talk.send_frame(frame(500, frame_id=num_sent), now_s=0.1)
+        num_sent += 1
+    assert num_sent == 8
+
+
+def test_welcome_to_the_first_of_two_hellos_does_not_show_a_path_without_delay() -> None:
+    talk = Conversation(family_digest=DIGEST)
+    talk.connected(now_s=0.0)
+    assert len(talk.handle_timer(None, now_s=0.5)) == 1  # HELLO again
+    talk.welcomed(Welcome(3, DIGEST, 1 << 22, 100), now_s=0.6)
+    assert talk.delay_s == pytest.approx(0.6)
+    talk.probe_answered(ProbeReply(0, 5_000_000, 0), now_s=1.2)
+    assert talk.delay_s == pytest.approx(0.6)
+
+
+def test_welcome_that_waited_for_its_edge_does_not_outlive_the_first_probe_as_the_delay() -> None:
+    talk = Conversation(family_digest=DIGEST)
+    talk.connected(now_s=0.0)
+    for now_s in (0.5, 1.5):
+        talk.handle_timer(None, now_s=now_s)
+    talk.welcomed(Welcome(3, DIGEST, 1 << 22, 100), now_s=1.52)  # the edge heard the third
+    talk.probe_answered(ProbeReply(0, 5_000_000, 0), now_s=1.54)
+    assert talk.delay_s == pytest.approx(0.02)
+
+
+def test_delay_that_is_known_is_not_learnt_from_a_welcome_to_several_hellos() -> None:
+    talk = welcomed()
+    talk.disconnected()
+    talk.connected(now_s=5.0)
+    talk.handle_timer(None, now_s=5.5)
+    talk.welcomed(Welcome(3, DIGEST, 1 << 22, 100), now_s=5.501)
+    assert talk.delay_s == pytest.approx(0.02)

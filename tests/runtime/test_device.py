@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -203,6 +205,29 @@ def test_a_family_the_edge_does_not_serve_is_refused_in_words_while_answers_go_o
     told = [each for each in caplog.messages if "staying on local" in each]
     assert len(told) == 1  # at once, not at the end of the run
     assert changed.manifest.digest[:12] in told[0]
+
+
+def test_frames_keep_flowing_while_an_edge_floods_its_device(
+    tiny_family: Family, tiny_set: Path, tmp_path: Path
+) -> None:
+    endpoint = f"ipc://{tmp_path}/edge"
+    script = str(Path(__file__).with_name("flooding_edge.py"))
+    flood = subprocess.Popen([sys.executable, script, endpoint, tiny_family.manifest.digest])
+    try:
+        with RunningDevice(
+            tiny_family,
+            f"npz:{tiny_set}",
+            edge=endpoint,
+            profile=Profile("alone", kinds=(PointKind.LOCAL,)),
+            playback=Playback(fps=50, loop=True),
+            until=lambda records: len(records) == 200,
+        ) as running:
+            records = running.join()
+    finally:
+        flood.kill()
+        flood.wait()
+    check_complete(records)
+    assert sum(record.source is Source.LOCAL for record in records[50:]) > 100
 
 
 def test_a_source_that_breaks_ends_the_run_with_its_error_after_the_records(

@@ -319,7 +319,7 @@ def test_no_more_frames_are_in_flight_than_the_edge_takes() -> None:
 @pytest.mark.parametrize(
     "reason", [RejectReason.WRONG_FAMILY, RejectReason.WRONG_VERSION, RejectReason.UNAUTHORISED]
 )
-def test_final_refusal_is_told_and_never_asked_again(reason: RejectReason) -> None:
+def test_refusal_is_told_and_not_questioned_on_its_connection(reason: RejectReason) -> None:
     bench = Bench()
     bench.take(bench.session.connected(now_s=bench.now_s))
     bench.receive(Reject(None, reason, "no"))
@@ -327,11 +327,24 @@ def test_final_refusal_is_told_and_never_asked_again(reason: RejectReason) -> No
     assert refusal is not None
     assert (refusal.reason, refusal.detail) == (reason.name.lower(), "no")
     bench.sent.clear()
-    bench.take(bench.session.disconnected(now_s=bench.now_s))
-    bench.take(bench.session.connected(now_s=bench.now_s))
-    assert bench.sent == []
     bench.capture()
     assert bench.compute().kind is PointKind.LOCAL
+    bench.now_s += 60.0
+    bench.take(bench.session.handle_timer(now_s=bench.now_s))
+    assert bench.sent == []
+
+
+def test_edge_that_comes_back_with_the_right_family_is_used_again() -> None:
+    bench = Bench(SPLIT)
+    bench.take(bench.session.connected(now_s=bench.now_s))
+    bench.receive(Reject(None, RejectReason.WRONG_FAMILY, "no"))
+    bench.take(bench.session.disconnected(now_s=bench.now_s))
+    assert bench.session.edge.refusal is not None  # what the run ends with, if nobody comes
+    bench.sent.clear()
+    bench.welcomed()
+    assert bench.session.edge.refusal is None
+    bench.capture()
+    assert bench.compute().kind is PointKind.SPLIT
 
 
 @pytest.mark.parametrize("reason", [RejectReason.BUSY, RejectReason.EXPIRED, RejectReason.FAILED])

@@ -9,7 +9,7 @@ from onnx import numpy_helper
 
 from headgate.profiles.errors import FamilyError, UsageError
 from headgate.profiles.family import Family
-from headgate.profiles.manifest import FileEntry, PointKind
+from headgate.profiles.manifest import FileEntry, InputSpec, PointKind
 from headgate.profiles.quantise import quantise
 from headgate.profiles.storage import sha256_file
 from headgate.runtime.edge_session import FULL_GRAPH_KEY, BatchItem
@@ -22,6 +22,7 @@ from runtime.tiny_family import (
     LAYER_LOW,
     LAYER_SPAN,
     PROGRESSIVE,
+    SIDE_PX,
     TAIL_BIASES,
     TAIL_WEIGHTS,
     tinted_pictures,
@@ -182,6 +183,15 @@ def test_a_graph_with_other_inputs_is_a_family_error(tmp_path: Path) -> None:
     manifest = replace(family.manifest, members=members)
     with pytest.raises(FamilyError, match=r"takes \['picture'\].*expected"):
         DeviceEngine(replace(family, manifest=manifest))
+
+
+def test_graphs_that_do_not_fit_the_manifest_are_a_family_error(tmp_path: Path) -> None:
+    family = write_tiny_family(tmp_path / "family")
+    larger = replace(family.manifest, input=InputSpec(height_px=8, width_px=SIDE_PX))
+    family = replace(family, manifest=larger)
+    for engine in (DeviceEngine, TailEngine):
+        with pytest.raises(FamilyError, match=r"family: graph failed: .*export the family again"):
+            engine(family)
 
 
 def test_the_backend_says_what_it_serves(tails: TailEngine, tiny_family: Family) -> None:

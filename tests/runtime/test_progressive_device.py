@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from headgate.profiles.errors import WireError
+from headgate.profiles.ladder import Ladder, LadderPoint, ladder_manifest
 from headgate.profiles.manifest import PointKind
 from headgate.profiles.profile import Preference, Profile, allowed_points
 from headgate.runtime.device_session import DeviceSession
-from headgate.runtime.events import Answer, Compute, Computed, Deliver, Effect, Send
+from headgate.runtime.events import Answer, Compute, Computed, ComputeFailed, Deliver, Effect, Send
 from headgate.runtime.messages import (
     Ack,
     Frame,
@@ -283,6 +284,38 @@ def test_edge_that_knows_no_layers_leaves_the_frame_to_the_exit() -> None:
     assert not bench.frames
     (record,) = bench.records
     assert (record.source, record.reason) == (Source.LOCAL, "edge too old")
+
+
+def test_edge_that_knows_no_layers_is_sent_what_it_knows_until_one_comes_that_does() -> None:
+    picture = LadderPoint(
+        id="jpeg", kind=PointKind.OFFLOAD, accuracy=0.65, bytes=900, picture_format="jpeg"
+    )
+    series = [
+        LadderPoint(
+            id=f"s-p{prefix}",
+            kind=PointKind.SPLIT,
+            accuracy=0.6 + 0.1 * prefix,
+            bytes=1000 * prefix,
+            exit_accuracy=0.3,
+            member="s",
+            prefix=prefix,
+        )
+        for prefix in (1, 2)
+    ]
+    manifest = ladder_manifest(Ladder((*series, picture)))
+    session = DeviceSession(
+        manifest=manifest, profile=Profile("any"), points=manifest.points, sla_s=0.1
+    )
+    chosen = []
+    for number, version in enumerate((3, 2, 3)):
+        now_s = 100.0 + number
+        session.connected(now_s=now_s)
+        welcome = encode(Welcome(version, manifest.digest, 1 << 20, 8), version=version)
+        session.received(welcome, now_s=now_s + 0.01)
+        effects = session.frame_captured(number, captured_s=now_s + 0.02, now_s=now_s + 0.02)
+        chosen += [effect.point.kind for effect in effects if isinstance(effect, Compute)]
+        session.computed(number, ComputeFailed("made up"), now_s=now_s + 0.03)
+    assert chosen == [PointKind.SPLIT, PointKind.OFFLOAD, PointKind.SPLIT]
 
 
 def test_without_a_deadline_all_layers_go_at_once() -> None:

@@ -1,5 +1,7 @@
 import io
 import json
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,60 @@ def test_a_full_disk_is_told_once_and_the_error_names_the_output() -> None:
     assert isinstance(failure, HeadgateError)
     assert str(failure).startswith("OUTPUT /dev/full: cannot be written (No space left")
     assert len(told) <= 1
+
+
+def _fifo_without_reader(folder: Path) -> tuple[Path, int]:
+    """Return a named pipe that is open for reading, and the end that nobody reads yet."""
+    path = folder / "frames.fifo"
+    os.mkfifo(path)
+    return path, os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+
+def test_a_reader_that_takes_nothing_is_given_up_and_what_it_has_are_whole_lines(
+    tmp_path: Path,
+) -> None:
+    path, reader = _fifo_without_reader(tmp_path)
+    lines = JsonLines(str(path), on_failure=lambda: None)
+    for frame_id in range(300):  # more than a pipe holds
+        lines.write(record(frame_id))
+    failure = lines.close(is_stopped=lambda: True, patience_s=0.2)
+    assert isinstance(failure, HeadgateError)
+    assert "frames.fifo: cannot be written (its reader takes nothing, " in str(failure)
+    with open(reader) as taken:
+        text = taken.read()
+    assert text.endswith("\n")
+    read = [record_from_line(line, where="line") for line in text.splitlines()]
+    assert read == [record(frame_id) for frame_id in range(len(read))]
+    assert 0 < len(read) < 300
+
+
+def test_a_slow_reader_loses_nothing(tmp_path: Path) -> None:
+    path, reader = _fifo_without_reader(tmp_path)
+    lines = JsonLines(str(path), on_failure=unused)
+    for frame_id in range(300):
+        lines.write(record(frame_id))
+    os.set_blocking(reader, True)
+    with open(reader) as taken:
+        texts: list[str] = []
+        slow = threading.Thread(target=lambda: texts.extend(taken))
+        slow.start()
+        assert lines.close(is_stopped=lambda: True, patience_s=5.0) is None
+        slow.join()
+    assert len(texts) == 300
+
+
+def test_lines_that_nobody_takes_are_bounded_and_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headgate.runtime.sinks.MAX_WAITING", 100)
+    told: list[int] = []
+    path, reader = _fifo_without_reader(tmp_path)
+    lines = JsonLines(str(path), on_failure=lambda: told.append(1))
+    for frame_id in range(1000):
+        lines.write(record(frame_id))
+    assert told == [1]
+    assert "takes nothing, 100 lines wait" in str(lines.close())
+    os.close(reader)
 
 
 def test_the_summary_says_what_people_ask_first() -> None:

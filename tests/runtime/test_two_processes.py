@@ -14,6 +14,7 @@ import pytest
 
 from headgate.profiles.family import Family
 from headgate.runtime import keys
+from headgate.runtime.control import ask_device
 from headgate.runtime.playback import Playback
 from headgate.runtime.records import FrameRecord, Source, record_from_line
 from runtime.running import PATIENCE_S, RunningDevice, edge_process, headgate
@@ -168,6 +169,26 @@ def test_a_reader_that_leaves_ends_the_device_in_one_sentence(tiny_family: Famil
     assert device.wait(PATIENCE_S) == 1
     assert "standard output: cannot be written (Broken pipe)" in stderr.splitlines()[-1]
     assert "Exception" not in stderr
+
+
+def test_a_reader_that_sleeps_does_not_keep_a_device_that_is_told_to_stop(
+    tiny_family: Family,
+) -> None:
+    device = subprocess.Popen(
+        headgate("device", str(tiny_family.path), "fake://16x16", "-", "--edge", NO_EDGE),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert device.stderr is not None
+    address = json.loads(device.stderr.readline())["control"]
+    while ask_device(address, profile=None, keys=None).next_frame < 500:  # more than a pipe holds
+        pass
+    device.send_signal(signal.SIGTERM)
+    stderr = device.stderr.read()
+    assert device.wait(PATIENCE_S) == 1
+    assert "its reader takes nothing, " in stderr.splitlines()[-1]
+    assert "answered by" in stderr
 
 
 def test_closed_standard_streams_are_no_bug(tiny_family: Family, tmp_path: Path) -> None:

@@ -56,3 +56,7 @@ def test_a_poller_waits_until_its_timer_and_not_less() -> None:
     assert poll_timeout_ms(None, now_s=1.0) is None
     assert poll_timeout_ms(1.0004, now_s=1.0) == 1
     assert poll_timeout_ms(0.5, now_s=1.0) == 0
+
+
+def test_a_timer_of_another_age_is_a_wait_that_zeromq_can_count() -> None:
+    assert poll_timeout_ms(1e12, now_s=1.0) == 86_400_000

@@ -24,7 +24,7 @@ from headgate.profiles.manifest import (
     Member,
     TensorSpec,
 )
-from headgate.profiles.storage import sha256_file
+from headgate.profiles.storage import naming, sha256_file
 
 FULL_GRAPH = "full/model.onnx"
 PICTURES_GRAPH = "full/pictures.onnx"
@@ -120,7 +120,8 @@ def _write_graph(
         where=path.parent.name,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    with naming(path):
+        path.write_bytes(data)
     return count_macs(data)
 
 

@@ -6,7 +6,7 @@ two folders with the same digest hold the same graphs, points and measurements.
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from enum import Enum
 from functools import cached_property
 from math import prod
@@ -18,6 +18,7 @@ from headgate.profiles.context_table import ContextTable, table_fault
 from headgate.profiles.errors import FamilyError, HeadgateError
 from headgate.profiles.parse import ADDED, parse, unparse
 from headgate.profiles.quantise import MAX_LEVELS, MIN_LEVELS
+from headgate.profiles.quantities import check_amounts, check_shapes
 from headgate.profiles.storage import canonical_json
 
 SCHEMA = 1
@@ -265,6 +266,7 @@ def _check(manifest: Manifest, where: str) -> None:
             _check_listed(manifest, graph, f"{where}.members.{member.id}")
         if len(member.features.shape) != 3 or member.features.dtype != "uint8":
             raise FamilyError(f"{where}.members.{member.id}.features: expected uint8 [C, h, w]")
+    _check_quantities(manifest, where)
     _check_listed(manifest, manifest.full_graph, f"{where}.full_graph")
     for member in manifest.members:
         _check_layers(manifest, member, f"{where}.members.{member.id}")
@@ -272,6 +274,18 @@ def _check(manifest: Manifest, where: str) -> None:
         _check_point(manifest, point, f"{where}.points.{point.id}")
         if point.twin is not None:
             _check_twin(point, manifest.point(point.twin), f"{where}.points.{point.id}.twin")
+
+
+def _check_quantities(manifest: Manifest, where: str) -> None:
+    shapes: dict[str, tuple[int, ...]] = {
+        "input": (manifest.input.height_px, manifest.input.width_px, 3)
+    }
+    shapes |= {f"members.{each.id}.features": each.features.shape for each in manifest.members}
+    check_shapes(shapes, where=where)
+    amounts = {f"points.{each.id}.bytes": min(astuple(each.bytes)) for each in manifest.points}
+    for machine, times in manifest.times.items():
+        amounts |= {f"times.{machine}.{key}": min(astuple(time)) for key, time in times.items()}
+    check_amounts(amounts, where=where)
 
 
 def _check_point(manifest: Manifest, point: OperatingPoint, where: str) -> None:

@@ -88,11 +88,11 @@ class EdgeConfig:
 
 # What a type cannot say: lowest and highest value, and whether the lowest is one of them.
 _RANGES: dict[str, tuple[float, float, bool]] = {
-    "device.sla_ms": (0, math.inf, False),
-    "source.fps": (0, math.inf, False),
+    "device.sla_ms": (0, 1_000_000, False),
+    "source.fps": (1e-5, 100_000, True),  # a picture a day and more
     "source.frames": (1, math.inf, True),
     "source.max_open": (1, math.inf, True),
-    "engine.threads": (0, math.inf, True),
+    "engine.threads": (0, 1024, True),  # onnxruntime starts them all
     "edge.max_batch": (1, 256, True),
 }
 # One environment may serve both sides, so a section of the other side is not a misspelt one.
@@ -135,7 +135,7 @@ def _check_ranges(config: Any, *, where: str) -> None:
             continue
         expected = f"{lowest} or more" if included else f"more than {lowest}"
         if highest < math.inf:
-            expected = f"{lowest} to {highest}"
+            expected = f"{lowest} to {highest}" if included else f"{expected}, up to {highest}"
         raise UsageError(f"{where}.{name}: is {value:g}, expected {expected}")
 
 

@@ -3,21 +3,22 @@
     NOWHERE --connected--> GREETING --WELCOME--> READY
        ^                    |  ^  (HELLO again)    |
        |--disconnected------|  |--UNKNOWN_PEER, LEAVING
-    any --WRONG_FAMILY, WRONG_VERSION, UNAUTHORISED--> REFUSED (final)
+    any --WRONG_FAMILY, WRONG_VERSION, UNAUTHORISED--> REFUSED (until the connection ends)
 
 Probes keep the estimate alive when no frame does: small ones while frames are answered locally,
 a tiny one each second for the fixed delay, and now and then one as large as the next operating
 point, where the frames sent are too small to show what the link could carry.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import Enum
 
 from headgate.profiles.errors import WireError
 from headgate.runtime.bursts import MESSAGE_OVERHEAD_BYTES, slice_bytes
 from headgate.runtime.events import Send
 from headgate.runtime.fragments import fragment
+from headgate.runtime.greeting import Greeting, Refusal, State
 from headgate.runtime.link import LinkEstimator, Outlook, Sample
 from headgate.runtime.sent_layers import SentLayers
 from headgate.runtime.wire import (
@@ -40,7 +41,6 @@ from headgate.runtime.wire import (
 )
 
 MAX_AHEAD_BYTES = 512 * 1024  # not known to have arrived: stale bytes cannot be recalled
-FIRST_HELLO_RETRY_S, MAX_HELLO_RETRY_S = 0.5, 4.0
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.05, 1.0
 LOST_S = 10.0  # an answer so late is not counted as in flight any more
 LOCAL_PROBE_S, LOCAL_PROBE_BYTES = 0.1, 1000
@@ -53,23 +53,6 @@ _FIRST_LAYER_KEY = 1 << 40  # whole frames have their ids, messages with layers 
 _FINAL = (RejectReason.WRONG_FAMILY, RejectReason.WRONG_VERSION, RejectReason.UNAUTHORISED)
 _NO_PAUSE = (RejectReason.EXPIRED, RejectReason.LOST_REFERENCE)
 _GREET_AGAIN = (RejectReason.UNKNOWN_PEER, RejectReason.LEAVING)
-
-
-class State(Enum):
-    """Where the conversation stands."""
-
-    NOWHERE = "nowhere"
-    GREETING = "greeting"
-    READY = "ready"
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """The edge will not have us, ever: which reason it gave (`wrong_family`), and its words."""
-
-    reason: str
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +80,9 @@ class Conversation:
         self._state = State.NOWHERE
         self._refusal: Refusal | None = None
         self._welcome: Welcome | None = None
-        self._hello_due_s: float | None = None
-        self._hello_retry_s = FIRST_HELLO_RETRY_S
+        self._greeting = Greeting()
         self._in_flight: dict[int, float] = {}  # frame id -> when sent; not answered by the edge
+        self._answered_s: deque[float] = deque()  # when frames were, in the last round trip
         self._layers = SentLayers()
         self._num_layer_messages = 0
         self._back_off_s = FIRST_BACKOFF_S
@@ -116,7 +99,7 @@ class Conversation:
 
     @property
     def refusal(self) -> Refusal | None:
-        """Why the edge refused us for good, or None."""
+        """Why the edge refused us; None if it did not, or has welcomed us since."""
         return self._refusal
 
     @property
@@ -145,23 +128,32 @@ class Conversation:
         for frame_id in [f for f, sent_s in self._in_flight.items() if now_s > sent_s + LOST_S]:
             del self._in_flight[frame_id]
         full = self._link.ahead_bytes >= MAX_AHEAD_BYTES
-        if full or len(self._in_flight) >= welcome.max_in_flight:
+        if full or len(self._in_flight) >= welcome.max_in_flight + self._travelling(now_s=now_s):
             return None
         return self._link.outlook(now_s=now_s)
 
+    def _travelling(self, *, now_s: float) -> int:
+        """Return how many frames are on their way there or back, and not with the edge.
+
+        By Little's law the pace at which it answers, times the path's delay: on a path by satellite
+        the frames that it admits would else be less than what is under way.
+        """
+        while self._answered_s and self._answered_s[0] < now_s - self.delay_s:
+            self._answered_s.popleft()
+        return len(self._answered_s)
+
     def connected(self, *, now_s: float) -> list[Send]:
-        """Greet the edge: each connection begins with HELLO."""
+        """Greet the edge: each connection begins with HELLO.
+
+        Also after a refusal: the edge at the other end may be another by now.
+        """
         self._forget()
-        if self._state is State.REFUSED:
-            return []
-        self._hello_retry_s = FIRST_HELLO_RETRY_S
         return self._greet(now_s=now_s)
 
     def disconnected(self) -> None:
-        """Forget what is on its way; a refusal stays."""
+        """Forget what is on its way."""
         self._forget()
-        if self._state is not State.REFUSED:
-            self._state = State.NOWHERE
+        self._state = State.NOWHERE
 
     def takes(self, num_bytes: int) -> bool:
         """Whether a payload of that size may be sent at all."""
@@ -245,10 +237,10 @@ class Conversation:
                 f"WELCOME: for family {welcome.family_digest[:12]}, this device runs "
                 f"{self._family_digest[:12]}; give both the same family"
             )
-        self._link.answered(_HELLO_KEY, residence_s=0.0, edge_s=None, now_s=now_s)
         if self._state is not State.GREETING:
             return []
-        self._state, self._welcome, self._hello_due_s = State.READY, welcome, None
+        self._learn_from_welcome(now_s=now_s)
+        self._state, self._welcome, self._refusal = State.READY, welcome, None
         # A clean sample of the delay and a first one of the rate, before the first frame.
         return [self._probe(0, now_s=now_s), self._probe(LOCAL_PROBE_BYTES, now_s=now_s)]
 
@@ -258,7 +250,8 @@ class Conversation:
         `layers` says how many it was made from, of a progressive frame.
         """
         frame_id, residence_s = result.frame_id, result.residence_us / 1e6
-        self._in_flight.pop(frame_id, None)
+        if self._in_flight.pop(frame_id, None) is not None:
+            self._answered_s.append(now_s)
         self._back_off_s = FIRST_BACKOFF_S
         key: int | None = frame_id
         sent_s: float | None = None
@@ -320,7 +313,7 @@ class Conversation:
     def next_timer_s(self, need: ProbeNeed | None) -> float | None:
         """Return when `handle_timer` has something to do, given what probes are wanted for."""
         if self._state is State.GREETING:
-            return self._hello_due_s
+            return self._greeting.due_s
         if self._state is not State.READY or need is None:
             return None
         due_s, _ = self._probe_due(need)
@@ -364,21 +357,28 @@ class Conversation:
 
     def _greet(self, *, now_s: float) -> list[Send]:
         self._state, self._welcome = State.GREETING, None
-        self._hello_due_s = now_s + self._hello_retry_s
-        self._hello_retry_s = min(MAX_HELLO_RETRY_S, 2 * self._hello_retry_s)
+        self._greeting.said(now_s=now_s)
         self._link.unsent(_HELLO_KEY)
         hello = Hello(SPOKEN_VERSIONS, self._family_digest, DEFAULT_LIMITS.max_message_bytes)
         return [self._send(hello, key=_HELLO_KEY, payload_bytes=0, now_s=now_s)]
+
+    def _learn_from_welcome(self, *, now_s: float) -> None:
+        if self._greeting.is_repeated:
+            self._link.unsent(_HELLO_KEY)
+            if self._link.delay_s is not None:
+                return
+            first_s = self._greeting.first_s
+            self._link.sent(_HELLO_KEY, num_bytes=MESSAGE_OVERHEAD_BYTES, now_s=first_s)
+        self._link.answered(_HELLO_KEY, residence_s=0.0, edge_s=None, now_s=now_s)
 
     def _lost_welcome(self, reason: RejectReason, *, now_s: float) -> list[Send]:
         if self._state is not State.READY:
             return []
         self._forget()
-        self._hello_retry_s = FIRST_HELLO_RETRY_S
         if reason is RejectReason.UNKNOWN_PEER:
             return self._greet(now_s=now_s)
         self._state = State.GREETING
-        self._hello_due_s = now_s + self._hello_retry_s
+        self._greeting.wait(now_s=now_s)
         return []
 
     def _send(self, *messages: Message, key: int, payload_bytes: int, now_s: float) -> Send:
@@ -393,7 +393,8 @@ class Conversation:
     def _forget(self) -> None:
         self._link.forget_all()
         self._in_flight.clear()
+        self._answered_s.clear()
         self._layers.clear()
         self._welcome = None
-        self._hello_due_s = None
+        self._greeting.begin()
         self._closed_until_s = 0.0

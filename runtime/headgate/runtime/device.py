@@ -18,12 +18,14 @@ from headgate.profiles.errors import HeadgateError, WireError
 from headgate.profiles.manifest import Manifest
 from headgate.profiles.profile import Profile, allowed_points
 from headgate.runtime import control
+from headgate.runtime.complaints import Complaints
 from headgate.runtime.compute_thread import ComputeThread, HeadBackend, Picture
 from headgate.runtime.device_session import DeviceSession
 from headgate.runtime.edge_link import EdgeLink
 from headgate.runtime.edge_socket import LinkEvent
 from headgate.runtime.events import Answer, Compute, Deliver, Effect, Send
 from headgate.runtime.frame_fate import SessionSettings
+from headgate.runtime.greeting import Refusal
 from headgate.runtime.keys import Authenticator, Context, DeviceKeys
 from headgate.runtime.playback import Captured, Playback, Player
 from headgate.runtime.records import FrameRecord
@@ -38,6 +40,7 @@ log = logging.getLogger(__name__)
 # Pictures that can wait are kept back so long for the edge to be there: a small set would else be
 # answered locally before the first handshake is through.
 EDGE_HEAD_START_S = 1.0
+MESSAGES_PER_TURN = 64  # then frames and timers have their turn, whatever an edge sends
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +114,17 @@ class Device:
             keys=settings.keys,
             max_part_bytes=DEFAULT_LIMITS.max_part_bytes,
         )
-        self._said_refused = False
+        self._complaints = Complaints()
+        self._refusal_said: Refusal | None = None
 
     @property
     def control_address(self) -> str:
         return self._control.address
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the run was told to end before its source did."""
+        return self._stopping
 
     def stop(self) -> None:
         """End the run soon; safe from any thread and from a signal handler."""
@@ -189,17 +198,23 @@ class Device:
             self._obey(self._session.computed(frame_id, outcome, now_s=time.monotonic()))
 
     def _take_messages(self) -> None:
-        while (parts := self._edge.receive()) is not None:
+        for _ in range(MESSAGES_PER_TURN):
+            parts = self._edge.receive()
+            if parts is None:
+                break
+            now_s = time.monotonic()
             try:
-                effects = self._session.received(parts, now_s=time.monotonic())
+                effects = self._session.received(parts, now_s=now_s)
             except WireError as reason:
-                log.warning("edge %s: %s; message dropped", self._settings.edge, reason)
+                line = self._complaints.say(f"{reason}; message dropped", now_s=now_s)
+                if line is not None:
+                    log.warning("edge %s: %s", self._settings.edge, line)
                 continue
             self._obey(effects)
         refusal = self._session.edge.refusal
-        if refusal is not None and not self._said_refused:  # a camera may run for days like that
-            self._said_refused = True
+        if refusal != self._refusal_said and refusal is not None:
             log.warning("edge %s: %s; staying on local", self._settings.edge, refusal.detail)
+        self._refusal_said = refusal  # said once: a camera may run for days like that
 
     def _look_after_link(self) -> None:
         """Connect anew if the connection stalls."""

@@ -19,7 +19,7 @@ from headgate.profiles.errors import WireError
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointTime
 from headgate.profiles.profile import Profile
 from headgate.runtime.controller import Controller
-from headgate.runtime.conversation import Conversation, ProbeNeed, State
+from headgate.runtime.conversation import Conversation, ProbeNeed
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.events import Answer, Compute, Computed, ComputeFailed, Deliver, Effect
 from headgate.runtime.frame_fate import (
@@ -29,6 +29,7 @@ from headgate.runtime.frame_fate import (
     deliver,
     deliver_result,
 )
+from headgate.runtime.greeting import State
 from headgate.runtime.messages import Ack, Goodbye, Message, ProbeReply, Reject, Result, Welcome
 from headgate.runtime.outbox import Outbox
 from headgate.runtime.policy import PolicyMaker
@@ -38,6 +39,7 @@ from headgate.runtime.references import DeviceReferences
 from headgate.runtime.rescue import RESCUE_BELOW, Rescues
 from headgate.runtime.situation import Choice, Situation
 from headgate.runtime.skipping import SKIPPED, weigh
+from headgate.runtime.terms import Terms
 from headgate.runtime.wire import decode
 
 STALLED_S = 0.25  # without an SLA, a first message out for longer means a stall
@@ -66,16 +68,14 @@ class DeviceSession:
         """
         self._manifest = manifest
         self._settings = settings
-        self._default_sla_s = sla_s
-        self._profile = profile
-        self._sla_s = sla_s if profile.sla_s is None else profile.sla_s
+        self._terms = Terms(profile, points=points, sla_s=sla_s)
         self._costs = PointCosts(manifest, times=times)
         self._controller = policy(
             manifest=manifest,
             costs=self._costs,
             profile=profile,
             points=points,
-            sla_s=self._sla_s,
+            sla_s=self._terms.sla_s,
             source_waits=source_waits,
         )
         self._rescues = Rescues(
@@ -153,7 +153,7 @@ class DeviceSession:
         self._controller.captured(captured_s=captured_s)
         effects: list[Effect] = []
         if self._pending is not None:
-            self._pending.profile, self._pending.sla_s = self._profile.name, self._sla_s
+            self._terms.hold_for(self._pending)
             effects.append(self._end(self._pending, None, "superseded", now_s=now_s))
         self._pending = FrameOnItsWay(frame_id, captured_s, truth)
         return [*effects, *self._start_next(now_s=now_s)]
@@ -189,16 +189,17 @@ class DeviceSession:
                 self._edge.probe_answered(message, now_s=now_s)
                 return []
             case Welcome():
-                return [*self._edge.welcomed(message, now_s=now_s)]
+                probes = self._edge.welcomed(message, now_s=now_s)
+                takes_layers = self._edge.takes_layers
+                self._terms.welcomed(takes_layers=takes_layers, policy=self._controller)
+                return [*probes]
             case Reject():
                 return self._take_reject(message, now_s=now_s)
             case Goodbye():
                 self._edge.left(now_s=now_s)
                 return self._edge_lost("edge left", now_s=now_s)
-        raise WireError(
-            f"{type(message).__name__.upper()}: devices send this, an edge does not; "
-            "connect to an edge"
-        )
+        kind = type(message).__name__.upper()
+        raise WireError(f"{kind}: devices send this, an edge does not; connect to an edge")
 
     def send_failed(self, frame_id: int | None, *, now_s: float) -> list[Effect]:
         """Tell that the socket did not take the messages of a `Send`."""
@@ -233,9 +234,7 @@ class DeviceSession:
         self, profile: Profile, points: tuple[OperatingPoint, ...], *, now_s: float
     ) -> int:
         """Switch the profile; returns the id of the first frame that will be chosen under it."""
-        self._profile = profile
-        self._sla_s = self._default_sla_s if profile.sla_s is None else profile.sla_s
-        self._controller.set_profile(profile, points=points, sla_s=self._sla_s)
+        self._terms.switch(profile, points, policy=self._controller)
         return self._next_frame_id if self._pending is None else self._pending.frame_id
 
     def finish(self, *, now_s: float, at_once: bool = False) -> list[Effect]:
@@ -275,7 +274,7 @@ class DeviceSession:
         if frame is None or self._computing is not None:
             return []
         self._pending = None
-        frame.profile, frame.sla_s = self._profile.name, self._sla_s
+        self._terms.hold_for(frame)
         if frame.deadline_s is not None and now_s >= frame.deadline_s:
             return [self._end(frame, None, "too late to start", now_s=now_s)]
         choice = self._choose(frame, now_s=now_s)
@@ -290,7 +289,7 @@ class DeviceSession:
 
     def _choose(self, frame: FrameOnItsWay, *, now_s: float) -> Choice:
         outlook = self._edge.outlook(now_s=now_s)
-        limit_s = STALLED_S if self._sla_s is None else self._sla_s
+        limit_s = STALLED_S if self._terms.sla_s is None else self._terms.sla_s
         stalled = self._edge.waited_s(now_s=now_s) > limit_s
         self._references.before_choice(frame.frame_id, now_s=now_s)
         rescues = self._settings.rescue

@@ -22,6 +22,7 @@ from zmq.utils.monitor import parse_monitor_message
 from headgate.profiles.errors import UsageError
 from headgate.profiles.manifest import Manifest
 from headgate.runtime.backend import TailBackend
+from headgate.runtime.complaints import Complaints
 from headgate.runtime.edge_session import (
     EdgeEffect,
     EdgeLimits,
@@ -138,6 +139,7 @@ class EdgeServer:
         self._router = self._open_router(bind, keys, limits)
         self._monitor: Socket = self._router.get_monitor_socket(FAILED_HANDSHAKES)
         self._complain_again_s = 0.0
+        self._complaints = Complaints()
         self.endpoint: str = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
 
     def stop(self) -> None:
@@ -215,7 +217,7 @@ class EdgeServer:
                     with contextlib.suppress(zmq.Again):
                         self._router.send_multipart([effect.peer, *effect.parts], zmq.NOBLOCK)
                 elif isinstance(effect, Ignored):
-                    log.warning("peer %s: %s", effect.peer.hex(), effect.reason)
+                    self._complain(effect)
                 elif self._worker.is_quick(effect) and not has_message(self._router):
                     quick.append(effect)
                 else:
@@ -228,6 +230,12 @@ class EdgeServer:
             now_s = time.monotonic()
             self._worker.was_alone(not has_message(self._router))
             effects = self._session.batch_finished(batch.batch_id, outcomes, now_s=now_s)
+
+    def _complain(self, effect: Ignored) -> None:
+        text = f"peer {effect.peer.hex()}: {effect.reason}"
+        line = self._complaints.say(text, now_s=time.monotonic())
+        if line is not None:
+            log.warning("%s", line)
 
     def _open_router(self, bind: str, keys: EdgeKeys | None, limits: EdgeLimits) -> Socket:
         router: Socket = self._context.socket(zmq.ROUTER)

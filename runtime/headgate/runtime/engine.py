@@ -7,13 +7,14 @@ warm every graph at the start, so that switching the operating point costs nothi
 Shapes: N batch, C sent feature maps, h w their size, H W picture, K classes.
 """
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from headgate.profiles.errors import DataError, WireError
+from headgate.profiles.errors import DataError, FamilyError, WireError
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import OperatingPoint, PointKind
 from headgate.profiles.pictures import decode_picture, encode_picture, preprocess
@@ -87,7 +88,8 @@ class DeviceEngine:
                 self._full[point.graph] = whole_network(family, point.graph, options)
         graphs = [*self._heads.values(), *self._full.values()]
         self.provider = graphs[0].provider if graphs else CPU_PROVIDER
-        self._warm_up()
+        with _warming_up(family):
+            self._warm_up()
         return_freed_memory()
 
     def compute(
@@ -176,7 +178,8 @@ class TailEngine:
                 key = graph_key(point, full_graph=self.manifest.full_graph)
                 if key not in self._full:
                     self._full[key] = whole_network(family, point.graph, options)
-        self._warm_up()
+        with _warming_up(family):
+            self._warm_up()
         return_freed_memory()
 
     def describe(self) -> BackendDescription:
@@ -311,6 +314,18 @@ class TailEngine:
                     continue
                 payload = encode_split(point, blank, None)
                 decode_split(point, payload, None, shape=blank.shape)
+
+
+@contextlib.contextmanager
+def _warming_up(family: Family) -> Iterator[None]:
+    """Say of a graph that fails on blank input that the family, and not a frame, is to blame."""
+    try:
+        yield
+    except GraphRunError as reason:
+        raise FamilyError(
+            f"{family.path}: {reason}; its graphs do not take what family.json says, or the "
+            "machine lacks memory for them; export the family again"
+        ) from None
 
 
 def whole_network(family: Family, name: str, options: EngineOptions) -> Graph:

@@ -5,10 +5,11 @@ before it. When a layer may go is up to `layer_sender`; this turns its releases 
 """
 
 from headgate.profiles.manifest import Manifest
-from headgate.runtime.conversation import Conversation, State
+from headgate.runtime.conversation import Conversation
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.events import Computed, Send
 from headgate.runtime.frame_fate import FrameOnItsWay, budget_us
+from headgate.runtime.greeting import State
 from headgate.runtime.layer_sender import (
     MAX_LAYERS_PER_MESSAGE,
     LayeredFrame,

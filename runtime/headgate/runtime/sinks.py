@@ -3,6 +3,7 @@
 import json
 import os
 import queue
+import select
 import sys
 import threading
 from collections.abc import Callable
@@ -17,21 +18,28 @@ from headgate.runtime.records import FrameRecord
 from headgate.runtime.summary import Summary
 
 STANDARD_OUTPUT = "-"
+MAX_WAITING = 20_000  # lines that nobody takes: 11 minutes at 30 frames/s, and some 15 MB
+PATIENCE_S = 2.0  # a reader that takes nothing for so long does not keep a stopped device
+_LOOK_S = 0.1  # how soon the writing thread hears that it is to give up
 
 
 class JsonLines:
     """Writes one line per record from a thread of its own: a slow disk must not delay frames.
 
-    Every line is flushed once no other waits, so that a kill loses at most the last ones.
+    Every line is written out at once, so that a kill loses at most the last ones. Lines wait while
+    the disk or the reader is slow, but not without bound; too many are a failure like a full disk.
     """
 
     def __init__(self, output: str, *, on_failure: Callable[[], None]) -> None:
-        """`on_failure` is called once, from the writing thread, when a write fails."""
+        """`on_failure` is called once, when a write fails, from the thread that noticed."""
         self._output = output
         self._on_failure = on_failure
         self._stream = _open(output)
+        self._outlet = _pollable(self._stream)
         self._records: queue.SimpleQueue[FrameRecord | None] = queue.SimpleQueue()
-        self._failure: OSError | None = None
+        self._num_written = 0
+        self._failure: str | None = None
+        self._lock = threading.Lock()  # around the failure: either thread may be the first
         self._thread = threading.Thread(target=self._run, name="records", daemon=True)
         self._thread.start()
 
@@ -40,43 +48,84 @@ class JsonLines:
         """One sentence once writing has failed, else None."""
         if self._failure is None:
             return None
-        reason = self._failure.strerror or type(self._failure).__name__
         place = "standard output" if self._output == STANDARD_OUTPUT else self._output
-        return f"OUTPUT {place}: cannot be written ({reason}); free space or choose another"
+        return f"OUTPUT {place}: cannot be written ({self._failure}); free space or choose another"
 
     def write(self, record: FrameRecord) -> None:
         """Take one record; returns at once."""
+        if self._failure is not None:
+            return
+        if self._records.qsize() >= MAX_WAITING:
+            self._fail(f"its reader takes nothing, {MAX_WAITING} lines wait")
+            return
         self._records.put(record)
 
-    def close(self) -> HeadgateError | None:
-        """Write what is left; returns what was wrong if not everything could be written."""
+    def close(
+        self, *, is_stopped: Callable[[], bool] = lambda: False, patience_s: float = PATIENCE_S
+    ) -> HeadgateError | None:
+        """Write what is left; returns what was wrong if not everything could be written.
+
+        A slow reader is waited for. Once `is_stopped`, one that takes nothing for `patience_s` is
+        given up.
+        """
         self._records.put(None)
-        self._thread.join()
+        while self._thread.is_alive():
+            num_written = self._num_written
+            self._thread.join(patience_s)
+            stuck = self._thread.is_alive() and self._num_written == num_written
+            if stuck and is_stopped():
+                num_lost = self._records.qsize()  # and the one in hand, less the end mark
+                self._fail(f"its reader takes nothing, {num_lost} lines are lost")
         if self._stream is not sys.stdout:
             try:
                 self._stream.close()
             except OSError as reason:
-                self._failure = self._failure or reason
+                self._fail(_words(reason))
         if self._stream is sys.stdout and self._failure is not None:
             _give_up_stdout()
         return None if self.failure is None else HeadgateError(self.failure)
 
     def _run(self) -> None:
         while (record := self._records.get()) is not None:
-            if self._failure is not None:
+            if not self._wait_for_room():
                 continue
             try:
                 self._stream.write(record.to_line() + "\n")
-                if self._records.empty():
-                    self._stream.flush()
-            except OSError as reason:
-                self._failure = reason
-                self._on_failure()
-        if self._failure is None:
-            try:
                 self._stream.flush()
+                self._num_written += 1
             except OSError as reason:
-                self._failure = reason
+                self._fail(_words(reason))
+
+    def _wait_for_room(self) -> bool:
+        """Wait until a line can be written without blocking; False once writing has failed.
+
+        A thread that blocks inside a write could not be ended, and Python would not end either.
+        """
+        while self._failure is None:
+            if self._outlet is None or self._outlet.poll(1000 * _LOOK_S):
+                return True
+        return False
+
+    def _fail(self, reason: str) -> None:
+        with self._lock:
+            if self._failure is not None:
+                return
+            self._failure = reason
+        self._on_failure()
+
+
+def _pollable(stream: IO[str]) -> "select.poll | None":
+    """Return what tells when a stream can be written; None where the system cannot say."""
+    try:
+        outlet = select.poll()
+        outlet.register(stream.fileno(), select.POLLOUT)
+    except (OSError, AttributeError):  # no file behind it; a system without poll
+        return None
+    return outlet
+
+
+def _words(reason: OSError) -> str:
+    return reason.strerror or type(reason).__name__
 
 
 def print_json(summary: Summary) -> HeadgateError | None:

@@ -19,6 +19,8 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 # A recording with one step per row has a gap where a step is this much longer than the others.
 GAP_STEPS = 1.5
 ONE_ROW_DURATION_S = 1.0
+# Beyond these a number is a slip (bits where Mbit/s are meant) or a damaged one.
+MAX_MBPS, MIN_STEP_S, MAX_DURATION_S = 1e6, 1e-6, 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +201,12 @@ def _parse_csv(lines: list[str], path: Path) -> Trace:
                 f"{where}: rate is {rate_mbps:g} Mbit/s, expected 0 or more; "
                 "write 0 where the link was down"
             )
-        if times_s and time_s <= times_s[-1]:
+        if rate_mbps > MAX_MBPS:
+            raise TraceError(
+                f"{where}: rate is {rate_mbps:g} Mbit/s, expected {MAX_MBPS:g} at most; "
+                "give millions of bits per second"
+            )
+        if times_s and time_s < times_s[-1] + MIN_STEP_S:
             raise TraceError(
                 f"{where}: time {time_s:g} s does not follow {times_s[-1]:g} s, expected rising "
                 "times; sort the rows and remove doubles"
@@ -212,7 +219,16 @@ def _parse_csv(lines: list[str], path: Path) -> Trace:
     step_s = _check_gaps(times_s, places, path)
     start_s = times_s[0]
     times_s = [time_s - start_s for time_s in times_s]
+    _check_duration(times_s[-1], path)
     return Trace(path.stem, tuple(times_s), tuple(rates_bps), times_s[-1] + step_s)
+
+
+def _check_duration(duration_s: float, path: Path) -> None:
+    if duration_s > MAX_DURATION_S:
+        raise TraceError(
+            f"{path}: lasts {duration_s:g} s, expected {MAX_DURATION_S:g} at most; "
+            "correct the unit of its times"
+        )
 
 
 def _check_gaps(times_s: list[float], places: list[int], path: Path) -> float:
@@ -259,6 +275,7 @@ def _parse_mahimahi(lines: list[str], path: Path) -> Trace:
         packets[left_ms] = packets.get(left_ms, 0) + 1
     if last_ms == 0:
         raise TraceError(f"{path}: lasts 0 ms, expected a period above 0; record it again")
+    _check_duration(last_ms / 1000, path)
     times_s, rates_bps = [], []
     for at_ms in sorted({0, *packets, *(ms + 1 for ms in packets)} - {last_ms}):
         times_s.append(at_ms / 1000)

@@ -4,6 +4,7 @@ import math
 import os
 import socket
 
+MAX_WAIT_S = 86_400.0  # of one poll
 _ONE = (1).to_bytes(8, "little")  # what an eventfd counts; eight bytes like any others to a socket
 
 
@@ -58,5 +59,10 @@ class Wakeup:
 
 
 def poll_timeout_ms(timer_s: float | None, *, now_s: float) -> int | None:
-    """Return how long a poller may wait for a timer, rounded up: never early, 1 ms late at most."""
-    return None if timer_s is None else max(0, math.ceil(1000 * (timer_s - now_s)))
+    """Return how long a poller may wait for a timer, rounded up: never early, 1 ms late at most.
+
+    ZeroMQ counts in 32 bits; of a timer that is further away, a part is waited for.
+    """
+    if timer_s is None:
+        return None
+    return max(0, math.ceil(1000 * min(timer_s - now_s, MAX_WAIT_S)))

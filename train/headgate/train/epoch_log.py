@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headgate.profiles.parse import unparse
-from headgate.profiles.storage import write_atomic
+from headgate.profiles.storage import naming, write_atomic
 
 EPOCH_SCHEMA = 1
 LOG_FILE = "epochs.jsonl"
@@ -44,7 +44,8 @@ def append_epoch(folder: Path, record: EpochRecord) -> None:
 
 def append_line(folder: Path, line: str) -> None:
     """Add a line of JSON and wait until it is on the disk."""
-    with (folder / LOG_FILE).open("a", encoding="utf-8") as file:
+    path = folder / LOG_FILE
+    with naming(path), path.open("a", encoding="utf-8") as file:
         file.write(line + "\n")
         file.flush()
         os.fsync(file.fileno())

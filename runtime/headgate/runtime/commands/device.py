@@ -175,7 +175,7 @@ def play(
             failure = reason
         finally:
             if lines is not None:
-                unwritten = lines.close()
+                unwritten = lines.close(is_stopped=lambda: device.stopped)
                 failure = failure or unwritten
     summary = device.summary()
     if as_json:

@@ -1,0 +1,16 @@
+"""Which complaints are logged."""
+
+from headgate.runtime.complaints import Complaints
+
+
+def test_a_flood_of_complaints_is_a_few_lines_and_the_next_one_counts_the_rest() -> None:
+    complaints = Complaints()
+    said = [complaints.say("bad", now_s=5.0 + i / 10_000) for i in range(10_000)]
+    assert [line for line in said if line] == ["bad"] * 8
+    assert complaints.say("worse", now_s=30.0) == "worse (and 9992 more like it before)"
+    assert complaints.say("worse", now_s=31.0) == "worse"
+
+
+def test_complaints_that_are_rare_are_all_logged() -> None:
+    complaints = Complaints()
+    assert all(complaints.say("bad", now_s=11.0 * i) == "bad" for i in range(100))
