@@ -59,6 +59,8 @@ def test_the_table_fits_80_columns_with_ids_whole(tiny_family: Family) -> None:
         points_table(replace(tiny_family.manifest, points=tuple(points)))
     )
     assert "…" not in out.getvalue()
+    words = {word for line in out.getvalue().splitlines() for word in line.split()}
+    assert {point.id for point in points} <= words
     assert max(map(len, out.getvalue().splitlines())) <= 80
 
 
@@ -93,6 +95,8 @@ def test_prefixes_say_how_many_maps_they_send_and_a_line_ends_their_series(
     narrow = io.StringIO()
     Console(file=narrow, width=80).print(table)
     assert max(map(len, narrow.getvalue().splitlines())) <= 80
+    ids = {point.id for point in progressive(tiny_family.manifest).points}
+    assert ids <= {word for line in narrow.getvalue().splitlines() for word in line.split()}
 
 
 def test_json_says_what_layers_a_member_has_and_which_prefix_a_point_sends(

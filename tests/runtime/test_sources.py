@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from headgate.profiles.errors import DataError, HeadgateError, UsageError
-from headgate.runtime.sources import open_source
+from headgate.runtime.sources import in_turns, open_source
 from runtime.tiny_family import tinted_pictures
 
 
@@ -43,6 +43,12 @@ def test_a_labelled_set_tells_the_truth_with_every_picture(tiny_set: Path) -> No
     pictures, labels = tinted_pictures(40)
     assert [frame.truth for frame in source.frames()] == labels.tolist()
     np.testing.assert_array_equal(next(iter(source.frames())).picture, pictures[0])
+
+
+def test_a_set_that_lies_class_after_class_is_played_in_turns() -> None:
+    assert in_turns([0, 0, 0, 1, 1, 2]) == [0, 3, 5, 1, 4, 2]
+    assert in_turns([0, 1, 0]) == [0, 1, 2]  # mixed already: as it is
+    assert in_turns([]) == []
 
 
 def test_fake_pictures_have_the_asked_size_and_repeat_by_seed() -> None:
@@ -93,6 +99,7 @@ def test_a_video_that_breaks_off_gives_what_it_has(tmp_path: Path) -> None:
         ("fake://axb", UsageError, "is not fake://WIDTHxHEIGHT"),
         ("fake://99999x99999", UsageError, "expected 1 to"),
         ("v4l2:///dev/video987", DataError, "no such camera '/dev/video987'"),
+        ("embedded", UsageError, "no device has; `headgate demo` leaves pictures of it"),
         ("npz:/nowhere.npz", DataError, "nowhere.npz"),
         ("cifar10:/nowhere", DataError, "nowhere"),
     ],

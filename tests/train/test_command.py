@@ -49,6 +49,14 @@ def test_prune_prints_a_table_of_members_and_is_quiet_on_stderr(tmp_path: Path) 
     assert load_run(tmp_path / "run").member_ids == ("b6r1", "b2r1")
 
 
+@pytest.mark.parametrize("group", ["train", "bench", "profile"])
+def test_no_group_cuts_what_it_says_of_its_commands(group: str) -> None:
+    result = headgate(group, "--help")
+    commands = result.stdout.partition("Commands:")[2]
+    assert commands
+    assert "..." not in commands
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -135,6 +135,7 @@ def test_server_and_client_are_processes_that_resume(pictures: Path, tmp_path: P
         assert second.returncode == 0, second.stderr
         told, _ = client.communicate(timeout=60)
         assert client.returncode == 0, told
+        assert [f"client1: epoch {n} done" in told for n in (1, 2, 3)] == [True] * 3
     finally:
         for process in (server, client):
             if process.poll() is None:

@@ -53,6 +53,21 @@ def test_a_progressive_run_tunes_a_network_on_pictures_when_asked(tmp_path: Path
     assert load_run(tmp_path / "run").picture_network() is not None
 
 
+def test_a_run_as_backbone_brings_its_network_with_it(tmp_path: Path) -> None:
+    result = run(tmp_path, "nair", "--no-bottleneck", "--width", "0.5")
+    assert result.exit_code == 0, result.output
+    taken = ["--data", f"npz:{tmp_path / 'tiny.npz'}", "--backbone", str(tmp_path / "run")]
+    short = ["--nair-epochs", "1", "--slice", "1", "--batch-size", "8", "--device", "cpu"]
+    nair = ["train", "nair", *taken, *short, "--no-bottleneck"]
+    result = CliRunner().invoke(main, [*nair, "--out", str(tmp_path / "second")])
+    assert result.exit_code == 0, result.output
+    blueprint = load_run(tmp_path / "second").blueprint
+    assert (blueprint.model, blueprint.width, blueprint.split) == ("lenet", 0.5, "features.2")
+    result = CliRunner().invoke(main, [*nair, "--width", "1", "--out", str(tmp_path / "third")])
+    assert result.exit_code == 2
+    assert "give the same --model, --width" in result.stderr
+
+
 def test_clio_takes_its_weights_from_the_link(tmp_path: Path) -> None:
     # A slice is 288 bytes of float32; in a second these rates carry none, one, two and three.
     rates = "--bandwidth-kbps", "1,3,5,9"

@@ -20,6 +20,7 @@ from headgate.export.bench_options import outputs, say, show
 from headgate.export.bench_predict_command import predict
 from headgate.export.bench_rates_command import rates, train_rates
 from headgate.export.bench_skip_command import skip
+from headgate.train.command_group import SentenceGroup
 
 if TYPE_CHECKING:
     from headgate.export.bench_speed import SpeedOptions
@@ -28,7 +29,7 @@ STARTUP_ROUNDS = 7
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@click.group()
+@click.group(cls=SentenceGroup)
 def bench() -> None:
     """Measure speed, quality and rates on this machine."""
 

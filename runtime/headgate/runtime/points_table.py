@@ -106,7 +106,7 @@ def family_to_json(manifest: Manifest) -> dict[str, Any]:
 
 
 def points_table(manifest: Manifest) -> Table:
-    """Return the table of points for a terminal; dominated ones are dim and say by which.
+    """Return the table of points for a terminal; dominated ones are dim and say what beats them.
 
     Prefixes of a progressive member stand together, a line below each series.
     """
@@ -115,22 +115,24 @@ def points_table(manifest: Manifest) -> Table:
     dominated = dominated_by(point_costs(manifest, times))
     metric = manifest.primary_metric
     progressive = any(member.layers for member in manifest.members)
-    # Narrow enough for 80 columns; what has no room is folded, never cut: ids are to be copied.
+    # Narrow enough for 80 columns; what has no room is folded, never cut. The points' ids stay
+    # whole: they are to be copied. `--json` says all there is of the sizes.
     table = Table(
         title="operating points",
         caption=_caption(manifest, machine),
+        caption_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
     for title in ("point", "kind", "codec"):
-        table.add_column(title, overflow="fold")
+        table.add_column(title, no_wrap=True)
     if progressive:
         table.add_column("maps", justify="right")
-    for title in (metric, "bytes", "p5", "p95", "device ms", "edge ms"):
+    for title in (metric, "bytes", *(() if progressive else ("p95",)), "device\nms", "edge\nms"):
         table.add_column(title, justify="right", overflow="fold")
-    table.add_column("dominated by", overflow="fold")
+    table.add_column("beaten\nby", overflow="fold")
     for point, after in zip(manifest.points, [*manifest.points[1:], None], strict=True):
-        sizes = (point.bytes.mean, point.bytes.p5, point.bytes.p95)
+        sizes = (point.bytes.mean, *(() if progressive else (point.bytes.p95,)))
         table.add_row(
             point.id,
             point.kind.value,
@@ -149,11 +151,14 @@ def points_table(manifest: Manifest) -> Table:
 
 def _caption(manifest: Manifest, machine: str | None) -> str:
     caption = f"family {manifest.digest[:12]}, {len(manifest.files)} files verified"
+    if machine is not None:
+        caption += f"; times on {machine}"
+    caption += "\nbeaten by: no worse in accuracy, bytes and times, and better in one of them"
     if any(point.twin is not None for point in manifest.points):
-        caption += "; -p: predicted from earlier frames, bytes of a video"
+        caption += "\n-p: predicted from earlier frames, bytes of a video"
     if any(member.layers for member in manifest.members):
-        caption += "; -p1, -p2 ...: so many layers, most important first, bytes of all of them"
-    return caption if machine is None else f"{caption}; times on {machine}"
+        caption += "\n-p1, -p2 ...: so many layers, most important first, bytes of all of them"
+    return caption
 
 
 def _maps_text(manifest: Manifest, point: OperatingPoint) -> str:

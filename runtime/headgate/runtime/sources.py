@@ -11,8 +11,10 @@ A source only yields pictures; `playback` decides when. Videos and cameras need 
 `video`).
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
@@ -78,7 +80,9 @@ class FolderSource:
 
 @dataclass(frozen=True, slots=True)
 class DatasetSource:
-    """A labelled data set, in its own order."""
+    """A labelled data set: in its own order, or one picture of each class in turn where that is
+    class after class, as in folders. A look at the first few would else see one class alone.
+    """
 
     dataset: Dataset
     name: str
@@ -90,8 +94,21 @@ class DatasetSource:
         return self.dataset.labels
 
     def frames(self) -> Iterator[SourceFrame]:
-        for index in range(len(self.dataset)):
+        for index in in_turns([self.dataset.label(i) for i in range(len(self.dataset))]):
             yield SourceFrame(self.dataset.picture(index), self.dataset.label(index))
+
+
+def in_turns(labels: Sequence[int]) -> list[int]:
+    """Return the places of all labels: as they are, or of each class in turn where sorted."""
+    places = list(range(len(labels)))
+    if any(before > after for before, after in pairwise(labels)):
+        return places
+    nth: Counter[int] = Counter()
+    turns = []
+    for label in labels:
+        turns.append(nth[label])
+        nth[label] += 1
+    return sorted(places, key=lambda place: turns[place])
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +204,11 @@ def open_source(spec: str) -> Source:
         return VideoSource(spec, address=device, form="v4l2", is_live=True)
     if scheme in ("rtsp", "rtsps") and colon:
         return VideoSource(spec, address=spec, form=None, is_live=True)
+    if scheme == "embedded":
+        raise UsageError(
+            f"INPUT {spec}: is drawn by the training code, which no device has; `headgate demo` "
+            "leaves pictures of it, play them as npz:out/demo/pictures.npz"
+        )
     path = Path(spec)
     if path.is_dir():
         raise UsageError(f"INPUT {spec}: is a folder; write dir:{spec} or folder:{spec}")

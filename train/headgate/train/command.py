@@ -6,8 +6,9 @@ from typing import Any
 import click
 
 from headgate.profiles.errors import UsageError
+from headgate.train.command_group import SentenceGroup
 from headgate.train.deprune_command import deprune
-from headgate.train.progressive_command import add_progressive_commands
+from headgate.train.progressive_command import add_progressive_commands, given_options
 
 
 class NumberList(click.ParamType[tuple[int, ...]]):
@@ -29,7 +30,7 @@ class NumberList(click.ParamType[tuple[int, ...]]):
 NUMBERS = NumberList()
 
 
-@click.group()
+@click.group(cls=SentenceGroup)
 def train() -> None:
     """Train families of split models."""
 
@@ -101,7 +102,11 @@ train.add_command(deprune)
     show_default=True,
     help="epochs of a second whole network, tuned on JPEG and WebP pictures, for offload",
 )
-@click.option("--backbone", help="run folder or safetensors file with the plain network's weights")
+@click.option(
+    "--backbone",
+    help="run folder or safetensors file with the plain network's weights; a run also sets "
+    "--model, --width, --split and --input-px where you do not",
+)
 @click.option(
     "--from-scratch",
     is_flag=True,
@@ -206,12 +211,14 @@ def prune(out: Path, resume: bool, force: bool, as_json: bool, **settings: Any) 
 
     The run is written to OUT.partial and becomes OUT when all of it is done.
     """
+    from headgate.train.from_backbone import with_network_of_backbone
     from headgate.train.processes import is_first_process
     from headgate.train.progress import choose_progress
     from headgate.train.prune import train_prune
     from headgate.train.recipe import PruneConfig
     from headgate.train.tables import members_table, print_table
 
+    settings = with_network_of_backbone(settings, given=given_options())
     run = train_prune(
         PruneConfig(**settings),
         out,

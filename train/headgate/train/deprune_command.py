@@ -101,7 +101,17 @@ def deprune(
         options = _client_options(
             name, share, state, resume, checkpoint_steps, give_up_s, cpu_share
         )
-        done = deprune_as_client(config, settings, options, endpoint=server, security=security)
+        click.echo(f"{options.name}: connecting to {server}", err=True)
+        done = deprune_as_client(
+            config,
+            settings,
+            options,
+            endpoint=server,
+            security=security,
+            epoch_ended=lambda epoch, pictures: click.echo(
+                f"{options.name}: epoch {epoch} done, {pictures:,} pictures sent", err=True
+            ),
+        )
         click.echo(json.dumps({"client": done.name, "num_pictures": done.num_pictures_done}))
         return
     if out is None:

@@ -60,6 +60,9 @@ class TerminalProgress:
         self._task: TaskID | None = None
 
     def stage_started(self, stage: Stage, *, num_steps: int, steps_done: int) -> None:
+        self._task = None
+        if num_steps == 0:  # taken from another run as it is
+            return
         self._bars.start()
         self._task = self._bars.add_task(stage.id, total=num_steps, completed=steps_done)
 

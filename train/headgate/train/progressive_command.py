@@ -212,6 +212,16 @@ def clio(
     _train(config, settings)
 
 
+def given_options() -> set[str]:
+    """Return the names of the settings that the user of the current command gave a value."""
+    from click.core import ParameterSource
+
+    ctx = click.get_current_context()
+    return {
+        name for name in ctx.params if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
+    }
+
+
 def _numbers(option: str, text: str | None) -> tuple[float, ...]:
     from headgate.profiles.errors import UsageError
 
@@ -239,9 +249,11 @@ def _config(progressive: ProgressiveConfig, settings: dict[str, Any]) -> PruneCo
     """Return the settings of the run; what is left of `settings` says how it is to be run."""
     from dataclasses import fields
 
+    from headgate.train.from_backbone import with_network_of_backbone
     from headgate.train.recipe import PruneConfig
 
     maps = settings.pop("maps")
+    settings |= with_network_of_backbone(settings, given=given_options())
     names = {field.name for field in fields(PruneConfig)} & settings.keys()
     chosen = {name: settings.pop(name) for name in names}
     budgets = () if maps is None else (maps,)

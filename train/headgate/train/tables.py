@@ -21,25 +21,34 @@ def print_table(table: Table) -> None:
 
 def members_table(record: RunRecord) -> Table:
     """Show what each member of a run is worth on the validation pictures."""
-    table = Table(title=f"{record.blueprint.model} on {record.dataset.spec}", title_justify="left")
-    for heading in ("", "maps", "epochs", "accuracy", "early exit"):
+    title = f"{record.blueprint.model} on {record.dataset.spec}"
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    for heading in ("", "maps", "epochs", "accuracy", "early exit", "levels", "then", "bytes"):
         table.add_column(heading, justify="left" if not heading else "right")
-    for levels in record.settings.levels:
-        table.add_column(f"at {levels} levels", justify="right")
     if record.backbone is not None:
         table.add_row(
-            "backbone", "", str(record.backbone.epochs), _percent(record.backbone.accuracy), ""
+            "backbone", "", str(record.backbone.epochs), _percent(record.backbone.accuracy)
         )
+        table.add_section()
     for member in record.members:
-        table.add_row(
+        # A row for each number of levels: a column for each would not fit a terminal.
+        cells = [
             member.id,
             str(member.budget),
             str(member.epochs),
             _percent(member.accuracy),
             _percent(member.exit_accuracy),
-            *(f"{_percent(q.accuracy)}, {q.rate_bits / 8:,.0f} B" for q in member.quantised),
-        )
-    table.caption = "bytes are what the rate term estimates, before any codec"
+        ]
+        if not member.quantised:
+            table.add_row(*cells)
+        for q in member.quantised:
+            table.add_row(*cells, str(q.levels), _percent(q.accuracy), f"{q.rate_bits / 8:,.0f}")
+            cells = [""] * len(cells)
+        table.add_section()
+    table.caption = (
+        "then: accuracy with so many levels a value; bytes are what the rate term\n"
+        "estimates, before any codec"
+    )
     slim = record.sides.get(SLIM)
     if slim is not None:
         table.add_row(SLIM, "", str(slim.epochs), _percent(slim.accuracy), "")

@@ -14,7 +14,7 @@ PIPED_WIDTH = 120
 def inspect(family: Path, as_json: bool) -> None:
     """Verify FAMILY and list its operating points.
 
-    Every file is checked against its digest; dominated points are marked.
+    Every file is checked against its digest; points that another beats in all respects are marked.
     """
     from rich.console import Console
 

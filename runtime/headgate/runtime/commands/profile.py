@@ -63,7 +63,9 @@ def show(device: str | None, keys: Path | None, insecure: bool, as_json: bool) -
 def set_profile(
     name: str, device: str | None, keys: Path | None, insecure: bool, as_json: bool
 ) -> None:
-    """Switch a running device to NAME (a preset or a TOML file); `auto` is the default one.
+    """Switch a running device to NAME, a preset or a TOML file.
+
+    `auto` is the default one.
 
     Prints the number of the first frame that is chosen under it.
     """

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,8 @@ from headgate.train.split_training.settings import Greeting
 log = logging.getLogger(__name__)
 
 Message = tuple[Header, tuple[Payload, ...]]
+# Told the epoch, from 1 on, and how many pictures this process has sent by then.
+EpochEnded = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ class SplitClient:
         resume: bool = False,
         checkpoint_steps: int | None = None,
         answer_timeout_s: float = ANSWER_TIMEOUT_S,
+        epoch_ended: EpochEnded | None = None,
     ) -> None:
         """Keep a checkpoint in `folder` at each epoch's end, and every `checkpoint_steps`."""
         if source.num_steps < 1:
@@ -107,6 +110,7 @@ class SplitClient:
         self.is_done = False
         self.num_pictures_done = 0
         self._source = source
+        self._epoch_ended = epoch_ended
         self._agreement = dict(agreement)
         self._instance = secrets.token_hex(8)
         self._checkpoint_steps = checkpoint_steps
@@ -179,6 +183,8 @@ class SplitClient:
                     if every is not None and (place.step + 1) % every == 0:
                         self._kept.keep(self.session)
                 case EndEpoch():
+                    if self._epoch_ended is not None:
+                        self._epoch_ended(self.session.place.epoch + 1, self.num_pictures_done)
                     self._sent = self._half_at_end(self.session.place)
                     waiting += self.session.ended(now_s=now_s)
                     self._kept.keep(self.session)  # before the server hears of it

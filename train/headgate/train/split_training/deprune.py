@@ -15,7 +15,7 @@ from headgate.train.material import Pictures
 from headgate.train.plan import Plan, make_plan
 from headgate.train.recipe import PruneConfig
 from headgate.train.run_folder import Run, load_run, partial_folder
-from headgate.train.split_training.client import Source, SplitClient
+from headgate.train.split_training.client import EpochEnded, Source, SplitClient
 from headgate.train.split_training.client_half import ClientHalf
 from headgate.train.split_training.local import train_locally
 from headgate.train.split_training.server_run import (
@@ -86,7 +86,12 @@ def device_of(config: PruneConfig) -> torch.device:
 
 
 def make_client(
-    plan: Plan, settings: DepruneSettings, options: ClientOptions, *, device: torch.device
+    plan: Plan,
+    settings: DepruneSettings,
+    options: ClientOptions,
+    *,
+    device: torch.device,
+    epoch_ended: EpochEnded | None = None,
 ) -> SplitClient:
     """Return a client with its share of the pictures."""
     number, of = options.share
@@ -126,6 +131,7 @@ def make_client(
         folder=options.folder,
         resume=options.resume,
         checkpoint_steps=options.checkpoint_steps,
+        epoch_ended=epoch_ended,
     )
 
 
@@ -226,12 +232,13 @@ def deprune_as_client(
     *,
     endpoint: str,
     security: Security,
+    epoch_ended: EpochEnded | None = None,
 ) -> SplitClient:
     """Train one client to the end of the run."""
     plan = prepare(config, settings)
     device = device_of(plan.config)
     with _threads(config):
-        client = make_client(plan, settings, options, device=device)
+        client = make_client(plan, settings, options, device=device, epoch_ended=epoch_ended)
         with closing(ClientSocket(endpoint, security)) as socket:
             train_as_client(
                 client,

@@ -1,0 +1,47 @@
+"""Claims about the tables of a run: all of it is there, and fits a terminal."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from headgate.train.run_record import QuantisedEntry, RunRecord
+from headgate.train.tables import members_table
+from train.tiny_runs import train_tiny, write_pictures
+
+LEVELS = (256, 64, 16, 8, 4)
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+    folder = tmp_path_factory.mktemp("tables")
+    write_pictures(folder / "tiny.npz")
+    found = train_tiny(folder / "tiny.npz", folder / "run", budgets=(2,)).record
+    quantised = tuple(QuantisedEntry(levels, 0.875, 8e5 + levels) for levels in LEVELS)
+    (member,) = found.members
+    return replace(found, members=(replace(member, id="b128r2", quantised=quantised),))
+
+
+def printed(table: Table) -> str:
+    out = io.StringIO()
+    Console(file=out, width=80).print(table)
+    return out.getvalue()
+
+
+def test_a_member_has_a_row_for_each_number_of_levels_in_80_columns(record: RunRecord) -> None:
+    text = printed(members_table(record))
+    assert "…" not in text
+    rows = [line for line in text.splitlines() if "100,0" in line]
+    assert [next(n for n in LEVELS if f" {n} " in row) for row in rows] == list(LEVELS)
+    assert all("87.5 %" in row for row in rows)
+    assert sum("b128r2" in row for row in rows) == 1
+
+
+def test_a_member_trained_without_rounding_is_shown_too(record: RunRecord) -> None:
+    (member,) = record.members
+    bare = replace(record, members=(replace(member, quantised=()),))
+    assert "b128r2" in printed(members_table(bare))
