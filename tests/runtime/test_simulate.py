@@ -8,7 +8,6 @@ import pytest
 from headgate.profiles.errors import UsageError
 from headgate.profiles.ladder import Ladder, LadderPoint
 from headgate.profiles.ladder import ladder_manifest as ladder_manifest_of
-
 from headgate.profiles.manifest import PointKind, PointTime
 from headgate.profiles.profile import Preference, Profile
 from headgate.runtime.records import FrameRecord, Source
