@@ -66,8 +66,7 @@ class DeviceSession:
         says that frames are captured when `wants_frame`, not at a pace of their own. `policy`
         makes what decides; benchmarks put rivals there.
         """
-        self._manifest = manifest
-        self._settings = settings
+        self._manifest, self._settings = manifest, settings
         self._terms = Terms(profile, points=points, sla_s=sla_s)
         self._costs = PointCosts(manifest, times=times)
         self._controller = policy(
@@ -98,9 +97,8 @@ class DeviceSession:
         )
         self._pending: FrameOnItsWay | None = None
         self._computing: FrameOnItsWay | None = None
-        self._next_frame_id = 0
         self._probes = ProbeNeeds(self._controller)
-        self._finishing = False
+        self._next_frame_id, self._finishing = 0, False
 
     @property
     def edge(self) -> Conversation:
@@ -260,12 +258,8 @@ class DeviceSession:
         """Start what is next if nothing computes: a frame to rescue, whose deadline is nearer."""
         if self._computing is not None:
             return []
-        rescued, too_late = self._rescues.take(now_s=now_s)
-        effects: list[Effect] = []
-        for frame in too_late:
-            reason, frame.rescue_reason = frame.rescue_reason, None
-            if frame.frame_id not in self._waiting:
-                effects.append(self._end(frame, None, str(reason), now_s=now_s))
+        rescued, lost = self._rescues.take(now_s=now_s)
+        effects: list[Effect] = [self._end(f, None, why, now_s=now_s) for f, why in lost]
         if rescued is None or rescued.rescue is None:
             return [*effects, *self._start_pending(now_s=now_s)]
         self._computing = rescued
@@ -281,10 +275,8 @@ class DeviceSession:
             self._pending = None
             return [self._end(frame, None, "too late to start", now_s=now_s)]
         choice = self._choose(frame, now_s=now_s)
-        if choice.point is not None:
-            until_s = now_s + self._costs.device_s(choice.point.id)
-            if self._rescues.last_calls(by_s=until_s, pending=True, now_s=now_s):
-                return self._start_next(now_s=now_s)
+        if choice.point is not None and self._rescues.go_before(choice.point, now_s=now_s):
+            return self._start_next(now_s=now_s)
         self._pending = None
         frame.point, frame.estimate, frame.layers = choice.point, choice.estimate, choice.layers
         if choice.point is None:
@@ -300,8 +292,7 @@ class DeviceSession:
         limit_s = STALLED_S if self._terms.sla_s is None else self._terms.sla_s
         stalled = self._edge.waited_s(now_s=now_s) > limit_s
         self._references.before_choice(frame.frame_id, now_s=now_s)
-        rescues = self._settings.rescue
-        situation = Situation(now_s, frame.captured_s, outlook, stalled, rescues)
+        situation = Situation(now_s, frame.captured_s, outlook, stalled, self._settings.rescue)
         choice = self._controller.choose(situation)
         self._probes.chose(choice, outlook)
         return choice
@@ -375,8 +366,7 @@ class DeviceSession:
         self._outbox.clear()
         waiting = list(self._waiting.values())
         self._waiting.clear()
-        ended = [self._end_without_edge(frame, reason, now_s=now_s) for frame in waiting]
-        return [effect for effects in ended for effect in effects]
+        return [e for frame in waiting for e in self._end_without_edge(frame, reason, now_s=now_s)]
 
     def _end_without_edge(self, frame: FrameOnItsWay, reason: str, *, now_s: float) -> list[Effect]:
         if frame.insurance is None and self._rescues.add(frame, reason, now_s=now_s):

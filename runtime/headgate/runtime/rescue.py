@@ -63,18 +63,23 @@ class Rescues:
         """Take note of a frame's capture: the next one is foreseen from it."""
         self._captured_s = captured_s
 
-    def take(self, *, now_s: float) -> tuple[FrameOnItsWay | None, list[FrameOnItsWay]]:
-        """Remove and return the first frame to begin now, and those for which it is too late."""
-        too_late: list[FrameOnItsWay] = []
+    def take(self, *, now_s: float) -> tuple[FrameOnItsWay | None, list[tuple[FrameOnItsWay, str]]]:
+        """Remove and return the first frame to begin now, and those that nobody will answer.
+
+        The latter with the reason: it is too late for them here, and they do not wait for the edge.
+        """
+        lost: list[tuple[FrameOnItsWay, str]] = []
         while self._queue:
             frame = self._queue.popleft()
             if frame.ended:
                 continue
             frame.rescue = self.point_for(frame, now_s=now_s)
             if frame.rescue is not None:
-                return frame, too_late
-            too_late.append(frame)
-        return None, too_late
+                return frame, lost
+            if frame.frame_id not in self._waiting:
+                lost.append((frame, str(frame.rescue_reason)))
+            frame.rescue_reason = None
+        return None, lost
 
     def add(self, frame: FrameOnItsWay, reason: str, *, now_s: float) -> bool:
         """Queue the frame, or return False if it cannot be answered here in time.
@@ -107,6 +112,14 @@ class Rescues:
             return None
         needed_s = self._costs.device_s(point.id) + BEGIN_S
         return max(now_s, frame.deadline_s - self._settings.guard_s - needed_s)
+
+    def go_before(self, point: OperatingPoint, *, now_s: float) -> bool:
+        """Look at the frames whose last call falls into the compute of a pending frame's point.
+
+        Return whether one was queued: it goes first.
+        """
+        until_s = now_s + self._costs.device_s(point.id)
+        return self.last_calls(by_s=until_s, pending=True, now_s=now_s)
 
     def last_calls(self, *, by_s: float, pending: bool, now_s: float) -> bool:
         """Look at the frames whose last call is due by then; return whether one was queued.
