@@ -20,11 +20,13 @@ TWO_LOCAL = replace(MANIFEST, points=(*MANIFEST.points, EXIT))
 STEADY = [0.001 * i for i in range(-100, 101)]  # residuals of a calm link
 
 
-def controller(profile: Profile | None = None, *, sla_s: float | None = 0.1) -> Controller:
+def controller(
+    profile: Profile | None = None, *, sla_s: float | None = 0.1, manifest: Manifest = MANIFEST
+) -> Controller:
     profile = profile or Profile(name="test")
-    points = allowed_points(profile, MANIFEST)
-    costs = PointCosts(MANIFEST)
-    return Controller(manifest=MANIFEST, costs=costs, profile=profile, points=points, sla_s=sla_s)
+    points = allowed_points(profile, manifest)
+    costs = PointCosts(manifest)
+    return Controller(manifest=manifest, costs=costs, profile=profile, points=points, sla_s=sla_s)
 
 
 def outlook(mbps: float, *, residuals: list[float] | None = None, delay_s: float = 0.02) -> Outlook:
@@ -219,3 +221,24 @@ def test_a_late_picture_is_no_miss_where_a_local_point_steps_in(
     choice = chooser.choose(Situation(0.0, 0.0, doubtful, rescues=rescues))
     assert choice.point is not None
     assert choice.point.id == expected
+
+
+def test_pictures_are_bet_on_less_where_late_ones_are_seldom_rescued() -> None:
+    offload = tuple(p for p in MANIFEST.points if p.kind is not PointKind.SPLIT)
+    manifest = replace(MANIFEST, points=offload)
+    chooser = controller(manifest=manifest)
+    picture = manifest.point("webp-q80")
+    doubtful = outlook(200.0, residuals=sorted([-5.0] * 80 + [0.0] * 120))
+    situation = Situation(0.0, 0.0, doubtful, rescues=True)
+
+    def chosen() -> str | None:
+        point = chooser.choose(situation).point
+        return None if point is None else point.id
+
+    assert chosen() == "webp-q80"
+    for _ in range(100):
+        chooser.let_down(picture, rescued=False)
+    assert chosen() == "local-full"
+    for _ in range(100):
+        chooser.let_down(picture, rescued=True)
+    assert chosen() == "webp-q80"

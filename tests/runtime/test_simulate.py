@@ -287,3 +287,36 @@ def test_late_loops_delay_every_answer_and_two_runs_are_the_same() -> None:
     first, second, punctual = latencies_s(late), latencies_s(late), latencies_s(Machines())
     assert first == second
     assert sum(first) > sum(punctual) + 0.003 * len(punctual)
+
+
+PICTURES = Profile(name="pictures", kinds=(PointKind.OFFLOAD, PointKind.LOCAL))
+DROPS = steps((20, 0.9), (0, 0.2), (20, 1.0), (0, 0.3))
+
+
+def with_local(local_s: float, *, sla_s: float = 0.1) -> list[FrameRecord]:
+    """Pictures only, over a link that goes away for moments, on a device of that speed."""
+    times = next(iter(MANIFEST.times.values())) | {"local-full": PointTime(local_s, 0.0)}
+    return simulate(
+        MANIFEST,
+        profile=PICTURES,
+        link=Link(DROPS, rtt_s=0.02),
+        pace=PACE,
+        sla_s=sla_s,
+        times=times,
+    )
+
+
+def rescued(records: list[FrameRecord]) -> list[FrameRecord]:
+    return [r for r in records if r.kind == "offload" and r.answered_point == "local-full"]
+
+
+def test_late_pictures_are_rescued_though_the_frames_behind_them_are_computed_locally() -> None:
+    records = with_local(0.02)
+    assert len(rescued(records)) > 10
+    assert all(record.deadline_met for record in records)
+
+
+def test_no_picture_is_computed_twice_by_a_device_that_would_lose_a_frame_for_it() -> None:
+    records = with_local(0.07, sla_s=0.2)
+    assert sum(not record.deadline_met for record in records if record.kind == "offload") > 0
+    assert rescued(records) == []

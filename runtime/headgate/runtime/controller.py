@@ -23,6 +23,7 @@ from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Preference, Profile
 from headgate.runtime.backlog import Step
 from headgate.runtime.costs import PointCosts
+from headgate.runtime.late_credit import LateCredit
 from headgate.runtime.layer_worth import LayerPlan
 from headgate.runtime.link import Outlook, Sample
 from headgate.runtime.own_answers import best_local, exit_quality, has_exit
@@ -43,7 +44,6 @@ FIRST_PERIOD_S = 1 / 30
 MAX_PERIOD_S = 1.0
 PROBE_MESSAGES = 3.0  # an upward probe is at least as large as so many of the smallest messages
 PROBE_BELOW = 0.98  # a rung less certain than this is worth exploring
-RESCUED = 0.9  # share of late pictures that a local point answers in the edge's place
 FALLBACK_CHANCE = 0.5  # local under the accuracy floor only if nothing else has this chance
 
 
@@ -84,6 +84,7 @@ class Controller:
             for point in manifest.points
             if point.kind is PointKind.SPLIT and has_exit(manifest, point)
         }
+        self._late = LateCredit(costs=costs, quality=self._quality, exit_quality=self._exit_quality)
         self.set_profile(profile, points=points, sla_s=sla_s)
 
     def set_profile(
@@ -93,6 +94,7 @@ class Controller:
         self._profile = profile
         self._sla_s = sla_s
         self._local = tuple(point for point in points if point.kind is PointKind.LOCAL)
+        self._late.set_profile(local=self._local, sla_s=sla_s)
         sending = [p for p in points if p.kind is not PointKind.LOCAL]
         accurate = profile.prefer is Preference.ACCURACY
         together = self.sends_layers and sla_s is not None and accurate
@@ -114,6 +116,11 @@ class Controller:
     def could_gain(self) -> bool:
         """Whether, at the last choice, some point that sends was worth more than answering here."""
         return self._could_gain
+
+    @property
+    def period_s(self) -> float:
+        """How far apart frames come, in seconds; infinite where the source waits for the device."""
+        return math.inf if self._source_waits else self._period_s
 
     def upward_probe_bytes(self, outlook: Outlook) -> int:
         """Return what a probe should carry to find out about rungs above; 0 if it need not.
@@ -148,6 +155,10 @@ class Controller:
         """
         price = self._miss_price + MISS_GAIN * (missed - self._profile.miss_rate)
         self._miss_price = min(MAX_MISS_PRICE, max(0.0, price))
+
+    def let_down(self, point: OperatingPoint, *, rescued: bool) -> None:
+        """Learn whether a frame that the edge did not answer in time was answered here instead."""
+        self._late.let_down(point, rescued=rescued)
 
     def fallback(self, *, left_s: float | None) -> OperatingPoint | None:
         """Return the best local point that takes no longer than that (None: any), or None."""
@@ -268,7 +279,7 @@ class Controller:
                 self._series[0], situation, outlook, fallback=fallback, instead=point
             )
         quality = self._quality[point.id]
-        late_credit = self._late_credit(point, situation, fallback=fallback)
+        late_credit = self._late_credit(point, situation, fallback)
         service_s = 8 * (sizes[1] + OVERHEAD_BYTES) / rate_bps
         sent_share = min(1.0, UTILISATION * self._period_s / service_s)
         credit = sent_share * (on_time * quality + (1 - on_time) * late_credit)
@@ -294,7 +305,7 @@ class Controller:
         captured_s, leaving_s = situation.captured_s, situation.now_s + device_s
         deadline_s = captured_s + self._sla_s
         times = FrameTimes(captured_s, leaving_s, deadline_s, edge_s, self._period_s)
-        late_credit = self._late_credit(point, situation, fallback=fallback)
+        late_credit = self._late_credit(point, situation, fallback)
         whole = None
         if instead is not None:
             num_bytes = self._costs.sizes_bytes(point)[1] + OVERHEAD_BYTES
@@ -308,32 +319,14 @@ class Controller:
         credit = self._kept_up(device_s) * (late_credit + plan.credit)
         return _Candidate(point, credit, plan.on_time, latency_s, None if instead else layers)
 
-    def _late_credit(
-        self, point: OperatingPoint, situation: Situation, *, fallback: float
-    ) -> float:
-        """Return what a frame earns that the edge does not answer in time.
-
-        That is its exit's answer, or that of a local point where there is time to compute it too
-        (see `rescue`).
-        """
-        exit_quality = self._exit_quality.get(point.id)
-        if exit_quality is None:
-            return self._rescued_credit(point) if situation.rescues else -self._miss_price
-        device_s = self._costs.device_s(point.id)
-        if self._sla_s is None:
-            return exit_quality
-        local = self.fallback(left_s=min(self._period_s, self._sla_s / 2) - device_s)
-        if local is None or self._quality[local.id] > fallback:
-            return exit_quality
-        return max(exit_quality, self._quality[local.id])
-
-    def _rescued_credit(self, point: OperatingPoint) -> float:
-        """Return what a late picture earns where most are answered here in the edge's place."""
-        left_s = None if self._sla_s is None else self._sla_s / 2 - self._costs.device_s(point.id)
-        local = self.fallback(left_s=left_s)
-        if local is None:
-            return -self._miss_price
-        return RESCUED * self._quality[local.id] - (1 - RESCUED) * self._miss_price
+    def _late_credit(self, point: OperatingPoint, situation: Situation, fallback: float) -> float:
+        return self._late.of(
+            point,
+            period_s=self._period_s,
+            fallback=fallback,
+            rescues=situation.rescues,
+            miss_price=self._miss_price,
+        )
 
     def _kept_up(self, device_s: float) -> float:
         """Return the share of captured frames that a device this busy gets round to."""

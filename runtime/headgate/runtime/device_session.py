@@ -36,7 +36,7 @@ from headgate.runtime.policy import PolicyMaker
 from headgate.runtime.probe_needs import ProbeNeeds
 from headgate.runtime.records import Source
 from headgate.runtime.references import DeviceReferences
-from headgate.runtime.rescue import RESCUE_BELOW, Rescues
+from headgate.runtime.rescue import Rescues
 from headgate.runtime.situation import Choice, Situation
 from headgate.runtime.skipping import SKIPPED, weigh
 from headgate.runtime.terms import Terms
@@ -66,8 +66,7 @@ class DeviceSession:
         says that frames are captured when `wants_frame`, not at a pace of their own. `policy`
         makes what decides; benchmarks put rivals there.
         """
-        self._manifest = manifest
-        self._settings = settings
+        self._manifest, self._settings = manifest, settings
         self._terms = Terms(profile, points=points, sla_s=sla_s)
         self._costs = PointCosts(manifest, times=times)
         self._controller = policy(
@@ -78,9 +77,6 @@ class DeviceSession:
             sla_s=self._terms.sla_s,
             source_waits=source_waits,
         )
-        self._rescues = Rescues(
-            manifest, controller=self._controller, costs=self._costs, settings=settings
-        )
         self._edge = Conversation(family_digest=manifest.digest, observe=self._controller.observe)
         self._references = DeviceReferences(manifest, costs=self._costs)
         self._outbox = Outbox(
@@ -90,12 +86,19 @@ class DeviceSession:
             references=self._references,
             guard_s=settings.guard_s,
         )
+        self._waiting: dict[int, FrameOnItsWay] = {}
+        self._rescues = Rescues(
+            manifest,
+            controller=self._controller,
+            costs=self._costs,
+            outbox=self._outbox,
+            waiting=self._waiting,
+            settings=settings,
+        )
         self._pending: FrameOnItsWay | None = None
         self._computing: FrameOnItsWay | None = None
-        self._waiting: dict[int, FrameOnItsWay] = {}
-        self._next_frame_id = 0
         self._probes = ProbeNeeds(self._controller)
-        self._finishing = False
+        self._next_frame_id, self._finishing = 0, False
 
     @property
     def edge(self) -> Conversation:
@@ -151,6 +154,7 @@ class DeviceSession:
         self._next_frame_id = frame_id + 1
         self._probes.captured(now_s=now_s)
         self._controller.captured(captured_s=captured_s)
+        self._rescues.captured(captured_s=captured_s)
         effects: list[Effect] = []
         if self._pending is not None:
             self._terms.hold_for(self._pending)
@@ -216,15 +220,10 @@ class DeviceSession:
     def handle_timer(self, *, now_s: float) -> list[Effect]:
         """Do what was due at `next_timer_s`; harmless when called early."""
         effects: list[Effect] = []
-        for frame in [f for f in self._waiting.values() if f.due_s(self._settings) <= now_s]:
-            if frame.over_s(self._settings) <= now_s:
-                del self._waiting[frame.frame_id]
-                effects += self._end_without_edge(frame, "edge too late", now_s=now_s)
-                continue
-            frame.last_call_s = None
-            by_s = self._rescues.answer_by_s(frame)
-            if self._outbox.answer_chance(frame, by_s=by_s, now_s=now_s) < RESCUE_BELOW:
-                self._rescues.add(frame, "edge too late", now_s=now_s)
+        for frame in [f for f in self._waiting.values() if f.over_s(self._settings) <= now_s]:
+            del self._waiting[frame.frame_id]
+            effects += self._end_without_edge(frame, "edge too late", now_s=now_s)
+        self._rescues.last_calls(by_s=now_s, pending=self._pending is not None, now_s=now_s)
         effects += self._start_next(now_s=now_s)
         effects += self._outbox.pump(now_s=now_s)
         effects += self._edge.handle_timer(self._probe_need(), now_s=now_s)
@@ -257,27 +256,28 @@ class DeviceSession:
 
     def _start_next(self, *, now_s: float) -> list[Effect]:
         """Start what is next if nothing computes: a frame to rescue, whose deadline is nearer."""
-        effects: list[Effect] = []
-        while self._computing is None and (frame := self._rescues.pop()) is not None:
-            frame.rescue = self._rescues.point_for(frame, now_s=now_s)
-            if frame.rescue is not None:
-                self._computing = frame
-                return [*effects, Compute(frame.frame_id, frame.rescue)]
-            reason, frame.rescue_reason = frame.rescue_reason, None
-            if frame.frame_id not in self._waiting:
-                effects.append(self._end(frame, None, str(reason), now_s=now_s))
-        return [*effects, *self._start_pending(now_s=now_s)]
+        if self._computing is not None:
+            return []
+        rescued, lost = self._rescues.take(now_s=now_s)
+        effects: list[Effect] = [self._end(f, None, why, now_s=now_s) for f, why in lost]
+        if rescued is None or rescued.rescue is None:
+            return [*effects, *self._start_pending(now_s=now_s)]
+        self._computing = rescued
+        return [*effects, Compute(rescued.frame_id, rescued.rescue)]
 
     def _start_pending(self, *, now_s: float) -> list[Effect]:
-        """Choose for the pending frame and start it, if nothing computes."""
+        """Choose for the pending frame and start it, unless one that waits needs the time first."""
         frame = self._pending
-        if frame is None or self._computing is not None:
+        if frame is None:
             return []
-        self._pending = None
         self._terms.hold_for(frame)
         if frame.deadline_s is not None and now_s >= frame.deadline_s:
+            self._pending = None
             return [self._end(frame, None, "too late to start", now_s=now_s)]
         choice = self._choose(frame, now_s=now_s)
+        if choice.point is not None and self._rescues.go_before(choice.point, now_s=now_s):
+            return self._start_next(now_s=now_s)
+        self._pending = None
         frame.point, frame.estimate, frame.layers = choice.point, choice.estimate, choice.layers
         if choice.point is None:
             reason = "uplink full" if self.has_edge else "no edge"
@@ -292,8 +292,7 @@ class DeviceSession:
         limit_s = STALLED_S if self._terms.sla_s is None else self._terms.sla_s
         stalled = self._edge.waited_s(now_s=now_s) > limit_s
         self._references.before_choice(frame.frame_id, now_s=now_s)
-        rescues = self._settings.rescue
-        situation = Situation(now_s, frame.captured_s, outlook, stalled, rescues)
+        situation = Situation(now_s, frame.captured_s, outlook, stalled, self._settings.rescue)
         choice = self._controller.choose(situation)
         self._probes.chose(choice, outlook)
         return choice
@@ -347,7 +346,7 @@ class DeviceSession:
             frame, result, manifest=self._manifest, now_s=now_s, uplink_s=trip_s
         )
         del self._waiting[frame.frame_id]
-        return [self._ended(effect), *self._leave_when_drained()]
+        return [self._ended(frame, effect), *self._leave_when_drained()]
 
     def _take_reject(self, reject: Reject, *, now_s: float) -> list[Effect]:
         effects: list[Effect] = [*self._edge.rejected(reject, now_s=now_s)]
@@ -365,9 +364,9 @@ class DeviceSession:
         """End what waits for an edge that will not answer; the device does where it can."""
         self._references.forget()
         self._outbox.clear()
-        waiting, self._waiting = list(self._waiting.values()), {}
-        ended = [self._end_without_edge(frame, reason, now_s=now_s) for frame in waiting]
-        return [effect for effects in ended for effect in effects]
+        waiting = list(self._waiting.values())
+        self._waiting.clear()
+        return [e for frame in waiting for e in self._end_without_edge(frame, reason, now_s=now_s)]
 
     def _end_without_edge(self, frame: FrameOnItsWay, reason: str, *, now_s: float) -> list[Effect]:
         if frame.insurance is None and self._rescues.add(frame, reason, now_s=now_s):
@@ -386,10 +385,11 @@ class DeviceSession:
             manifest=self._manifest,
             now_s=now_s,
         )
-        return self._ended(effect)
+        return self._ended(frame, effect)
 
-    def _ended(self, effect: Deliver) -> Deliver:
-        self._outbox.drop(effect.record.frame_id)
+    def _ended(self, frame: FrameOnItsWay, effect: Deliver) -> Deliver:
+        self._outbox.drop(frame.frame_id)
+        self._rescues.ended(frame, effect.record)
         self._controller.finished(missed=not effect.record.deadline_met)
         return effect
 

@@ -65,6 +65,10 @@ class FrameOnItsWay:
         over_s = self.over_s(settings)
         return over_s if self.last_call_s is None else min(over_s, self.last_call_s)
 
+    def is_called_by(self, by_s: float) -> bool:
+        """Whether the look at this frame is due by then."""
+        return self.last_call_s is not None and self.last_call_s <= by_s
+
     def over_s(self, settings: SessionSettings) -> float:
         """Return when waiting for the edge ends for this frame."""
         deadline_s = self.deadline_s

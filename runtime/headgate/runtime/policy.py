@@ -20,6 +20,10 @@ class Policy(Protocol):
     def could_gain(self) -> bool:
         """Whether some point that sends is worth more than answering here: if so, probe."""
 
+    @property
+    def period_s(self) -> float:
+        """How far apart frames come, in seconds; infinite where the source waits for the device."""
+
     def set_profile(
         self, profile: Profile, *, points: tuple[OperatingPoint, ...], sla_s: float | None
     ) -> None:
@@ -33,6 +37,9 @@ class Policy(Protocol):
 
     def finished(self, *, missed: bool) -> None:
         """Take note of whether a frame missed the SLA."""
+
+    def let_down(self, point: OperatingPoint, *, rescued: bool) -> None:
+        """Take note of a frame that the edge did not answer in time, but perhaps a local point."""
 
     def fallback(self, *, left_s: float | None) -> OperatingPoint | None:
         """Return the best local point that takes no longer than that (None: any), or None."""

@@ -8,23 +8,29 @@ a case of doubt as well, but nothing waits for it:
     waiting for the edge --last call, answer unlikely--> queued -> computing -> insured, still waits
     edge lost, rejected, not sent ---------------------> queued -> computing -> answered locally
 
-The last call is the latest moment from which a local answer is sure to be in time. Only a frame
-whose answer has then become doubtful is computed twice: on a link that keeps its promises nothing
-is.
+The last call is the latest moment from which a local answer is sure to be in time: the later, the
+more is known. It comes earlier where another frame's compute is about to begin that would not be
+over by then. Only a frame whose answer has then become doubtful is computed twice, and only where
+no other frame is lost for it: on a link that keeps its promises, or a device that has no time to
+spare, nothing is.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.events import Computed, ComputeFailed
 from headgate.runtime.frame_fate import FrameOnItsWay, SessionSettings
+from headgate.runtime.outbox import Outbox
 from headgate.runtime.own_answers import exit_quality
 from headgate.runtime.policy import Policy
+from headgate.runtime.records import FrameRecord, Source
 
 # Chance of an answer in time. A rescue costs compute only, for the edge's answer still counts.
 RESCUE_BELOW = 0.8
+RESCUE_PICTURE_BELOW = 0.9  # of a frame that would have no answer at all
+BEGIN_S = 0.001  # from the last call to the compute: the shell's timers may be late by so much
 
 
 class Rescues:
@@ -36,11 +42,15 @@ class Rescues:
         *,
         controller: Policy,
         costs: PointCosts,
+        outbox: Outbox,
+        waiting: Mapping[int, FrameOnItsWay],
         settings: SessionSettings,
     ) -> None:
-        self._manifest = manifest
+        """`waiting` are the session's frames that wait for the edge; only it changes them."""
+        self._manifest, self._outbox, self._waiting = manifest, outbox, waiting
         self._controller, self._costs, self._settings = controller, costs, settings
         self._queue: deque[FrameOnItsWay] = deque()
+        self._captured_s = 0.0  # the last frame
 
     def __iter__(self) -> Iterator[FrameOnItsWay]:
         return iter(self._queue)
@@ -49,13 +59,27 @@ class Rescues:
         """Give all of them up."""
         self._queue.clear()
 
-    def pop(self) -> FrameOnItsWay | None:
-        """Remove and return the oldest frame that has no record yet, or None."""
+    def captured(self, *, captured_s: float) -> None:
+        """Take note of a frame's capture: the next one is foreseen from it."""
+        self._captured_s = captured_s
+
+    def take(self, *, now_s: float) -> tuple[FrameOnItsWay | None, list[tuple[FrameOnItsWay, str]]]:
+        """Remove and return the first frame to begin now, and those that nobody will answer.
+
+        The latter with the reason: it is too late for them here, and they do not wait for the edge.
+        """
+        lost: list[tuple[FrameOnItsWay, str]] = []
         while self._queue:
             frame = self._queue.popleft()
-            if not frame.ended:
-                return frame
-        return None
+            if frame.ended:
+                continue
+            frame.rescue = self.point_for(frame, now_s=now_s)
+            if frame.rescue is not None:
+                return frame, lost
+            if frame.frame_id not in self._waiting:
+                lost.append((frame, str(frame.rescue_reason)))
+            frame.rescue_reason = None
+        return None, lost
 
     def add(self, frame: FrameOnItsWay, reason: str, *, now_s: float) -> bool:
         """Queue the frame, or return False if it cannot be answered here in time.
@@ -79,18 +103,51 @@ class Rescues:
         return self._controller.fallback(left_s=left_s)
 
     def last_call_s(self, frame: FrameOnItsWay, *, now_s: float) -> float | None:
-        """Return when to look whether a frame sent now needs rescue; None: never.
-
-        A later frame may just have begun to compute then, so there is time for its start too.
-        """
+        """Return when to look whether a frame sent now needs rescue; None: never."""
         point = self.point_for(frame, now_s=now_s)
         if point is None or frame.deadline_s is None:
             return None
         assert frame.point is not None
         if frame.insurance is not None and not self._is_better(point, than_exit_of=frame.point):
             return None
-        needed_s = self._costs.device_s(point.id) + self._costs.device_s(frame.point.id)
+        needed_s = self._costs.device_s(point.id) + BEGIN_S
         return max(now_s, frame.deadline_s - self._settings.guard_s - needed_s)
+
+    def go_before(self, point: OperatingPoint, *, now_s: float) -> bool:
+        """Look at the frames whose last call falls into the compute of a pending frame's point.
+
+        Return whether one was queued: it goes first.
+        """
+        until_s = now_s + self._costs.device_s(point.id)
+        return self.last_calls(by_s=until_s, pending=True, now_s=now_s)
+
+    def last_calls(self, *, by_s: float, pending: bool, now_s: float) -> bool:
+        """Look at the frames whose last call is due by then; return whether one was queued.
+
+        `pending`: the last frame captured has not begun yet.
+        """
+        called = [frame for frame in self._waiting.values() if frame.is_called_by(by_s)]
+        next_s = self._captured_s
+        if not pending:
+            next_s = max(now_s, self._captured_s + self._controller.period_s)
+        queued = [frame for frame in called if self._last_call(frame, next_s=next_s, now_s=now_s)]
+        return bool(queued)
+
+    def _last_call(self, frame: FrameOnItsWay, *, next_s: float, now_s: float) -> bool:
+        """Queue this frame if it is in doubt; the next one to begin is captured at `next_s`."""
+        frame.last_call_s = None
+        assert frame.point is not None
+        assert frame.deadline_s is not None
+        by_s = frame.deadline_s - self._costs.edge_s(frame.point.id)
+        chance = self._outbox.answer_chance(frame, by_s=by_s, now_s=now_s)
+        if chance >= (RESCUE_PICTURE_BELOW if frame.insurance is None else RESCUE_BELOW):
+            return False
+        point = self.point_for(frame, now_s=now_s)
+        # The next frame waits meanwhile, and is superseded by the one after it: no gain.
+        lost_from_s = next_s + self._controller.period_s
+        if point is None or now_s + self._costs.device_s(point.id) > lost_from_s:
+            return False
+        return self.add(frame, "edge too late", now_s=now_s)
 
     def _is_better(self, point: OperatingPoint, *, than_exit_of: OperatingPoint) -> bool:
         if than_exit_of.kind is not PointKind.SPLIT:
@@ -108,8 +165,10 @@ class Rescues:
         frame.head_s = (frame.head_s or 0.0) + outcome.head_s
         frame.insurance = outcome.answer
 
-    def answer_by_s(self, frame: FrameOnItsWay) -> float:
-        """Return when a frame's answer would have to be here if the edge took no time."""
-        assert frame.point is not None
-        assert frame.deadline_s is not None
-        return frame.deadline_s - self._costs.edge_s(frame.point.id)
+    def ended(self, frame: FrameOnItsWay, record: FrameRecord) -> None:
+        """Let the controller learn what became of a frame that the edge did not answer in time."""
+        point = frame.point
+        if not self._settings.rescue or point is None or point.kind is PointKind.LOCAL:
+            return
+        if record.source is not Source.EDGE or not record.deadline_met:
+            self._controller.let_down(point, rescued=frame.rescued and record.deadline_met)

@@ -18,6 +18,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Profile
@@ -55,6 +56,7 @@ class Rival(ABC):
         self._costs = costs
         self._quality = {point.id: manifest.quality(point) for point in manifest.points}
         self._period_s = 1 / 30
+        self._source_waits = source_waits
         self._captured_s: float | None = None
         self.set_profile(profile, points=points, sla_s=sla_s)
 
@@ -70,6 +72,11 @@ class Rival(ABC):
         )
         self.could_gain = bool(sending)
 
+    @property
+    def period_s(self) -> float:
+        """How far apart frames come, in seconds; infinite where the source waits for the device."""
+        return inf if self._source_waits else self._period_s
+
     def captured(self, *, captured_s: float) -> None:
         """Learn the pace at which frames come."""
         if self._captured_s is not None:
@@ -78,6 +85,10 @@ class Rival(ABC):
 
     def finished(self, *, missed: bool) -> None:
         """Take no note: none of these rules corrects itself by its misses."""
+        return
+
+    def let_down(self, point: OperatingPoint, *, rescued: bool) -> None:
+        """Take no note: none of them counts on a rescue."""
         return
 
     def observe(self, sample: Sample) -> None:

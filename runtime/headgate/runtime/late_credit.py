@@ -1,0 +1,107 @@
+"""What a frame earns that the edge does not answer in time: its exit's answer, or a local point's.
+
+A picture has no exit. A local point answers in its place if the device sees in time that the edge
+will not, and is not busy with something else then (see `rescue`). How often that comes off cannot
+be foreseen from compute times: it hangs on how much a late answer announces itself, and on what
+else the device has to do. So the share is counted, by Bayes' rule over the frames that were let
+down: a Beta prior that is worth PRIOR_WEIGHT frames, and evidence that is forgotten as newer comes,
+since a device may get hot, and a link that stalls is another than one that jitters.
+
+    share  =  (PRIOR_WEIGHT * PRIOR_SHARE + rescued) / (PRIOR_WEIGHT + let down)
+"""
+
+from collections.abc import Mapping
+
+from headgate.profiles.manifest import OperatingPoint
+from headgate.runtime.costs import PointCosts
+from headgate.runtime.own_answers import best_local
+
+PRIOR_SHARE, PRIOR_WEIGHT = 0.9, 10.0
+MEMORY = 50.0  # frames let down: each counts 1 / MEMORY less with every newer one
+
+
+class RescuedShare:
+    """The share of frames let down by the edge that a local point answers in time."""
+
+    def __init__(self) -> None:
+        self._num_rescued = self._num_let_down = 0.0
+
+    @property
+    def share(self) -> float:
+        """The expected share, above 0 and below 1."""
+        rescued = PRIOR_WEIGHT * PRIOR_SHARE + self._num_rescued
+        return rescued / (PRIOR_WEIGHT + self._num_let_down)
+
+    def learn(self, *, rescued: bool) -> None:
+        """Count one frame."""
+        kept = 1 - 1 / MEMORY
+        self._num_rescued = kept * self._num_rescued + rescued
+        self._num_let_down = kept * self._num_let_down + 1
+
+
+class LateCredit:
+    """Judges late frames under one profile; what was learnt outlives it."""
+
+    def __init__(
+        self,
+        *,
+        costs: PointCosts,
+        quality: Mapping[str, float],
+        exit_quality: Mapping[str, float],
+    ) -> None:
+        """Both qualities are by point id; the exits' only of points that have one."""
+        self._costs, self._quality, self._exit_quality = costs, quality, exit_quality
+        self._rescued = RescuedShare()
+        self._local: tuple[OperatingPoint, ...] = ()
+        self._sla_s: float | None = None
+
+    def set_profile(self, *, local: tuple[OperatingPoint, ...], sla_s: float | None) -> None:
+        """Obey another profile: its local points, and its SLA."""
+        self._local, self._sla_s = local, sla_s
+
+    def let_down(self, point: OperatingPoint, *, rescued: bool) -> None:
+        """Learn from a frame at this point; nothing where no rescue was to be expected."""
+        if point.id not in self._exit_quality and self._stand_in(point) is not None:
+            self._rescued.learn(rescued=rescued)
+
+    def of(
+        self,
+        point: OperatingPoint,
+        *,
+        period_s: float,
+        fallback: float,
+        rescues: bool,
+        miss_price: float,
+    ) -> float:
+        """Return what a late frame at this point earns; a miss costs its price.
+
+        `fallback` is what a frame earns that is answered here from the start, `period_s` how far
+        apart frames come. `rescues`: there are any.
+        """
+        exit_quality = self._exit_quality.get(point.id)
+        if exit_quality is None:
+            return self._rescued_credit(point, miss_price) if rescues else -miss_price
+        if self._sla_s is None:
+            return exit_quality
+        local = self._best_local(min(period_s, self._sla_s / 2) - self._costs.device_s(point.id))
+        if local is None or self._quality[local.id] > fallback:
+            return exit_quality
+        return max(exit_quality, self._quality[local.id])
+
+    def _rescued_credit(self, point: OperatingPoint, miss_price: float) -> float:
+        local = self._stand_in(point)
+        if local is None:
+            return -miss_price
+        share = self._rescued.share
+        return share * self._quality[local.id] - (1 - share) * miss_price
+
+    def _stand_in(self, point: OperatingPoint) -> OperatingPoint | None:
+        """Return the local point that may answer in a late picture's place, or None.
+
+        One that takes most of the SLA would have to begin before anything is known of the answer.
+        """
+        left_s = None if self._sla_s is None else self._sla_s / 2 - self._costs.device_s(point.id)
+        return self._best_local(left_s)
+
+    def _best_local(self, left_s: float | None) -> OperatingPoint | None:
+        return best_local(self._local, self._quality, self._costs, left_s=left_s)
