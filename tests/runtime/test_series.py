@@ -55,11 +55,11 @@ def test_faster_link_is_worth_more_and_more_layers() -> None:
     assert (plans[0].num_steps, plans[-1].num_steps) == (0, 5)
 
 
-def test_unsure_link_is_no_reason_to_plan_less() -> None:
-    """What may be left out is no bet: the large layers are planned though they may be late."""
+def test_unsure_link_is_a_reason_to_plan_for_what_others_would_lose() -> None:
+    """Large layers that are likely late would hold up the frames of whoever shares the link."""
     calm = top().judge(outlook(12.0), TIMES, quality=EXIT_ACCURACY, fallback=0.6)[0]
     wild = top().judge(outlook(12.0, residuals=WILD), TIMES, quality=EXIT_ACCURACY, fallback=0.6)[0]
-    assert wild.num_steps >= calm.num_steps
+    assert 0 < wild.num_steps < calm.num_steps
     assert wild.credit < calm.credit
 
 

@@ -54,6 +54,11 @@ class Backlog:
         self._free_s = np.arange(math.ceil(longest_s / self._grid_s) + 1) * self._grid_s
         self._worth: dict[int, list[float]] = {}
 
+    @property
+    def window_s(self) -> float:
+        """How long after its capture the last byte of a frame may be through."""
+        return self._window_s
+
     def cost(self, *, rate_bps: float, free_after_s: float) -> float:
         """Return what frames from the next on lose if the uplink is free so long after its capture.
 

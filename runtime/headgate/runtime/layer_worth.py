@@ -4,10 +4,11 @@ A frame whose layers go best first earns what has arrived by its deadline. Sendi
 the quality of each further layer times the chance that it comes in time, and costs what the frames
 after it lose while the uplink is busy (see `backlog`). Both depend on the rate, and both at once: a
 slow link makes the layer late and the queue long. So they are weighed per rate, over a handful of
-rates that the link may have.
+rates that the link may have. Besides, what is late was sent in vain, and may have held up frames of
+other devices that we know nothing of: that has a price of its own.
 
     plan = max over k of  E_rate[ quality after k more layers, those that are late left out
-                                  + cost to the next frames ]
+                                  + cost to the next frames - price if the last is late ]
 """
 
 import math
@@ -18,6 +19,7 @@ from headgate.runtime.backlog import Backlog, Step
 from headgate.runtime.link import Outlook
 
 NUM_SCENARIOS = 7  # rates to weigh over; more changed nothing
+LATE_PRICE = 2.0  # credit per second of the window: the longer, the more frames are held up
 ALLOWANCE_S = 0.002  # so long before its deadline a frame is answered without the edge
 # The edge waits for layers until so long before it must begin. What comes later is used only if it
 # is the first that it has of the frame.
@@ -113,7 +115,8 @@ def plan_steps(
                     first_on_time += rate.weight
             free_s = min(finish_s, stops_s) - next_s
             cost = backlog.cost(rate_bps=rate.rate_bps, free_after_s=free_s) - idle
-            credits[index] += rate.weight * (earned - quality + cost)
+            price = 0.0 if on_time else LATE_PRICE * backlog.window_s
+            credits[index] += rate.weight * (earned - quality + cost - price)
     best = max(range(len(steps)), key=credits.__getitem__, default=None)
     if best is None or credits[best] <= 0:
         return Plan(0, 0.0 if best is None else credits[best], first_on_time)
