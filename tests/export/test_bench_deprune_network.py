@@ -14,8 +14,8 @@ from train.tiny_runs import write_pictures
 
 
 def bench(pictures: Path, out: Path, *changes: str) -> Result:
-    """Run the command on a LeNet of 6 maps, two clients with two batches each."""
-    arguments = ["bench", "deprune-network", "--clients=2", "--cpu-share=1", "--rate-mbps=50"]
+    """Run the command on a LeNet of 6 maps and one client with four batches."""
+    arguments = ["bench", "deprune-network", "--clients=1", "--cpu-share=1", "--rate-mbps=50"]
     arguments += ["--delay-ms=0", f"--data=npz:{pictures}", "--model=lenet", "--split=features.2"]
     arguments += ["--schedule=1:1", "--batch-size=8", "--threads=1", "--device=cpu", "--json"]
     return CliRunner().invoke(main, [*arguments, f"--out={out}", *changes])

@@ -136,7 +136,8 @@ def test_jitter_costs_little_and_no_deadline() -> None:
     calm = run(named_trace("steady:8"))
     rough = run(named_trace("steady:8"), jitter_s=0.003)
     assert sum(not r.deadline_met for r in rough) == 0
-    assert credit(rough, 2.0) > credit(calm, 2.0) - 0.03
+    # Doubt has its price: layers that may be late are left out for the sake of other devices.
+    assert credit(rough, 2.0) > credit(calm, 2.0) - 0.045
 
 
 def test_two_runs_are_the_same() -> None:
