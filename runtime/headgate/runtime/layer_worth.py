@@ -5,7 +5,8 @@ the quality of each further layer times the chance that it comes in time, and co
 after it lose while the uplink is busy (see `backlog`). Both depend on the rate, and both at once: a
 slow link makes the layer late and the queue long. So they are weighed per rate, over a handful of
 rates that the link may have. Besides, what is late was sent in vain, and may have held up frames of
-other devices that we know nothing of: that has a price of its own.
+other devices that we know nothing of: that has a price of its own, LATE_PRICE for each second of
+the frame's window.
 
     plan = max over k of  E_rate[ quality after k more layers, those that are late left out
                                   + cost to the next frames - price if the last is late ]
