@@ -28,7 +28,7 @@ from headgate.profiles.datasets import open_dataset
 from headgate.profiles.errors import DataError, PeerError
 from headgate.profiles.manifest import Manifest
 from headgate.profiles.profile import allowed_points
-from headgate.runtime.trace import named_trace
+from headgate.profiles.trace import named_trace
 from headgate.train.data import open_split
 from headgate.train.recipe_checks import check_config
 from runtime.tiny_family import write_npz, write_tiny_family

@@ -33,15 +33,15 @@ from headgate.export.control_runs import (
     run_case,
 )
 from headgate.export.control_sockets import OVER_SOCKETS, run_over_sockets, suitable
-from headgate.profiles.errors import TraceError, UsageError
+from headgate.profiles.errors import UsageError
 from headgate.profiles.family import open_family
 from headgate.profiles.ladder import read_ladder
 from headgate.profiles.manifest import Manifest, PointKind
 from headgate.profiles.storage import write_atomic
-from headgate.runtime.trace import Trace, native_step_s, read_trace
+from headgate.profiles.trace import Trace, native_step_s
+from headgate.profiles.trace_folder import open_traces
 
 FINE_STEP_S = 0.105  # 100 ms, with the rounding of a recording
-NOT_TRACES = (".md", ".json", ".toml", ".html", ".pdf", ".png", ".jpg", ".zip", ".gz", ".py")
 DEFAULT_DURATION_S = 60.0
 MIN_GAIN = 1e-4  # between oracle and local only: below, there is no gap to close
 # SLA in seconds: the gap to close on fine traces.
@@ -98,29 +98,6 @@ def open_points(target: Path) -> Manifest:
     if all(point.kind is PointKind.LOCAL for point in manifest.points):
         raise UsageError(f"{target}: no point sends anything; there is nothing to decide")
     return manifest
-
-
-def open_traces(folder: Path) -> tuple[list[Trace], list[str]]:
-    """Return the traces of a folder by name, and a note on each file that is none."""
-    paths = sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_file()
-        and not path.name.startswith(".")
-        and path.suffix.lower() not in NOT_TRACES
-    )
-    traces, notes = [], []
-    for path in paths:
-        try:
-            traces.append(read_trace(path))
-        except TraceError as reason:
-            notes.append(f"left out: {reason}".replace(str(path), path.name))
-    if not traces:
-        raise UsageError(
-            f"{folder}: no trace found ({len(notes)} files could not be read"
-            f"{': ' + notes[0] if notes else ''}); give a folder of CSV or mahimahi traces"
-        )
-    return traces, notes
 
 
 def bench_control(options: ControlOptions, *, say: Say, out: Path | None = None) -> BenchResult:

@@ -36,10 +36,10 @@ from headgate.profiles.errors import PeerError, UsageError
 from headgate.profiles.manifest import Manifest
 from headgate.profiles.profile import Profile, allowed_points, load_profile
 from headgate.profiles.storage import write_atomic
+from headgate.profiles.trace import Trace, open_trace
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.relay import LinkPlan, Relay
 from headgate.runtime.simulate import Link, Pace, simulate
-from headgate.runtime.trace import Trace, open_trace
 from headgate.train.data import open_split
 from headgate.train.progress import TrainingProgress
 from headgate.train.prune import train_prune

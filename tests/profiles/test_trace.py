@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headgate.profiles.errors import TraceError
-from headgate.runtime.trace import Trace, named_trace, open_trace, read_trace
+from headgate.profiles.trace import Trace, named_trace, open_trace, read_trace
 
 STEPS = Trace("steps", (0.0, 1.0, 2.0), (8e6, 0.0, 16e6), 3.0)
 
