@@ -17,7 +17,6 @@ from headgate.export.demo import (
     RealRun,
     compare,
     run_for_real,
-    shared_trace,
     summary_json,
     training_config,
     write_pictures,
@@ -95,15 +94,6 @@ def test_the_summary_is_json_and_says_how_each_run_came_about(content: ReportCon
     assert {run["how"] for run in summary["fixed"]} == {"simulated"}
     assert "synthetic" in summary["made_with"]["trace"]
     assert sentences(content)
-
-
-def test_a_share_of_a_link_is_the_same_link_but_slower() -> None:
-    trace = named_trace("demo")
-    shared = shared_trace(trace, share=0.25)
-    assert shared.duration_s == trace.duration_s
-    assert shared.rate_bps(3.0) == pytest.approx(0.25 * trace.rate_bps(3.0))
-    assert shared.name == "demo x 0.25"
-    assert shared_trace(trace, share=1).name == "demo"
 
 
 def test_the_device_plays_the_validation_pictures(tmp_path: Path) -> None:

@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 from headgate.export.bench_table import BenchResult, Goal
@@ -33,6 +30,7 @@ from headgate.export.control_runs import (
     run_case,
 )
 from headgate.export.control_sockets import OVER_SOCKETS, run_over_sockets, suitable
+from headgate.export.workers import in_order
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import open_family
 from headgate.profiles.ladder import read_ladder
@@ -106,7 +104,7 @@ def bench_control(options: ControlOptions, *, say: Say, out: Path | None = None)
     traces, notes = open_traces(options.traces)
     tasks = [(manifest, trace, case) for trace in traces for case in _cases(options, trace)]
     cells: list[CaseRuns] = []
-    for done, cell in enumerate(_run_all(tasks, workers=options.workers), start=1):
+    for done, cell in enumerate(in_order(_run_task, tasks, workers=options.workers), start=1):
         cells.append(cell)
         if done % max(1, len(tasks) // 20) == 0:
             say(f"{done} of {len(tasks)} cases done")
@@ -256,14 +254,8 @@ def _cases(options: ControlOptions, trace: Trace) -> Iterator[Case]:
                 )
 
 
-def _run_all(tasks: Sequence[tuple[Manifest, Trace, Case]], *, workers: int) -> Iterator[CaseRuns]:
-    """Yield the results in the order of the tasks, whatever the number of workers."""
-    workers = min(workers or os.cpu_count() or 1, len(tasks))
-    if workers <= 1:
-        yield from (run_case(*task) for task in tasks)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(run_case, *zip(*tasks, strict=True))
+def _run_task(task: tuple[Manifest, Trace, Case]) -> CaseRuns:
+    return run_case(*task)
 
 
 def _policies(group: Sequence[CaseRuns]) -> list[str]:
