@@ -19,7 +19,7 @@ from headgate.export.compare import score_run
 from headgate.export.control_runs import OURS
 from headgate.export.workers import in_order
 from headgate.profiles.errors import UsageError
-from headgate.profiles.manifest import Manifest
+from headgate.profiles.manifest import Manifest, PointKind
 from headgate.profiles.profile import Profile
 from headgate.profiles.trace import Trace, open_trace, shared_trace
 from headgate.runtime.records import FrameRecord, Source
@@ -71,7 +71,7 @@ class DeviceScore:
 
     credited: float  # mean
     edge_share: float  # answered by the edge in time
-    late_share: float  # sent, but not answered by the edge in time
+    late_share: float  # meant for the edge, but not answered by it in time
     miss_share: float  # without any answer in time
     mean_bytes: float
     switches_per_s: float
@@ -221,12 +221,13 @@ def _score(records: Sequence[FrameRecord], options: SharingOptions) -> DeviceSco
     settled = [record for record in records if record.captured_s >= options.settle_s]
     score = score_run(settled, name="", measured=False)
     by_edge = sum(each.source is Source.EDGE and each.deadline_met for each in settled)
-    sent = sum(each.num_bytes > 0 for each in settled)
+    # Not by bytes: layers that wait behind others may never leave.
+    meant = sum(each.kind not in (None, PointKind.LOCAL.value) for each in settled)
     believed = [each.estimate.rate_bps for each in settled if each.estimate.rate_bps is not None]
     return DeviceScore(
         credited=score.credited,
         edge_share=by_edge / len(settled),
-        late_share=(sent - by_edge) / len(settled),
+        late_share=(meant - by_edge) / len(settled),
         miss_share=1 - score.in_time,
         mean_bytes=score.mean_bytes,
         switches_per_s=score.summary.switches / (options.duration_s - options.settle_s),
@@ -250,7 +251,7 @@ def _notes(options: SharingOptions) -> tuple[str, ...]:
         f"{options.settle_s:g} s do not count; insured",
         "credited: mean accuracy of frames answered in time, over all devices; worst: the device "
         "that has least; fairness: Jain's index of what devices are credited, 1 is even",
-        "edge: frames that it answered in time; late: sent, but not answered by it in time; "
+        "edge: frames that it answered in time; late: meant for it, but not answered in time; "
         "Mbit/s: the mean estimate of the link's rate",
         "fixed: all devices at the one point that earns them most together, of all that there are",
         "alone: one device with its share of the rate to itself, under our controller; no strict "
