@@ -8,7 +8,8 @@ from headgate.runtime.recent import NUM_SAMPLES
 
 def timer(guard: Guard, *, late_s: float, at_s: float) -> None:
     guard.saw(now_s=at_s)
-    guard.timer_went_off(due_s=at_s + 0.010, now_s=at_s + 0.010 + late_s)
+    guard.awaits(at_s + 0.010)
+    guard.timer_went_off(now_s=at_s + 0.010 + late_s)
 
 
 def test_a_punctual_loop_keeps_to_the_least() -> None:
@@ -24,16 +25,36 @@ def test_one_late_timer_is_believed_at_once() -> None:
     assert guard.guard_s == pytest.approx(0.006 + SLACK_S)
 
 
-def test_what_was_due_before_the_last_event_says_nothing() -> None:
+def test_a_timer_that_was_set_for_the_past_says_nothing() -> None:
     guard = Guard()
     guard.saw(now_s=1.0)
-    guard.timer_went_off(due_s=0.4, now_s=1.005)
+    guard.awaits(0.4)
+    guard.timer_went_off(now_s=1.005)
+    assert guard.guard_s == LEAST_S
+
+
+def test_what_happens_between_a_timer_and_its_going_off_hides_nothing() -> None:
+    guard = Guard()
+    guard.saw(now_s=1.0)
+    guard.awaits(1.010)
+    guard.saw(now_s=1.012)
+    guard.awaits(1.010)
+    guard.timer_went_off(now_s=1.016)
+    assert guard.guard_s == pytest.approx(0.006 + SLACK_S)
+
+
+def test_a_timer_is_not_late_before_it_is_due() -> None:
+    guard = Guard()
+    guard.saw(now_s=1.0)
+    guard.awaits(1.010)
+    guard.timer_went_off(now_s=1.005)
     assert guard.guard_s == LEAST_S
 
 
 def test_a_timer_before_anything_happened_says_nothing() -> None:
     guard = Guard()
-    guard.timer_went_off(due_s=0.0, now_s=5.0)
+    guard.awaits(0.0)
+    guard.timer_went_off(now_s=5.0)
     assert guard.guard_s == LEAST_S
 
 

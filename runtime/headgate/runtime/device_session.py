@@ -136,7 +136,10 @@ class DeviceSession:
     def next_timer_s(self) -> float | None:
         """Return when `handle_timer` wants to be called next, or None."""
         due_s, uplink_s = self._waiting.next_due_s(), self._edge.next_timer_s(self._probe_need())
-        return min((at_s for at_s in (due_s, uplink_s) if at_s is not None), default=None)
+        timer_s = min((at_s for at_s in (due_s, uplink_s) if at_s is not None), default=None)
+        if timer_s is not None:
+            self._guard.awaits(timer_s)
+        return timer_s
 
     def connected(self, *, now_s: float) -> list[Effect]:
         """Tell that the transport reached the edge (each time it does)."""
@@ -227,9 +230,7 @@ class DeviceSession:
     def handle_timer(self, *, now_s: float) -> list[Effect]:
         """Do what was due at `next_timer_s`; harmless when called early."""
         effects: list[Effect] = []
-        due_s = self.next_timer_s()
-        if due_s is not None:
-            self._guard.timer_went_off(due_s=due_s, now_s=now_s)
+        self._guard.timer_went_off(now_s=now_s)
         self._guard.saw(now_s=now_s)
         for frame in self._waiting.take_over(now_s=now_s):
             effects += self._end_without_edge(frame, "edge too late", now_s=now_s)

@@ -26,16 +26,22 @@ class Guard:
     def __init__(self, *, least_s: float = LEAST_S) -> None:
         self._least_s = least_s
         self._late = RecentHigh(QUANTILE)
-        self._seen_s = math.inf
+        self._seen_s = math.inf  # the last thing that happened
+        self._timer_s, self._set_s = math.inf, math.inf  # the next timer, and when it became that
         self.guard_s = least_s
 
     def saw(self, *, now_s: float) -> None:
         """Take note of anything that happened."""
         self._seen_s = now_s
 
-    def timer_went_off(self, *, due_s: float, now_s: float) -> None:
-        """Learn from a timer; one that was set for the past says nothing."""
-        if not self._seen_s < due_s <= now_s:
+    def awaits(self, timer_s: float) -> None:
+        """Take note of the timer that is next."""
+        if timer_s != self._timer_s:
+            self._timer_s, self._set_s = timer_s, self._seen_s
+
+    def timer_went_off(self, *, now_s: float) -> None:
+        """Learn from the timer that was next; one that was set for the past says nothing."""
+        if not self._set_s < self._timer_s <= now_s:
             return
-        self._late.add(now_s - due_s)
+        self._late.add(now_s - self._timer_s)
         self.guard_s = max(self._least_s, min(MOST_S, SLACK_S + self._late.high()))
