@@ -39,15 +39,9 @@ from train.split_training.small import (
     two_clients,
 )
 from train.split_training.storms import KilledError
-from train.tiny_runs import tiny_config, write_pictures
+from train.tiny_runs import tiny_config
 
 LOOPBACK = "tcp://127.0.0.1:*"
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.set_num_threads(1)
-    return write_pictures(tmp_path_factory.mktemp("pictures") / "tiny.npz")
 
 
 @contextmanager
