@@ -9,8 +9,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from export.forked import forked_child
 from headgate.runtime.cli import main
 from train.tiny_runs import write_pictures
+
+
+@pytest.fixture(autouse=True)
+def children_are_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headgate.export.bench_deprune_network.child", forked_child)
 
 
 def bench(pictures: Path, out: Path, *changes: str) -> Result:

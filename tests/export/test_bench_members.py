@@ -66,7 +66,8 @@ def test_methods_are_compared_seed_by_seed(recipe: PruneConfig, tmp_path: Path) 
 
 
 def test_each_rate_weight_has_its_points(recipe: PruneConfig, tmp_path: Path) -> None:
-    options = RateWeightOptions(replace(recipe, rate_weight=0.0), tmp_path, weights=(0.0, 1e-3))
+    one_member = replace(recipe, rate_weight=0.0, budgets=(2,))
+    options = RateWeightOptions(one_member, tmp_path, weights=(0.0, 1e-3))
     result = bench_rate_weights(options, progress=Silent(), say=say)
     assert {row[0] for row in result.rows} == {"0", "0.001"}
     assert all(float(row[3]) > 0 and float(row[4]) > 0 for row in result.rows)

@@ -1,5 +1,6 @@
 """Claims about the whole network for pictures: where an exported family uses it, and where not."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from torch import nn
 
 from export.tiny_run import LENET, write_run
 from headgate.export.deploy import PlainReference
+from headgate.export.family_writer import PICTURES_GRAPH, write_full
+from headgate.export.graphs import FullGraph
 from headgate.export.options import ExportOptions
 from headgate.export.picture_network import with_picture_network
 from headgate.export.pipeline import export_family
-from headgate.export.samples import HeldOut
+from headgate.export.samples import HeldOut, load_samples
 from headgate.profiles.errors import GateError
 from headgate.profiles.family import open_family
 from headgate.profiles.manifest import PointKind
@@ -35,12 +38,9 @@ def silent(line: str) -> None:
 
 
 def add_picture_network(path: Path, *, steps: int) -> None:
-    """Give a run a second whole network: the plain one after some steps, or with none a bad one."""
+    """Give a run a second whole network: the plain one after some steps."""
     run = load_run(path)
     network = run.backbone().train()
-    if steps == 0:
-        for parameter in network.parameters():
-            nn.init.zeros_(parameter)
     data = load_training_data(run.record.dataset.spec, run.input)
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
     for _ in range(steps):
@@ -81,8 +81,11 @@ def test_a_picture_graph_unlike_the_trained_network_is_refused(folder: Path) -> 
         )
 
 
-def test_points_are_answered_by_the_network_for_pictures_where_it_is_better(folder: Path) -> None:
-    family = open_family(folder / "family")
+def test_points_are_answered_by_the_network_for_pictures_where_it_is_better(
+    folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder / "family", tmp_path / "family")
+    family = open_family(tmp_path / "family")
     manifest = family.manifest
     offload = [point for point in manifest.points if point.kind is PointKind.OFFLOAD]
     assert {point.graph for point in offload} == {"full/pictures.onnx"}
@@ -96,11 +99,32 @@ def test_points_are_answered_by_the_network_for_pictures_where_it_is_better(fold
     DeviceEngine(open_family(family.path, roles=("device",)))
 
 
-def test_a_network_for_pictures_that_is_no_better_is_left_out(tmp_path: Path) -> None:
-    run = write_run(tmp_path, LENET)
-    add_picture_network(run, steps=0)
-    manifest = export_family(run, tmp_path / "family", QUICK, silent)
+def test_a_network_for_pictures_that_is_no_better_is_left_out(folder: Path, tmp_path: Path) -> None:
+    """The tuned network is the plain one here, and the one for pictures answers all alike."""
+    run, family = load_run(folder / "run"), open_family(folder / "family")
+    full = tmp_path / "family" / "full"
+    shutil.copytree(family.path / "full", full)
+    (full / "pictures.onnx").rename(full / "model.onnx")
+    bad = run.backbone().eval()
+    for parameter in bad.parameters():
+        nn.init.zeros_(parameter)
+    write_full(tmp_path / "family", full=FullGraph(bad), picture=run.input, name=PICTURES_GRAPH)
+    plain = family.manifest.full_graph
+    points = tuple(
+        replace(point, graph=plain) if point.kind is PointKind.OFFLOAD else point
+        for point in family.manifest.points
+    )
+    samples = load_samples(run, data=None, num_calibration=8, limit=None)
+    manifest = with_picture_network(
+        replace(family.manifest, points=points),
+        tmp_path / "family",
+        PlainReference(bad),
+        held_out=samples.held_out,
+        parity_NHWC=samples.pictures,
+        threads=1,
+        progress=silent,
+    )
     offload = [point for point in manifest.points if point.kind is PointKind.OFFLOAD]
     assert {point.graph for point in offload} == {"full/model.onnx"}
     assert "full/pictures.onnx" not in manifest.files
-    assert not (tmp_path / "family" / "full" / "pictures.onnx").exists()
+    assert not (full / "pictures.onnx").exists()

@@ -38,6 +38,7 @@ from headgate.train.run_folder import load_run
 QUICK = ExportOptions(
     levels=(256, 4), jpeg_qualities=(10, 80), webp_qualities=(5,), num_calibration=16
 )
+FEW = replace(QUICK, with_times=False, local_full=False)
 
 
 def silent(line: str) -> None:
@@ -53,8 +54,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def exported(run: Path) -> Family:
-    """A family of one member at few points, without times."""
-    export_family(run, run.parent / "family", replace(QUICK, with_times=False), silent)
+    """A family of one member at few points, without times and without `local-full`."""
+    export_family(run, run.parent / "family", FEW, silent)
     return open_family(run.parent / "family")
 
 
@@ -213,7 +214,7 @@ def test_provenance_says_what_it_was_made_of_without_any_path(family: Family) ->
 def test_two_exports_of_one_run_have_one_digest(
     run: Path, exported: Family, tmp_path: Path
 ) -> None:
-    again = export_family(run, tmp_path / "again", replace(QUICK, with_times=False), silent)
+    again = export_family(run, tmp_path / "again", FEW, silent)
     assert again.digest == exported.manifest.digest
     assert (tmp_path / "again" / "family.json").read_bytes() == (
         exported.path / "family.json"
@@ -221,10 +222,10 @@ def test_two_exports_of_one_run_have_one_digest(
 
 
 def test_without_local_full_a_device_does_not_need_the_whole_network(
-    run: Path, tmp_path: Path
+    exported: Family, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "family"
-    manifest = export_family(run, folder, replace(QUICK, local_full=False), silent)
+    folder, manifest = tmp_path / "family", exported.manifest
+    shutil.copytree(exported.path, folder)
     assert "local-full" not in {point.id for point in manifest.points}
     assert TailEngine(open_family(folder)).health()  # the edge has it, for pictures
     shutil.rmtree(folder / "full")

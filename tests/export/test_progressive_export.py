@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from export.tiny_run import PLAIN_CUT, PROGRESSIVE, TinyRun, write_run
 from headgate.export.deploy import MemberReference, deploy
 from headgate.export.exit_confidence import with_confidence
-from headgate.export.family_writer import write_member
 from headgate.export.measure import Engines, measure_points
+from headgate.export.onnx_files import module_to_onnx
 from headgate.export.options import ExportOptions
 from headgate.export.parity_gate import check_member, compared_points
 from headgate.export.pipeline import export_family
@@ -231,18 +231,18 @@ def test_a_tail_that_takes_maps_in_another_order_than_the_head_emits_fails_the_g
     assert model.layer_plan is not None
     order = model.layer_plan.order
     member = member_of(family)
-    write_member(
-        tmp_path / "wrong",
-        member_id=member.id,
-        budget=member.budget,
-        resolution_factor=member.resolution_factor,
-        layers=member.layers,
-        deployed=deploy(model, (*order[1:], order[0])),
-        picture=family.manifest.input,
-        num_classes=len(family.manifest.labels),
+    wrong = deploy(model, (*order[1:], order[0])).tail
+    num_maps = member.features.shape[0]
+    scales = (torch.zeros(2, num_maps), torch.ones(2, num_maps), torch.full((2, 1), 16.0))
+    graph = module_to_onnx(
+        wrong,
+        (torch.zeros(2, *member.features.shape, dtype=torch.uint8), *scales),
+        input_names=wrong.input_names,
+        output_names=wrong.output_names,
+        where=member.id,
     )
     shutil.copytree(family.path, tmp_path / "family")
-    shutil.copyfile(tmp_path / "wrong" / member.tail, tmp_path / "family" / member.tail)
+    (tmp_path / "family" / member.tail).write_bytes(graph)
     spoilt = Family(tmp_path / "family", family.manifest)
     with pytest.raises(GateError, match=r"point .*: .*probabilities differ"):
         check_member(

@@ -219,8 +219,8 @@ def test_correctness_per_picture_reaches_the_records() -> None:
 
 
 def test_same_run_twice_gives_the_same_records() -> None:
-    link = Link(named_trace("demo"), 0.03)
-    assert run(link) == run(link)
+    link, brief = Link(named_trace("demo"), 0.03), Pace(fps=30, duration_s=8)
+    assert run(link, pace=brief) == run(link, pace=brief)
 
 
 def test_point_without_compute_times_is_refused() -> None:
@@ -231,8 +231,8 @@ def test_point_without_compute_times_is_refused() -> None:
 
 def test_jitter_delays_answers_and_is_the_same_in_every_run() -> None:
     link = Link(named_trace("steady:8"), 0.02, jitter_s=0.004)
-    first, second = run(link), run(link)
-    assert first == second
+    brief = Pace(fps=30, duration_s=8)
+    assert run(link, pace=brief) == run(link, pace=brief)
     calm = run(Link(named_trace("steady:8"), 0.02), fixed="b1r1-l16")
     shaken = run(link, fixed="b1r1-l16")
 
@@ -295,7 +295,12 @@ def test_late_loops_delay_every_answer_and_two_runs_are_the_same() -> None:
 
     def latencies_s(machines: Machines) -> list[float]:
         records = simulate(
-            MANIFEST, profile=PROFILE, link=link, pace=PACE, sla_s=0.1, machines=machines
+            MANIFEST,
+            profile=PROFILE,
+            link=link,
+            pace=Pace(fps=30, duration_s=8),
+            sla_s=0.1,
+            machines=machines,
         )
         ordered = sorted(records, key=lambda record: record.frame_id)
         return [record.stages.total_s or 0.0 for record in ordered]

@@ -113,6 +113,8 @@ def test_a_device_that_is_told_to_stop_sums_up_and_leaves_whole_lines(
 ) -> None:
     frames = tmp_path / "frames.jsonl"
     os.mkfifo(frames)
+    # Under `nohup` the device would inherit that SIGHUP is ignored, and would never stop.
+    inherited = signal.signal(number, signal.SIG_DFL)
     process = subprocess.Popen(
         headgate(
             "device", str(tiny_family.path), "fake://16x16", str(frames), "--edge", NO_EDGE,
@@ -122,6 +124,7 @@ def test_a_device_that_is_told_to_stop_sums_up_and_leaves_whole_lines(
         stderr=subprocess.PIPE,
         text=True,
     )  # fmt: skip
+    signal.signal(number, inherited)
     with frames.open() as lines:  # opened once the device writes
         first: dict[str, Any] = json.loads(lines.readline())
         process.send_signal(number)

@@ -1,12 +1,16 @@
 """Claims about the move to a larger budget: which maps join, and how they begin."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from headgate.train.bottleneck import F_HAT_RANGE, Bottleneck
 from headgate.train.optimizers import make_sgd
 from headgate.train.recipe import PruneConfig
-from headgate.train.split_training.growth import grow, grown_selection
+from headgate.train.split_training.growth import bottleneck_of, grow, grown_selection
+from headgate.train.split_training.server_run import fresh_model
+from train.split_training.small import CPU, small_plan, small_settings
 
 
 def trained(selected: tuple[int, ...] = (1, 4)) -> tuple[Bottleneck, torch.optim.SGD]:
@@ -64,3 +68,17 @@ def test_momentum_of_joining_maps_is_forgotten_and_of_others_kept() -> None:
     after = optimizer.state[bottleneck.decoder.weight]["momentum_buffer"]
     assert bool((after[[0, 2, 3, 5]] == 0).all())
     assert torch.equal(after[[1, 4]], before[[1, 4]])
+
+
+def test_growing_silently_leaves_what_the_network_computes(pictures: Path) -> None:
+    settings = small_settings("2:1,5:1")
+    plan = small_plan(pictures, settings)
+    model = fresh_model(plan, settings, device=CPU).eval()
+    optimizer = make_sgd(model.parameters(), plan.config)
+    x_BCHW = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    before_BK = model(x_BCHW, levels=None).logits_BK
+    assert model.selected is not None
+    chosen = sorted([*model.selected, *(set(range(6)) - set(model.selected))][:5])
+    grow(bottleneck_of(model), optimizer, selected=chosen, join="silent", seed=3)
+    after_BK = model(x_BCHW, levels=None).logits_BK
+    torch.testing.assert_close(after_BK, before_BK)

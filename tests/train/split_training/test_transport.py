@@ -23,6 +23,7 @@ from headgate.train.split_training.deprune import deprune_locally
 from headgate.train.split_training.growth import bottleneck_of
 from headgate.train.split_training.transport import (
     ClientSocket,
+    Ready,
     Security,
     ServerSocket,
     serve,
@@ -39,15 +40,9 @@ from train.split_training.small import (
     two_clients,
 )
 from train.split_training.storms import KilledError
-from train.tiny_runs import tiny_config, write_pictures
+from train.tiny_runs import tiny_config
 
 LOOPBACK = "tcp://127.0.0.1:*"
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.set_num_threads(1)
-    return write_pictures(tmp_path_factory.mktemp("pictures") / "tiny.npz")
 
 
 @contextmanager
@@ -76,6 +71,17 @@ def counted_bytes(run: Run) -> list[tuple[int, int]]:
     return [(line["bytes_up"], line["bytes_down"]) for line in lines]
 
 
+class ReadsLate(ClientSocket):
+    """Looks at what has come only when its connection has ended, or has not ended for a while."""
+
+    def wait(self, timeout_s: float | None) -> Ready:
+        ready = super().wait(timeout_s)
+        if ready.message:
+            self._monitor.poll(200)
+            return super().wait(0.0)
+        return ready
+
+
 def train_on(
     endpoint: str,
     client: SplitClient,
@@ -83,8 +89,9 @@ def train_on(
     compress: bool = False,
     security: Security | None = None,
     cpu_share: float = 1.0,
+    socket_type: type[ClientSocket] = ClientSocket,
 ) -> None:
-    socket = ClientSocket(endpoint, security or Security())
+    socket = socket_type(endpoint, security or Security())
     try:
         train_as_client(
             client, socket, device=CPU, compress=compress, endpoint=endpoint, cpu_share=cpu_share
@@ -227,8 +234,9 @@ def test_beyond_loopback_keys_are_needed(side: Callable[[str, Security], object]
         side("tcp://192.0.2.7:7710", Security())
 
 
+@pytest.mark.parametrize("socket_type", [ClientSocket, ReadsLate])
 def test_a_server_that_stops_for_a_bad_number_tells_its_clients(
-    pictures: Path, tmp_path: Path
+    pictures: Path, tmp_path: Path, socket_type: type[ClientSocket]
 ) -> None:
     settings = small_settings("2:1")
     plan = small_plan(pictures, settings)
@@ -238,7 +246,7 @@ def test_a_server_that_stops_for_a_bad_number_tells_its_clients(
     socket = ServerSocket(LOOPBACK, Security())
     with (
         small_server(plan, settings, tmp_path / "run") as server,
-        in_background(lambda: train_on(socket.endpoint, client)) as raised,
+        in_background(lambda: train_on(socket.endpoint, client, socket_type=socket_type)) as raised,
     ):
         with pytest.raises(TrainingError, match="not a finite number"):
             serve(server, socket, device=CPU, compress=False)

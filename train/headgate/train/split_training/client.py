@@ -198,6 +198,8 @@ class SplitClient:
                     (text,) = parts
                     assert isinstance(text, bytes)
                     self._fail(_refusal(status, text.decode(errors="replace")))
+                    if status is Status.NOT_FINITE:  # the server waits until all have heard it
+                        out.append((Header(Kind.GOODBYE, self.session.place), ()))
         return out
 
     def _stop(self, reason: str | None) -> None:

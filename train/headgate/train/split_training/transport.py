@@ -14,6 +14,7 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,7 +24,7 @@ import numpy as np
 import torch
 
 from headgate.profiles.errors import PeerError, TrainingError, UsageError, WireError
-from headgate.profiles.train_messages import Header, PackedTensor, Part
+from headgate.profiles.train_messages import Header, Kind, PackedTensor, Part
 from headgate.runtime.train_wire import TrainLimits, decode, encode, message_bytes
 from headgate.train.split_training.client import SplitClient
 from headgate.train.split_training.payload import Parcel, Payload
@@ -40,7 +41,7 @@ HEARTBEAT_MS = 5000
 HEARTBEAT_TIMEOUT_MS = 60_000  # a batch of megabytes on a slow link holds up what follows it
 RECONNECT_MS = 100
 RECONNECT_MAX_MS = 2000
-FAREWELL_S = 10.0  # how long a finished server waits for GOODBYEs of all that it knows
+FAREWELL_S = 10.0  # how long a server that ends waits for GOODBYEs of all that it knows
 LINGER_MS = 5000
 GIVE_UP_S = 300.0
 LIMITS = TrainLimits()
@@ -291,7 +292,21 @@ def serve(
             del message  # its memory is for the next one: fresh pages cost more than to copy them
     except TrainingError as reason:
         send(server.fail(str(reason)))
+        _see_off(set(server.session.peers), socket, now_s=now_s)
         raise
+
+
+def _see_off(peers: set[bytes], socket: ServerSocket, *, now_s: Callable[[], float]) -> None:
+    """Wait for GOODBYEs: with a connection that ends too soon goes what was said last on it."""
+    give_up_s = now_s() + FAREWELL_S
+    while peers and (left_s := give_up_s - now_s()) > 0:
+        message = socket.receive(left_s)
+        if message is None:
+            continue
+        peer, parts = message
+        with suppress(WireError):
+            if decode(parts, LIMITS)[0].kind is Kind.GOODBYE:
+                peers.discard(peer)
 
 
 def _opened(message: list[Any], device: torch.device) -> tuple[Header, tuple[Payload, ...]]:

@@ -1,0 +1,20 @@
+"""What export's tests share: torch's table of ONNX translations, made once."""
+
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_table_of_translations() -> Iterator[None]:
+    """Keep torch from making its table anew for every graph: a third of the time of a small one.
+
+    An export only reads the table. What is under test is what we do before and after it.
+    """
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    with pytest.MonkeyPatch.context() as patch:
+        made_once = staticmethod(cache(ONNXRegistry.from_torchlib))
+        patch.setattr(ONNXRegistry, "from_torchlib", made_once)
+        yield

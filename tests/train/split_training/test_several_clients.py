@@ -1,0 +1,212 @@
+"""Claims about clients that share a server: who comes and goes, and whose half goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from headgate.profiles.train_messages import Kind
+from headgate.train.run_folder import load_run
+from headgate.train.split_training.client_halves import ClientHalves, Half
+from headgate.train.split_training.epoch_record import DepruneEpoch
+from headgate.train.split_training.halves import pack_half
+from train.split_training.small import (
+    Clock,
+    Table,
+    differing,
+    small_client,
+    small_plan,
+    small_server,
+    small_settings,
+    two_clients,
+    weights_of,
+)
+
+
+@pytest.mark.parametrize("sync", ["none", "relay", "fedavg"])
+def test_a_client_that_vanishes_does_not_stop_the_others(
+    pictures: Path, tmp_path: Path, sync: str
+) -> None:
+    settings = small_settings("2:1,6:1", client_sync=sync)
+    plan = small_plan(pictures, settings)
+    with small_server(plan, settings, tmp_path / "run", num_clients=2) as server:
+        table = Table(server)
+        clients = two_clients(plan, settings)
+        for client in clients:
+            table.connect(client)
+        table.run(num_messages=4)
+        table.cut(clients[0])
+        table.run()
+        assert not server.is_finished
+        assert server.next_timer_s() == pytest.approx(60.0)
+        clock = server.now_s
+        assert isinstance(clock, Clock)
+        clock.s = 60.0
+        for each in server.handle_timer(now_s=table.now_s):
+            answers = clients[1].received(each.header, each.parts, now_s=table.now_s)
+            table.waiting.extend((each.peer, *message) for message in answers)
+        table.run()
+        assert server.is_finished
+    assert load_run(tmp_path / "run").member_ids == ("b6r1",)
+
+
+def test_a_server_that_starts_anew_does_not_wait_for_one_that_had_vanished(
+    pictures: Path, tmp_path: Path
+) -> None:
+    settings = small_settings("2:2")
+    plan = small_plan(pictures, settings)
+    ann, bo = two_clients(plan, settings)
+    with small_server(plan, settings, tmp_path / "run", num_clients=2) as server:
+        table = Table(server)
+        table.connect(ann)
+        table.connect(bo)
+        table.run(num_messages=4)
+        table.cut(bo)
+        table.run()
+        clock = server.now_s
+        assert isinstance(clock, Clock)
+        clock.s = 60.0
+        server.handle_timer(now_s=60.0)
+        assert server.session.epoch == 1
+        table.cut(ann)
+    with small_server(plan, settings, tmp_path / "run", num_clients=2, resume=True) as server:
+        table = Table(server)
+        table.connect(ann)
+        table.run()
+        assert server.is_finished
+        assert ann.is_done
+
+
+def test_one_that_returns_goes_on_with_its_next_batch(pictures: Path, tmp_path: Path) -> None:
+    settings = small_settings("2:2", client_sync="fedavg")
+    plan = small_plan(pictures, settings)
+    with small_server(plan, settings, tmp_path / "run", num_clients=2) as server:
+        table = Table(server)
+        ann, bo = two_clients(plan, settings)
+        table.connect(ann)
+        table.connect(bo)
+        table.run(num_messages=4)
+        table.cut(ann)
+        table.run()
+        table.connect(ann)
+        table.run()
+        assert server.is_finished
+        assert ann.is_done
+        assert bo.is_done
+    batches = [(who, h.place) for who, h in table.log if h.kind is Kind.BATCH]
+    assert len({place for who, place in batches if who in ("1", "3")}) == 4
+    assert len({place for who, place in batches if who == "2"}) == 4
+
+
+def test_one_that_joins_later_begins_with_what_the_others_have(
+    pictures: Path, tmp_path: Path
+) -> None:
+    settings = small_settings("2:1,6:2", client_sync="fedavg")
+    plan = small_plan(pictures, settings)
+    records: list[DepruneEpoch] = []
+    with small_server(plan, settings, tmp_path / "run", records=records) as server:
+        table = Table(server)
+        table.connect(small_client(plan, settings, "ann", share=(1, 2)))
+        table.run(num_messages=4)  # into the second epoch
+        assert server.session.epoch == 1
+        late = small_client(plan, settings, "bo", share=(2, 2))
+        table.connect(late)
+        table.run()
+        assert server.is_finished
+        assert late.half.model.budget == 6
+    assert [sorted(r.clients) for r in records] == [["ann"], ["ann", "bo"], ["ann", "bo"]]
+
+
+def test_with_relay_one_half_goes_round(pictures: Path, tmp_path: Path) -> None:
+    settings = small_settings("2:1", client_sync="relay")
+    plan = small_plan(pictures, settings)
+    with small_server(plan, settings, tmp_path / "run", num_clients=2) as server:
+        table = Table(server)
+        clients = two_clients(plan, settings)
+        for client in clients:
+            table.connect(client)
+        table.run()
+        whose = [who for who, h in table.log if h.kind is Kind.BATCH]
+        assert whose == ["1", "1", "2", "2"]
+        weights = weights_of(clients[1], server)
+    run = load_run(tmp_path / "run")
+    assert differing(run.member("b2r1").state_dict(), weights) == []
+
+
+def test_with_relay_what_a_lost_epoch_made_of_the_half_does_not_go_on(
+    pictures: Path, tmp_path: Path
+) -> None:
+    settings = small_settings("2:1", client_sync="relay")
+    plan = small_plan(pictures, settings)
+    ann, bo = two_clients(plan, settings)
+    with small_server(plan, settings, tmp_path / "run", num_clients=2) as server:
+        table = Table(server)
+        table.connect(ann)
+        table.connect(bo)
+        while bo.session.place.step == 0:  # with the half that ann has ended the epoch with
+            table.run(num_messages=1)
+        for client in (ann, bo):
+            table.cut(client)
+    found = []
+    for name, clients in (("run", [bo, ann]), ("calm", two_clients(plan, settings)[::-1])):
+        resume = name == "run"
+        out = tmp_path / name
+        with small_server(plan, settings, out, num_clients=2, resume=resume) as server:
+            table = Table(server)
+            for client in clients:
+                table.connect(client)
+                table.run(num_messages=1)
+            table.run()
+            found.append(weights_of(clients[1], server))
+    assert differing(*found) == []
+
+
+def test_with_relay_a_half_that_comes_late_is_not_the_one_that_goes_round(pictures: Path) -> None:
+    settings = small_settings("2:1")
+    model = small_client(small_plan(pictures, settings), settings).half.model
+    halves = ClientHalves(client_sync="relay")
+    one, late = (Half.opened(pack_half(model), model) for _ in range(2))
+    halves.keep("ann", one)
+    halves.keep("bo", late, is_late=True)
+    assert halves.shared is one
+    assert halves.latest["bo"] is late
+
+
+def test_with_fedavg_all_go_on_from_the_mean(pictures: Path, tmp_path: Path) -> None:
+    settings = small_settings("2:2", client_sync="fedavg")
+    plan = small_plan(pictures, settings)
+    with small_server(plan, settings, tmp_path / "run", num_clients=2) as server:
+        table = Table(server)
+        ann, bo = two_clients(plan, settings)
+        table.connect(ann)
+        table.connect(bo)
+        while server.session.epoch == 0:
+            table.run(num_messages=1)
+        own = [
+            server.halves.latest[name].weights["head.features.0.weight"] for name in ("ann", "bo")
+        ]
+        assert server.halves.shared is not None
+        mean = server.halves.shared.weights["head.features.0.weight"]
+        torch.testing.assert_close(mean, (own[0] + own[1]) / 2)
+        assert not torch.equal(own[0], own[1])
+        assert torch.equal(ann.half.model.state_dict()["head.features.0.weight"], mean)
+        table.run()
+
+
+def test_a_second_client_of_one_name_takes_over_and_the_first_is_told(
+    pictures: Path, tmp_path: Path
+) -> None:
+    settings = small_settings("2:1")
+    plan = small_plan(pictures, settings)
+    with small_server(plan, settings, tmp_path / "run") as server:
+        table = Table(server)
+        first, second = small_client(plan, settings), small_client(plan, settings)
+        table.connect(first)
+        table.run(num_messages=2)
+        table.connect(second)
+        table.run()
+        assert server.is_finished
+    assert "another client took the name 'ann'" in str(first.failure)
+    assert second.failure is None
