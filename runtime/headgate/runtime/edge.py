@@ -32,7 +32,7 @@ from headgate.runtime.edge_session import (
     RunBatch,
     SendTo,
 )
-from headgate.runtime.edge_socket import HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, has_message
+from headgate.runtime.edge_socket import has_message
 from headgate.runtime.keys import Authenticator, Context, EdgeKeys, Socket, secure_server
 from headgate.runtime.quickness import Quickness
 from headgate.runtime.wakeup import Wakeup, poll_timeout_ms
@@ -47,6 +47,7 @@ FAILED_HANDSHAKES = (
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )
+KEEPALIVE_S = 10  # of silence, and between asking
 GOODBYE_LINGER_MS = 500  # for the last answers of a drained edge
 
 
@@ -242,8 +243,13 @@ class EdgeServer:
         router.linger = GOODBYE_LINGER_MS
         router.router_handover = True  # a rejoining device takes its identity over
         router.maxmsgsize = limits.wire.max_part_bytes
-        router.heartbeat_ivl = HEARTBEAT_MS
-        router.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
+        # Devices send heartbeats, we only answer them. With our own, ZeroMQ aborts when one is due
+        # on a connection that broke while its queue was full (libzmq issue 4364): any peer could
+        # end us. The kernel finds out about those that vanished.
+        router.tcp_keepalive = 1
+        router.tcp_keepalive_idle = KEEPALIVE_S
+        router.tcp_keepalive_intvl = KEEPALIVE_S
+        router.tcp_keepalive_cnt = 3
         if keys is not None:
             secure_server(router, keys.own)
         try:
