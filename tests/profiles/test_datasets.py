@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,21 @@ def test_a_picture_of_another_size_changes_the_digest(tmp_path: Path) -> None:
     assert open_dataset(f"folder:{tmp_path}", "train").digest == before
     write_picture(tmp_path / "train" / "cat" / "a.png", shade=1, size_px=(60, 80))
     assert open_dataset(f"folder:{tmp_path}", "train").digest != before
+
+
+def test_file_names_need_not_be_text(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"\xff\xfe.png")
+    write_picture(tmp_path / "train" / "cat" / odd, shade=1)
+    write_picture(tmp_path / "val" / "cat" / odd, shade=3)
+    dataset = open_dataset(f"folder:{tmp_path}", "val")
+    assert dataset.picture(0).max() == 3
+    before = dataset.digest
+    os.rename(tmp_path / "val" / "cat" / odd, tmp_path / "val" / "cat" / "a.png")
+    assert open_dataset(f"folder:{tmp_path}", "val").digest != before
+    for name in (odd, "b.png", "c.png", "d.png", "e.png", "f.png"):  # and split by their names
+        write_picture(tmp_path / "single" / "cat" / name, shade=1)
+    halves = [open_folder(tmp_path / "single", each) for each in ("train", "val")]
+    assert sum(map(len, halves)) == 6
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,10 @@ def test_missing_keys_take_their_defaults_and_whole_numbers_pass_as_floats() -> 
         ({"name": "x", "inner": {"size_px": 3}, "many": {}}, r"f\.many: expected a list"),
         ({"name": "x", "inner": {"size_px": 3}, "table": {"k": "v"}}, r"f\.table\.k: expected a"),
         ({"name": "x", "inner": {"size_px": 3}, "share": float("nan")}, r"f\.share: expected a fi"),
+        ({"name": "x", "inner": {"size_px": 3}, "share": 10**400}, r"f\.share: expected a fi"),
+        ({"name": "x", "inner": {"size_px": 3}, "share": -(10**400)}, r"f\.share: .* found -inf"),
+        ({"name": "a\ud800", "inner": {"size_px": 3}}, r"f\.name: expected text, found half a ch"),
+        ({"name": "x", "inner": {"size_px": 3}, "table": {"\udfff": 1.0}}, r"f\.table: .*half a"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(value: Any, said: str) -> None:

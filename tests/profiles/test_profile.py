@@ -50,6 +50,9 @@ def test_a_profile_narrows_points_by_kind_pattern_accuracy_and_bytes(
         ("kinds = []", "name at least one"),
         ("schema = 2", "reads up to 1"),
         ("= 3", "not TOML"),
+        ("sla_ms = " + 5000 * "1", "not TOML .*4300"),
+        ("sla_ms = " + 400 * "1", "sla_ms: expected a finite number"),
+        ("points = " + 3000 * "[" + 3000 * "]", "not TOML .*recursion"),
     ],
 )
 def test_a_malformed_profile_says_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:

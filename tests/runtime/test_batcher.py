@@ -25,10 +25,12 @@ def frame(
 
 
 def batcher(*frames: Queued, max_batch: int = 8, frame_s: float | None = None) -> Batcher:
-    """Return a batcher with frames waiting that has seen one batch take `frame_s`."""
+    """Return a batcher with frames waiting that has seen one batch take `frame_s`, until 0 s."""
     made = Batcher(max_batch=max_batch)
     if frame_s is not None:
-        made.times.measured(KEY, size=1, elapsed_s=frame_s)
+        made.add(frame(0, peer=b"earlier", arrived_s=-frame_s))
+        made.start(now_s=-frame_s)
+        made.finished(now_s=0.0)
     for one in frames:
         made.add(one)
     return made
@@ -84,7 +86,6 @@ def test_frames_too_late_to_finish_are_given_up() -> None:
     made = batcher(frame(1, deadline_s=0.02), frame(2, deadline_s=0.009), frame_s=0.01)
     assert made.next_timer_s() == pytest.approx(-0.001)
     assert ids(made.take_too_late(now_s=0.0)) == [2]
-    made.times.measured(KEY, size=1, elapsed_s=0.012)  # the estimate had shrunk to 0.0095
     assert made.next_timer_s() == pytest.approx(0.01)
     assert ids(made.take_too_late(now_s=0.0099)) == []
     assert ids(made.take_too_late(now_s=0.0101)) == [1]
@@ -98,15 +99,34 @@ def test_without_a_measurement_a_frame_is_given_up_at_its_deadline_only() -> Non
     assert ids(made.take_too_late(now_s=0.01)) == [1]
 
 
-def test_one_slow_batch_does_not_shut_a_graph_out_for_ever() -> None:
-    made = batcher(frame_s=1.0)
-    for frame_id in range(100):
-        now_s = float(frame_id)
+@pytest.mark.parametrize(("fps", "shut_out_s"), [(30.0, 1.9), (2.0, 2.0), (0.2, 5.0)])
+def test_one_slow_batch_does_not_shut_a_graph_out_for_long(fps: float, shut_out_s: float) -> None:
+    made = batcher(frame_s=12.0)  # the machine stood still
+    for frame_id in range(1, 100):
+        now_s = frame_id / fps
         made.add(frame(frame_id, arrived_s=now_s, deadline_s=now_s + 0.1))
         if not made.take_too_late(now_s=now_s):
             break
-    else:
-        pytest.fail("every frame was given up without a try")
+    assert now_s <= shut_out_s
+    made.start(now_s=now_s)
+    made.finished(now_s=now_s + 0.005)
+    assert made.times.predict_s(KEY, size=1) == pytest.approx(0.005)
+
+
+def test_a_graph_that_is_slow_indeed_is_tried_now_and_then() -> None:
+    made = batcher(frame_s=1.0)
+    num_tried, free_s = 0, 0.0
+    for frame_id in range(1, 300):
+        now_s = frame_id / 10
+        made.add(frame(frame_id, arrived_s=now_s, deadline_s=now_s + 0.1))
+        if now_s < free_s:
+            made.take_all()
+        elif not made.take_too_late(now_s=now_s):
+            num_tried += 1
+            made.start(now_s=now_s)
+            free_s = now_s + 1.0
+            made.finished(now_s=free_s)
+    assert 10 <= num_tried <= 16
 
 
 def test_expired_frames_do_not_change_the_estimate() -> None:
@@ -283,6 +303,19 @@ def test_times_follow_what_is_measured_and_forget_slowly() -> None:
     for _ in range(50):
         times.measured(KEY, size=1, elapsed_s=0.020)
     assert times.predict_s(KEY, size=1) == pytest.approx(0.020, rel=1e-3)
+    times.measured(KEY, size=1, elapsed_s=12.0)  # the machine stood still
+    assert times.predict_s(KEY, size=1) < 0.040
+
+
+def test_what_was_doubted_is_measured_afresh_for_all_sizes() -> None:
+    times = known_times({1: 0.010, 2: 0.011, 8: 12.0})
+    times.doubt(KEY, share=0.5)
+    assert times.predict_s(KEY, size=2) == pytest.approx(0.0055)
+    assert times.frame_s(KEY) == pytest.approx(0.00275)
+    times.measured(KEY, size=2, elapsed_s=0.012)
+    assert times.predict_s(KEY, size=1) == pytest.approx(0.010)
+    assert times.predict_s(KEY, size=2) == pytest.approx(0.012)
+    assert times.predict_s(KEY, size=8) == pytest.approx(0.048)
 
 
 # --- overload

@@ -45,6 +45,8 @@ def test_the_example_files_say_the_defaults(name: str) -> None:
         ("[devise]\n", r"device.toml: unknown keys \['devise'\]"),
         ('[device]\nsla_ms = "fast"\n', r"device.toml.device.sla_ms: expected a number"),
         ("[device\n", "device.toml: not TOML"),
+        ("[device]\nsla_ms = " + 5000 * "1", "device.toml: not TOML"),
+        ("[device]\nsla_ms = " + 400 * "1", "sla_ms: expected a finite number"),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_place(tmp_path: Path, text: str, message: str) -> None:

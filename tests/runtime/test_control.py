@@ -74,7 +74,11 @@ def test_a_profile_the_family_cannot_serve_is_refused_and_changes_nothing(
 @pytest.mark.parametrize(
     "request_bytes",
     [b"", b"{", b"[]", b'"show"', b'{"command": "stop"}', b'{"command": "set"}', b'{"x": 1}',
-     b'{"command": "set", "profile": {"name": 3}}', b"[" * 50_000],
+     b'{"command": "set", "profile": {"name": 3}}', b"[" * 50_000,
+     b'{"command": "set", "profile": {"name": "x", "sla_ms": ' + 400 * b"1" + b"}}",
+     b'{"command": "set", "profile": {"name": "\\ud800"}}',
+     b'{"command": "set", "profile": {"name": "a\\u001b[2J"}}',
+     b'{"command": "set", "profile": {"name": "' + 101 * b"x" + b'"}}'],
 )  # fmt: skip
 def test_a_request_that_is_none_gets_an_error_and_the_device_lives_on(
     running: RunningDevice, request_bytes: bytes

@@ -1,3 +1,6 @@
+import contextlib
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -246,3 +249,27 @@ def test_an_address_of_another_machine_is_a_clear_usage_error(tiny_family: Famil
         edge_thread(tiny_family, bind="tcp://192.0.2.1:7700"),
     ):
         pass
+
+
+def test_a_peer_that_floods_an_edge_and_vanishes_does_not_end_it(
+    tiny_family: Family, context: Context
+) -> None:
+    """ZeroMQ aborts where a heartbeat is due on a connection that broke while its queue was full.
+
+    That was after the second heartbeat, 2 s.
+    """
+    program = Path(__file__).with_name("stalled_edge.py")
+    with subprocess.Popen(
+        [sys.executable, str(program), str(tiny_family.path)], stdout=subprocess.PIPE, text=True
+    ) as edge:
+        assert edge.stdout is not None
+        peer = context.socket(zmq.DEALER)
+        peer.sndtimeo = 300  # ms: then both queues and the kernel are full
+        peer.connect(edge.stdout.readline().strip())
+        with contextlib.suppress(zmq.Again):
+            while True:
+                peer.send(bytes(10_000))
+        peer.close(0)
+        with pytest.raises(subprocess.TimeoutExpired):
+            edge.wait(4.0)
+        edge.kill()

@@ -169,7 +169,10 @@ def refused(
             edge=server.endpoint,
             keys=device,
             playback=Playback(fps=200, loop=True),
-            until=lambda records: "staying on local" in caplog.text and "refused a" in caplog.text,
+            until=lambda records: (
+                "staying on local" in caplog.text
+                and ("refused a" in caplog.text or "before its handshake did" in caplog.text)
+            ),
         ) as running,
     ):
         records = running.join()
@@ -202,7 +205,8 @@ def test_a_device_without_keys_is_told_that_the_edge_asks_for_them(
 ) -> None:
     edge, _ = keys.make_set(tmp_path, device="cam1")
     text = refused(tiny_family, tiny_set, caplog, edge=keys.load_edge_keys(edge), device=None)
-    assert "it asks for keys and we have none" in text
+    # Which side notices first is a matter of luck; the other sees the connection end.
+    assert "it asks for keys and we have none" in text or "or does it ask for keys?" in text
 
 
 def test_a_device_with_keys_does_not_talk_to_an_edge_without(
@@ -210,5 +214,4 @@ def test_a_device_with_keys_does_not_talk_to_an_edge_without(
 ) -> None:
     _, device = keys.make_set(tmp_path, device="cam1")
     text = refused(tiny_family, tiny_set, caplog, edge=None, device=keys.load_device_keys(device))
-    assert "check that edge.key is the key of that edge" in text
-    assert "was started with --keys" in text
+    assert "it has no keys and we have" in text or "is the edge up, started with --keys" in text

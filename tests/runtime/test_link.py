@@ -323,3 +323,23 @@ def test_chances_stay_chances_and_fall_with_size(
         assert chances == sorted(chances, reverse=True)
         assert math.isfinite(outlook.rate_bps)
         assert fluid.link.ahead_bytes >= 0
+
+
+def test_jitter_on_a_link_too_fast_to_be_measured_is_forgotten_when_it_ends() -> None:
+    """What showed the least delay was said to hold unknown service for ten seconds, so that nothing
+    small could tell that the link was good again.
+    """
+    fluid = Fluid(named_trace("steady:100"), delay_s=0.02)
+    now_s = fluid.exchange(64, now_s=0.0)
+    now_s = fluid.exchange(1064, now_s=now_s)
+    now_s = fluid.exchange(64, now_s=now_s)
+    assert fluid.link.outlook(now_s=now_s).rate_bps > 5e6
+    for _ in range(20):
+        back_s = fluid.send(1064, now_s=now_s) + 0.06
+        fluid.answer(now_s=back_s)
+        now_s = back_s + 0.01
+    assert fluid.link.outlook(now_s=now_s).rate_bps < 2e5
+    for _ in range(30):
+        now_s = fluid.exchange(92, now_s=now_s) + 0.013
+    assert now_s < 5.0
+    assert fluid.link.outlook(now_s=now_s).rate_bps > 5e5

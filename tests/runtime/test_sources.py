@@ -142,12 +142,13 @@ def test_fake_pictures_never_end() -> None:
     assert sum(1 for _ in frames) == 1000
 
 
-def test_a_pipe_or_folder_named_like_a_picture_is_passed_over_and_a_dead_link_named(
+def test_a_pipe_folder_or_hidden_file_named_like_a_picture_is_passed_over_and_a_dead_link_named(
     tmp_path: Path,
 ) -> None:
     Image.new("RGB", (2, 2)).save(tmp_path / "a.png")
     os.mkfifo(tmp_path / "b.png")  # opening it would block for ever
     (tmp_path / "c.png").mkdir()
+    (tmp_path / "._a.png").write_bytes(b"\0\5\x16\7")  # a Mac leaves these beside what it copies
     assert len(list(open_source(f"dir:{tmp_path}").frames())) == 1
     (tmp_path / "d.png").symlink_to(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"d.png"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shlex
 import shutil
 import signal
@@ -332,3 +333,19 @@ def test_bad_input_is_one_sentence_and_its_exit_code(
     assert result.stderr.startswith("headgate: error: ")
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
+
+
+def test_a_file_that_is_full_ends_with_a_whole_line(
+    tiny_family: Family, tiny_set: Path, tmp_path: Path
+) -> None:
+    frames = tmp_path / "frames.jsonl"
+    device = subprocess.run(
+        headgate(
+            "device", str(tiny_family.path), f"npz:{tiny_set}", str(frames), "--edge", NO_EDGE
+        ),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)),
+        timeout=PATIENCE_S,
+    )
+    assert device.returncode == 1
+    assert len(read(frames)) >= 5
+    assert frames.read_text().endswith("}\n")

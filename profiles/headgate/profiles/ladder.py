@@ -4,7 +4,6 @@ It stands in for a family where only costs and worth of the points matter: in th
 the benchmark of the controller. The format is shown in examples/ladder.toml.
 """
 
-import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from headgate.profiles.manifest import (
     TensorSpec,
 )
 from headgate.profiles.parse import parse
+from headgate.profiles.storage import read_toml
 
 SCHEMA = 1
 LADDER_MACHINE = "ladder"
@@ -60,13 +60,7 @@ class Ladder:
 
 def read_ladder(path: Path) -> Manifest:
     """Return the manifest of a ladder's points; raises UsageError naming file and place."""
-    try:
-        value = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as reason:
-        raise UsageError(f"{path}: cannot be read ({reason}); check the path") from None
-    except tomllib.TOMLDecodeError as reason:
-        raise UsageError(f"{path}: not TOML ({reason}); correct the file") from None
-    ladder = parse(Ladder, value, where=str(path), error=UsageError)
+    ladder = parse(Ladder, read_toml(path, error=UsageError), where=str(path), error=UsageError)
     if ladder.schema != SCHEMA:
         raise UsageError(
             f"{path}.schema: is {ladder.schema}, this version reads {SCHEMA}; update Headgate"

@@ -66,6 +66,8 @@ def _parse(kind: Any, value: Any, where: str, error: type[HeadgateError]) -> Any
         if not isinstance(value, dict):
             raise error(f"{where}: expected an object, found {_shown(value)}")
         inner = get_args(kind)[1]
+        for key in value:
+            _check_text(key, where, error)
         return {key: _parse(inner, item, f"{where}.{key}", error) for key, item in value.items()}
     return _parse_scalar(kind, value, where, error)
 
@@ -118,12 +120,23 @@ def _parse_tuple(
 
 def _parse_scalar(kind: Any, value: Any, where: str, error: type[HeadgateError]) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            value = math.inf if value > 0 else -math.inf
     if type(value) is not kind:
         raise error(f"{where}: expected {_NAMES.get(kind, kind)}, found {_shown(value)}")
     if kind is float and not math.isfinite(value):
         raise error(f"{where}: expected a finite number, found {value}")
+    if kind is str:
+        _check_text(value, where, error)
     return value
+
+
+def _check_text(value: str, where: str, error: type[HeadgateError]) -> None:
+    """Refuse half a character, which JSON's escapes can write and nothing can encode."""
+    if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise error(f"{where}: expected text, found half a character in {ascii(value)[:40]}")
 
 
 def _shown(value: Any) -> str:

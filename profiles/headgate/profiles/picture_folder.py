@@ -52,9 +52,9 @@ class FolderDataset:
 
         Contents are not read: that would take minutes for the larger sets, at every start.
         """
-        digest = hashlib.sha256("\n".join(self._names).encode())
+        digest = hashlib.sha256(_bytes_of("\n".join(self._names)))
         for name, label in self._files:
-            digest.update(f"{name}\0{label}\0{self._num_bytes(name)}\n".encode())
+            digest.update(_bytes_of(f"{name}\0{label}\0{self._num_bytes(name)}\n"))
         return digest.hexdigest()
 
     @property
@@ -161,5 +161,10 @@ def _list_files(root: Path, names: tuple[str, ...]) -> list[tuple[str, int]]:
 
 
 def _side(name: str) -> Split:
-    share = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % 100
+    share = int.from_bytes(hashlib.sha256(_bytes_of(name)).digest()[:8], "big") % 100
     return "val" if share < _VAL_PERCENT else "train"
+
+
+def _bytes_of(name: str) -> bytes:
+    """Return the bytes of file names, which need not be text."""
+    return name.encode(errors="surrogateescape")

@@ -4,7 +4,6 @@ An operator switches them live. Presets ship with the package; a path to a TOML 
 a preset's name does. Patterns in `points` are those of a shell (`b4*`, `webp-q?0`).
 """
 
-import tomllib
 from dataclasses import dataclass, fields
 from enum import Enum
 from fnmatch import fnmatchcase
@@ -15,9 +14,11 @@ from typing import Any
 from headgate.profiles.errors import ProfileError
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.parse import parse
+from headgate.profiles.storage import read_toml, toml_from_text
 
 SCHEMA = 1
 DEFAULT_PROFILE = "balanced"
+MAX_NAME_LENGTH = 100
 
 
 class Preference(Enum):
@@ -65,11 +66,7 @@ def load_profile(name: str) -> Profile:
         raise ProfileError(
             f"profile {name!r}: neither a preset ({', '.join(presets)}) nor a TOML file"
         )
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as reason:
-        raise ProfileError(f"{path}: cannot be read ({reason})") from None
-    return _read(text, where=str(path))
+    return profile_from_json(read_toml(path, error=ProfileError), where=name)
 
 
 def profile_from_json(value: Any, *, where: str) -> Profile:
@@ -116,14 +113,16 @@ def _admits(profile: Profile, manifest: Manifest, point: OperatingPoint) -> bool
 
 
 def _read(text: str, *, where: str) -> Profile:
-    try:
-        value = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as reason:
-        raise ProfileError(f"{where}: not TOML ({reason})") from None
+    value = toml_from_text(text, where=where, error=ProfileError)
     return profile_from_json(value, where=where)
 
 
 def _check_range(profile: Profile, where: str) -> None:
+    if not (0 < len(profile.name) <= MAX_NAME_LENGTH and profile.name.isprintable()):
+        raise ProfileError(
+            f"{where}.name: is {profile.name[:20]!r} of {len(profile.name)} characters, expected 1 "
+            f"to {MAX_NAME_LENGTH} that can be printed: it stands in every frame's line"
+        )
     bounds = {
         "sla_ms": (profile.sla_ms, 0.0, 1e6),
         "min_accuracy": (profile.min_accuracy, 0.0, 1.0),

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -167,6 +168,25 @@ def read_json(path: Path, *, error: type[HeadgateError] = FamilyError) -> Any:
         ) from None
     except (ValueError, RecursionError) as reason:  # not UTF-8, endless digits, too deep
         raise error(f"{path}: not JSON ({reason}); the file is damaged, write it again") from None
+
+
+def read_toml(path: Path, *, error: type[HeadgateError]) -> dict[str, Any]:
+    """Read one TOML file, or raise `error` saying what is wrong with it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as reason:
+        raise error(f"{path}: cannot be read ({reason.strerror}); check the path") from None
+    except UnicodeDecodeError as reason:
+        raise error(f"{path}: not TOML ({reason}); correct the file") from None
+    return toml_from_text(text, where=str(path), error=error)
+
+
+def toml_from_text(text: str, *, where: str, error: type[HeadgateError]) -> dict[str, Any]:
+    """Return what the text of a TOML file says, or raise `error`."""
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as reason:  # also endless digits, and too deep
+        raise error(f"{where}: not TOML ({reason}); correct the file") from None
 
 
 def _remove_orphans(target: Path) -> None:

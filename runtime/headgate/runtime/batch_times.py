@@ -3,13 +3,17 @@
 Sizes are learnt apart, because the curve is not a line everywhere (a GPU's has steps). What one
 size shows of the machine's speed of the moment counts a little for the others too, or a size that
 was measured in a bad moment would be avoided for ever and never measured again.
+
+One batch may take a thousand times as long as the others because the machine stood still. So a
+sample raises a mean by no more than a few times itself, and what is not measured any more, because
+nobody would wait for it, is doubted (`doubt`) until it is.
 """
 
 from typing import NamedTuple
 
 NEW_SAMPLE_WEIGHT = 0.2
 OTHER_SIZES_WEIGHT = 0.05
-SHED_SHRINKS_ESTIMATE = 0.95
+MOST_RISE = 4.0  # of a sample above the mean, as a share of that
 DEVIATIONS = 2.0  # predict so many mean deviations above the mean where being late costs a frame
 MAX_SLACK = 0.5  # relative: on a machine so uneven, caution would cost more than lateness
 
@@ -32,6 +36,7 @@ class BatchTimes:
         self._measured_s: dict[GraphKey, dict[int, float]] = {}
         self._scatter: dict[GraphKey, float] = {}  # mean of |measured - mean| / mean
         self._prior_s: dict[GraphKey, float] = {}
+        self._trust: dict[GraphKey, float] = {}  # a factor of what was measured, if not 1
         self._guessed_s: dict[tuple[GraphKey, int], float] = {}  # of `predict_s`, until it changes
         self._best_s: dict[GraphKey, float] = {}  # of `frame_s`, likewise
         self._version = 0
@@ -51,22 +56,24 @@ class BatchTimes:
         self._changed()
         known_s = self._measured_s.setdefault(key, {})
         old_s = known_s.get(size)
-        if old_s is None or old_s <= 0:
+        doubted = self._trust.pop(key, None) is not None
+        if old_s is None or old_s <= 0 or doubted:
             known_s[size] = elapsed_s
+            if doubted:  # all of it
+                for other in known_s:
+                    known_s[other] = min(known_s[other], elapsed_s * max(1.0, other / size))
             return
-        change = elapsed_s / old_s - 1
+        change = min(MOST_RISE, elapsed_s / old_s - 1)
         scatter = self._scatter.get(key, 0.0)
         self._scatter[key] = scatter + NEW_SAMPLE_WEIGHT * (min(1.0, abs(change)) - scatter)
         for other in known_s:
             weight = NEW_SAMPLE_WEIGHT if other == size else OTHER_SIZES_WEIGHT
             known_s[other] *= 1 + weight * (change if other == size else min(1.0, change))
 
-    def shrink(self, key: GraphKey) -> None:
-        """Doubt what was measured, as nothing is being run that could correct it."""
+    def doubt(self, key: GraphKey, *, share: float) -> None:
+        """Count with that share of what was believed, until the graph is measured again."""
         self._changed()
-        known_s = self._measured_s.get(key, {})
-        for size in known_s:
-            known_s[size] *= SHED_SHRINKS_ESTIMATE
+        self._trust[key] = share * self._trust.get(key, 1.0)
 
     def has_measured(self, key: GraphKey) -> bool:
         return key in self._measured_s
@@ -91,6 +98,7 @@ class BatchTimes:
             best_s = self._prior_s.get(key, 0.0)
             if known_s:
                 best_s = min(time_s / size for size, time_s in known_s.items())
+                best_s *= self._trust.get(key, 1.0)
             self._best_s[key] = best_s
         return best_s
 
@@ -108,7 +116,8 @@ class BatchTimes:
         known_s = self._measured_s.get(key)
         if not known_s:
             return size * self._prior_s.get(key, 0.0)
+        trust = self._trust.get(key, 1.0)
         smaller = max((known for known in known_s if known <= size), default=None)
         if smaller is not None:
-            return known_s[smaller] * size / smaller
-        return known_s[min(known_s)]
+            return trust * known_s[smaller] * size / smaller
+        return trust * known_s[min(known_s)]

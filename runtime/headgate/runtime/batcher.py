@@ -15,9 +15,9 @@ One worker runs one batch at a time. The rules, all from measured times of batch
   for one more frame, only if batching has been seen to save more than the expected gap to the
   next frame, and only while the earliest frame can afford it. A frame that waited for more layers
   in vain cannot: it came as late as was safe.
-- *Too late.* A frame that could not be finished even alone is given up before it is decoded. If
-  its graph has not run for a while, the estimate shrinks a little each time, so one slow batch
-  cannot shut it out for ever.
+- *Too late.* A frame that could not be finished even alone is given up before it is decoded. But
+  an estimate is halved for each DOUBT_AFTER_S in which its graph did not run, or one batch during
+  which the machine stood still would shut the graph out for long.
 
 What is asked at every message (`next_timer_s`, `take_too_late`, `has_room`) looks at every waiting
 frame only where something has changed; `start` does once a batch.
@@ -40,6 +40,7 @@ BUSY_TAU_S = 1.0
 PATIENCE_S = 1.0  # a frame with a longer budget, or none, is ordered as if it had this
 BUSY_ENOUGH_TO_WAIT = 0.5
 DOUBT_AFTER_S = 0.25  # without a batch of a graph; while it runs, measuring corrects its times
+MOST_HALVINGS = 20.0  # at once, of an estimate that is doubted
 ANSWER_S = 0.0001  # to write one answer of a batch (measured: 0.05 to 0.1 ms)
 WORTH_PASSING_OVER = 1.1  # times the frames per second, to leave a hurried frame behind
 
@@ -111,6 +112,7 @@ class Batcher:
         self._swept_s = -inf  # when peers served long ago were last forgotten
         self._running: tuple[list[Queued], float] | None = None  # and when it began
         self._finished_s: dict[GraphKey, float] = {}  # its last batch
+        self._doubted_s: dict[GraphKey, float] = {}  # when its times were doubted last
         self._busy_share = 0.0
         self._busy_at_s = -inf
         self._gap_s: dict[GraphKey, float] = {}
@@ -201,11 +203,21 @@ class Batcher:
         if now_s < self._first_give_up_s():
             return []
         late = [frame for frame in self._waiting if now_s >= self._give_up_s(frame)]
+        if self._doubt({frame.key for frame in late if now_s < frame.deadline_s}, now_s=now_s):
+            late = [frame for frame in late if now_s >= self._give_up_s(frame)]
         self._remove(late)
-        for key in {frame.key for frame in late if now_s < frame.deadline_s}:
-            if now_s - self._finished_s.get(key, -inf) >= DOUBT_AFTER_S:
-                self.times.shrink(key)
         return late
+
+    def _doubt(self, keys: Iterable[GraphKey], *, now_s: float) -> bool:
+        """Believe less of times that frames are given up by; return whether any had changed."""
+        changed = False
+        for key in keys:
+            since_s = now_s - max(self._finished_s[key], self._doubted_s.get(key, -inf))
+            if since_s >= DOUBT_AFTER_S:
+                self._doubted_s[key] = now_s
+                self.times.doubt(key, share=0.5 ** min(MOST_HALVINGS, since_s / DOUBT_AFTER_S))
+                changed = True
+        return changed
 
     def start(self, *, now_s: float) -> list[Queued] | None:
         """Remove and return the batch to run now, in order, or None to wait.

@@ -102,6 +102,7 @@ class RateBelief:
         self._levels = tuple(Level(time_s) for time_s in PACES_S)
         self._best = self._levels[FIRST_PACE]
         self._sampled_s: float | None = None
+        self._has_bound = False  # the level is one, if it was never measured
 
     @property
     def level(self) -> float:
@@ -115,8 +116,8 @@ class RateBelief:
 
     @property
     def measured(self) -> bool:
-        """Whether the level is more than a guess."""
-        return self._sampled_s is not None
+        """Whether the level is more than a guess: that of a sample, or that of a bound."""
+        return self._sampled_s is not None or self._has_bound
 
     def observe(
         self,
@@ -154,6 +155,7 @@ class RateBelief:
         it would draw the forecast down to what the noise hides, for as long as messages are small.
         """
         at_least = math.log(num_bits / within_s)
+        self._has_bound = self._has_bound or at_least >= self._best.value
         for level, value in zip(self._levels, foreseen, strict=True):
             level.rise_to(at_least, foreseen=value)
 

@@ -7,7 +7,6 @@ defaults. The file is TOML with those sections; the environment variable of key 
 
 import dataclasses
 import math
-import tomllib
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from headgate.profiles.errors import UsageError
 from headgate.profiles.parse import parse
+from headgate.profiles.storage import read_toml
 
 T = TypeVar("T")
 ENVIRONMENT_PREFIX = "HEADGATE_"
@@ -110,7 +110,7 @@ def load_config(
 
     `flags` are keyed "section.key"; a value of None means that the flag was not given.
     """
-    settings = {} if path is None else _read(path)
+    settings = {} if path is None else read_toml(path, error=UsageError)
     where = "configuration" if path is None else str(path)
     parse(kind, settings, where=where, error=UsageError)  # the file's own mistakes come first
     for name, text in environment.items():
@@ -137,15 +137,6 @@ def _check_ranges(config: Any, *, where: str) -> None:
         if highest < math.inf:
             expected = f"{lowest} to {highest}" if included else f"{expected}, up to {highest}"
         raise UsageError(f"{where}.{name}: is {value:g}, expected {expected}")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as reason:
-        raise UsageError(f"{path}: cannot be read ({reason.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
-        raise UsageError(f"{path}: not TOML ({reason})") from None
 
 
 def _set_from_environment(kind: type[Any], settings: dict[str, Any], name: str, text: str) -> None:

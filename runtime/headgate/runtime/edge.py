@@ -9,6 +9,7 @@ under load frames must queue up, or there would be nothing to batch. `quickness`
 import contextlib
 import errno
 import logging
+import math
 import queue
 import threading
 import time
@@ -32,7 +33,8 @@ from headgate.runtime.edge_session import (
     RunBatch,
     SendTo,
 )
-from headgate.runtime.edge_socket import HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, has_message
+from headgate.runtime.edge_socket import has_message
+from headgate.runtime.handshakes import FAILED_HANDSHAKES, edge_complaint
 from headgate.runtime.keys import Authenticator, Context, EdgeKeys, Socket, secure_server
 from headgate.runtime.quickness import Quickness
 from headgate.runtime.wakeup import Wakeup, poll_timeout_ms
@@ -42,11 +44,7 @@ log = logging.getLogger(__name__)
 MAX_PARTS = 64  # more parts than any message of ours: the rest of such a message is dropped
 MESSAGES_PER_TURN = 64  # then batches and timers have their turn
 COMPLAIN_EVERY_S = 60.0
-FAILED_HANDSHAKES = (
-    zmq.EVENT_HANDSHAKE_FAILED_AUTH
-    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-)
+KEEPALIVE_S = 10  # of silence, and between asking
 GOODBYE_LINGER_MS = 500  # for the last answers of a drained edge
 
 
@@ -138,7 +136,7 @@ class EdgeServer:
             self._authenticator = Authenticator(self._context, keys.devices)
         self._router = self._open_router(bind, keys, limits)
         self._monitor: Socket = self._router.get_monitor_socket(FAILED_HANDSHAKES)
-        self._complain_again_s = 0.0
+        self._complain_again_s: dict[str, float] = {}  # by what is said: a handful
         self._complaints = Complaints()
         self.endpoint: str = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
 
@@ -197,15 +195,13 @@ class EdgeServer:
     def _log_failed_handshakes(self) -> None:
         """Say that somebody was not let in; a refused device tries every few seconds, we do not."""
         while has_message(self._monitor):
-            kind = parse_monitor_message(self._monitor.recv_multipart())["event"]
+            event = parse_monitor_message(self._monitor.recv_multipart())
+            has_keys = self._authenticator is not None
+            text = edge_complaint(event["event"], event["value"], has_keys=has_keys)
             now_s = time.monotonic()
-            if now_s < self._complain_again_s:
-                continue
-            self._complain_again_s = now_s + COMPLAIN_EVERY_S
-            if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-                log.warning("refused a device: its key is not in the devices folder; add it there")
-            else:
-                log.warning("refused a peer: its handshake failed; does it have our edge.key?")
+            if now_s >= self._complain_again_s.get(text, -math.inf):
+                self._complain_again_s[text] = now_s + COMPLAIN_EVERY_S
+                log.warning("%s", text)
 
     def _obey(self, effects: Sequence[EdgeEffect]) -> None:
         """Do what the session says; answers go out before a quick batch runs on this thread."""
@@ -242,8 +238,13 @@ class EdgeServer:
         router.linger = GOODBYE_LINGER_MS
         router.router_handover = True  # a rejoining device takes its identity over
         router.maxmsgsize = limits.wire.max_part_bytes
-        router.heartbeat_ivl = HEARTBEAT_MS
-        router.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
+        # Devices send heartbeats, we only answer them. With our own, ZeroMQ aborts when one is due
+        # on a connection that broke while its queue was full (libzmq issue 4364): any peer could
+        # end us. The kernel finds out about those that vanished.
+        router.tcp_keepalive = 1
+        router.tcp_keepalive_idle = KEEPALIVE_S
+        router.tcp_keepalive_intvl = KEEPALIVE_S
+        router.tcp_keepalive_cnt = 3
         if keys is not None:
             secure_server(router, keys.own)
         try:

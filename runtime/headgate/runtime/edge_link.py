@@ -45,9 +45,7 @@ class EdgeLink:
         self._poller: zmq.Poller | None = None
         self._standby = Standby()
         self._second: EdgeSocket | None = None
-        self._first = self._open(
-            connect_timeout_ms=CONNECT_TIMEOUT_MS, reconnect_max_ms=RECONNECT_MAX_MS
-        )
+        self._first = self._open_first()
 
     @property
     def dealer(self) -> Socket:
@@ -79,9 +77,9 @@ class EdgeLink:
     def events(self, *, now_s: float) -> list[LinkEvent]:
         """Return what happened to the connection that is in use."""
         if self._second is not None:
-            self._second.events()
+            self._second.events(now_s=now_s)
             self._standby.second_is_up(self._second.is_up)
-        happened = self._first.events()
+        happened = self._first.events(now_s=now_s)
         if LinkEvent.DISCONNECTED in happened and self._second is not None:
             is_up = self._second.is_up
             self._take_over()
@@ -91,13 +89,20 @@ class EdgeLink:
 
     def next_timer_s(self, *, overdue_s: float, now_s: float) -> float | None:
         """Return when to `look` again if nothing else happens, or None."""
-        return self._standby.next_timer_s(overdue_s=overdue_s, now_s=now_s)
+        standby_s = self._standby.next_timer_s(overdue_s=overdue_s, now_s=now_s)
+        timers_s = (standby_s, self._first.spent_s)
+        return min((timer_s for timer_s in timers_s if timer_s is not None), default=None)
 
     def look(self, *, overdue_s: float, delay_s: float, now_s: float) -> list[LinkEvent]:
         """See whether the connection stalls; returns CONNECTED when another one took over.
 
         `overdue_s` and `delay_s` are the conversation's.
         """
+        if self._first.is_spent(now_s=now_s):
+            self._begin_anew()
+        if self._second is not None and self._second.is_spent(now_s=now_s):
+            self._close_second()
+            self._open_second(delay_s=delay_s)
         if overdue_s < TIMED_OUT_S and not self._standby.trying:
             return []
         info = self._first.tcp_info()
@@ -107,10 +112,7 @@ class EdgeLink:
         )
         if step is Step.OPEN:
             log.info("edge %s: no word for %.1f s; connecting anew", self._endpoint, overdue_s)
-            timeout_ms = max(SECOND_CONNECT_TIMEOUT_MS, round(TIMEOUT_TIMES * delay_s * 1000))
-            self._second = self._open(connect_timeout_ms=timeout_ms, reconnect_max_ms=RECONNECT_MS)
-            self._register(self._second.monitor)
-            self._second.connect()
+            self._open_second(delay_s=delay_s)
         elif step is Step.CLOSE:
             log.info("edge %s: the first connection goes on", self._endpoint)
             self._close_second()
@@ -138,6 +140,20 @@ class EdgeLink:
             reconnect_max_ms=reconnect_max_ms,
         )
 
+    def _open_first(self) -> EdgeSocket:
+        return self._open(connect_timeout_ms=CONNECT_TIMEOUT_MS, reconnect_max_ms=RECONNECT_MAX_MS)
+
+    def _begin_anew(self) -> None:
+        """Put a fresh socket in the place of one that will not connect again."""
+        assert self._poller is not None
+        spent = self._first
+        for waited in (spent.dealer, spent.monitor):
+            self._poller.unregister(waited)
+        spent.close()
+        self._first = self._open_first()
+        self._first.complained = spent.complained  # once is enough
+        self.connect(self._poller)
+
     def _take_over(self) -> None:
         """Go on with the second connection; what the first held is not sent any more."""
         assert self._second is not None
@@ -147,6 +163,12 @@ class EdgeLink:
         self._first.abandon()
         self._first, self._second = self._second, None
         self._register(self._first.dealer)
+
+    def _open_second(self, *, delay_s: float) -> None:
+        timeout_ms = max(SECOND_CONNECT_TIMEOUT_MS, round(TIMEOUT_TIMES * delay_s * 1000))
+        self._second = self._open(connect_timeout_ms=timeout_ms, reconnect_max_ms=RECONNECT_MS)
+        self._register(self._second.monitor)
+        self._second.connect()
 
     def _close_second(self) -> None:
         if self._second is None:

@@ -3,6 +3,10 @@
 A default DEALER queues 1000 messages while the server is away and delivers them stale (measured).
 So this one queues only on a live connection (IMMEDIATE), keeps nothing on close (LINGER 0), holds
 few messages, and tells a dead peer by heartbeats.
+
+It does not reconnect after what ZeroMQ takes for an error of its protocol: a message that is too
+large, keys on one side only, bytes that are none of its own. Then the socket is spent, though what
+is wrong at the other end may be mended.
 """
 
 import logging
@@ -12,6 +16,7 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from headgate.profiles.errors import UsageError
+from headgate.runtime.handshakes import FAILED_HANDSHAKES, device_complaint
 from headgate.runtime.keys import Context, DeviceKeys, Socket, secure_client
 from headgate.runtime.tcp_info import ConnectionTap, TcpInfo
 
@@ -23,15 +28,15 @@ RECONNECT_MS = 100
 RECONNECT_MAX_MS = 500  # rises to this from the former
 CONNECT_TIMEOUT_MS = 1000  # TCP would ask again after 1, 3 and 7 s only
 HANDSHAKE_MS = 5000
+SPENT_S = 1.0  # ZeroMQ tells at once that it will try again, if it will
 QUEUED_MESSAGES = 256  # above the slices of all frames in flight; the session bounds the bytes
 
 _MONITORED = (
     zmq.EVENT_CONNECTED
+    | zmq.EVENT_CONNECT_RETRIED
     | zmq.EVENT_HANDSHAKE_SUCCEEDED
-    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
     | zmq.EVENT_DISCONNECTED
+    | FAILED_HANDSHAKES
 )
 
 
@@ -75,14 +80,24 @@ class EdgeSocket:
         if keys is not None:
             secure_client(self.dealer, keys)
         self.monitor: Socket = self.dealer.get_monitor_socket(_MONITORED)
-        self._last_complaint: str | None = None
+        self.complained: set[str] = set()  # of what, since the last success
         self._is_up = False
+        self._ended_s: float | None = None  # when it was, and nothing has been tried since
         self._tap: ConnectionTap | None = None
 
     @property
     def is_up(self) -> bool:
         """Whether the connection is through its handshake."""
         return self._is_up
+
+    @property
+    def spent_s(self) -> float | None:
+        """From when on the socket is of no use, unless it is heard to try again; or None."""
+        return None if self._ended_s is None else self._ended_s + SPENT_S
+
+    def is_spent(self, *, now_s: float) -> bool:
+        """Return whether the connection ended for good."""
+        return self.spent_s is not None and now_s >= self.spent_s
 
     def tcp_info(self) -> TcpInfo | None:
         """Return what the kernel knows of the connection, where it tells."""
@@ -119,24 +134,28 @@ class EdgeSocket:
             return None
         return self.dealer.recv_multipart(zmq.NOBLOCK)
 
-    def events(self) -> list[LinkEvent]:
+    def events(self, *, now_s: float) -> list[LinkEvent]:
         """Return what happened to the connection, logging what an operator can mend."""
         happened = []
         while self.monitor.poll(0):
             message = parse_monitor_message(self.monitor.recv_multipart())
             kind, value = message["event"], message["value"]
+            self._ended_s = now_s if kind == zmq.EVENT_DISCONNECTED else None
+            if kind == zmq.EVENT_CONNECT_RETRIED:
+                continue
             if kind == zmq.EVENT_CONNECTED:
                 self._open_tap(value)
             elif kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 happened.append(LinkEvent.CONNECTED)
-                self._last_complaint, self._is_up = None, True
+                self._is_up = True
+                self.complained.clear()
             elif kind == zmq.EVENT_DISCONNECTED:
                 if self._is_up:  # else it was never through its handshake, ten times a second
                     happened.append(LinkEvent.DISCONNECTED)
                 self._is_up = False
                 self._close_tap()
             else:
-                self._complain(handshake_complaint(kind, value, has_keys=self._has_keys))
+                self._complain(device_complaint(kind, value, has_keys=self._has_keys))
         return happened
 
     def abandon(self) -> None:
@@ -165,29 +184,11 @@ class EdgeSocket:
 
     def _complain(self, text: str) -> None:
         """Log a refusal once, not at each of the attempts that follow."""
-        if text != self._last_complaint:
+        if text not in self.complained:
             log.warning("edge %s: %s; staying on local and trying again", self.endpoint, text)
-            self._last_complaint = text
+            self.complained.add(text)
 
 
 def has_message(socket: Socket) -> bool:
     """Return whether a message waits to be received."""
     return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
-
-
-def handshake_complaint(kind: int, value: int, *, has_keys: bool) -> str:
-    """Say what a failed handshake means to the operator of the device.
-
-    Only a refused key is told apart by ZeroMQ; a wrong one of the edge's is met with silence.
-    """
-    if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-        return (
-            f"refused our key (status {value}); add this device's .key file to the edge's "
-            "devices folder"
-        )
-    if has_keys:
-        return (
-            "handshake failed; check that edge.key is the key of that edge, and that the edge "
-            "was started with --keys"
-        )
-    return "handshake failed, most likely it asks for keys and we have none; pass --keys"

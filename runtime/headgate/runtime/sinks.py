@@ -4,6 +4,7 @@ import json
 import os
 import queue
 import select
+import stat
 import sys
 import threading
 from collections.abc import Callable
@@ -37,7 +38,7 @@ class JsonLines:
         self._stream = _open(output)
         self._outlet = _pollable(self._stream)
         self._records: queue.SimpleQueue[FrameRecord | None] = queue.SimpleQueue()
-        self._num_written = 0
+        self._num_written = self._num_bytes = 0
         self._failure: str | None = None
         self._lock = threading.Lock()  # around the failure: either thread may be the first
         self._thread = threading.Thread(target=self._run, name="records", daemon=True)
@@ -77,22 +78,34 @@ class JsonLines:
                 num_lost = self._records.qsize()  # and the one in hand, less the end mark
                 self._fail(f"its reader takes nothing, {num_lost} lines are lost")
         if self._stream is not sys.stdout:
-            try:
-                self._stream.close()
-            except OSError as reason:
-                self._fail(_words(reason))
+            self._close_file()
         if self._stream is sys.stdout and self._failure is not None:
             _give_up_stdout()
         return None if self.failure is None else HeadgateError(self.failure)
+
+    def _close_file(self) -> None:
+        """Close the output; of a file that is full, what was written of the last line goes."""
+        descriptor = os.dup(self._stream.fileno())
+        try:
+            self._stream.close()
+        except OSError as reason:
+            self._fail(_words(reason))
+        try:
+            if self._failure is not None and stat.S_ISREG(os.fstat(descriptor).st_mode):
+                os.ftruncate(descriptor, self._num_bytes)
+        finally:
+            os.close(descriptor)
 
     def _run(self) -> None:
         while (record := self._records.get()) is not None:
             if not self._wait_for_room():
                 continue
             try:
-                self._stream.write(record.to_line() + "\n")
+                line = record.to_line() + "\n"
+                self._stream.write(line)
                 self._stream.flush()
                 self._num_written += 1
+                self._num_bytes += len(line.encode())
             except OSError as reason:
                 self._fail(_words(reason))
 

@@ -226,8 +226,11 @@ def _open_folder(folder: Path, spec: str) -> FolderSource:
     paths = tuple(
         path
         for path in sorted(folder.iterdir())
-        # A link that leads nowhere is named when its turn comes; a pipe would block for ever.
-        if path.suffix.lower() in PICTURE_SUFFIXES and (path.is_file() or path.is_symlink())
+        # A link that leads nowhere is named when its turn comes; a pipe would block for ever. What
+        # is hidden was put there by a system, not by a camera (`._a.png` holds no picture).
+        if path.name[0] != "."
+        and path.suffix.lower() in PICTURE_SUFFIXES
+        and (path.is_file() or path.is_symlink())
     )
     if not paths:
         raise DataError(

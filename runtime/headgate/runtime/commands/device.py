@@ -128,11 +128,9 @@ def device(
         raise UsageError(
             "--json: the summary and the records cannot both go to stdout; name a file"
         )
-    if sys.stderr is None:  # closed by whoever started us: diagnostics go nowhere
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
+    log_to_stderr()
     if output is None and not as_json and not (_is_terminal(sys.stdout) and sys.stderr.isatty()):
         output = "-"
-    log_to_stderr()
     play(family, source, settings, output=output, as_json=as_json)
 
 

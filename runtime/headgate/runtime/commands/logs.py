@@ -1,7 +1,50 @@
-"""How the long-running commands log: one line per decision, on stderr."""
+"""How the long-running commands log: one line per decision, on stderr, and never at a frame's cost.
 
+Diagnostics are worth less than what they are about. A log that is full, or whose reader has left or
+takes nothing, loses lines; frames go on.
+"""
+
+import contextlib
+import io
 import logging
+import os
+import select
 import sys
+from typing import TextIO
+
+
+class LossyStream(io.TextIOBase):
+    """Writes to another stream what that takes at once, and drops the rest."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._outlet = select.poll() if hasattr(select, "poll") else None
+        if self._outlet is not None:
+            try:
+                self._outlet.register(stream.fileno(), select.POLLOUT)
+            except OSError:  # no file behind it
+                self._outlet = None
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def write(self, text: str) -> int:
+        if self._outlet is None or self._outlet.poll(0):
+            with contextlib.suppress(OSError):
+                self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        if self._outlet is None or self._outlet.poll(0):
+            with contextlib.suppress(OSError):
+                self._stream.flush()
 
 
 class StderrHandler(logging.Handler):
@@ -12,7 +55,14 @@ class StderrHandler(logging.Handler):
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:
-    """Send our log to stderr; what ZeroMQ's authenticator says about admitted keys is noise."""
+    """Send our log to stderr; what ZeroMQ's authenticator says about admitted keys is noise.
+
+    From here on nothing fails because stderr does, be it closed from the start.
+    """
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
+    if not isinstance(sys.stderr, LossyStream):
+        sys.stderr = LossyStream(sys.stderr)
     handler = StderrHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])

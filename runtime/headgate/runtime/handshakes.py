@@ -1,0 +1,47 @@
+"""What a failed ZeroMQ handshake means to the operator of either side, in one sentence.
+
+ZeroMQ tells apart a key that is not listed, and keys on one side only; of the latter the slower
+side just sees the connection end. So does a device that has another edge's key, that meets an edge
+that hangs, or a relay whose edge is down.
+"""
+
+import zmq
+
+FAILED_HANDSHAKES = (
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
+
+
+def device_complaint(kind: int, value: int, *, has_keys: bool) -> str:
+    """Return what to tell of an edge; `kind` and `value` are those of the monitor's event."""
+    if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+        return (
+            f"refused our key (status {value}); add this device's .key file to the edge's "
+            "devices folder"
+        )
+    if value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH:
+        if has_keys:
+            return "it has no keys and we have; start it with --keys"
+        return "it asks for keys and we have none; pass --keys"
+    if has_keys:
+        return (
+            "no handshake before the connection ended; is the edge up, started with --keys, and "
+            "edge.key the key of that edge?"
+        )
+    return "no handshake before the connection ended; is the edge up, or does it ask for keys?"
+
+
+def edge_complaint(kind: int, value: int, *, has_keys: bool) -> str:
+    """Return what to tell of a peer that was not let in."""
+    if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+        return "refused a device: its key is not in the devices folder; add it there"
+    if value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH:
+        if has_keys:
+            return "refused a peer: it has no keys; start the device with --keys"
+        return "refused a peer: it has keys and we have none; start this edge with --keys"
+    if kind == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL and has_keys:
+        return "refused a peer: its handshake failed; does it have our edge.key?"
+    strangers = "no device, one with other keys," if has_keys else "no device, one with keys,"
+    return f"a connection ended before its handshake did: {strangers} or one that lost patience"
