@@ -40,7 +40,9 @@ def test_switches_count_changes_of_the_chosen_point() -> None:
     assert tally.summary().by_point == {"a": 3, "b": 2}
 
 
-def test_answers_are_counted_by_the_point_they_are_from_and_not_by_the_one_that_was_chosen() -> None:
+def test_answers_are_counted_by_the_point_they_are_from_and_not_by_the_one_that_was_chosen() -> (
+    None
+):
     tally = Tally()
     prefix = replace(RECORD, point="b8r1-l8-p4", answered_point="b8r1-l8-p2")
     tally.add(prefix)

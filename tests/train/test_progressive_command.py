@@ -37,7 +37,9 @@ def test_nair_prints_a_row_for_every_prefix(tmp_path: Path) -> None:
     assert (entry.id, entry.layers) == ("n4r2", (1, 1, 1, 1))
 
 
-def test_nair_as_json_prints_the_lines_of_the_epochs_and_nothing_else_on_stdout(tmp_path: Path) -> None:
+def test_nair_as_json_prints_the_lines_of_the_epochs_and_nothing_else_on_stdout(
+    tmp_path: Path,
+) -> None:
     result = run(tmp_path, "nair", "--no-bottleneck", "--json")
     assert result.exit_code == 0, result.output
     assert [json.loads(line)["stage"] for line in result.stdout.splitlines()] == [
