@@ -138,7 +138,7 @@ class EdgeServer:
             self._authenticator = Authenticator(self._context, keys.devices)
         self._router = self._open_router(bind, keys, limits)
         self._monitor: Socket = self._router.get_monitor_socket(FAILED_HANDSHAKES)
-        self._complain_again_s = 0.0
+        self._complain_again_s: dict[bool, float] = {}  # of a key, and of anything else
         self._complaints = Complaints()
         self.endpoint: str = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
 
@@ -199,10 +199,11 @@ class EdgeServer:
         while has_message(self._monitor):
             kind = parse_monitor_message(self._monitor.recv_multipart())["event"]
             now_s = time.monotonic()
-            if now_s < self._complain_again_s:
+            is_key = kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH
+            if now_s < self._complain_again_s.get(is_key, now_s):
                 continue
-            self._complain_again_s = now_s + COMPLAIN_EVERY_S
-            if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            self._complain_again_s[is_key] = now_s + COMPLAIN_EVERY_S
+            if is_key:
                 log.warning("refused a device: its key is not in the devices folder; add it there")
             else:
                 log.warning("refused a peer: its handshake failed; does it have our edge.key?")

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 # A second connection asks again soon: the link may come back at any moment (200 bytes a second).
 SECOND_CONNECT_TIMEOUT_MS, TIMEOUT_TIMES = 300, 3.0  # the latter of the round trip
+REFUSED_PAUSE_S = 2.0  # an edge that refused our key is asked again so much later
 
 
 class EdgeLink:
@@ -44,6 +45,7 @@ class EdgeLink:
         self._num_connections = 0
         self._poller: zmq.Poller | None = None
         self._standby = Standby()
+        self._ask_again_s: float | None = None  # an edge that refused our key
         self._second: EdgeSocket | None = None
         self._first = self._open(
             connect_timeout_ms=CONNECT_TIMEOUT_MS, reconnect_max_ms=RECONNECT_MAX_MS
@@ -91,13 +93,18 @@ class EdgeLink:
 
     def next_timer_s(self, *, overdue_s: float, now_s: float) -> float | None:
         """Return when to `look` again if nothing else happens, or None."""
-        return self._standby.next_timer_s(overdue_s=overdue_s, now_s=now_s)
+        standby_s = self._standby.next_timer_s(overdue_s=overdue_s, now_s=now_s)
+        timers_s = [timer_s for timer_s in (standby_s, self._ask_again_s) if timer_s is not None]
+        return min(timers_s, default=None)
 
     def look(self, *, overdue_s: float, delay_s: float, now_s: float) -> list[LinkEvent]:
         """See whether the connection stalls; returns CONNECTED when another one took over.
 
+        An edge that refused our key is asked again from time to time.
+
         `overdue_s` and `delay_s` are the conversation's.
         """
+        self._ask_again_if_refused(now_s=now_s)
         if overdue_s < TIMED_OUT_S and not self._standby.trying:
             return []
         info = self._first.tcp_info()
@@ -124,6 +131,15 @@ class EdgeLink:
         """Close all sockets."""
         self._close_second()
         self._first.close()
+
+    def _ask_again_if_refused(self, *, now_s: float) -> None:
+        if not self._first.is_refused:
+            self._ask_again_s = None
+        elif self._ask_again_s is None:
+            self._ask_again_s = now_s + REFUSED_PAUSE_S
+        elif now_s >= self._ask_again_s:
+            self._ask_again_s = None
+            self._first.connect_anew()
 
     def _open(self, *, connect_timeout_ms: int, reconnect_max_ms: int) -> EdgeSocket:
         identity = device_identity(self._name, self._num_connections)

@@ -5,6 +5,7 @@ So this one queues only on a live connection (IMMEDIATE), keeps nothing on close
 few messages, and tells a dead peer by heartbeats.
 """
 
+import contextlib
 import logging
 from enum import Enum
 
@@ -76,13 +77,18 @@ class EdgeSocket:
             secure_client(self.dealer, keys)
         self.monitor: Socket = self.dealer.get_monitor_socket(_MONITORED)
         self._last_complaint: str | None = None
-        self._is_up = False
+        self._is_up = self._is_refused = False
         self._tap: ConnectionTap | None = None
 
     @property
     def is_up(self) -> bool:
         """Whether the connection is through its handshake."""
         return self._is_up
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the edge refused our key: ZeroMQ does not try again by itself then (measured)."""
+        return self._is_refused
 
     def tcp_info(self) -> TcpInfo | None:
         """Return what the kernel knows of the connection, where it tells."""
@@ -100,6 +106,13 @@ class EdgeSocket:
                 f"--edge {self.endpoint}: cannot connect there ({reason.strerror}); "
                 "expected the edge's own address, as in tcp://192.0.2.7:7700"
             ) from None
+
+    def connect_anew(self) -> None:
+        """Ask an edge again that refused our key: it may have been given it meanwhile."""
+        self._is_refused = False
+        with contextlib.suppress(zmq.ZMQError):  # there is nothing left to take down
+            self.dealer.disconnect(self.endpoint)
+        self.connect()
 
     def send(self, messages: tuple[list[bytes], ...]) -> bool:
         """Hand messages to ZeroMQ; False if it took not all of them (no connection, or full)."""
@@ -136,6 +149,7 @@ class EdgeSocket:
                 self._is_up = False
                 self._close_tap()
             else:
+                self._is_refused |= kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH
                 self._complain(handshake_complaint(kind, value, has_keys=self._has_keys))
         return happened
 
