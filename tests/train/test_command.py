@@ -90,7 +90,7 @@ def test_no_group_cuts_what_it_says_of_its_commands(group: str) -> None:
         (["--split", "nowhere"], "the model has no such layer; valid splits: 0, features.0"),
         (["--model", "vgg99"], "'vgg99' is not a built-in model"),
         (["--data", "npz:nowhere.npz"], "nowhere.npz"),
-        (["--data", "magic:here"], "'magic' is not one of"),
+        (["--data", "magic:here"], "'magic' is not one of embedded, cifar10, folder, npz"),
         (["--lambda", "2"], "--lambda: found 2.0, expected 0 to 1"),
         (["--resume", "--force"], "--force: cannot be given with --resume"),
         (["--resolution", "99"], "--resolution: found 99, but the maps"),

@@ -101,7 +101,7 @@ def test_options_default_to_what_the_settings_default_to(method: str) -> None:
         ("nair", ["--slice", "4"], "6 maps cannot be cut into slices of 4; give one of 1, 2, 3, 6"),
         ("nair", ["--no-bottleneck", "--split", "0", "--slice", "1"], "cannot be computed"),
         ("nair", ["--no-bottleneck", "--maps", "4"], "--maps: without a bottleneck all maps"),
-        ("nair", ["--maps", "7"], "7 is impossible, 6 maps leave the split"),
+        ("nair", ["--maps", "7"], "--maps: 7 is impossible, 6 maps leave the split"),
         ("nair", ["--prefixes-per-step", "3"], "beside the whole there are 2 prefixes"),
         ("clio", ["--prefix-weights", "a,b"], "--prefix-weights: 'a,b' is not a list of numbers"),
         ("clio", ["--prefix-weights", "1,2"], "expected one for each of the 3 prefixes"),

@@ -44,7 +44,7 @@ FIRST_PERIOD_S = 1 / 30
 MAX_PERIOD_S = 1.0
 PROBE_MESSAGES = 3.0  # an upward probe is at least as large as so many of the smallest messages
 PROBE_BELOW = 0.98  # a rung less certain than this is worth exploring
-# A link that has only shown that it is good leaves so much doubt of any rung (0.04 on a steady one).
+# A link that has only shown that it is good leaves so much doubt of any rung (0.04 if steady).
 DOUBT = 0.05
 FALLBACK_CHANCE = 0.5  # local under the accuracy floor only if nothing else has this chance
 

@@ -148,7 +148,7 @@ class Tally:
 
 
 def _answer(record: FrameRecord) -> str:
-    """Say what a frame's answer is from. Records of the first schema do not say it of the edge's."""
+    """Say what a frame's answer is from. Records of schema 1 do not say it of the edge's."""
     if record.answered_point is not None:
         return record.answered_point
     return EXIT if record.source is Source.LOCAL or record.point is None else record.point

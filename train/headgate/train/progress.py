@@ -1,4 +1,4 @@
-"""Shows a person how training goes, on stderr: bars on a terminal, plain lines into a log or pipe."""
+"""Shows how training goes, on stderr: bars on a terminal, plain lines into a log or pipe."""
 
 import sys
 import time
