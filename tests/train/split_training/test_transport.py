@@ -216,7 +216,9 @@ def test_a_client_whose_key_is_refused_ends_at_once_and_says_what_to_do(
     socket = ClientSocket(server.endpoint, Security(device))
     client = small_client(plan, settings)
     try:
-        with pytest.raises(PeerError, match="refused our key; put our .key file into its devices"):
+        with pytest.raises(
+            PeerError, match=r"refused our key; put our \.key file into its devices"
+        ):
             train_as_client(client, socket, device=CPU, compress=False, give_up_s=30)
     finally:
         socket.close()
