@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from headgate.runtime.edge_margin import FIRST_S, LEAST_S, MOST_S, NUM_SAMPLES, Margin
+from headgate.runtime.edge_margin import FIRST_S, LEAST_S, MOST_S, Margin
+from headgate.runtime.recent import NUM_SAMPLES
 
 
 def test_before_anything_was_measured_the_margin_is_a_middling_one() -> None:

@@ -274,6 +274,8 @@ class Controller:
         on_time = 1.0
         if self._sla_s is not None:
             by_s = situation.captured_s + self._sla_s - edge_s
+            if point.id in self._exit_quality:
+                by_s -= situation.guard_s
             on_time = _expected_on_time(
                 outlook, sizes, by_s=by_s, leaving_s=situation.now_s + device_s
             )
@@ -306,7 +308,7 @@ class Controller:
         point = series.top if instead is None else instead
         device_s, edge_s = self._costs.device_s(point.id), self._costs.edge_s(point.id)
         captured_s, leaving_s = situation.captured_s, situation.now_s + device_s
-        deadline_s = captured_s + self._sla_s
+        deadline_s = captured_s + self._sla_s - situation.guard_s
         times = FrameTimes(captured_s, leaving_s, deadline_s, edge_s, self._period_s)
         late_credit = self._late_credit(point, situation, fallback)
         whole = None

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from headgate.profiles.errors import WireError
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointTime
 from headgate.profiles.profile import Profile
+from headgate.runtime.chooser import Chooser
 from headgate.runtime.controller import Controller
 from headgate.runtime.conversation import Conversation, ProbeNeed
 from headgate.runtime.costs import PointCosts
@@ -30,19 +31,17 @@ from headgate.runtime.frame_fate import (
     deliver_result,
 )
 from headgate.runtime.greeting import State
+from headgate.runtime.guard import Guard
 from headgate.runtime.messages import Ack, Goodbye, Message, ProbeReply, Reject, Result, Welcome
 from headgate.runtime.outbox import Outbox
 from headgate.runtime.policy import PolicyMaker
-from headgate.runtime.probe_needs import ProbeNeeds
 from headgate.runtime.records import Source
 from headgate.runtime.references import DeviceReferences
 from headgate.runtime.rescue import Rescues
-from headgate.runtime.situation import Choice, Situation
 from headgate.runtime.skipping import SKIPPED, weigh
 from headgate.runtime.terms import Terms
+from headgate.runtime.waiting_frames import WaitingFrames
 from headgate.runtime.wire import decode
-
-STALLED_S = 0.25  # without an SLA, a first message out for longer means a stall
 
 
 class DeviceSession:
@@ -66,7 +65,7 @@ class DeviceSession:
         says that frames are captured when `wants_frame`, not at a pace of their own. `policy`
         makes what decides; benchmarks put rivals there.
         """
-        self._manifest, self._settings = manifest, settings
+        self._manifest, self._skip = manifest, settings.skip
         self._terms = Terms(profile, points=points, sla_s=sla_s)
         self._costs = PointCosts(manifest, times=times)
         self._controller = policy(
@@ -79,14 +78,23 @@ class DeviceSession:
         )
         self._edge = Conversation(family_digest=manifest.digest, observe=self._controller.observe)
         self._references = DeviceReferences(manifest, costs=self._costs)
+        self._guard = Guard(least_s=settings.guard_s)
+        self._chooser = Chooser(
+            self._controller,
+            edge=self._edge,
+            references=self._references,
+            terms=self._terms,
+            guard=self._guard,
+            rescues=settings.rescue,
+        )
         self._outbox = Outbox(
             manifest,
             edge=self._edge,
             costs=self._costs,
             references=self._references,
-            guard_s=settings.guard_s,
+            guard=self._guard,
         )
-        self._waiting: dict[int, FrameOnItsWay] = {}
+        self._waiting = WaitingFrames(settings, self._guard)
         self._rescues = Rescues(
             manifest,
             controller=self._controller,
@@ -94,10 +102,10 @@ class DeviceSession:
             outbox=self._outbox,
             waiting=self._waiting,
             settings=settings,
+            guard=self._guard,
         )
         self._pending: FrameOnItsWay | None = None
         self._computing: FrameOnItsWay | None = None
-        self._probes = ProbeNeeds(self._controller)
         self._next_frame_id, self._finishing = 0, False
 
     @property
@@ -127,11 +135,11 @@ class DeviceSession:
 
     def next_timer_s(self) -> float | None:
         """Return when `handle_timer` wants to be called next, or None."""
-        due_s = [frame.due_s(self._settings) for frame in self._waiting.values()]
-        uplink_s = self._edge.next_timer_s(self._probe_need())
-        if uplink_s is not None:
-            due_s.append(uplink_s)
-        return min(due_s, default=None)
+        due_s, uplink_s = self._waiting.next_due_s(), self._edge.next_timer_s(self._probe_need())
+        timer_s = min((at_s for at_s in (due_s, uplink_s) if at_s is not None), default=None)
+        if timer_s is not None:
+            self._guard.awaits(timer_s)
+        return timer_s
 
     def connected(self, *, now_s: float) -> list[Effect]:
         """Tell that the transport reached the edge (each time it does)."""
@@ -152,8 +160,8 @@ class DeviceSession:
         """
         assert not self._finishing
         self._next_frame_id = frame_id + 1
-        self._probes.captured(now_s=now_s)
-        self._controller.captured(captured_s=captured_s)
+        self._guard.saw(now_s=now_s)
+        self._chooser.captured(captured_s=captured_s, now_s=now_s)
         self._rescues.captured(captured_s=captured_s)
         effects: list[Effect] = []
         if self._pending is not None:
@@ -166,6 +174,7 @@ class DeviceSession:
         self, frame_id: int, outcome: Computed | ComputeFailed, *, now_s: float
     ) -> list[Effect]:
         """Take what the shell made of a `Compute` effect."""
+        self._guard.saw(now_s=now_s)
         frame, self._computing = self._computing, None
         if frame is None or frame.frame_id != frame_id:  # ended meanwhile by finish(at_once=True)
             self._computing = frame
@@ -179,6 +188,7 @@ class DeviceSession:
 
     def received(self, parts: list[bytes], *, now_s: float) -> list[Effect]:
         """Take one message from the edge; raises WireError if it is not one we can use."""
+        self._guard.saw(now_s=now_s)
         effects = self._take(decode(parts), now_s=now_s)
         return [*effects, *self._outbox.pump(now_s=now_s)]
 
@@ -220,8 +230,9 @@ class DeviceSession:
     def handle_timer(self, *, now_s: float) -> list[Effect]:
         """Do what was due at `next_timer_s`; harmless when called early."""
         effects: list[Effect] = []
-        for frame in [f for f in self._waiting.values() if f.over_s(self._settings) <= now_s]:
-            del self._waiting[frame.frame_id]
+        self._guard.timer_went_off(now_s=now_s)
+        self._guard.saw(now_s=now_s)
+        for frame in self._waiting.take_over(now_s=now_s):
             effects += self._end_without_edge(frame, frame.late_reason, now_s=now_s)
         self._rescues.last_calls(by_s=now_s, pending=self._pending is not None, now_s=now_s)
         effects += self._start_next(now_s=now_s)
@@ -274,7 +285,7 @@ class DeviceSession:
         if frame.deadline_s is not None and now_s >= frame.deadline_s:
             self._pending = None
             return [self._end(frame, None, "too late to start", now_s=now_s)]
-        choice = self._choose(frame, now_s=now_s)
+        choice = self._chooser.choose(frame, now_s=now_s)
         if choice.point is not None and self._rescues.go_before(choice.point, now_s=now_s):
             return self._start_next(now_s=now_s)
         self._pending = None
@@ -286,16 +297,6 @@ class DeviceSession:
         self._computing = frame
         reference = self._references.choose(choice.point, frame_id=frame.frame_id, now_s=now_s)
         return [Compute(frame.frame_id, choice.point, reference)]
-
-    def _choose(self, frame: FrameOnItsWay, *, now_s: float) -> Choice:
-        outlook = self._edge.outlook(now_s=now_s)
-        limit_s = STALLED_S if self._terms.sla_s is None else self._terms.sla_s
-        stalled = self._edge.waited_s(now_s=now_s) > limit_s
-        self._references.before_choice(frame.frame_id, now_s=now_s)
-        situation = Situation(now_s, frame.captured_s, outlook, stalled, self._settings.rescue)
-        choice = self._controller.choose(situation)
-        self._probes.chose(choice, outlook)
-        return choice
 
     def _after_compute(
         self, frame: FrameOnItsWay, outcome: Computed | ComputeFailed, *, now_s: float
@@ -309,11 +310,11 @@ class DeviceSession:
             return [self._end(frame, outcome.answer, "local", now_s=now_s)]
         frame.insurance = outcome.answer
         readable = self._references.computed(frame.point, outcome.payload)
-        frame.chances = weigh(self._settings.skip, self._manifest, frame.point, outcome.answer)
+        frame.chances = weigh(self._skip, self._manifest, frame.point, outcome.answer)
         if frame.chances is not None and frame.chances.enough:
-            self._probes.kept_back()
+            self._chooser.kept_back()
             return [self._end(frame, outcome.answer, SKIPPED, now_s=now_s)]
-        if frame.deadline_s is not None and now_s >= frame.deadline_s - self._settings.guard_s:
+        if frame.deadline_s is not None and now_s >= frame.deadline_s - self._guard.guard_s:
             return self._end_without_edge(frame, "too late to send", now_s=now_s)
         why_not = self._outbox.why_not(frame, outcome) if readable else "edge reconnected"
         if why_not is not None:
@@ -364,8 +365,7 @@ class DeviceSession:
         """End what waits for an edge that will not answer; the device does where it can."""
         self._references.forget()
         self._outbox.clear()
-        waiting = list(self._waiting.values())
-        self._waiting.clear()
+        waiting = self._waiting.take_all()
         return [e for frame in waiting for e in self._end_without_edge(frame, reason, now_s=now_s)]
 
     def _end_without_edge(self, frame: FrameOnItsWay, reason: str, *, now_s: float) -> list[Effect]:
@@ -397,4 +397,4 @@ class DeviceSession:
         return [*self._edge.goodbye()] if self.drained else []
 
     def _probe_need(self) -> ProbeNeed | None:
-        return None if self._finishing else self._probes.now()
+        return None if self._finishing else self._chooser.probe_need()

@@ -12,14 +12,11 @@ it. Of a few samples the quantile is the largest: one late timer is believed at 
 frames would be begun so early that hardly a layer could still come.
 """
 
-from bisect import bisect_left, insort
-from collections import deque
-from math import ceil
+from headgate.runtime.recent import RecentHigh
 
 LEAST_S = 0.0025  # of it the way back may jitter; with 1.5 ms that cost answers
 FIRST_S = 0.003  # before anything was measured
 MOST_S = 0.030
-NUM_SAMPLES = 100
 QUANTILE = 0.95
 
 
@@ -27,7 +24,7 @@ class Margin:
     """Learns how late the edge is."""
 
     def __init__(self) -> None:
-        self._timers, self._batches = _Recent(), _Recent()
+        self._timers, self._batches = RecentHigh(QUANTILE), RecentHigh(QUANTILE)
 
     @property
     def margin_s(self) -> float:
@@ -42,26 +39,3 @@ class Margin:
     def batch_ended(self, *, planned_s: float, elapsed_s: float) -> None:
         """Learn how long a batch took that was planned to take no longer than `planned_s`."""
         self._batches.add(max(0.0, elapsed_s - planned_s))
-
-
-class _Recent:
-    """The last samples, and a high quantile of them."""
-
-    def __init__(self) -> None:
-        self._samples: deque[float] = deque()
-        self._sorted: list[float] = []
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def add(self, sample: float) -> None:
-        if len(self._samples) == NUM_SAMPLES:
-            del self._sorted[bisect_left(self._sorted, self._samples.popleft())]
-        self._samples.append(sample)
-        insort(self._sorted, sample)
-
-    def high(self) -> float:
-        """Return the quantile; 0 before the first sample."""
-        if not self._sorted:
-            return 0.0
-        return self._sorted[ceil(QUANTILE * len(self._sorted)) - 1]

@@ -10,6 +10,7 @@ from headgate.profiles.errors import WireError
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.progressive import prefixes_of
 from headgate.runtime.events import Answer, Deliver
+from headgate.runtime.guard import LEAST_S
 from headgate.runtime.layer_worth import LayerPlan
 from headgate.runtime.messages import MAX_BUDGET_US, NO_BUDGET_US, Result
 from headgate.runtime.own_answers import exit_quality
@@ -23,7 +24,7 @@ NOT_SENT = "not sent"  # the reason in the frame's record
 class SessionSettings:
     """Times of the session that are not the profile's."""
 
-    guard_s: float = 0.002  # the exit's answer is delivered so long before the deadline
+    guard_s: float = LEAST_S  # the exit's answer is delivered at least so long before the deadline
     give_up_s: float = 2.0  # a frame without insurance is given up so long after its deadline
     give_up_without_sla_s: float = 10.0  # after capture
     rescue: bool = True  # answer locally what the edge lets down
@@ -67,23 +68,9 @@ class FrameOnItsWay:
         """Say why the edge has not answered when its time is over: perhaps it never was asked."""
         return "edge too late" if self.num_bytes else NOT_SENT
 
-    def due_s(self, settings: SessionSettings) -> float:
-        """Return when to look after this frame while it waits for the edge."""
-        over_s = self.over_s(settings)
-        return over_s if self.last_call_s is None else min(over_s, self.last_call_s)
-
     def is_called_by(self, by_s: float) -> bool:
         """Whether the look at this frame is due by then."""
         return self.last_call_s is not None and self.last_call_s <= by_s
-
-    def over_s(self, settings: SessionSettings) -> float:
-        """Return when waiting for the edge ends for this frame."""
-        deadline_s = self.deadline_s
-        if deadline_s is None:
-            return self.captured_s + settings.give_up_without_sla_s
-        if self.insurance is not None:
-            return deadline_s - settings.guard_s
-        return deadline_s + settings.give_up_s
 
 
 def budget_us(frame: FrameOnItsWay, *, delay_s: float, now_s: float) -> int:

@@ -44,7 +44,7 @@ class LayeredFrame:
 
     frame_id: int
     captured_s: float
-    deadline_s: float
+    deadline_s: float  # when an answer must be here to count: less the guard
     edge_s: float  # how long the edge will likely have it
     sizes_bytes: tuple[int, ...]  # of its layers, best first
     plan: LayerPlan

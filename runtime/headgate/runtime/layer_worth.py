@@ -21,7 +21,6 @@ from headgate.runtime.link import Outlook
 
 NUM_SCENARIOS = 7  # rates to weigh over; more changed nothing
 LATE_PRICE = 2.0  # credit per second of the window: the longer, the more frames are held up
-ALLOWANCE_S = 0.002  # so long before its deadline a frame is answered without the edge
 # The edge waits for layers until so long before it must begin. What comes later is used only if it
 # is the first that it has of the frame.
 EDGE_MARGIN_S = 0.0035
@@ -69,9 +68,10 @@ class Rate:
 def through_by_s(outlook: Outlook, *, deadline_s: float, edge_s: float) -> float:
     """Return when bytes must have left the uplink, on our clock, for the answer to be in time.
 
-    Layers after the first must be there by EDGE_MARGIN_S earlier.
+    `deadline_s` is when the answer must be here: the frame's deadline less the guard. Layers after
+    the first must be there by EDGE_MARGIN_S earlier.
     """
-    return deadline_s - ALLOWANCE_S - outlook.noise_s - outlook.delay_s - edge_s
+    return deadline_s - outlook.noise_s - outlook.delay_s - edge_s
 
 
 def rates_of(outlook: Outlook) -> tuple[Rate, ...]:

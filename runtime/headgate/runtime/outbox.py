@@ -10,6 +10,7 @@ from headgate.runtime.costs import PointCosts
 from headgate.runtime.events import Computed, Send
 from headgate.runtime.frame_fate import NOT_SENT, FrameOnItsWay, budget_us
 from headgate.runtime.greeting import State
+from headgate.runtime.guard import Guard
 from headgate.runtime.layer_sender import (
     MAX_LAYERS_PER_MESSAGE,
     LayeredFrame,
@@ -31,11 +32,11 @@ class Outbox:
         edge: Conversation,
         costs: PointCosts,
         references: DeviceReferences,
-        guard_s: float,
+        guard: Guard,
     ) -> None:
-        """`guard_s` before its deadline a frame is answered without the edge."""
+        """`guard` says how long before its deadline a frame is answered without the edge."""
         self._manifest, self._edge, self._costs = manifest, edge, costs
-        self._references, self._guard_s = references, guard_s
+        self._references, self._guard = references, guard
         self._sender = LayerSender()
         self._frames: dict[int, tuple[FrameOnItsWay, tuple[bytes, ...]]] = {}
         self._slicing: tuple[int, int] = NO_BUDGET_US, 0  # budget and stamp of a layer in fragments
@@ -64,7 +65,7 @@ class Outbox:
             LayeredFrame(
                 frame_id=frame.frame_id,
                 captured_s=frame.captured_s,
-                deadline_s=frame.deadline_s,
+                deadline_s=frame.deadline_s - self._guard.guard_s,
                 edge_s=self._costs.edge_s(frame.point.id),
                 sizes_bytes=tuple(map(len, outcome.layers)),
                 plan=plan,
@@ -153,6 +154,6 @@ class Outbox:
         """Return until when the edge may wait for layers: the answer has to be here in time."""
         if frame.deadline_s is None:
             return NO_BUDGET_US
-        early_s = self._guard_s + self._edge.noise_s + self._edge.delay_s
+        early_s = self._guard.guard_s + self._edge.noise_s + self._edge.delay_s
         left_s = frame.deadline_s - now_s - early_s
         return min(MAX_BUDGET_US, max(0, round(left_s * 1e6)))

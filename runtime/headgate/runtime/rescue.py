@@ -22,6 +22,7 @@ from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.events import Computed, ComputeFailed
 from headgate.runtime.frame_fate import FrameOnItsWay, SessionSettings
+from headgate.runtime.guard import Guard
 from headgate.runtime.outbox import Outbox
 from headgate.runtime.own_answers import exit_quality
 from headgate.runtime.policy import Policy
@@ -45,10 +46,12 @@ class Rescues:
         outbox: Outbox,
         waiting: Mapping[int, FrameOnItsWay],
         settings: SessionSettings,
+        guard: Guard,
     ) -> None:
         """`waiting` are the session's frames that wait for the edge; only it changes them."""
         self._manifest, self._outbox, self._waiting = manifest, outbox, waiting
         self._controller, self._costs, self._settings = controller, costs, settings
+        self._guard = guard
         self._queue: deque[FrameOnItsWay] = deque()
         self._captured_s = 0.0  # the last frame
 
@@ -99,7 +102,7 @@ class Rescues:
         if not self._settings.rescue:
             return None
         deadline_s = frame.deadline_s
-        left_s = None if deadline_s is None else deadline_s - self._settings.guard_s - now_s
+        left_s = None if deadline_s is None else deadline_s - self._guard.guard_s - now_s
         return self._controller.fallback(left_s=left_s)
 
     def last_call_s(self, frame: FrameOnItsWay, *, now_s: float) -> float | None:
@@ -111,7 +114,7 @@ class Rescues:
         if frame.insurance is not None and not self._is_better(point, than_exit_of=frame.point):
             return None
         needed_s = self._costs.device_s(point.id) + BEGIN_S
-        return max(now_s, frame.deadline_s - self._settings.guard_s - needed_s)
+        return max(now_s, frame.deadline_s - self._guard.guard_s - needed_s)
 
     def go_before(self, point: OperatingPoint, *, now_s: float) -> bool:
         """Look at the frames whose last call falls into the compute of a pending frame's point.

@@ -14,7 +14,6 @@ from headgate.profiles.progressive import prefixes_of
 from headgate.runtime.backlog import Backlog, Step
 from headgate.runtime.bursts import MESSAGE_OVERHEAD_BYTES
 from headgate.runtime.layer_worth import (
-    ALLOWANCE_S,
     LayerPlan,
     Plan,
     plan_steps,
@@ -33,7 +32,7 @@ class FrameTimes:
 
     captured_s: float
     leaving_s: float  # when its first layer can be sent
-    deadline_s: float
+    deadline_s: float  # when an answer must be here to count: less the guard
     edge_s: float
     period_s: float  # to the next frame
 
@@ -90,8 +89,8 @@ class Series:
 
     def _backlog(self, outlook: Outlook, times: FrameTimes, *, fallback: float) -> Backlog:
         """Return the table for about these times; each is computed rate by rate as it is asked."""
-        sla_s = times.deadline_s - times.captured_s
-        window_s = sla_s - ALLOWANCE_S - outlook.delay_s - outlook.noise_s - times.edge_s
+        window_s = times.deadline_s - times.captured_s
+        window_s -= outlook.delay_s + outlook.noise_s + times.edge_s
         starts_s = times.leaving_s - times.captured_s
         rounded = (*map(_about, (window_s, times.period_s)), round(1e3 * starts_s), fallback)
         backlog = self._backlogs.pop(rounded, None)

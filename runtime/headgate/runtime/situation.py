@@ -16,6 +16,7 @@ class Situation:
     captured_s: float
     outlook: Outlook | None
     stalled: bool = False  # the first message out waits longer than the SLA
+    guard_s: float = 0.002  # so long before its deadline a frame is answered without the edge
     rescues: bool = False  # a local point answers what the edge lets down, see `rescue`
 
 

@@ -1,0 +1,47 @@
+"""How long before its deadline a frame is answered without the edge: a little more than it takes.
+
+The exit's answer is at hand, but the loop that hands it out is late: the kernel wakes it some time
+after its timer, and it may be busy with something else. What is handed out late is lost, so the
+device measures by how much its timers are late, and leaves that much and a little:
+
+    guard = the larger of  least_s  and  SLACK_S + 95 % of timers' lateness,   at most MOST_S
+
+The longer the guard, the more answers of the edge come after it. A machine whose loop is punctual
+keeps to the least. The edge does the same with frames that wait for layers (`edge_margin`).
+"""
+
+import math
+
+from headgate.runtime.recent import RecentHigh
+
+LEAST_S = 0.002
+SLACK_S = 0.001
+MOST_S = 0.020
+QUANTILE = 0.99
+
+
+class Guard:
+    """Learns how late the device's loop is."""
+
+    def __init__(self, *, least_s: float = LEAST_S) -> None:
+        self._least_s = least_s
+        self._late = RecentHigh(QUANTILE)
+        self._seen_s = math.inf  # the last thing that happened
+        self._timer_s, self._set_s = math.inf, math.inf  # the next timer, and when it became that
+        self.guard_s = least_s
+
+    def saw(self, *, now_s: float) -> None:
+        """Take note of anything that happened."""
+        self._seen_s = now_s
+
+    def awaits(self, timer_s: float) -> None:
+        """Take note of the timer that is next."""
+        if timer_s != self._timer_s:
+            self._timer_s, self._set_s = timer_s, self._seen_s
+
+    def timer_went_off(self, *, now_s: float) -> None:
+        """Learn from the timer that was next; one that was set for the past says nothing."""
+        if not self._set_s < self._timer_s <= now_s:
+            return
+        self._late.add(now_s - self._timer_s)
+        self.guard_s = max(self._least_s, min(MOST_S, SLACK_S + self._late.high()))
