@@ -3,10 +3,12 @@ import stat
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family
 from headgate.runtime import keys
+from headgate.runtime.cli import main
 from headgate.runtime.playback import Playback
 from headgate.runtime.records import Source
 from runtime.running import RunningDevice, edge_thread
@@ -36,6 +38,20 @@ def test_keys_are_never_overwritten(tmp_path: Path) -> None:
         keys.make_set(tmp_path, device="cam1")
     with pytest.raises(UsageError, match="is there already"):
         keys.write_pair(tmp_path / "edge", "edge")
+
+
+def test_neither_side_is_made_in_the_folder_of_the_other(tmp_path: Path) -> None:
+    """An edge's `edge.key` would replace the one that the device trusts."""
+    edge, device = keys.make_set(tmp_path, device="cam1")
+    trusted = (device / "edge.key").read_bytes()
+    for folder, role, said in (
+        (device, "edge", "is a device's keys folder; choose another for the edge"),
+        (edge, "device", "is an edge's keys folder; choose another for the device"),
+    ):
+        made = CliRunner().invoke(main, ["keygen", str(folder), "--role", role])
+        assert made.exit_code == 2
+        assert said in made.stderr
+    assert (device / "edge.key").read_bytes() == trusted
 
 
 @pytest.mark.parametrize("name", ["edge", "", "../up", "a/b", "-x"])
