@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from headgate.export.bench_command import bench
-from headgate.export.bench_control import ControlOptions, bench_control, open_traces
+from headgate.export.bench_control import ControlOptions, bench_control
 from headgate.export.control_runs import (
     LOCAL,
     ORACLE,
@@ -19,9 +19,8 @@ from headgate.export.control_runs import (
     run_case,
     without_exits,
 )
-from headgate.profiles.errors import UsageError
 from headgate.profiles.ladder import read_ladder
-from headgate.runtime.trace import Trace, named_trace
+from headgate.profiles.trace import Trace, named_trace
 
 LADDER = Path(__file__).parents[2] / "examples" / "ladder.toml"
 
@@ -118,12 +117,6 @@ def test_round_trip_beyond_the_deadline_leaves_no_gap_to_close() -> None:
         read_ladder(LADDER), named_trace("steady:9"), Case(Mode.BARE, 0.05, 0.05, 30, 1)
     )
     assert cell.credited(ORACLE) == cell.credited(LOCAL) == cell.credited(OURS)
-
-
-def test_folder_without_traces_is_the_users_error(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(UsageError, match=r"no trace found \(1 files could not be read"):
-        open_traces(tmp_path)
 
 
 @pytest.mark.parametrize(

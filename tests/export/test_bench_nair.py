@@ -20,7 +20,7 @@ from headgate.export.nair_lines import (
 )
 from headgate.export.samples import load_samples
 from headgate.profiles.errors import UsageError
-from headgate.train.progressive import PENALTY, ProgressiveConfig
+from headgate.train.progressive import PENALTY, ProgressiveConfig, WeightSource
 from headgate.train.run_folder import Run
 from train.tiny_runs import train_tiny, write_pictures
 
@@ -109,6 +109,14 @@ def test_runs_are_named_after_what_was_done(runs: dict[str, Run]) -> None:
         "many": "CLIO, many tails",
         "narrow": "NAIR, no penalty, bottleneck, r = 2",
     }
+    many = runs["many"]
+    for traces, words in (
+        (("walk",), "weights of walk"),
+        (("a", "b"), "weights of 2 recorded links"),
+    ):
+        config = replace(CLIO, weights_of_link=WeightSource(traces, 1.0, 32))
+        record = replace(many.record, settings=replace(many.record.settings, progressive=config))
+        assert line_name(replace(many, record=record)) == f"CLIO, single tail, {words}"
 
 
 def test_layers_are_coded_one_by_one_and_cost_less_at_fewer_levels(runs: dict[str, Run]) -> None:

@@ -17,7 +17,6 @@ from headgate.export.demo import (
     RealRun,
     compare,
     run_for_real,
-    shared_trace,
     summary_json,
     training_config,
     write_pictures,
@@ -28,7 +27,7 @@ from headgate.profiles.datasets import open_dataset
 from headgate.profiles.errors import DataError, PeerError
 from headgate.profiles.manifest import Manifest
 from headgate.profiles.profile import allowed_points
-from headgate.runtime.trace import named_trace
+from headgate.profiles.trace import named_trace
 from headgate.train.data import open_split
 from headgate.train.recipe_checks import check_config
 from runtime.tiny_family import write_npz, write_tiny_family
@@ -95,15 +94,6 @@ def test_the_summary_is_json_and_says_how_each_run_came_about(content: ReportCon
     assert {run["how"] for run in summary["fixed"]} == {"simulated"}
     assert "synthetic" in summary["made_with"]["trace"]
     assert sentences(content)
-
-
-def test_a_share_of_a_link_is_the_same_link_but_slower() -> None:
-    trace = named_trace("demo")
-    shared = shared_trace(trace, share=0.25)
-    assert shared.duration_s == trace.duration_s
-    assert shared.rate_bps(3.0) == pytest.approx(0.25 * trace.rate_bps(3.0))
-    assert shared.name == "demo x 0.25"
-    assert shared_trace(trace, share=1).name == "demo"
 
 
 def test_the_device_plays_the_validation_pictures(tmp_path: Path) -> None:

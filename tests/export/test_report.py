@@ -24,8 +24,8 @@ from headgate.profiles.manifest import (
     PointKind,
     TensorSpec,
 )
+from headgate.profiles.trace import Trace
 from headgate.runtime.records import Estimate, FrameRecord, Source, Stages
-from headgate.runtime.trace import Trace
 
 SLA_S = 0.1
 

@@ -6,9 +6,9 @@ from click.testing import CliRunner
 
 from headgate.export.demo import DemoOptions, run_for_real, write_pictures
 from headgate.profiles.family import open_family
+from headgate.profiles.trace import named_trace
 from headgate.runtime.cli import main
 from headgate.runtime.records import Source
-from headgate.runtime.trace import named_trace
 
 DATA = "embedded:train=64,val=32"
 

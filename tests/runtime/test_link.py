@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headgate.profiles.trace import Trace, named_trace
 from headgate.runtime.link import LinkEstimator
 from headgate.runtime.messages import NO_BURST, Burst
-from headgate.runtime.trace import Trace, named_trace
 
 
 class Fluid:

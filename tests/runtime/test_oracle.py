@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headgate.profiles.trace import Trace, named_trace
 from headgate.runtime.oracle import LinkTimes, OraclePoint, oracle_credit
-from headgate.runtime.trace import Trace, named_trace
 
 RTT_S, FPS, FALLBACK = 0.01, 20.0, 0.3
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from headgate.profiles.manifest import PointKind
 from headgate.profiles.profile import Profile, allowed_points
+from headgate.profiles.trace import named_trace
 from headgate.runtime.device_session import DeviceSession
 from headgate.runtime.edge_session import (
     BatchItem,
@@ -24,7 +25,6 @@ from headgate.runtime.messages import Frame, Hello, NamedTensor, Reject, RejectR
 from headgate.runtime.prediction import decode_split, encode_split, reference_distance
 from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.simulate import Link, Pace, simulate
-from headgate.runtime.trace import named_trace
 from headgate.runtime.wire import SPOKEN_VERSIONS, decode, encode
 from runtime.ladders import ladder_manifest
 from runtime.predicted import Integers, drifting, predicted_manifest

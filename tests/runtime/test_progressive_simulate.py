@@ -6,6 +6,7 @@ import pytest
 
 from headgate.profiles.manifest import Manifest
 from headgate.profiles.profile import Profile
+from headgate.profiles.trace import Trace, named_trace
 from headgate.runtime.controller import Controller
 from headgate.runtime.policy import PolicyMaker
 from headgate.runtime.records import FrameRecord, Source
@@ -19,7 +20,6 @@ from headgate.runtime.simulate import (
 )
 from headgate.runtime.simulated_answers import layers_of, payload_bytes
 from headgate.runtime.simulated_link import Uplink
-from headgate.runtime.trace import Trace, named_trace
 from runtime.ladders import EXIT_ACCURACY, LOCAL_ACCURACY, RUNGS, progressive_manifest
 
 MANIFEST = progressive_manifest()

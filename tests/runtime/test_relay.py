@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from headgate.profiles.errors import UsageError
+from headgate.profiles.trace import Trace
 from headgate.runtime.relay import LinkPlan, Relay
 from headgate.runtime.shaper import Window
-from headgate.runtime.trace import Trace
 
 LOOPBACK = ("127.0.0.1", 0)
 PATIENCE_S = 10.0

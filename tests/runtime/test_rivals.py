@@ -5,10 +5,10 @@ from itertools import pairwise
 import pytest
 
 from headgate.profiles.profile import Profile
+from headgate.profiles.trace import named_trace
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.rivals import RIVALS
 from headgate.runtime.simulate import Link, Pace, simulate
-from headgate.runtime.trace import named_trace
 from runtime.ladders import LOCAL_ACCURACY, ladder_manifest
 
 MANIFEST = ladder_manifest(spread=0.0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from headgate.profiles.trace import Trace
 from headgate.runtime.shaper import MAX_PIPE_BYTES, LinkShaper, Release, Window, push_past
-from headgate.runtime.trace import Trace
 
 
 def steady(mbps: float) -> Trace:

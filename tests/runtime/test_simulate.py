@@ -10,6 +10,7 @@ from headgate.profiles.ladder import Ladder, LadderPoint
 from headgate.profiles.ladder import ladder_manifest as ladder_manifest_of
 from headgate.profiles.manifest import PointKind, PointTime
 from headgate.profiles.profile import Preference, Profile
+from headgate.profiles.trace import Trace, named_trace
 from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.simulate import (
     Lateness,
@@ -20,7 +21,6 @@ from headgate.runtime.simulate import (
     simulate_many,
 )
 from headgate.runtime.summary import Summary, Tally
-from headgate.runtime.trace import Trace, named_trace
 from runtime.ladders import EXIT_ACCURACY, LOCAL_ACCURACY, RUNGS, ladder_manifest, stats
 
 MANIFEST = ladder_manifest()

@@ -9,11 +9,11 @@ import pytest
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import ByteStats, Manifest, PointTime
 from headgate.profiles.profile import Profile
+from headgate.profiles.trace import named_trace
 from headgate.runtime.playback import Playback
 from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.relay import LinkPlan, Relay
 from headgate.runtime.simulate import Link, Pace, simulate
-from headgate.runtime.trace import named_trace
 from runtime.running import SLA_S, RunningDevice, edge_thread
 
 FPS, NUM_FRAMES, WARM_UP = 20, 50, 15

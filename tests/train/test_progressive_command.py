@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from headgate.runtime.cli import main
 from headgate.train.command import train as train_group
-from headgate.train.progressive import PENALTY, ProgressiveConfig
+from headgate.train.progressive import PENALTY, ProgressiveConfig, WeightSource
 from headgate.train.progressive_command import DEFAULTS, SHARED
 from headgate.train.recipe import PruneConfig
 from headgate.train.run_folder import load_run
@@ -82,6 +82,39 @@ def test_clio_takes_its_weights_from_the_link(tmp_path: Path) -> None:
     assert record.members[0].num_extra_tails == 2
 
 
+def test_clio_takes_its_weights_from_recorded_links_and_says_which(tmp_path: Path) -> None:
+    links = tmp_path / "links"
+    links.mkdir()
+    # Within 1 s the first carries none or two slices of 288 bytes, nearly half of the time each.
+    (links / "on-off.csv").write_text("t_s,mbps\n0,0\n100,0.005\n")
+    (links / "good.csv").write_text("t_s,mbps\n0,8\n")
+    (links / "broken.csv").write_text("hello\n")
+    options = "--no-bottleneck", "--traces", str(links), "--deadline-ms", "1000"
+    result = run(tmp_path, "clio", *options)
+    assert result.exit_code == 0, result.output
+    assert "--traces: left out: broken.csv" in result.stderr
+    assert "at 32 bits a number, on good, on-off" in " ".join(result.stdout.split())
+    assert all(weight in result.stdout for weight in ("0.002", "0.248", "0.500"))
+    config = load_run(tmp_path / "run").record.settings.progressive
+    assert config is not None
+    assert config.weights_of_link == WeightSource(("good", "on-off"), 1.0, 32)
+    assert config.prefix_weights == pytest.approx((0.002304, 0.247892, 0.5))
+
+    again = run(tmp_path, "clio", *options, "--resume")
+    assert again.exit_code == 0, again.output
+    (links / "on-off.csv").write_text("t_s,mbps\n0,0\n100,9\n")
+    changed = run(tmp_path, "clio", *options, "--resume")
+    assert changed.exit_code == 2
+    assert "prefix_weights" in changed.stderr
+
+
+def test_a_run_that_knows_of_no_recorded_link_writes_what_earlier_versions_wrote(
+    tmp_path: Path,
+) -> None:
+    assert run(tmp_path, "clio", "--no-bottleneck", "--bandwidth-kbps", "9").exit_code == 0
+    assert "weights_of_link" not in (tmp_path / "run" / "run.json").read_text()
+
+
 @pytest.mark.parametrize("method", ["nair", "clio"])
 def test_options_default_to_what_the_settings_default_to(method: str) -> None:
     command = train_group.commands[method]
@@ -106,6 +139,15 @@ def test_options_default_to_what_the_settings_default_to(method: str) -> None:
         ("clio", ["--prefix-weights", "a,b"], "--prefix-weights: 'a,b' is not a list of numbers"),
         ("clio", ["--prefix-weights", "1,2"], "expected one for each of the 3 prefixes"),
         ("clio", ["--prefix-weights", "1,1,1", "--bandwidth-kbps", "9"], "cannot be given with"),
+        (
+            "clio",
+            ["--traces", "steady:1", "--bandwidth-kbps", "9"],
+            "cannot be given with --traces",
+        ),
+        ("clio", ["--traces", "steady:1", "--prefix-weights", "1,1,1"], "with --traces; each sets"),
+        ("clio", ["--traces", "steady:0.0001"], "--traces: none of the 1 ever carries even the"),
+        ("clio", ["--traces", "steady:1", "--deadline-ms", "-1"], "--deadline-ms: found -1"),
+        ("clio", ["--traces", "nowhere"], "trace 'nowhere': is neither built in"),
         ("clio", ["--bandwidth-kbps", "0.1"], "no rate carries even the first"),
         ("clio", ["--value-bits", "0"], "--value-bits: found 0"),
         ("clio", ["--link-loss", "2"], "--link-loss: found 2.0, expected a share of 0 to 1"),

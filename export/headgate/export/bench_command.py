@@ -19,6 +19,7 @@ from headgate.export.bench_nair_command import link_loss, nair
 from headgate.export.bench_options import outputs, say, show
 from headgate.export.bench_predict_command import predict
 from headgate.export.bench_rates_command import rates, train_rates
+from headgate.export.bench_sharing_command import sharing
 from headgate.export.bench_skip_command import skip
 from headgate.train.command_group import SentenceGroup
 
@@ -175,6 +176,7 @@ def _speed(family: Path | None, point: str | None, frames: int, out: Path) -> Sp
 
 
 bench.add_command(control)
+bench.add_command(sharing)
 bench.add_command(bench_family)
 bench.add_command(deprune)
 bench.add_command(deprune_network)

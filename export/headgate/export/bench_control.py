@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 from headgate.export.bench_table import BenchResult, Goal
@@ -33,15 +30,16 @@ from headgate.export.control_runs import (
     run_case,
 )
 from headgate.export.control_sockets import OVER_SOCKETS, run_over_sockets, suitable
-from headgate.profiles.errors import TraceError, UsageError
+from headgate.export.workers import in_order
+from headgate.profiles.errors import UsageError
 from headgate.profiles.family import open_family
 from headgate.profiles.ladder import read_ladder
 from headgate.profiles.manifest import Manifest, PointKind
 from headgate.profiles.storage import write_atomic
-from headgate.runtime.trace import Trace, native_step_s, read_trace
+from headgate.profiles.trace import Trace, native_step_s
+from headgate.profiles.trace_folder import open_traces
 
 FINE_STEP_S = 0.105  # 100 ms, with the rounding of a recording
-NOT_TRACES = (".md", ".json", ".toml", ".html", ".pdf", ".png", ".jpg", ".zip", ".gz", ".py")
 DEFAULT_DURATION_S = 60.0
 MIN_GAIN = 1e-4  # between oracle and local only: below, there is no gap to close
 # SLA in seconds: the gap to close on fine traces.
@@ -100,36 +98,13 @@ def open_points(target: Path) -> Manifest:
     return manifest
 
 
-def open_traces(folder: Path) -> tuple[list[Trace], list[str]]:
-    """Return the traces of a folder by name, and a note on each file that is none."""
-    paths = sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_file()
-        and not path.name.startswith(".")
-        and path.suffix.lower() not in NOT_TRACES
-    )
-    traces, notes = [], []
-    for path in paths:
-        try:
-            traces.append(read_trace(path))
-        except TraceError as reason:
-            notes.append(f"left out: {reason}".replace(str(path), path.name))
-    if not traces:
-        raise UsageError(
-            f"{folder}: no trace found ({len(notes)} files could not be read"
-            f"{': ' + notes[0] if notes else ''}); give a folder of CSV or mahimahi traces"
-        )
-    return traces, notes
-
-
 def bench_control(options: ControlOptions, *, say: Say, out: Path | None = None) -> BenchResult:
     """Run every policy on every trace; leaves the runs in `out`/control-runs.csv."""
     manifest = open_points(options.target)
     traces, notes = open_traces(options.traces)
     tasks = [(manifest, trace, case) for trace in traces for case in _cases(options, trace)]
     cells: list[CaseRuns] = []
-    for done, cell in enumerate(_run_all(tasks, workers=options.workers), start=1):
+    for done, cell in enumerate(in_order(_run_task, tasks, workers=options.workers), start=1):
         cells.append(cell)
         if done % max(1, len(tasks) // 20) == 0:
             say(f"{done} of {len(tasks)} cases done")
@@ -279,14 +254,8 @@ def _cases(options: ControlOptions, trace: Trace) -> Iterator[Case]:
                 )
 
 
-def _run_all(tasks: Sequence[tuple[Manifest, Trace, Case]], *, workers: int) -> Iterator[CaseRuns]:
-    """Yield the results in the order of the tasks, whatever the number of workers."""
-    workers = min(workers or os.cpu_count() or 1, len(tasks))
-    if workers <= 1:
-        yield from (run_case(*task) for task in tasks)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(run_case, *zip(*tasks, strict=True))
+def _run_task(task: tuple[Manifest, Trace, Case]) -> CaseRuns:
+    return run_case(*task)
 
 
 def _policies(group: Sequence[CaseRuns]) -> list[str]:

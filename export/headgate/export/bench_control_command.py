@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from headgate.export.bench_options import outputs, say, show
+from headgate.export.bench_options import above, outputs, say, show
 
 
 @click.command()
@@ -66,11 +66,11 @@ def control(
         traces=traces,
         slas_s=_seconds(sla_ms, "--sla-ms"),
         rtts_s=_seconds(rtt_ms, "--rtt-ms"),
-        fps=_above(fps, 0.0, "--fps"),
-        duration_s=None if duration_s is None else _above(duration_s, 0.0, "--duration-s"),
+        fps=above(fps, 0.0, "--fps"),
+        duration_s=None if duration_s is None else above(duration_s, 0.0, "--duration-s"),
         modes=tuple(Mode) if mode == "both" else (Mode(mode),),
-        jitter_s=_above(jitter_ms, None, "--jitter-ms") / 1000,
-        late_s=_above(late_ms, None, "--late-ms") / 1000,
+        jitter_s=above(jitter_ms, None, "--jitter-ms") / 1000,
+        late_s=above(late_ms, None, "--late-ms") / 1000,
         workers=workers,
         sockets=sockets,
     )
@@ -82,7 +82,7 @@ def _seconds(text: str, option: str) -> tuple[float, ...]:
     values = [_number(part, option) for part in text.split(",") if part.strip()]
     if not values:
         raise click.UsageError(f"{option}: found {text!r}, expected milliseconds as 50,100")
-    return tuple(dict.fromkeys(_above(value, 0.0, option) / 1000 for value in values))
+    return tuple(dict.fromkeys(above(value, 0.0, option) / 1000 for value in values))
 
 
 def _number(text: str, option: str) -> float:
@@ -90,12 +90,3 @@ def _number(text: str, option: str) -> float:
         return float(text)
     except ValueError:
         raise click.UsageError(f"{option}: {text.strip()!r} is not a number of ms") from None
-
-
-def _above(value: float, bound: float | None, option: str) -> float:
-    """Return a finite number above `bound`; None: from 0 on."""
-    above = value >= 0 if bound is None else value > bound
-    if not above or value == float("inf"):
-        expected = "0 or more" if bound is None else f"above {bound:g}"
-        raise click.UsageError(f"{option}: {value:g} must be {expected}")
-    return value

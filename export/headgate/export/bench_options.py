@@ -42,3 +42,12 @@ def show(result: BenchResult, out: Path, *, as_json: bool) -> None:
 def say(text: str) -> None:
     """Tell of progress, on stderr."""
     click.echo(text, err=True)
+
+
+def above(value: float, bound: float | None, option: str) -> float:
+    """Return a finite number above `bound`; None: from 0 on."""
+    enough = value >= 0 if bound is None else value > bound
+    if not enough or value == float("inf"):
+        expected = "0 or more" if bound is None else f"above {bound:g}"
+        raise click.UsageError(f"{option}: {value:g} must be {expected}")
+    return value

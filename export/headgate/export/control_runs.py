@@ -16,6 +16,7 @@ import numpy as np
 from headgate.export.compare import RunScore, score_run
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind, PointTime
 from headgate.profiles.profile import Profile
+from headgate.profiles.trace import Trace
 from headgate.runtime.frame_fate import DEFAULT_SETTINGS
 from headgate.runtime.oracle import OraclePoint, oracle_credit
 from headgate.runtime.own_answers import exit_quality, has_exit
@@ -23,7 +24,6 @@ from headgate.runtime.rivals import RIVALS, Whole
 from headgate.runtime.simulate import Lateness, Link, Machines, Pace, PolicyFor, simulate
 from headgate.runtime.simulated_answers import payload_bytes
 from headgate.runtime.simulated_link import MESSAGE_BYTES
-from headgate.runtime.trace import Trace
 
 OURS, ORACLE, LOCAL, FIXED = "headgate", "oracle", "local only", "best fixed in hindsight"
 JPEG = "JPEG, adaptive quality"

@@ -21,6 +21,7 @@ from headgate.export.control_runs import OURS, Case, Run, point_times, run_of
 from headgate.profiles.errors import PeerError
 from headgate.profiles.manifest import Manifest, OperatingPoint
 from headgate.profiles.profile import Profile
+from headgate.profiles.trace import Trace
 from headgate.runtime.backend import BackendDescription
 from headgate.runtime.device import Device, DeviceSettings
 from headgate.runtime.edge import EdgeServer
@@ -32,7 +33,6 @@ from headgate.runtime.records import FrameRecord
 from headgate.runtime.relay import LinkPlan, Relay
 from headgate.runtime.simulated_answers import STAND_IN, Answers, layers_of, payload_of
 from headgate.runtime.sources import open_source
-from headgate.runtime.trace import Trace
 
 OVER_SOCKETS = f"{OURS}, over sockets"
 MAX_MBPS = 36.0  # what the relay carries exactly enough

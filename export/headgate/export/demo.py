@@ -36,10 +36,10 @@ from headgate.profiles.errors import PeerError, UsageError
 from headgate.profiles.manifest import Manifest
 from headgate.profiles.profile import Profile, allowed_points, load_profile
 from headgate.profiles.storage import write_atomic
+from headgate.profiles.trace import Trace, open_trace, shared_trace
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.relay import LinkPlan, Relay
 from headgate.runtime.simulate import Link, Pace, simulate
-from headgate.runtime.trace import Trace, open_trace
 from headgate.train.data import open_split
 from headgate.train.progress import TrainingProgress
 from headgate.train.prune import train_prune
@@ -71,7 +71,9 @@ class DemoOptions:
     seconds: float | None = None  # of the run in real time; None: the whole trace once
     seed: int = 0
     trace: str = "demo"
-    share: float = 0.15  # of the trace's rate; the demo's pictures are small, see `shared_trace`
+    # Of the trace's rate. The demo's pictures of 96 px take 1 to 3 kB as JPEG, which fits through
+    # almost any link; on a share of it the choice matters as larger pictures would.
+    share: float = 0.15
     fps: float = 15.0
     sla_s: float = 0.1
     delay_s: float = 0.01  # one way
@@ -129,17 +131,6 @@ def run_demo(options: DemoOptions, *, say: Say, progress: TrainingProgress) -> R
     write_atomic(out / "summary.json", json.dumps(summary_json(content), indent=2) + "\n")
     write_report(content, out)
     return content
-
-
-def shared_trace(trace: Trace, *, share: float) -> Trace:
-    """Return the trace as one of several devices on the link sees it.
-
-    The demo's pictures of 96 px take 1 to 3 kB as JPEG, which fits through almost any link; a
-    share of the link makes the choice matter as larger pictures would.
-    """
-    name = trace.name if share == 1 else f"{trace.name} x {share:g}"
-    rates_bps = tuple(share * rate_bps for rate_bps in trace.rates_bps)
-    return Trace(name, trace.times_s, rates_bps, trace.duration_s)
 
 
 def train_family(config: PruneConfig, run: Path, *, progress: TrainingProgress) -> None:

@@ -16,9 +16,9 @@ from typing import Any
 from headgate.profiles.errors import ProfileError
 from headgate.profiles.manifest import Manifest, PointKind, PointTime
 from headgate.profiles.profile import Profile, allowed_points
+from headgate.profiles.trace import Trace
 from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.simulate import Link, Pace, simulate
-from headgate.runtime.trace import Trace
 
 PAYS = 0.005  # of accuracy: what splitting must add to be said to pay
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from headgate.export.bench_control import open_traces
 from headgate.export.bench_rates import pair_json, row_json, sla_lines
 from headgate.export.bench_table import BenchResult, Goal
 from headgate.export.break_even import break_even_sentence, equal_pairs, rate_text
@@ -42,8 +41,9 @@ from headgate.profiles.family import ROLES, Family, open_family
 from headgate.profiles.ladder import read_ladder
 from headgate.profiles.manifest import Manifest, PointTime
 from headgate.profiles.profile import DEFAULT_PROFILE, allowed_points, load_profile
+from headgate.profiles.trace import Trace
+from headgate.profiles.trace_folder import open_traces
 from headgate.runtime.points_table import pick_machine
-from headgate.runtime.trace import Trace
 
 NAME = "Family"
 RATES_BPS = (20e3, 50e3, 100e3, 200e3, 500e3, 1e6, 2e6, 5e6, 10e6, 20e6, 50e6)

@@ -88,6 +88,10 @@ def line_name(run: Run) -> str:
     extra = []
     if config.method == "clio":
         name = f"CLIO, {'many tails' if config.many_tails else 'single tail'}"
+        if config.weights_of_link is not None:
+            traces = config.weights_of_link.traces
+            links = traces[0] if len(traces) == 1 else f"{len(traces)} recorded links"
+            extra.append(f"weights of {links}")
     elif config.epochs == 0:
         name = f"{'original' if config.order == 'natural' else 'importance'} order, untrained"
     else:

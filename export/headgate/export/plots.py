@@ -25,8 +25,8 @@ from headgate.export.figures import (
     tick_text,
 )
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
+from headgate.profiles.trace import Trace
 from headgate.runtime.records import FrameRecord, Source
-from headgate.runtime.trace import Trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from headgate.runtime.trace import Trace
+from headgate.profiles.trace import Trace
 
 GRID_S = 0.001
 CHUNK = 256  # frames whose finish times are computed together

@@ -24,8 +24,8 @@ import time
 from dataclasses import dataclass, field
 
 from headgate.profiles.errors import UsageError
+from headgate.profiles.trace import Trace
 from headgate.runtime.shaper import DEFAULT_QUEUE_BYTES, LinkShaper, Release, Window
-from headgate.runtime.trace import Trace
 
 log = logging.getLogger(__name__)
 

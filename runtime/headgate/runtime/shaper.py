@@ -17,7 +17,7 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
-from headgate.runtime.trace import Trace
+from headgate.profiles.trace import Trace
 
 PIECE_S = 0.001
 MIN_PIECE_BYTES = 128

@@ -9,8 +9,8 @@ that what travels together is late together and two runs see the same.
 import math
 from dataclasses import dataclass
 
+from headgate.profiles.trace import Trace
 from headgate.runtime.simulated_loop import uniform
-from headgate.runtime.trace import Trace
 
 MESSAGE_BYTES = 64  # header and framing of one message on the uplink
 JITTER_SLOT_S = 0.01  # what leaves within so long has the same jitter

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from headgate.profiles.errors import UsageError
+from headgate.profiles.parse import ADDED
 
 if TYPE_CHECKING:
     from headgate.train.recipe import PruneConfig
@@ -23,6 +24,15 @@ WEIGHTS_FROM = ("start", "now")
 SLICE_MAPS = 2
 W_NON = 2.0
 PENALTY = 0.3  # what `train nair` takes unless told
+
+
+@dataclass(frozen=True, slots=True)
+class WeightSource:
+    """The recorded links that CLIO's weights were counted on, and for what task of theirs."""
+
+    traces: tuple[str, ...]  # by name, all alike
+    deadline_s: float  # for the maps to cross
+    value_bits: int  # that each number costs to send
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +52,8 @@ class ProgressiveConfig:
     prefixes_per_step: int | None = None  # beside the whole; None: all of them
     quantise: bool = True  # while training
     epochs: int = 4
+    # CLIO: where `prefix_weights` come from, if they were counted on recorded links.
+    weights_of_link: WeightSource | None = field(default=None, metadata=ADDED)
 
 
 def _check_numbers(config: ProgressiveConfig) -> None:

@@ -12,6 +12,7 @@ import click
 from headgate.train.progressive import PENALTY
 
 if TYPE_CHECKING:
+    from headgate.profiles.trace import Trace
     from headgate.train.progressive import ProgressiveConfig
     from headgate.train.recipe import PruneConfig
 
@@ -160,21 +161,28 @@ def nair(
     help="rates of the link, equally likely, as 100,250,1000  [default: all prefixes alike]",
 )
 @click.option(
+    "--traces",
+    metavar="PATH",
+    help="recorded links instead, a folder or a file of CSV (t_s,mbps) or mahimahi: sending begins "
+    "at any time of any of them",
+)
+@click.option(
     "--deadline-ms",
     default=1000.0,
     show_default=True,
-    help="time for the maps to cross, with --bandwidth-kbps",
+    help="time for the maps to cross, with --bandwidth-kbps or --traces",
 )
 @click.option(
     "--value-bits",
     default=32,
     show_default=True,
-    help="bits that each number costs to send, with --bandwidth-kbps",
+    help="bits that each number costs to send, with --bandwidth-kbps or --traces",
 )
 def clio(
     many_tails: bool,
     prefix_weights: str | None,
     bandwidth_kbps: str | None,
+    traces: str | None,
     deadline_ms: float,
     value_bits: int,
     slice_maps: int,
@@ -188,8 +196,17 @@ def clio(
     from headgate.train.clio import with_prefix_weights
     from headgate.train.progressive import ProgressiveConfig
 
-    if prefix_weights is not None and bandwidth_kbps is not None:
-        raise UsageError("--prefix-weights: cannot be given with --bandwidth-kbps, which sets them")
+    ways = {
+        "--prefix-weights": prefix_weights,
+        "--bandwidth-kbps": bandwidth_kbps,
+        "--traces": traces,
+    }
+    given = [option for option, value in ways.items() if value is not None]
+    if len(given) > 1:
+        raise UsageError(
+            f"{given[0]}: cannot be given with {' and '.join(given[1:])}; each sets the weights of "
+            "the prefixes, so leave all but one out"
+        )
     if value_bits < 1:
         raise UsageError(f"--value-bits: found {value_bits}, expected 1 or more")
     progressive = ProgressiveConfig(
@@ -206,10 +223,22 @@ def clio(
         config = with_prefix_weights(
             config,
             rates_bps=[1000 * rate for rate in rates_kbps],
+            traces=() if traces is None else _open_links(traces),
             deadline_s=deadline_ms / 1000,
             value_bits=value_bits,
         )
     _train(config, settings)
+
+
+def _open_links(path: str) -> list[Trace]:
+    """Return the recorded links of a folder or a file; say which files of a folder are none."""
+    from headgate.profiles.trace_folder import open_folder_or_trace
+    from headgate.train.processes import is_first_process
+
+    traces, notes = open_folder_or_trace(path)
+    for note in notes if is_first_process() else ():
+        click.echo(f"--traces: {note}", err=True)
+    return traces
 
 
 def given_options() -> set[str]:

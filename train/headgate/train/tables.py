@@ -76,12 +76,23 @@ def prefixes_table(record: RunRecord) -> Table:
         table.add_column(heading, justify="right")
     for levels in record.settings.levels[: len(member.progressive.prefixes[0].quantised)]:
         table.add_column(f"at {levels} levels", justify="right")
+    config = record.settings.progressive
+    weights = config.prefix_weights if config is not None else ()
+    if weights:
+        table.add_column("weight", justify="right")
     for place, prefix in enumerate(member.progressive.prefixes):
         accuracies = (prefix.accuracy, *prefix.quantised)
-        table.add_row(str(place + 1), str(prefix.maps), *map(_percent, accuracies))
+        cells = [str(place + 1), str(prefix.maps), *map(_percent, accuracies)]
+        table.add_row(*cells, *(f"{weight:.3f}" for weight in weights[place : place + 1]))
     table.caption = f"early exit: {_percent(member.exit_accuracy)}"
     if record.backbone is not None:
         table.caption += f"; backbone: {_percent(record.backbone.accuracy)}"
+    source = config.weights_of_link if config is not None else None
+    if source is not None:
+        table.caption += (
+            f"\nweight: how likely it is the longest that crosses in {1000 * source.deadline_s:g} "
+            f"ms at {source.value_bits} bits a number, on {', '.join(source.traces)}"
+        )
     return table
 
 

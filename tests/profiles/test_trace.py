@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headgate.profiles.errors import TraceError
-from headgate.runtime.trace import Trace, named_trace, open_trace, read_trace
+from headgate.profiles.trace import Trace, named_trace, open_trace, read_trace, shared_trace
 
 STEPS = Trace("steps", (0.0, 1.0, 2.0), (8e6, 0.0, 16e6), 3.0)
 
@@ -139,3 +139,12 @@ def test_demo_trace_has_good_mediocre_bad_stretches_and_an_outage() -> None:
     for low, high in ((8, 20), (1, 5), (0.05, 0.6)):
         assert sum(low <= rate <= high for rate in rates_mbps) > 50
     assert 10 <= sum(rate == 0 for rate in rates_mbps) <= 50
+
+
+def test_a_share_of_a_link_is_the_same_link_but_slower() -> None:
+    trace = named_trace("demo")
+    shared = shared_trace(trace, share=0.25)
+    assert shared.duration_s == trace.duration_s
+    assert shared.rate_bps(3.0) == pytest.approx(0.25 * trace.rate_bps(3.0))
+    assert shared.name == "demo x 0.25"
+    assert shared_trace(trace, share=1).name == "demo"

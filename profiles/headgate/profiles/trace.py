@@ -148,6 +148,13 @@ def open_trace(name_or_path: str) -> Trace:
     return read_trace(path) if path.exists() else named_trace(name_or_path)
 
 
+def shared_trace(trace: Trace, *, share: float) -> Trace:
+    """Return the trace as a device sees it that has this share of the rate to itself."""
+    name = trace.name if share == 1 else f"{trace.name} x {share:g}"
+    rates_bps = tuple(share * rate_bps for rate_bps in trace.rates_bps)
+    return Trace(name, trace.times_s, rates_bps, trace.duration_s)
+
+
 def _read_lines(path: Path) -> list[str]:
     """Return the stripped lines; a name without anything to read is the user's error."""
     try:
