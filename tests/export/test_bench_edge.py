@@ -59,7 +59,8 @@ def test_devices_of_all_kinds_of_load_are_answered_and_every_frame_is_counted(
     result = bench_edge(options, say=lines.append)
     rows = [dict(zip(COLUMNS, row, strict=True)) for row in result.rows]
     assert [row["load"] for row in rows] == ["closed", "20/s each"]
-    assert len(lines) == 3  # the soak too
+    assert lines[0] == " | ".join(COLUMNS)
+    assert len(lines) == 4  # a line for each row, and for the soak
     assert float(rows[0]["in time/s"]) > 0
     assert rows[1]["offered/s"] == rows[1]["in time/s"]  # 60 a second are easy
     assert all(row["rejected"] == row["late"] == "0" for row in rows)

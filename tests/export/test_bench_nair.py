@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from headgate.export.bench_nair import NairOptions, bench_nair
+from headgate.export.bench_nair import NairOptions, bench_nair, early_notes
 from headgate.export.bench_nair_command import nair
 from headgate.export.nair_codec import codec_layer_bytes
 from headgate.export.nair_lines import (
@@ -78,6 +78,17 @@ def test_the_best_that_crosses_in_time_is_shown_and_nothing_where_nothing_does()
     assert quickest.num_bytes == 100
     assert line.quickest(accuracy=0.95) is None
     assert [each.num_bytes for each in line.front] == [100, 300]
+
+
+def test_a_table_whose_columns_are_all_the_same_says_which_times_tell_more(
+    runs: dict[str, Run],
+) -> None:
+    line = Line("line", (Sent(100, 0.5), Sent(300, 0.9)))
+    slow = options(runs["pure"], rate_bps=1e6, times_s=(0.0025, 1.0))
+    assert early_notes([line], slow) == [
+        "all of it is through after 2.4 ms; see earlier: --times-ms 0.24,0.6,1.2"
+    ]
+    assert early_notes([line], replace(slow, times_s=(0.002, 1.0))) == []
 
 
 def test_float_prefixes_cost_four_bytes_a_number(runs: dict[str, Run]) -> None:

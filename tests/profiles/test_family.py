@@ -56,6 +56,12 @@ def test_a_link_is_refused_even_when_it_points_to_the_right_bytes(tmp_path: Path
         open_family(tmp_path / "family")
 
 
+def test_a_run_given_as_a_family_is_told_from_one(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(FamilyError, match=r"is a training run, no family; export it with"):
+        open_family(tmp_path)
+
+
 def test_a_folder_without_a_manifest_is_no_family(tmp_path: Path) -> None:
     with pytest.raises(FamilyError, match=r"family\.json: no such file"):
         open_family(tmp_path)

@@ -75,7 +75,7 @@ def test_a_missing_extra_is_named() -> None:
     result = CliRunner().invoke(failing(ModuleNotFoundError("x", name="torch.nn")), ["fail"])
     assert result.exit_code == 2
     assert "needs the Python module 'torch.nn'" in result.stderr
-    assert "pip install 'headgate[train]'" in result.stderr
+    assert "pip install '.[train]' in a copy of this repository" in result.stderr
 
 
 def test_a_bug_is_not_dressed_up() -> None:

@@ -103,6 +103,18 @@ def test_the_command_finds_the_device_and_switches_it(running: RunningDevice) ->
     assert back.stdout.startswith("profile balanced from frame ")
 
 
+def test_points_are_folded_at_the_width_of_the_terminal_between_ids(
+    running: RunningDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    shown = CliRunner().invoke(main, ["profile", "show"]).stdout
+    lines = shown.partition("points ")[2].splitlines()
+    assert len(lines) > 1
+    assert all(len(line) <= 30 for line in lines)
+    ids = "".join(lines).replace(" ", "").split(",")
+    assert tuple(ids) == control.ask_device(running.device.control_address).points
+
+
 def test_the_control_address_is_private_and_gone_after_the_run(
     running: RunningDevice, own_folder: Path
 ) -> None:
@@ -121,8 +133,10 @@ def test_no_device_is_exit_code_5(own_folder: Path) -> None:
 
 
 def test_a_device_that_does_not_answer_is_a_peer_error() -> None:
-    with pytest.raises(PeerError, match=r"no device answered within 0\.05 s"):
+    with pytest.raises(PeerError, match=r"no device answered within 0\.05 s; check"):
         control.ask_device(NO_EDGE, timeout_s=0.05)
+    with pytest.raises(PeerError, match=r"if it is only busy it may switch later"):
+        control.ask_device(NO_EDGE, profile=Profile("p"), timeout_s=0.05)
 
 
 def test_an_address_left_by_a_killed_device_is_not_found(own_folder: Path) -> None:

@@ -3,10 +3,12 @@ import stat
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family
 from headgate.runtime import keys
+from headgate.runtime.cli import main
 from headgate.runtime.playback import Playback
 from headgate.runtime.records import Source
 from runtime.running import RunningDevice, edge_thread
@@ -38,6 +40,20 @@ def test_keys_are_never_overwritten(tmp_path: Path) -> None:
         keys.write_pair(tmp_path / "edge", "edge")
 
 
+def test_neither_side_is_made_in_the_folder_of_the_other(tmp_path: Path) -> None:
+    """An edge's `edge.key` would replace the one that the device trusts."""
+    edge, device = keys.make_set(tmp_path, device="cam1")
+    trusted = (device / "edge.key").read_bytes()
+    for folder, role, said in (
+        (device, "edge", "is a device's keys folder; choose another for the edge"),
+        (edge, "device", "is an edge's keys folder; choose another for the device"),
+    ):
+        made = CliRunner().invoke(main, ["keygen", str(folder), "--role", role])
+        assert made.exit_code == 2
+        assert said in made.stderr
+    assert (device / "edge.key").read_bytes() == trusted
+
+
 @pytest.mark.parametrize("name", ["edge", "", "../up", "a/b", "-x"])
 def test_a_name_that_is_no_file_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="--name"):
@@ -54,7 +70,7 @@ def test_a_secret_that_others_may_read_is_refused(tmp_path: Path) -> None:
 def test_missing_and_broken_key_files_are_named(tmp_path: Path) -> None:
     edge, device = keys.make_set(tmp_path, device="cam1")
     with pytest.raises(UsageError, match=r"edge.key_secret: no such key file; make keys"):
-        keys.load_edge_keys(device)
+        keys.load_edge_keys(tmp_path / "nothing")
     (device / "edge.key").write_text("nonsense")
     with pytest.raises(UsageError, match=r"edge.key: is not a key file"):
         keys.load_device_keys(device)
@@ -64,6 +80,18 @@ def test_missing_and_broken_key_files_are_named(tmp_path: Path) -> None:
     (edge / "devices" / "cam1.key").write_text('curve\n    public-key = "short"\n')
     with pytest.raises(UsageError, match="has 5 characters, expected 40"):
         keys.load_edge_keys(edge)
+
+
+def test_a_folder_beside_the_right_one_is_told_from_it(tmp_path: Path) -> None:
+    edge, device = keys.make_set(tmp_path, device="cam1")
+    with pytest.raises(UsageError, match=r"this is the folder of a device, give that of an edge"):
+        keys.load_edge_keys(device)
+    with pytest.raises(UsageError, match=r"this is the folder of an edge, give that of a device"):
+        keys.load_device_keys(edge)
+    with pytest.raises(UsageError, match=rf"give the folder of one side, {edge}$"):
+        keys.load_edge_keys(tmp_path)
+    with pytest.raises(UsageError, match=rf"give the folder of one side, {device}$"):
+        keys.load_device_keys(tmp_path)
 
 
 def test_a_public_key_that_is_no_z85_or_of_another_pair_is_refused(tmp_path: Path) -> None:
@@ -198,6 +226,32 @@ def test_an_unknown_key_is_refused_and_the_device_says_what_to_do(
     assert "refused our key" in text
     assert "refused a device: its key is not in the devices folder" in text
     assert "add this device's .key file to the edge's devices folder" in text
+
+
+def test_a_device_is_admitted_as_soon_as_the_edge_that_runs_is_given_its_key(
+    tiny_family: Family, tiny_set: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    edge, _ = keys.make_set(tmp_path, device="cam1")
+    caplog.set_level("INFO")
+    late = tmp_path / "cam2"
+    keys.write_pair(late, keys.DEVICE_NAME)
+    own = keys.load_edge_keys(edge)
+    keys.write_public(late, keys.EDGE_NAME, own.own.public)
+    device = keys.load_device_keys(late)
+    with (
+        edge_thread(tiny_family, keys=own) as server,
+        RunningDevice(
+            tiny_family,
+            f"npz:{tiny_set}",
+            edge=server.endpoint,
+            keys=device,
+            playback=Playback(fps=200, loop=True),
+        ) as running,
+    ):
+        running.wait_for(lambda _: "refused our key" in caplog.text)
+        keys.write_public(own.devices, "cam2", device.own.public)
+        running.wait_for(lambda records: sum(r.source is Source.EDGE for r in records) >= 5)
+    assert running.failure is None
 
 
 def test_a_device_without_keys_is_told_that_the_edge_asks_for_them(

@@ -91,7 +91,7 @@ def test_prefixes_say_how_many_maps_they_send_and_a_line_ends_their_series(
     assert lines[first].split()[3] == "1/3"
     assert lines[first + 1].split()[3] == "3/3"
     assert lines[first + 2].strip() == ""
-    assert "most important first" in " ".join(out.getvalue().split())
+    assert "in the order of sending" in " ".join(out.getvalue().split())
     narrow = io.StringIO()
     Console(file=narrow, width=80).print(table)
     assert max(map(len, narrow.getvalue().splitlines())) <= 80

@@ -8,7 +8,7 @@ import pytest
 
 from headgate.profiles.errors import WireError
 from headgate.profiles.ladder import Ladder, LadderPoint, ladder_manifest
-from headgate.profiles.manifest import PointKind
+from headgate.profiles.manifest import Manifest, PointKind
 from headgate.profiles.profile import Preference, Profile, allowed_points
 from headgate.runtime import layer_worth
 from headgate.runtime.device_session import DeviceSession
@@ -41,10 +41,16 @@ class Bench:
     """A session with its clock, and an edge behind 10 ms of delay each way that the test plays."""
 
     def __init__(
-        self, profile: Profile = SPLIT, *, version: int = 3, sla_s: float | None = 0.1
+        self,
+        profile: Profile = SPLIT,
+        *,
+        version: int = 3,
+        sla_s: float | None = 0.1,
+        manifest: Manifest = MANIFEST,
+        mbps: float = 20.0,
     ) -> None:
-        points = allowed_points(profile, MANIFEST)
-        self.session = DeviceSession(manifest=MANIFEST, profile=profile, points=points, sla_s=sla_s)
+        points = allowed_points(profile, manifest)
+        self.session = DeviceSession(manifest=manifest, profile=profile, points=points, sla_s=sla_s)
         self.now_s = 100.0
         self.version = version
         self.frames: list[Frame] = []
@@ -54,8 +60,8 @@ class Bench:
         self.next_id = 0
         self.take(self.session.connected(now_s=self.now_s))
         self.now_s += RTT_S
-        self.receive(Welcome(version, MANIFEST.digest, 1 << 20, 8))
-        self.teach(20.0)
+        self.receive(Welcome(version, manifest.digest, 1 << 20, 8))
+        self.teach(mbps)
 
     def take(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
@@ -180,6 +186,27 @@ def test_frame_whose_layers_never_arrive_is_answered_by_its_exit_just_before_the
     assert record.quality == EXIT_ACCURACY
     assert record.deadline_met
     assert 0.09 < bench.now_s - captured_s < 0.1
+
+
+def test_where_no_prefix_is_better_than_the_exit_a_frame_is_answered_at_once() -> None:
+    (member,) = MANIFEST.members
+    sure = replace(member, exit_metrics={"top1": RUNGS[-1][1]})
+    bench = Bench(manifest=replace(MANIFEST, members=(sure,)))
+    bench.send()
+    (record,) = bench.records
+    assert (record.source, record.reason, record.num_bytes) == (Source.LOCAL, "not sent", 0)
+    assert (record.stages.total_s, record.quality) == (0.0, RUNGS[-1][1])
+    assert bench.frames == []
+
+
+def test_a_frame_of_which_nothing_could_leave_was_not_too_late_at_the_edge() -> None:
+    bench = Bench(mbps=0.02)
+    bench.send()
+    while not bench.records:
+        bench.timer()
+    (record,) = bench.records
+    assert (record.source, record.reason, record.num_bytes) == (Source.LOCAL, "not sent", 0)
+    assert bench.frames == []
 
 
 def test_local_point_better_than_the_exit_is_computed_while_the_answer_is_in_doubt() -> None:

@@ -141,6 +141,28 @@ def test_frames_of_a_few_bytes_find_out_that_a_link_has_recovered() -> None:
     assert {record.point for record in records if record.captured_s > 24} == {"webp-q80"}
 
 
+@pytest.mark.parametrize("mbps", [5, 20, 100])
+def test_small_rungs_that_hardly_beat_answering_here_do_not_hide_the_large_ones(mbps: int) -> None:
+    """What they win is less than the doubt that a link leaves over which nothing was sent yet."""
+    qualities = dict(zip(range(16, 21), (0.597, 0.601, 0.603, 0.62, 0.64), strict=True))
+    points = tuple(
+        replace(point, metrics={"top1": qualities[point.levels]}) if point.levels else point
+        for point in MANIFEST.points
+        if point.id != "webp-q80"
+    )
+    records = simulate(
+        replace(MANIFEST, points=points),
+        profile=PROFILE,
+        link=Link(named_trace(f"steady:{mbps}"), rtt_s=0.02),
+        pace=Pace(15, 10.0),
+        sla_s=0.1,
+    )
+    late = after(records, 5.0)
+    assert sum(record.source is Source.EDGE for record in late) > 0.95 * len(late)
+    best = "b1r1-l19" if mbps == 5 else "b1r1-l20"
+    assert summary(late).by_point[best] > 0.9 * len(late)
+
+
 def test_late_split_frames_are_answered_by_their_exit_before_the_deadline() -> None:
     records = run(Link(named_trace("steady:1"), 0.02), fixed=f"b1r1-l{16 + len(RUNGS) - 1}")
     late = [record for record in records if record.source is Source.LOCAL]

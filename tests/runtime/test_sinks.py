@@ -2,6 +2,7 @@ import io
 import json
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from rich.console import Console
 
 from headgate.profiles.errors import HeadgateError
 from headgate.runtime.records import Estimate, FrameRecord, Source, Stages, record_from_line
-from headgate.runtime.sinks import JsonLines, print_summary
+from headgate.runtime.sinks import JsonLines, print_summary, summary_rows
 from headgate.runtime.summary import Tally
 
 
@@ -139,3 +140,25 @@ def test_the_summary_says_what_people_ask_first() -> None:
     assert "3 (75.0%)" in text
     assert "edge 3, none 1" in text
     assert "50." in text
+
+
+def test_the_summary_shows_what_answered_and_each_thing_once() -> None:
+    tally = Tally()
+    local = record(0, source=Source.LOCAL)
+    for each in (
+        replace(record(0), point="c8r1-l8-p4", answered_point="c8r1-l8-p2"),
+        replace(local, point="local-full", answered_point="local-full"),
+        replace(local, reason="edge too late", answered_point=None),
+        replace(record(0, source=Source.NONE), reason="superseded"),
+    ):
+        tally.add(each)
+    rows = dict(summary_rows(tally.summary()))
+    assert rows["answered by"] == "edge 1, local 2, none 1"
+    assert rows["answers from"] == "c8r1-l8-p2 1, local-full 1, early exit 1"
+    assert rows["exceptions"] == "edge too late 1, superseded 1"
+
+
+def test_a_run_without_exceptions_says_so() -> None:
+    tally = Tally()
+    tally.add(record(0))
+    assert dict(summary_rows(tally.summary()))["exceptions"] == "none"

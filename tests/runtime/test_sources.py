@@ -133,7 +133,7 @@ def test_without_pyav_a_video_says_what_to_install(
     monkeypatch.setitem(sys.modules, "av", None)
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(b"video")
-    with pytest.raises(UsageError, match=r"pip install 'headgate\[video\]'"):
+    with pytest.raises(UsageError, match=r"extra `video` brings; pip install '\.\[video\]'"):
         open_source(str(clip))
 
 

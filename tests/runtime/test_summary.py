@@ -40,6 +40,29 @@ def test_switches_count_changes_of_the_chosen_point() -> None:
     assert tally.summary().by_point == {"a": 3, "b": 2}
 
 
+def test_answers_are_counted_by_the_point_they_are_from_and_not_by_the_one_that_was_chosen() -> (
+    None
+):
+    tally = Tally()
+    prefix = replace(RECORD, point="b8r1-l8-p4", answered_point="b8r1-l8-p2")
+    tally.add(prefix)
+    tally.add(replace(prefix, answered_point="b8r1-l8-p3"))
+    tally.add(prefix)
+    tally.add(replace(prefix, answered_point=None))  # of a version that did not say it
+    tally.add(replace(prefix, source=Source.LOCAL, answered_point="local-full"))  # in its place
+    tally.add(replace(prefix, source=Source.LOCAL, answered_point=None))
+    tally.add(UNANSWERED)
+    assert tally.summary().by_point == {"b8r1-l8-p4": 6}
+    assert tally.summary().by_answer == {
+        "b8r1-l8-p2": 2,
+        "b8r1-l8-p3": 1,
+        "b8r1-l8-p4": 1,
+        "local-full": 1,
+        "early exit": 1,
+    }
+    assert sum(tally.summary().by_answer.values()) == tally.summary().answered
+
+
 def test_latency_quantiles_are_exact_to_one_percent() -> None:
     tally = Tally()
     for ms in range(1, 1001):

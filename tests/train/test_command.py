@@ -30,23 +30,47 @@ def prune(folder: Path, *options: str) -> Result:
     )
 
 
-def test_prune_prints_a_json_line_per_epoch_and_nothing_else(tmp_path: Path) -> None:
+def test_prune_prints_a_json_line_per_epoch_and_nothing_else_on_stdout(tmp_path: Path) -> None:
     result = prune(tmp_path, "--budgets", "2,6", "--json")
     assert result.exit_code == 0
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [line["stage"] for line in lines] == ["backbone", "b6r1", "b2r1"]
     stored = (tmp_path / "run" / "epochs.jsonl").read_text()
     assert result.stdout == stored
-    assert result.stderr == ""
+    assert "b2r1: epoch 1 of 1, loss " in result.stderr
 
 
-def test_prune_prints_a_table_of_members_and_is_quiet_on_stderr(tmp_path: Path) -> None:
+def test_prune_prints_a_table_of_members_and_tells_of_each_epoch_on_stderr(tmp_path: Path) -> None:
     result = prune(tmp_path, "--budgets", "6,2")
     assert result.exit_code == 0
     assert "backbone" in result.stdout
     assert "b2r1" in result.stdout
-    assert result.stderr == ""
+    epochs = [line for line in result.stderr.splitlines() if " epoch 1 of 1, loss " in line]
+    assert [line.partition(":")[0] for line in epochs] == ["backbone", "b6r1", "b2r1"]
     assert load_run(tmp_path / "run").member_ids == ("b6r1", "b2r1")
+
+
+def test_budgets_may_be_shares_of_the_maps_at_the_split_and_resume_as_such(tmp_path: Path) -> None:
+    budgets = ["--budgets", "phi,phi/3,1,phi/6,phi/32"]  # the last two are 1 as well
+    assert prune(tmp_path, *budgets).exit_code == 0
+    assert load_run(tmp_path / "run").member_ids == ("b6r1", "b2r1", "b1r1")
+    assert prune(tmp_path, *budgets, "--resume").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("budgets", "said"),
+    [
+        ("phi/0,4", "'phi/0,4' is not a list such as 128,32,4 or phi,phi/4,2"),
+        ("phj", "'phj' is not a list such as 128,32,4 or phi,phi/4,2"),
+        ("phi,7", "--budgets: 7 is impossible, 6 maps leave the split"),
+        ("phi,4,4", "--budgets: 4 is given more than once"),
+    ],
+)
+def test_budgets_that_are_none_are_refused(tmp_path: Path, budgets: str, said: str) -> None:
+    result = prune(tmp_path, "--budgets", budgets)
+    assert result.exit_code == 2
+    assert said in " ".join(result.output.split())
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("group", ["train", "bench", "profile"])
@@ -66,7 +90,7 @@ def test_no_group_cuts_what_it_says_of_its_commands(group: str) -> None:
         (["--split", "nowhere"], "the model has no such layer; valid splits: 0, features.0"),
         (["--model", "vgg99"], "'vgg99' is not a built-in model"),
         (["--data", "npz:nowhere.npz"], "nowhere.npz"),
-        (["--data", "magic:here"], "'magic' is not one of"),
+        (["--data", "magic:here"], "'magic' is not one of embedded, cifar10, folder, npz"),
         (["--lambda", "2"], "--lambda: found 2.0, expected 0 to 1"),
         (["--resume", "--force"], "--force: cannot be given with --resume"),
         (["--resolution", "99"], "--resolution: found 99, but the maps"),

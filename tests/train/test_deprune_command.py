@@ -133,6 +133,8 @@ def test_server_and_client_are_processes_that_resume(pictures: Path, tmp_path: P
             timeout=120,
         )
         assert second.returncode == 0, second.stderr
+        assert "client client1: comes back at epoch 2" in second.stderr
+        assert "client client1: leaves; all is done" in second.stderr
         told, _ = client.communicate(timeout=60)
         assert client.returncode == 0, told
         assert [f"client1: epoch {n} done" in told for n in (1, 2, 3)] == [True] * 3

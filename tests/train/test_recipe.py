@@ -12,6 +12,11 @@ def test_a_users_model_has_no_default_split() -> None:
     assert default_split(PruneConfig(model="mine:net", split="body.3")) == "body.3"
 
 
+def test_a_misspelt_model_is_told_the_models_there_are_and_not_of_splits() -> None:
+    with pytest.raises(UsageError, match="'vgg12' is not a built-in model; use one of vgg11, "):
+        default_split(PruneConfig(model="vgg12"))
+
+
 def test_networks_for_the_embedded_pictures_are_narrow_unless_they_are_the_users() -> None:
     assert default_width(PruneConfig(data="embedded:px=128")) == 0.25
     assert default_width(PruneConfig(data="embedded", width=1.0)) == 1.0

@@ -17,7 +17,7 @@ from headgate.train.deprune_options import config_of, options_of, training_optio
 @click.argument("runs", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--clients", default=1, show_default=True, help="clients of each run made here")
 @click.option(
-    "--seeds", type=NUMBERS, default=(0,), show_default="0", help="of the runs made here, 0,1,2"
+    "--seeds", type=NUMBERS, default=(0,), help="of the runs made here, as 0,1,2  [default: 0]"
 )
 @training_options
 @outputs

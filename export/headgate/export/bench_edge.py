@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from headgate.export.bench_edge_bound import BareTail, Rate, on_cores
 from headgate.export.bench_edge_load import LoadPlan, LoadReport, report_from_json
-from headgate.export.bench_edge_table import EdgeOptions, Row, cells, edge_table
+from headgate.export.bench_edge_table import COLUMNS, EdgeOptions, Row, cells, edge_table
 from headgate.export.bench_speed import SpeedOptions, chosen_point
 from headgate.export.bench_table import BenchResult
 from headgate.export.bench_watch import (
@@ -86,6 +86,7 @@ def bench_edge(options: EdgeOptions, *, say: Callable[[str], None]) -> BenchResu
     rates = [bare.rates()]
     with on_cores(ours), _edge(options, edges) as (port, watch):
         plan = replace(plan, endpoint=f"tcp://{LOOPBACK}:{port}")
+        say(" | ".join(COLUMNS))
         for devices, fps, measure_s in _loads(options):
             step = replace(plan, devices=devices, frames_per_s=fps, measure_s=measure_s)
             report = _load(step, options.generators)

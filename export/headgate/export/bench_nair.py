@@ -88,6 +88,7 @@ def bench_nair(options: NairOptions, *, say: Say) -> NairBench:
     if options.times_s == PAPER_TIMES_S and options.rate_bps == PAPER_RATE_BPS:
         rows.append(("NAIR as printed in the paper", *PAPER, "", ""))
     notes += _tail_notes(lines)
+    notes += early_notes([*lines, *pictures], options)
     result = BenchResult(
         name="NAIR",
         columns=(
@@ -163,6 +164,17 @@ def _row(line: Line, options: NairOptions) -> tuple[str, ...]:
         f"{line.sent[-1].num_bytes:.0f}",
         f"{1000 * quickest.seconds(options.rate_bps):.0f}",
     )
+
+
+def early_notes(lines: Sequence[Line], options: NairOptions) -> list[str]:
+    """Say so where all columns are the same, since everything is through before the first."""
+    last_s = max(each.seconds(options.rate_bps) for line in lines for each in line.sent)
+    if last_s > min(options.times_s):
+        return []
+    times_ms = ",".join(f"{1000 * last_s * share:.2g}" for share in (0.1, 0.25, 0.5))
+    return [
+        f"all of it is through after {1000 * last_s:.3g} ms; see earlier: --times-ms {times_ms}"
+    ]
 
 
 def _tail_notes(lines: Sequence[Line]) -> list[str]:

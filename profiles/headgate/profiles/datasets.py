@@ -31,8 +31,10 @@ def is_dataset_spec(spec: str) -> bool:
     return bool(colon) and kind in _OPENERS
 
 
-def open_dataset(spec: str, split: Split) -> Dataset:
+def open_dataset(spec: str, split: Split, *, also: tuple[str, ...] = ()) -> Dataset:
     """Open one split of the data set that `spec` names.
+
+    `also` are the kinds that the caller opens by itself: the message names them.
 
     Raises UsageError when the specification is not one, and DataError when the files behind
     it are missing or broken. A picture of a folder is read when it is asked for, so a broken
@@ -41,7 +43,7 @@ def open_dataset(spec: str, split: Split) -> Dataset:
     kind, _, place = spec.partition(":")
     if kind not in _OPENERS:
         raise UsageError(
-            f"data set {spec!r}: {kind!r} is not one of {', '.join(_OPENERS)}; "
+            f"data set {spec!r}: {kind!r} is not one of {', '.join((*also, *_OPENERS))}; "
             "write it like cifar10:PATH"
         )
     if split not in ("train", "val"):

@@ -47,6 +47,10 @@ def open_family(path: Path, *, roles: Iterable[str] = ROLES) -> Family:
 
 def read_manifest(path: Path) -> Manifest:
     """Read a manifest; its own digest, which export writes into it, must be the one it states."""
+    if not path.exists() and path.with_name("run.json").is_file():
+        raise FamilyError(
+            f"{path.parent}: is a training run, no family; export it with `headgate export`"
+        )
     raw = read_json(path)
     stated = raw.pop("digest", None) if isinstance(raw, dict) else None
     manifest = manifest_from_json(raw, where=str(path))

@@ -39,7 +39,9 @@ EXTRA_BY_MODULE = {
 def missing_module_message(module: str | None) -> str:
     """Say which extra to install for `module`, one sentence."""
     extra = EXTRA_BY_MODULE.get((module or "").partition(".")[0])
-    remedy = f"pip install 'headgate[{extra}]'" if extra else f"pip install {module}"
+    remedy = f"pip install {module}"
+    if extra:
+        remedy = f"pip install '.[{extra}]' in a copy of this repository"
     return f"this command needs the Python module {module!r}, which is not installed; {remedy}"
 
 

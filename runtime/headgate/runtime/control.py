@@ -26,7 +26,7 @@ from headgate.runtime import keys as key_files
 from headgate.runtime.keys import Context, Socket
 
 MAX_REQUEST_BYTES = 1 << 16
-ANSWER_TIMEOUT_S = 2.0
+ANSWER_TIMEOUT_S = 5.0  # a busy device answers between two of its turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +136,9 @@ def ask_device(
         asker.connect(address)
         asker.send(json.dumps(request).encode())
         if not asker.poll(int(1000 * timeout_s)):
+            unsure = "" if profile is None else " (if it is only busy it may switch later)"
             raise PeerError(
-                f"{address}: no device answered within {timeout_s:g} s; "
+                f"{address}: no device answered within {timeout_s:g} s{unsure}; "
                 "check that it runs, its --control address and --keys"
             )
         return _state_from_bytes(asker.recv(), address)

@@ -23,7 +23,7 @@ from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Preference, Profile
 from headgate.runtime.backlog import Step
 from headgate.runtime.costs import PointCosts
-from headgate.runtime.late_credit import LateCredit
+from headgate.runtime.late_credit import PRIOR_SHARE, LateCredit
 from headgate.runtime.layer_worth import LayerPlan
 from headgate.runtime.link import Outlook, Sample
 from headgate.runtime.own_answers import best_local, exit_quality, has_exit
@@ -44,6 +44,8 @@ FIRST_PERIOD_S = 1 / 30
 MAX_PERIOD_S = 1.0
 PROBE_MESSAGES = 3.0  # an upward probe is at least as large as so many of the smallest messages
 PROBE_BELOW = 0.98  # a rung less certain than this is worth exploring
+# A link that has only shown that it is good leaves so much doubt of any rung (0.04 if steady).
+DOUBT = 0.05
 FALLBACK_CHANCE = 0.5  # local under the accuracy floor only if nothing else has this chance
 
 
@@ -206,14 +208,14 @@ class Controller:
         """Return the ladder up to a bounded step above the last point sent.
 
         On a dense ladder two rungs are next to nothing: twice the bytes are within reach as well.
-        Rungs that answering here beats on any link are no steps at all: nothing would be sent
-        from them, and those above would never be reached. The same goes for rungs that are not
-        better than the last point sent by what another must be.
+        Rungs that do not beat answering here on a good link are no steps at all: nothing would be
+        sent from them, and those above would never be reached. The same goes for rungs that are
+        not better than the last point sent by what another must be.
         """
         top = self._rank + LEVELS_UP
         last = len(self._ladder) - 1
-        worth_here = max(0.0, self._fallback)  # below 0: late, and misses have a price
-        while top < last and self._promise(self._ladder[max(0, top)]) <= worth_here:
+        here = max(0.0, self._fallback)  # below 0: late, and misses have a price
+        while top < last and self._promise(self._ladder[max(0, top)], here) <= here + STICKINESS:
             top += 1
         if self._rank >= 0:
             enough = self._quality[self._ladder[self._rank].id] + STICKINESS
@@ -226,13 +228,14 @@ class Controller:
                 top += 1
         return self._ladder[: top + 1]
 
-    def _promise(self, point: OperatingPoint) -> float:
-        """Return what a point that sends earns on a link without limits."""
+    def _promise(self, point: OperatingPoint, here: float) -> float:
+        """Return what a point that sends earns on a good link; `here`: what answering here does."""
         device_s, edge_s = self._costs.device_s(point.id), self._costs.edge_s(point.id)
         quality = self._quality[point.id]
         if self._sla_s is not None and device_s + edge_s >= self._sla_s:
             quality = self._exit_quality.get(point.id, 0.0) if device_s < self._sla_s else 0.0
-        return self._kept_up(device_s) * quality
+        late = self._exit_quality.get(point.id, PRIOR_SHARE * here)
+        return self._kept_up(device_s) * ((1 - DOUBT) * quality + DOUBT * min(late, quality))
 
     def _judge_local(self, point: OperatingPoint, situation: Situation) -> _Candidate:
         device_s = self._costs.device_s(point.id)

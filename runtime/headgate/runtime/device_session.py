@@ -233,7 +233,7 @@ class DeviceSession:
         self._guard.timer_went_off(now_s=now_s)
         self._guard.saw(now_s=now_s)
         for frame in self._waiting.take_over(now_s=now_s):
-            effects += self._end_without_edge(frame, "edge too late", now_s=now_s)
+            effects += self._end_without_edge(frame, frame.late_reason, now_s=now_s)
         self._rescues.last_calls(by_s=now_s, pending=self._pending is not None, now_s=now_s)
         effects += self._start_next(now_s=now_s)
         effects += self._outbox.pump(now_s=now_s)
@@ -316,7 +316,7 @@ class DeviceSession:
             return [self._end(frame, outcome.answer, SKIPPED, now_s=now_s)]
         if frame.deadline_s is not None and now_s >= frame.deadline_s - self._guard.guard_s:
             return self._end_without_edge(frame, "too late to send", now_s=now_s)
-        why_not = self._outbox.why_not(outcome) if readable else "edge reconnected"
+        why_not = self._outbox.why_not(frame, outcome) if readable else "edge reconnected"
         if why_not is not None:
             return self._end_without_edge(frame, why_not, now_s=now_s)
         frame.last_call_s = self._rescues.last_call_s(frame, now_s=now_s)

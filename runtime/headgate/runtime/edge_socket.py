@@ -5,8 +5,8 @@ So this one queues only on a live connection (IMMEDIATE), keeps nothing on close
 few messages, and tells a dead peer by heartbeats.
 
 It does not reconnect after what ZeroMQ takes for an error of its protocol: a message that is too
-large, keys on one side only, bytes that are none of its own. Then the socket is spent, though what
-is wrong at the other end may be mended.
+large, a key that is refused, keys on one side only, bytes that are none of its own. Then the socket
+is spent, though what is wrong at the other end may be mended.
 """
 
 import logging
@@ -38,6 +38,8 @@ _MONITORED = (
     | zmq.EVENT_DISCONNECTED
     | FAILED_HANDSHAKES
 )
+
+_ENDS = (zmq.EVENT_DISCONNECTED, zmq.EVENT_HANDSHAKE_FAILED_AUTH)  # unless it tries again
 
 
 class LinkEvent(Enum):
@@ -140,7 +142,7 @@ class EdgeSocket:
         while self.monitor.poll(0):
             message = parse_monitor_message(self.monitor.recv_multipart())
             kind, value = message["event"], message["value"]
-            self._ended_s = now_s if kind == zmq.EVENT_DISCONNECTED else None
+            self._ended_s = now_s if kind in _ENDS else None
             if kind == zmq.EVENT_CONNECT_RETRIED:
                 continue
             if kind == zmq.EVENT_CONNECTED:

@@ -17,6 +17,8 @@ from headgate.runtime.own_answers import exit_quality
 from headgate.runtime.records import Estimate, FrameRecord, Source, Stages
 from headgate.runtime.skipping import Chances, SkipRule
 
+NOT_SENT = "not sent"  # the reason in the frame's record
+
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
@@ -60,6 +62,11 @@ class FrameOnItsWay:
     @property
     def deadline_s(self) -> float | None:
         return None if self.sla_s is None else self.captured_s + self.sla_s
+
+    @property
+    def late_reason(self) -> str:
+        """Say why the edge has not answered when its time is over: perhaps it never was asked."""
+        return "edge too late" if self.num_bytes else NOT_SENT
 
     def is_called_by(self, by_s: float) -> bool:
         """Whether the look at this frame is due by then."""

@@ -67,7 +67,7 @@ def providers_to_try(asked: str, *, available: Sequence[str]) -> tuple[str, ...]
     if wanted[0] not in available:
         raise UsageError(
             f"providers: {asked} was asked for, the installed onnxruntime has "
-            f"{', '.join(available)}; install headgate[gpu] instead of headgate[cpu], or use auto"
+            f"{', '.join(available)}; install the extra `gpu` instead of `cpu`, or use auto"
         )
     return tuple(name for name in wanted if name in available)
 

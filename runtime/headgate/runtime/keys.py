@@ -26,6 +26,7 @@ from zmq.auth.thread import ThreadAuthenticator
 from zmq.utils import z85
 
 from headgate.profiles.errors import UsageError
+from headgate.runtime.allow_list import AllowList
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ Socket = zmq.Socket[bytes]
 EDGE_NAME = "edge"
 DEVICE_NAME = "device"
 DEVICES_FOLDER = "devices"
+_A = {EDGE_NAME: "an edge", DEVICE_NAME: "a device"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -148,7 +150,7 @@ class Authenticator:
     def __init__(self, context: Context, devices: Path) -> None:
         self._thread: Any = ThreadAuthenticator(context, log=logging.getLogger("headgate.keys"))
         self._thread.start()
-        self._thread.configure_curve(domain="*", location=str(devices))
+        self._thread.configure_curve_callback("*", credentials_provider=AllowList(devices))
 
     def close(self) -> None:
         self._thread.stop()
@@ -195,13 +197,24 @@ def check_endpoint(endpoint: str, *, option: str) -> str:
 
 def _read_pair(folder: Path, name: str) -> KeyPair:
     path = folder / f"{name}.key_secret"
-    public, secret = _load(path, remedy="make keys with `headgate keygen`")
+    public, secret = _load(path, remedy=_remedy(folder, name))
     if secret is None:
         raise UsageError(f"{path}: holds no secret key; make keys with `headgate keygen`")
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         raise UsageError(f"{path}: others may read it (mode {mode:o}, expected 600); chmod 600 it")
     return KeyPair(public, secret)
+
+
+def _remedy(folder: Path, name: str) -> str:
+    """Say what to do about a folder without our secret key: often the right one is beside it."""
+    other = DEVICE_NAME if name == EDGE_NAME else EDGE_NAME
+    if (folder / f"{other}.key_secret").is_file():
+        return f"this is the folder of {_A[other]}, give that of {_A[name]}"
+    inside = sorted(path.parent for path in folder.glob(f"*/{name}.key_secret"))
+    if inside:
+        return f"give the folder of one side, {' or '.join(map(str, inside[:3]))}"
+    return "make keys with `headgate keygen`"
 
 
 def _load(path: Path, *, remedy: str) -> tuple[bytes, bytes | None]:

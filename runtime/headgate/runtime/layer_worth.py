@@ -41,6 +41,11 @@ class LayerPlan:
     backlog: Backlog
     num_steps: int
 
+    @property
+    def is_vain(self) -> bool:
+        """Whether no prefix, on whatever link, is worth more than the device's own answer."""
+        return max(self.qualities) <= self.quality
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

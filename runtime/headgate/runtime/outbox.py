@@ -8,7 +8,7 @@ from headgate.profiles.manifest import Manifest
 from headgate.runtime.conversation import Conversation
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.events import Computed, Send
-from headgate.runtime.frame_fate import FrameOnItsWay, budget_us
+from headgate.runtime.frame_fate import NOT_SENT, FrameOnItsWay, budget_us
 from headgate.runtime.greeting import State
 from headgate.runtime.guard import Guard
 from headgate.runtime.layer_sender import (
@@ -41,11 +41,14 @@ class Outbox:
         self._frames: dict[int, tuple[FrameOnItsWay, tuple[bytes, ...]]] = {}
         self._slicing: tuple[int, int] = NO_BUDGET_US, 0  # budget and stamp of a layer in fragments
 
-    def why_not(self, outcome: Computed) -> str | None:
+    def why_not(self, frame: FrameOnItsWay, outcome: Computed) -> str | None:
         """Return why a frame cannot be sent, or None."""
         assert outcome.payload is not None
         if self._edge.takes(len(outcome.payload)):
-            return "edge too old" if outcome.layers and not self._edge.takes_layers else None
+            if outcome.layers and not self._edge.takes_layers:
+                return "edge too old"
+            by_layer = None if frame.deadline_s is None else frame.layers
+            return None if by_layer is None or not by_layer.is_vain else NOT_SENT
         return "too large for the edge" if self._edge.state is State.READY else "no edge"
 
     def take(self, frame: FrameOnItsWay, outcome: Computed, *, now_s: float) -> list[Send]:

@@ -157,7 +157,7 @@ def _caption(manifest: Manifest, machine: str | None) -> str:
     if any(point.twin is not None for point in manifest.points):
         caption += "\n-p: predicted from earlier frames, bytes of a video"
     if any(member.layers for member in manifest.members):
-        caption += "\n-p1, -p2 ...: so many layers, most important first, bytes of all of them"
+        caption += "\n-p1, -p2 ...: so many layers in the order of sending, bytes of all of them"
     return caption
 
 

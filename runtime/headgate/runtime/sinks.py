@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from headgate.profiles.errors import HeadgateError
-from headgate.runtime.records import FrameRecord
+from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.summary import Summary
 
 STANDARD_OUTPUT = "-"
@@ -183,14 +183,17 @@ def summary_rows(summary: Summary) -> list[tuple[str, str]]:
         text = " / ".join(f"{1000 * (value or 0):.1f}" for value in quantiles)
         rows.append(("latency p50 / p95 / p99", f"{text} ms"))
     rows.append(("sent", f"{summary.num_bytes / 1000:.1f} kB"))
-    for title, counts in (
-        ("answered by", summary.by_source),
-        ("points", summary.by_point),
-        ("reasons", summary.by_reason),
-    ):
-        shown = [f"{key} {count}" for key, count in counts.items() if count]
-        rows.append((title, ", ".join(shown)))
+    rows.append(("answered by", _counts(summary.by_source)))
+    rows.append(("answers from", _counts(summary.by_answer)))
+    # What did not go as it was meant to: the other reasons are in the rows above.
+    meant = (Source.EDGE.value, Source.LOCAL.value)
+    otherwise = {key: n for key, n in summary.by_reason.items() if key not in meant}
+    rows.append(("exceptions", _counts(otherwise)))
     return rows
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{key} {count}" for key, count in counts.items() if count) or "none"
 
 
 def _give_up_stdout() -> None:

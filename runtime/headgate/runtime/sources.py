@@ -262,7 +262,8 @@ def _import_av(name: str) -> Any:
         import av
     except ImportError:
         raise UsageError(
-            f"INPUT {name}: videos and cameras need PyAV; pip install 'headgate[video]'"
+            f"INPUT {name}: videos and cameras need PyAV, which the extra `video` brings; "
+            "pip install '.[video]' in a copy of this repository"
         ) from None
     return av
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from headgate.runtime.records import FrameRecord, Source
 
-SUMMARY_SCHEMA = 1
+SUMMARY_SCHEMA = 2  # 1 had no `by_answer`
+EXIT = "early exit"  # in `by_answer`: it is no operating point
 # Latencies are kept as counts in bins 1 % wide: exact enough for a quantile, whatever the length.
 _BIN_WIDTH = math.log(1.01)
 _SMALLEST_S = 1e-6
@@ -32,6 +33,7 @@ class Summary:
     num_bytes: int
     by_source: dict[str, int]
     by_point: dict[str, int]  # of frames for which a point was chosen
+    by_answer: dict[str, int]  # of answered frames: the point that the answer is from, or EXIT
     by_reason: dict[str, int]
     switches: int  # frames chosen another point than the frame before
     latency_p50_s: float | None  # of answered frames, to within 1 %
@@ -57,6 +59,7 @@ class Summary:
             "bytes": self.num_bytes,
             "by_source": self.by_source,
             "by_point": self.by_point,
+            "by_answer": self.by_answer,
             "by_reason": self.by_reason,
             "switches": self.switches,
             "latency_ms": {
@@ -78,6 +81,7 @@ class Tally:
         self._expected = 0.0
         self._by_source: Counter[str] = Counter({source.value: 0 for source in Source})
         self._by_point: Counter[str] = Counter()
+        self._by_answer: Counter[str] = Counter()
         self._by_reason: Counter[str] = Counter()
         self._latency_bins: Counter[int] = Counter()
         self._last_point: str | None = None
@@ -97,6 +101,7 @@ class Tally:
         in_time = record.source is not Source.NONE and record.deadline_met
         if record.source is not Source.NONE:
             self._answered += 1
+            self._by_answer[_answer(record)] += 1
             if record.stages.total_s is not None:
                 self._latency_bins[_bin(record.stages.total_s)] += 1
         if in_time:
@@ -123,6 +128,7 @@ class Tally:
             num_bytes=self._num_bytes,
             by_source=dict(self._by_source),
             by_point=dict(self._by_point.most_common()),
+            by_answer=dict(self._by_answer.most_common()),
             by_reason=dict(self._by_reason.most_common()),
             switches=self._switches,
             latency_p50_s=self._latency_s(0.50),
@@ -139,6 +145,13 @@ class Tally:
             if rank <= 0:
                 return _SMALLEST_S * math.exp((index + 0.5) * _BIN_WIDTH)
         return None
+
+
+def _answer(record: FrameRecord) -> str:
+    """Say what a frame's answer is from. Records of schema 1 do not say it of the edge's."""
+    if record.answered_point is not None:
+        return record.answered_point
+    return EXIT if record.source is Source.LOCAL or record.point is None else record.point
 
 
 def _bin(latency_s: float) -> int:

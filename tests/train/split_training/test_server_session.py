@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from headgate.profiles.train_messages import Header, Kind, Place, Status
 from headgate.train.split_training.server_session import (
+    Attendance,
     CloseEpoch,
     Effect,
     Go,
@@ -27,7 +30,7 @@ def make(*, num_epochs: int = 2, num_clients: int = 1, sync: str = "none") -> Se
     )
 
 
-def greet(
+def hello(
     session: ServerSession,
     peer: bytes,
     *,
@@ -50,6 +53,11 @@ def greet(
     )
 
 
+def greet(session: ServerSession, peer: bytes, **said: Any) -> list[Effect]:
+    """Return what follows from a HELLO, without what the operator hears of it."""
+    return [e for e in hello(session, peer, **said) if not isinstance(e, Attendance)]
+
+
 def batch(epoch: int, step: int) -> Header:
     return Header(Kind.BATCH, Place(epoch, step))
 
@@ -59,7 +67,7 @@ def end(epoch: int, step: int) -> Header:
 
 
 def without_notes(effects: list[Effect]) -> list[Effect]:
-    return [effect for effect in effects if not isinstance(effect, Note)]
+    return [effect for effect in effects if not isinstance(effect, Note | Attendance)]
 
 
 def test_nothing_begins_before_all_are_there() -> None:
@@ -149,8 +157,10 @@ def test_a_silent_client_is_given_up_at_its_timeout_and_not_before() -> None:
     session.received(BO, end(0, 0), now_s=4.0)
     assert session.next_timer_s() == pytest.approx(10.0)
     assert session.handle_timer(now_s=9.9) == []
-    note, closing = session.handle_timer(now_s=10.0)
-    assert isinstance(note, Note)
+    silent, closing = session.handle_timer(now_s=10.0)
+    assert silent == Attendance(
+        "ann", "silent for 10 s at epoch 1, not waited for any more; 1 is left"
+    )
     assert closing == CloseEpoch(0)
 
 
@@ -216,6 +226,28 @@ def test_with_relay_one_trains_at_a_time_and_a_silent_one_loses_its_turn() -> No
     assert session.next_timer_s() == pytest.approx(25.0)
 
 
+def attendance(effects: list[Effect]) -> list[str]:
+    return [f"{e.name} {e.text}" for e in effects if isinstance(e, Attendance)]
+
+
+def test_an_operator_hears_once_of_each_client_that_comes_or_goes() -> None:
+    session = make(num_clients=2)
+    assert attendance(hello(session, ANN)) == ["ann joins at epoch 1; 1 of 2 are here"]
+    assert attendance(hello(session, ANN)) == []  # it only repeats itself
+    assert attendance(hello(session, BO, name="bo")) == ["bo joins at epoch 1; 2 of 2 are here"]
+    session.received(ANN, batch(0, 0), now_s=1.0)
+    anew = hello(session, b"\x03", fresh=False, place=Place(0, 1))
+    assert attendance(anew) == ["ann comes back at epoch 1, batch 2"]
+    session.received(b"\x03", end(0, 1), now_s=2.0)
+    left = session.received(BO, Header(Kind.GOODBYE), now_s=3.0)
+    assert attendance(left) == ["bo leaves at epoch 1; 1 is left"]
+    session.epoch_closed(now_s=4.0)
+    session.received(b"\x03", end(1, 0), now_s=5.0)
+    session.epoch_closed(now_s=6.0)
+    ended = session.received(b"\x03", Header(Kind.GOODBYE), now_s=7.0)
+    assert attendance(ended) == ["ann leaves; all is done"]
+
+
 def test_a_client_that_leaves_is_not_waited_for() -> None:
     session = make(num_clients=2)
     greet(session, ANN)
@@ -230,6 +262,7 @@ def test_one_that_differs_is_refused_with_what_differs() -> None:
     (refused,) = greet(session, ANN, differences=("seed: server 0, client 1",))
     assert isinstance(refused, Refuse)
     assert "seed: server 0, client 1" in refused.reason
+    assert refused.name == "ann"
     assert session.at_work == []
 
 

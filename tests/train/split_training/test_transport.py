@@ -212,6 +212,26 @@ def test_with_keys_a_known_client_trains(pictures: Path, tmp_path: Path) -> None
     assert raised == []
 
 
+def test_a_client_whose_key_is_refused_ends_at_once_and_says_what_to_do(
+    pictures: Path, tmp_path: Path
+) -> None:
+    settings = small_settings("2:1")
+    plan = small_plan(pictures, settings)
+    edge, device = make_set(tmp_path / "keys", device="ann")
+    (edge / "devices" / "ann.key").unlink()
+    server = ServerSocket(LOOPBACK, Security(edge))
+    socket = ClientSocket(server.endpoint, Security(device))
+    client = small_client(plan, settings)
+    try:
+        with pytest.raises(
+            PeerError, match=r"refused our key; put our \.key file into its devices"
+        ):
+            train_as_client(client, socket, device=CPU, compress=False, give_up_s=30)
+    finally:
+        socket.close()
+        server.close()
+
+
 def test_an_unknown_client_is_not_let_in_and_gives_up(pictures: Path, tmp_path: Path) -> None:
     settings = small_settings("2:1")
     plan = small_plan(pictures, settings)

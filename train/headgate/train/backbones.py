@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from headgate.profiles.errors import UsageError
 from headgate.train.networks import LeNet, MobileNetV2, ResNet18, Vgg11
+from headgate.train.recipe import unknown_model
 
 # Shapes: B batch, C channels, H height, W width, K classes
 
@@ -65,10 +66,7 @@ def build_backbone(
             name_or_spec, num_classes=num_classes, input_px=input_px, width=width
         )
     if name_or_spec not in BUILT_IN_MIN_PX:
-        raise UsageError(
-            f"--model: {name_or_spec!r} is not a built-in model; use one of "
-            f"{', '.join(BUILT_IN_MIN_PX)}, or package.module:callable for your own"
-        )
+        raise unknown_model(name_or_spec)
     size_px = (input_px, input_px) if isinstance(input_px, int) else input_px
     if min(size_px) < BUILT_IN_MIN_PX[name_or_spec]:
         raise UsageError(

@@ -15,15 +15,12 @@ from dataclasses import replace
 from itertools import accumulate, pairwise
 
 import numpy as np
-import torch
 
 from headgate.profiles.errors import UsageError
 from headgate.profiles.trace import Trace
-from headgate.train.backbones import build_backbone
-from headgate.train.plan import input_spec
+from headgate.train.plan import split_shape
 from headgate.train.progressive import WeightSource, slice_layers
-from headgate.train.recipe import PruneConfig, default_split, default_width
-from headgate.train.splits import find_split
+from headgate.train.recipe import PruneConfig
 
 # Sums over a long trace are rounded: what lacks so little of a bit has crossed.
 ROUNDING_BITS = 1e-3
@@ -135,13 +132,7 @@ def _check_deadline(deadline_s: float) -> None:
 
 def _values_and_maps(config: PruneConfig) -> tuple[int, int]:
     """Return the numbers of one map that crosses, and how many maps cross."""
-    native = input_spec(config)
-    size_px = (native.height_px, native.width_px)
-    network = build_backbone(
-        config.model, num_classes=2, input_px=size_px, width=default_width(config)
-    )
-    point = find_split(network, default_split(config), torch.zeros(1, 3, *size_px))
-    channels, height, width = point.shape
+    channels, height, width = split_shape(config)
     r = config.resolution_factor
     if not config.plain_cut:
         height, width = ((px + r - 2) // r + 1 for px in (height, width))

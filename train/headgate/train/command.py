@@ -1,5 +1,6 @@
 """`headgate train`: the commands that train a family and show where a network can be cut."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,24 @@ class NumberList(click.ParamType[tuple[int, ...]]):
             return tuple(int(part) for part in str(value).split(","))
         except ValueError:
             self.fail(f"{value!r} is not a list of whole numbers such as 128,32,4", param, ctx)
+
+
+class BudgetList(click.ParamType[tuple[Any, ...]]):
+    """Numbers of maps, or shares of phi: 128,32,4 or phi,phi/4,2."""
+
+    name = "n,n,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
+        from headgate.train.phi import parse_budget
+
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(parse_budget(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list such as 128,32,4 or phi,phi/4,2", param, ctx)
 
 
 NUMBERS = NumberList()
@@ -67,9 +86,10 @@ train.add_command(deprune)
 )
 @click.option(
     "--budgets",
-    type=NUMBERS,
+    type=BudgetList(),
     default=(),
-    help="maps that may cross, a member for each  [default: phi, phi/4, phi/32]",
+    help="maps that may cross, a member for each; phi is all that leave the split  "
+    "[default: phi,phi/4,phi/32]",
 )
 @click.option(
     "--resolution",
@@ -175,8 +195,7 @@ train.add_command(deprune)
     "--levels",
     type=NUMBERS,
     default=(256, 64, 16, 8, 4),
-    show_default="256,64,16,8,4",
-    help="values per number sent; one is drawn per batch",
+    help="values per number sent; one is drawn per batch  [default: 256,64,16,8,4]",
 )
 @click.option(
     "--augment/--no-augment",
@@ -212,6 +231,7 @@ def prune(out: Path, resume: bool, force: bool, as_json: bool, **settings: Any) 
     The run is written to OUT.partial and becomes OUT when all of it is done.
     """
     from headgate.train.from_backbone import with_network_of_backbone
+    from headgate.train.phi import whole_budgets
     from headgate.train.processes import is_first_process
     from headgate.train.progress import choose_progress
     from headgate.train.prune import train_prune
@@ -219,8 +239,10 @@ def prune(out: Path, resume: bool, force: bool, as_json: bool, **settings: Any) 
     from headgate.train.tables import members_table, print_table
 
     settings = with_network_of_backbone(settings, given=given_options())
+    budgets = settings.pop("budgets")
+    config = PruneConfig(**settings)
     run = train_prune(
-        PruneConfig(**settings),
+        replace(config, budgets=whole_budgets(budgets, config)),
         out,
         resume=resume,
         force=force,

@@ -80,7 +80,7 @@ def open_split(spec: str, split: Split) -> Dataset:
     """Open one split of any data set that training knows: `embedded` or a file-backed one."""
     if is_embedded(spec):
         return make_embedded(parse_embedded(spec), split)
-    return open_dataset(spec, split)
+    return open_dataset(spec, split, also=(PREFIX,))
 
 
 def is_embedded(spec: str) -> bool:
@@ -92,7 +92,7 @@ def native_input(spec: str) -> InputSpec:
     if is_embedded(spec):
         px = parse_embedded(spec).px
         return InputSpec(px, px)
-    height_px, width_px = open_dataset(spec, "train").size_px
+    height_px, width_px = open_split(spec, "train").size_px
     return InputSpec(height_px, width_px)
 
 
@@ -255,7 +255,7 @@ def _mirror_border(places: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.i
 def _open_limited(spec: str, split: Split, limit: int | None) -> Dataset:
     if is_embedded(spec):
         return make_embedded(parse_embedded(spec), split, limit=limit)
-    return open_dataset(spec, split)
+    return open_split(spec, split)
 
 
 def _pick(count: int, limit: int | None, seed: int) -> npt.NDArray[np.int64]:

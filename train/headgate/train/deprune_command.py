@@ -14,6 +14,7 @@ from headgate.train.deprune_options import config_of, share_of, training_options
 if TYPE_CHECKING:
     from headgate.train.split_training.deprune import ClientOptions
     from headgate.train.split_training.epoch_record import DepruneEpoch
+    from headgate.train.split_training.server_session import Attendance
 
 ROLES = ("local", "server", "client")
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:7710"
@@ -125,7 +126,8 @@ def deprune(
         common |= {"num_clients": clients, "keeps_checkpoints": keeps_checkpoints}
         deprune_locally(config, settings, out, **common)
     else:
-        common |= {"bind": bind, "security": security, "listening": _listening}
+        common |= {"bind": bind, "security": security}
+        common |= {"listening": _listening, "attended": _attended}
         options_of_server = ServerOptions(clients, client_timeout_s, keeps_checkpoints)
         deprune_as_server(config, settings, out, options=options_of_server, **common)
     if not as_json:
@@ -181,3 +183,7 @@ def _told(record: DepruneEpoch) -> None:
 
 def _listening(endpoint: str) -> None:
     click.echo(json.dumps({"event": "listening", "endpoint": endpoint}), err=True)
+
+
+def _attended(client: Attendance) -> None:
+    click.echo(f"client {client.name}: {client.text}", err=True)

@@ -138,6 +138,18 @@ def input_spec(config: PruneConfig) -> InputSpec:
     )
 
 
+def split_shape(config: PruneConfig) -> tuple[int, int, int]:
+    """Return channels, height and width of what leaves the split, without reading the pictures."""
+    spec = input_spec(config)
+    size_px = (spec.height_px, spec.width_px)
+    network = build_backbone(
+        config.model, num_classes=2, input_px=size_px, width=default_width(config)
+    )
+    point = find_split(network, default_split(config), torch.zeros(1, 3, *size_px))
+    channels, height, width = point.shape
+    return channels, height, width
+
+
 @torch.no_grad()
 def _check_answers(plain: PlainModel, blueprint: Blueprint) -> None:
     """Refuse a network that does not answer every picture of a batch with a logit per class."""

@@ -1,6 +1,8 @@
-"""Shows a person how training goes: bars on stderr, and only where stderr is a terminal."""
+"""Shows how training goes, on stderr: bars on a terminal, plain lines into a log or pipe."""
 
 import sys
+import time
+from collections.abc import Callable
 from typing import Protocol
 
 from rich.console import Console
@@ -9,6 +11,8 @@ from rich.progress import TimeRemainingColumn as TimeLeft
 
 from headgate.train.epoch_log import EpochRecord, epoch_line
 from headgate.train.stages import Stage
+
+STILL_HERE_S = 60.0  # a log hears of an epoch that takes longer at least so often
 
 
 class TrainingProgress(Protocol):
@@ -43,8 +47,48 @@ class Silent:
         pass
 
 
+class PlainProgress:
+    """A line as a stage begins, for each epoch, and now and then in a long one."""
+
+    def __init__(
+        self,
+        say: Callable[[str], None] | None = None,
+        *,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`say` takes a line, by default to standard error."""
+        self._say = say or _to_stderr
+        self._now_s = now_s
+        self._stage = ""
+        self._num_steps = self._done = 0
+        self._said_s = now_s()
+
+    def stage_started(self, stage: Stage, *, num_steps: int, steps_done: int) -> None:
+        self._stage, self._num_steps, self._done = stage.id, num_steps, steps_done
+        if num_steps == 0:  # taken from another run as it is
+            return
+        epochs = f"{stage.epochs} epoch{'s' if stage.epochs > 1 else ''}"
+        so_far = f", {steps_done:,} of them done before" if steps_done else ""
+        self._tell(f"{stage.id}: {epochs}, {num_steps:,} steps{so_far}")
+
+    def steps_done(self, num_steps: int) -> None:
+        self._done += num_steps
+        if self._now_s() >= self._said_s + STILL_HERE_S:
+            self._tell(f"{self._stage}: {self._done:,} of {self._num_steps:,} steps")
+
+    def epoch_done(self, record: EpochRecord) -> None:
+        self._tell(epoch_text(record))
+
+    def run_ended(self) -> None:
+        pass
+
+    def _tell(self, text: str) -> None:
+        self._say(text)
+        self._said_s = self._now_s()
+
+
 class TerminalProgress:
-    """One bar per stage and one line per epoch, on stderr; bars only on a terminal."""
+    """One bar per stage and one line per epoch, on stderr."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
@@ -71,14 +115,7 @@ class TerminalProgress:
             self._bars.advance(self._task, num_steps)
 
     def epoch_done(self, record: EpochRecord) -> None:
-        text = (
-            f"{record.stage:>9} epoch {record.epoch}/{record.num_epochs}: "
-            f"loss {record.loss:.3f}, accuracy {100 * record.accuracy:.1f} %"
-        )
-        if record.rate_bits:
-            text += f", about {record.rate_bits / 8:.0f} bytes"
-        text += f", {record.train_s:.1f} s"
-        self._bars.console.print(text, highlight=False)
+        self._bars.console.print(epoch_text(record), highlight=False)
 
     def run_ended(self) -> None:
         self._bars.stop()
@@ -105,7 +142,22 @@ class EpochLines:
         self._shown.run_ended()
 
 
+def epoch_text(record: EpochRecord) -> str:
+    """Return what an epoch came to, as a line for people."""
+    text = (
+        f"{record.stage}: epoch {record.epoch} of {record.num_epochs}, "
+        f"loss {record.loss:.3f}, accuracy {100 * record.accuracy:.1f} %"
+    )
+    if record.rate_bits:
+        text += f", about {record.rate_bits / 8:.0f} bytes"
+    return f"{text}, {record.train_s:.1f} s"
+
+
 def choose_progress(*, as_json: bool = False) -> TrainingProgress:
-    """Return what suits this process: bars only where a person watches stderr."""
-    shown: TrainingProgress = TerminalProgress() if sys.stderr.isatty() else Silent()
+    """Return what suits this process: bars where a person watches stderr, else lines."""
+    shown: TrainingProgress = TerminalProgress() if sys.stderr.isatty() else PlainProgress()
     return EpochLines(shown) if as_json else shown
+
+
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

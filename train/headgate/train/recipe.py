@@ -15,9 +15,9 @@ HINT = 3.0
 FILTER_GAMMA = 3.0
 DEFAULT_SPLITS = {  # layers where few maps cross and the head is still cheap
     "vgg11": "features.7",  # the second pooling, the paper's layer 5
-    "lenet": "features.5",  # the second pooling
-    "resnet18": "stages.1",
     "mobilenet_v2": "features.6",
+    "resnet18": "stages.1",
+    "lenet": "features.5",  # the second pooling
 }
 SCHEDULES = ("cosine", "step", "constant")
 SHARES = ("nothing", "head", "ends")
@@ -118,11 +118,21 @@ class PruneConfig:
 FREE_TO_CHANGE = frozenset({"checkpoint_steps"})
 
 
+def unknown_model(name: str) -> UsageError:
+    """Return what to raise for a name without `module:` that is not one of ours."""
+    return UsageError(
+        f"--model: {name!r} is not a built-in model; use one of {', '.join(DEFAULT_SPLITS)}, "
+        "or package.module:callable for your own"
+    )
+
+
 def default_split(config: PruneConfig) -> str:
     """Return the split asked for or the model's default, or refuse to guess for a user's model."""
     if config.split is not None:
         return config.split
     if config.model not in DEFAULT_SPLITS:
+        if ":" not in config.model:
+            raise unknown_model(config.model)
         raise UsageError(
             f"--split: {config.model} has no default split; name a layer, "
             f"`headgate train splits {config.model}` lists them"

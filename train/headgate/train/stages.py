@@ -60,6 +60,7 @@ def member_id(budget: int, resolution_factor: int) -> str:
 def resolve_budgets(config: PruneConfig, *, num_maps: int) -> tuple[int, ...]:
     """Return the budgets in falling order, or say which one is impossible."""
     budgets = config.budgets
+    option = "--budgets" if config.progressive is None else "--maps"
     if not budgets:
         return tuple(
             sorted({num_maps, max(1, num_maps // 4), max(1, num_maps // 32)}, reverse=True)
@@ -67,7 +68,7 @@ def resolve_budgets(config: PruneConfig, *, num_maps: int) -> tuple[int, ...]:
     for budget in budgets:
         if not 1 <= budget <= num_maps:
             raise UsageError(
-                f"--budgets: {budget} is impossible, {num_maps} maps leave the split; "
+                f"{option}: {budget} is impossible, {num_maps} maps leave the split; "
                 f"give numbers from 1 to {num_maps}"
             )
     if len(set(budgets)) != len(budgets):

@@ -19,9 +19,10 @@ def keygen(folder: Path, role: str | None, name: str) -> None:
     They are for `headgate edge --keys` and `headgate device --keys`.
 
     Without --role, DIR/edge and DIR/NAME are made to trust each other; calling it again with
-    another --name admits another device. With --role, only that side is made, and the public keys
-    (.key) have to be exchanged by hand: edge.key into the device's folder, the device's .key
-    file into the edge's devices folder. Secret keys (.key_secret) never leave their machine.
+    another --name admits another device, also while the edge runs. With --role, only that side is
+    made, and the public keys (.key) have to be exchanged by hand: edge.key into the device's
+    folder, the device's .key file into the edge's devices folder. Secret keys (.key_secret) never
+    leave their machine.
     """
     from headgate.profiles.errors import UsageError
     from headgate.runtime import keys
@@ -33,6 +34,8 @@ def keygen(folder: Path, role: str | None, name: str) -> None:
             f"device: headgate device FAMILY INPUT --keys {device}   (copy the folder there)"
         )
     elif role == "edge":
+        if folder.joinpath(f"{keys.DEVICE_NAME}.key_secret").exists():  # edge.key is one it trusts
+            raise UsageError(f"{folder}: is a device's keys folder; choose another for the edge")
         keys.write_pair(folder, keys.EDGE_NAME)
         (folder / keys.DEVICES_FOLDER).mkdir(exist_ok=True)
         click.echo(f"wrote {folder / 'edge.key_secret'}; give {folder / 'edge.key'} to devices")

@@ -1,6 +1,8 @@
 """`headgate profile`: list the presets, and show or switch the profile of a running device."""
 
 import json
+import shutil
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -96,4 +98,12 @@ def _ask(
     sla = "none" if state.profile.sla_ms is None else f"{state.profile.sla_ms:g} ms"
     click.echo(f"profile {state.profile.name} from frame {state.from_frame}")
     click.echo(f"SLA {sla}, edge {'connected' if state.has_edge else 'not connected'}")
-    click.echo(f"points {', '.join(state.points)}")
+    # One id is never broken: they hold hyphens.
+    click.echo(
+        textwrap.fill(
+            f"points {', '.join(state.points)}",
+            width=shutil.get_terminal_size().columns,
+            subsequent_indent=" " * len("points "),
+            break_on_hyphens=False,
+        )
+    )

@@ -20,6 +20,7 @@ from headgate.train.split_training.client_half import ClientHalf
 from headgate.train.split_training.local import train_locally
 from headgate.train.split_training.server_run import (
     WIRE_VERSION,
+    Attended,
     EpochDone,
     ServerOptions,
     fresh_model,
@@ -201,8 +202,12 @@ def deprune_as_server(
     force: bool = False,
     epoch_done: EpochDone = lambda _: None,
     listening: Callable[[str], None] = lambda _: None,
+    attended: Attended = lambda _: None,
 ) -> Run:
-    """Serve one run to its end, and return it; `listening` hears the endpoint."""
+    """Serve one run to its end, and return it.
+
+    `listening` hears the endpoint, `attended` of clients that come and go.
+    """
     plan = prepare(config, settings)
     device = device_of(plan.config)
     socket = ServerSocket(bind, security)  # first: what is wrong with it leaves no folder
@@ -218,6 +223,7 @@ def deprune_as_server(
             resume=resume,
             force=force,
             epoch_done=epoch_done,
+            attended=attended,
         ) as server,
     ):
         listening(socket.endpoint)

@@ -28,6 +28,7 @@ from headgate.train.split_training.halves import pack_half
 from headgate.train.split_training.payload import Parcel, Payload
 from headgate.train.split_training.server_half import Answer, Batch, ServerHalf
 from headgate.train.split_training.server_session import (
+    Attendance,
     CloseEpoch,
     Effect,
     Go,
@@ -73,8 +74,12 @@ class SplitServer:
         tally: Tally,
         now_s: Callable[[], float],
         keep: Callable[[SplitServer, DepruneEpoch], None],
+        attended: Callable[[Attendance], None],
     ) -> None:
-        """`keep` writes an epoch's line and a checkpoint; `now_s` is the clock."""
+        """`keep` writes an epoch's line and a checkpoint; `now_s` is the clock.
+
+        `attended` hears of clients that come and go.
+        """
         self.half = half
         self.session = session
         self.tally = tally
@@ -88,6 +93,7 @@ class SplitServer:
         self._agreement = dict(agreement)
         self.now_s = now_s
         self._keep = keep
+        self._attended = attended
         self._answers: dict[str, Answer] = {}
         self._began_s: float | None = None  # when the epoch's first batch came
         self._rate = 0.0
@@ -209,11 +215,15 @@ class SplitServer:
                     self._close(epoch)
                     waiting += self.session.epoch_closed(now_s=self.now_s())
                 case Refuse(peer, reason):
-                    log.warning("client %s: refused: %s", self.session.name_of(peer), reason)
-                    out.append(_refusal(peer, self.session.name_of(peer), reason))
+                    known = self.session.name_of(peer)
+                    who = known or effect.name or f"peer {peer.hex()}"
+                    log.warning("client %s: refused: %s", who, reason)
+                    out.append(_refusal(peer, known, reason))
                     waiting += self.session.dropped(peer, now_s=self.now_s())
                 case Note(text):
                     log.info("%s", text)
+                case Attendance():
+                    self._attended(effect)
         return out
 
     def _train(self, peer: bytes, name: str, header: Header, batch: Batch) -> Outgoing:

@@ -36,7 +36,11 @@ from headgate.train.split_training.halves import (
 )
 from headgate.train.split_training.server import SplitServer
 from headgate.train.split_training.server_half import ServerHalf
-from headgate.train.split_training.server_session import CLIENT_TIMEOUT_S, ServerSession
+from headgate.train.split_training.server_session import (
+    CLIENT_TIMEOUT_S,
+    Attendance,
+    ServerSession,
+)
 from headgate.train.split_training.settings import DepruneSettings, agreement
 from headgate.train.split_training.state_files import read_state, write_state
 from headgate.train.stages import member_id
@@ -78,6 +82,7 @@ class ServerOptions:
 
 
 EpochDone = Callable[[DepruneEpoch], None]
+Attended = Callable[[Attendance], None]
 
 
 def fresh_model(plan: Plan, settings: DepruneSettings, *, device: torch.device) -> SplitModel:
@@ -99,6 +104,7 @@ def open_server(
     resume: bool,
     force: bool,
     epoch_done: EpochDone,
+    attended: Attended = lambda _: None,
     now_s: Callable[[], float] = time.monotonic,
 ) -> Iterator[SplitServer]:
     """Yield the server of the run `out`, which is published when it has finished.
@@ -122,7 +128,14 @@ def open_server(
             device=device,
         )
         server = _server(
-            plan, settings, half, folder, options=options, epoch_done=epoch_done, now_s=now_s
+            plan,
+            settings,
+            half,
+            folder,
+            options=options,
+            epoch_done=epoch_done,
+            attended=attended,
+            now_s=now_s,
         )
         yield server
         if server.is_finished:
@@ -152,6 +165,7 @@ def _server(
     *,
     options: ServerOptions,
     epoch_done: EpochDone,
+    attended: Attended,
     now_s: Callable[[], float],
 ) -> SplitServer:
     """Return a server as the checkpoint left it, or a fresh one."""
@@ -186,6 +200,7 @@ def _server(
         tally=Tally(total_bytes=state.total_bytes if state is not None else 0),
         now_s=now_s,
         keep=keep,
+        attended=attended,
     )
     if found is not None:
         _restore(server, *found)

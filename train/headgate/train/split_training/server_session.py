@@ -87,6 +87,7 @@ class Refuse:
 
     peer: bytes
     reason: str
+    name: str | None = None  # that it said, where that is not one of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,15 @@ class Note:
     text: str
 
 
-Effect = Greeted | Train | Repeat | KeepHalf | Go | CloseEpoch | Refuse | Note
+@dataclass(frozen=True, slots=True)
+class Attendance:
+    """A client joined, came back, left or fell silent: `text` says which, and what follows."""
+
+    name: str
+    text: str
+
+
+Effect = Greeted | Train | Repeat | KeepHalf | Go | CloseEpoch | Refuse | Note | Attendance
 
 
 @dataclass(slots=True)
@@ -171,8 +180,7 @@ class ServerSession:
             if self._is_waited_for(member) and now_s >= member.heard_s + self._timeout_s:
                 member.peer = None
                 member.may_train &= not self._one_at_a_time  # its turn is over
-                text = f"client {member.name}: silent for {self._timeout_s:g} s at {member.place}"
-                effects.append(Note(f"{text}; the others go on"))
+                effects.append(self._silent(member))
         return [*effects, *self._advance(now_s=now_s)] if effects else []
 
     def greeted(
@@ -193,24 +201,28 @@ class ServerSession:
         """
         if differences:
             reason = f"this client trains something else ({'; '.join(differences)})"
-            return [Refuse(peer, f"{reason}; give both sides the same settings")]
+            return [Refuse(peer, f"{reason}; give both sides the same settings", name)]
         effects: list[Effect] = []
         member = self._members.get(name)
+        is_new = member is None
         if member is None:
             member = self._members[name] = Member(name, Place(self.epoch))
-            effects.append(Note(f"client {name}: joins at {member.place}"))
         if instance in member.retired:
-            return [Refuse(peer, f"another client took the name {name!r}; choose another --name")]
+            reason = f"another client took the name {name!r}; choose another --name"
+            return [Refuse(peer, reason, name)]
         if member.instance not in ("", instance):
             member.retired.add(member.instance)
             if member.peer is not None and member.peer != peer:
                 effects.append(Refuse(member.peer, f"another client took the name {name!r}"))
+        came = is_new or member.peer != peer
         member.peer, member.instance, member.heard_s = peer, instance, now_s
         member.num_pictures, member.is_fresh = num_pictures, is_fresh
         if self.is_finished:
             member.place, member.may_train = Place(self._num_epochs), False
         elif member.place.epoch < self.epoch:
             self._catch_up(member, place)
+        if came:
+            effects.append(self._came(member, is_new=is_new))
         goes_on = member.place.step > 0 and (member.may_train or member.place.epoch < self.epoch)
         status = Status.FINE if goes_on else Status.WAIT
         effects.append(Greeted(peer, name, member.place, status, gives_half=is_fresh and goes_on))
@@ -219,6 +231,27 @@ class ServerSession:
         elif member.may_train and not goes_on:
             effects.append(self._go(member, peer))
         return [*effects, *self._advance(now_s=now_s)]
+
+    def _came(self, member: Member, *, is_new: bool) -> Attendance:
+        if self.is_finished:
+            return Attendance(member.name, "comes back; all is done")
+        text = f"{'joins' if is_new else 'comes back'} at {_where(member.place)}"
+        if not self._has_begun:
+            text += f"; {len(self.at_work)} of {self._num_clients} are here"
+        return Attendance(member.name, text)
+
+    def _left(self, member: Member) -> Attendance:
+        if self.is_finished:
+            return Attendance(member.name, "leaves; all is done")
+        return Attendance(member.name, f"leaves at {_where(member.place)}; {self._are_left()}")
+
+    def _silent(self, member: Member) -> Attendance:
+        text = f"silent for {self._timeout_s:g} s at {_where(member.place)}"
+        return Attendance(member.name, f"{text}, not waited for any more; {self._are_left()}")
+
+    def _are_left(self) -> str:
+        num_clients = len(self.at_work)
+        return f"{num_clients or 'none'} {'are' if num_clients > 1 else 'is'} left"
 
     def _catch_up(self, member: Member, place: Place) -> None:
         """Let a client that was away go on with the epoch under way, if it is in none before it.
@@ -240,8 +273,7 @@ class ServerSession:
             return self._epoch_end(member, peer, header, now_s=now_s)
         if header.kind is Kind.GOODBYE:
             del self._members[member.name]
-            note = Note(f"client {member.name}: leaves at {member.place}")
-            return [note, *self._advance(now_s=now_s)]
+            return [self._left(member), *self._advance(now_s=now_s)]
         return [Refuse(peer, f"a client does not send {header.kind.name}; update the older side")]
 
     def name_of(self, peer: bytes) -> str | None:
@@ -342,3 +374,9 @@ class ServerSession:
                 member.may_train, member.heard_s = True, now_s
                 effects.append(self._go(member, member.peer))
         return effects
+
+
+def _where(place: Place) -> str:
+    """Return a place as the printed epochs count, from 1."""
+    text = f"epoch {place.epoch + 1}"
+    return f"{text}, batch {place.step + 1}" if place.step else text

@@ -220,12 +220,13 @@ class ClientSocket:
         self._dealer.reconnect_ivl_max = RECONNECT_MAX_MS
         if own is not None:
             keys.secure_client(self._dealer, own)
+        self._refused = f"--server {endpoint}: refused our key; put our .key file into its devices"
         self._monitor: Socket = self._dealer.get_monitor_socket(
-            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_DISCONNECTED
         )
         self._poller = zmq.Poller()
-        self._poller.register(self._dealer, zmq.POLLIN)
-        self._poller.register(self._monitor, zmq.POLLIN)
+        for waited in (self._dealer, self._monitor):
+            self._poller.register(waited, zmq.POLLIN)
         self._dealer.connect(endpoint)
 
     def wait(self, timeout_s: float | None) -> Ready:
@@ -234,13 +235,15 @@ class ClientSocket:
         return Ready(message=self._dealer in ready, connection=self._monitor in ready)
 
     def connection_events(self) -> list[bool]:
-        """Return True for each new connection and False for each lost one, in order."""
+        """Return True for each new connection and False for each lost one; raises PeerError."""
         import zmq
         from zmq.utils.monitor import recv_monitor_message
 
         events = []
         while self._monitor.poll(0):
             event = recv_monitor_message(self._monitor)["event"]
+            if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:  # ZeroMQ tries no more (measured)
+                raise PeerError(self._refused)
             events.append(event == zmq.EVENT_HANDSHAKE_SUCCEEDED)
         return events
 

@@ -1,0 +1,61 @@
+"""The allow-list of a keys folder: who may connect, as its .key files say at that moment.
+
+The files are looked at whenever somebody connects, and read again when they have changed. So a
+device that is added while the edge runs is let in at its next try, and one whose file is removed is
+not let in again; a connection that it has stays.
+"""
+
+import logging
+from pathlib import Path
+
+import zmq
+import zmq.auth
+
+log = logging.getLogger(__name__)
+
+State = tuple[tuple[str, int, int], ...]
+
+
+class AllowList:
+    """What ZeroMQ's authenticator asks, from a thread of its own: is this key admitted?"""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._state: State = ()
+        self._admitted: frozenset[bytes] = frozenset()
+        self._refresh()
+
+    def callback(self, domain: str, key: bytes) -> bool:
+        """Say whether a public key, as Z85 text, is listed. The name is pyzmq's."""
+        self._refresh()
+        return key in self._admitted
+
+    def _refresh(self) -> None:
+        state = _state_of(self._folder)
+        if state == self._state:
+            return
+        self._state = state
+        keys = (_public_key(self._folder / name) for name, _, _ in state)
+        self._admitted = frozenset(key for key in keys if key is not None)
+
+
+def _state_of(folder: Path) -> State:
+    """Return what changes when a key file does: a copy under way shows in its size and time."""
+    found = []
+    try:
+        for path in sorted(folder.glob("*.key")):
+            status = path.stat()
+            found.append((path.name, status.st_mtime_ns, status.st_size))
+    except OSError:  # removed while we look: the next to connect has us look again
+        return ()
+    return tuple(found)
+
+
+def _public_key(path: Path) -> bytes | None:
+    """Return the key in a file; what is none is passed over, so that it keeps nobody else out."""
+    try:
+        public, _ = zmq.auth.load_certificate(path)
+    except (ValueError, OSError, zmq.ZMQError) as reason:
+        log.warning("%s: is not a key file (%s) and is passed over; copy it again", path, reason)
+        return None
+    return public

@@ -1,0 +1,48 @@
+"""Who is admitted, while key files come and go."""
+
+from pathlib import Path
+
+import pytest
+import zmq
+
+from headgate.runtime.allow_list import AllowList
+from headgate.runtime.keys import write_public
+
+
+def new_key() -> bytes:
+    public, _ = zmq.curve_keypair()
+    return public
+
+
+def test_a_key_is_admitted_while_its_file_is_there(tmp_path: Path) -> None:
+    ann, bo = new_key(), new_key()
+    write_public(tmp_path, "ann", ann)
+    allowed = AllowList(tmp_path)
+    assert (allowed.callback("*", ann), allowed.callback("*", bo)) == (True, False)
+    write_public(tmp_path, "bo", bo)
+    assert (allowed.callback("*", ann), allowed.callback("*", bo)) == (True, True)
+    (tmp_path / "ann.key").unlink()
+    assert (allowed.callback("*", ann), allowed.callback("*", bo)) == (False, True)
+
+
+def test_a_copy_under_way_is_passed_over_and_keeps_nobody_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ann, bo = new_key(), new_key()
+    write_public(tmp_path, "ann", ann)
+    write_public(tmp_path, "bo", bo)
+    whole = (tmp_path / "bo.key").read_text()
+    allowed = AllowList(tmp_path)
+    (tmp_path / "bo.key").write_text(whole[:20])
+    assert (allowed.callback("*", ann), allowed.callback("*", bo)) == (True, False)
+    assert "bo.key: is not a key file" in caplog.text
+    (tmp_path / "bo.key").write_text(whole)
+    assert allowed.callback("*", bo)
+
+
+def test_without_a_folder_nobody_is_admitted(tmp_path: Path) -> None:
+    ann = new_key()
+    allowed = AllowList(tmp_path / "devices")
+    assert not allowed.callback("*", ann)
+    write_public(tmp_path / "devices", "ann", ann)
+    assert allowed.callback("*", ann)
