@@ -150,6 +150,19 @@ def test_dropped_frame_sends_no_more() -> None:
     assert sender.next_release(outlook(8.0), now_s=0.0) is None
 
 
+def test_what_waits_is_what_was_worth_sending_and_has_not_left() -> None:
+    sender = LayerSender()
+    assert sender.planned_bytes == 0
+    planned = replace(frame(1), plan=replace(PLAN, num_steps=3))
+    sender.add(planned)
+    assert sender.planned_bytes == sum(SIZES[:3])
+    first = sender.next_release(outlook(10.0), now_s=0.0)
+    assert first is not None
+    assert sender.planned_bytes == sum(SIZES[first.num_layers : 3])
+    sender.clear()
+    assert sender.planned_bytes == 0
+
+
 def test_frame_that_is_not_worth_it_waits_for_news_while_none_follows() -> None:
     sender = LayerSender()
     sender.add(frame(1))

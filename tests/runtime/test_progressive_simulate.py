@@ -1,9 +1,11 @@
 """Whole runs with progressive frames in virtual time, beside the same points sent whole."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from headgate.profiles.ladder import read_ladder
 from headgate.profiles.manifest import Manifest
 from headgate.profiles.profile import Profile
 from headgate.profiles.trace import Trace, named_trace
@@ -23,6 +25,7 @@ from headgate.runtime.simulated_link import Uplink
 from runtime.ladders import EXIT_ACCURACY, LOCAL_ACCURACY, RUNGS, progressive_manifest
 
 MANIFEST = progressive_manifest()
+EXAMPLES = Path(__file__).parents[2] / "examples"
 PROFILE = Profile(name="test")
 PACE = Pace(fps=30, duration_s=10)
 
@@ -113,6 +116,14 @@ def test_steady_link_loses_nothing_against_the_best_fixed_point(mbps: float, sla
         fixed.append(credit(only, 2.0))
     # Headers of the messages that the larger layers take, and the steps between the points.
     assert credit(run(trace, sla_s=sla_s), 2.0) >= max(fixed) - 0.006
+
+
+@pytest.mark.parametrize("mbps", [5.0, 5.5])
+def test_layers_that_wait_for_a_picture_are_not_given_up_for_the_next_one(mbps: float) -> None:
+    """A picture that takes two frames' time to send once cost every other frame its layers."""
+    manifest = read_ladder(EXAMPLES / "progressive.toml")
+    slower = credit(run(named_trace("steady:4.5"), manifest=manifest)[60:])
+    assert credit(run(named_trace(f"steady:{mbps}"), manifest=manifest)[60:]) > slower
 
 
 def test_no_frame_misses_its_deadline_on_a_link_that_comes_and_goes() -> None:

@@ -7,6 +7,7 @@ need to know what a choice is made from.
 from headgate.runtime.conversation import Conversation, ProbeNeed
 from headgate.runtime.frame_fate import FrameOnItsWay
 from headgate.runtime.guard import Guard
+from headgate.runtime.outbox import Outbox
 from headgate.runtime.policy import Policy
 from headgate.runtime.probe_needs import ProbeNeeds
 from headgate.runtime.references import DeviceReferences
@@ -24,13 +25,15 @@ class Chooser:
         policy: Policy,
         *,
         edge: Conversation,
+        outbox: Outbox,
         references: DeviceReferences,
         terms: Terms,
         guard: Guard,
         rescues: bool,
     ) -> None:
         """`rescues`: the device answers what the edge lets down, where it can."""
-        self._policy, self._edge, self._references = policy, edge, references
+        self._policy, self._edge, self._outbox = policy, edge, outbox
+        self._references = references
         self._terms, self._guard, self._rescues = terms, guard, rescues
         self._probes = ProbeNeeds(policy)
 
@@ -50,6 +53,7 @@ class Chooser:
             outlook,
             stalled=self._edge.waited_s(now_s=now_s) > limit_s,
             guard_s=self._guard.guard_s,
+            planned_bytes=self._outbox.planned_bytes,
             rescues=self._rescues,
         )
         choice = self._policy.choose(situation)

@@ -17,7 +17,7 @@ left to the link. A profile that prefers less than the most accuracy judges them
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Preference, Profile
@@ -280,8 +280,11 @@ class Controller:
                 outlook, sizes, by_s=by_s, leaving_s=situation.now_s + device_s
             )
         if self._series:
+            # What waits for room is on the link before a point that goes whole: it cannot be begun
+            # with less. A series can: its frames wait for one another layer by layer.
+            busy = replace(outlook, ahead_bytes=outlook.ahead_bytes + situation.planned_bytes)
             return self._judge_series(
-                self._series[0], situation, outlook, fallback=fallback, instead=point
+                self._series[0], situation, busy, fallback=fallback, instead=point
             )
         quality = self._quality[point.id]
         late_credit = self._late_credit(point, situation, fallback)

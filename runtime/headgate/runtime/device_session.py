@@ -79,20 +79,21 @@ class DeviceSession:
         self._edge = Conversation(family_digest=manifest.digest, observe=self._controller.observe)
         self._references = DeviceReferences(manifest, costs=self._costs)
         self._guard = Guard(least_s=settings.guard_s)
-        self._chooser = Chooser(
-            self._controller,
-            edge=self._edge,
-            references=self._references,
-            terms=self._terms,
-            guard=self._guard,
-            rescues=settings.rescue,
-        )
         self._outbox = Outbox(
             manifest,
             edge=self._edge,
             costs=self._costs,
             references=self._references,
             guard=self._guard,
+        )
+        self._chooser = Chooser(
+            self._controller,
+            edge=self._edge,
+            outbox=self._outbox,
+            references=self._references,
+            terms=self._terms,
+            guard=self._guard,
+            rescues=settings.rescue,
         )
         self._waiting = WaitingFrames(settings, self._guard)
         self._rescues = Rescues(

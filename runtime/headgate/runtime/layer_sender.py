@@ -84,6 +84,14 @@ class _Sending:
         return found
 
     @property
+    def planned_bytes(self) -> int:
+        """What is left of the layers that were worth sending when this was planned."""
+        if self.over:
+            return 0
+        sizes, plan = self.frame.sizes_bytes, self.frame.plan
+        return sum(sizes[self.layer : plan.num_steps])
+
+    @property
     def quality(self) -> float:
         """What the frame earns if what was sent arrives and nothing more is."""
         plan = self.frame.plan
@@ -113,6 +121,11 @@ class LayerSender:
     def clear(self) -> None:
         """Send no more of any."""
         self._frames.clear()
+
+    @property
+    def planned_bytes(self) -> int:
+        """Bytes of layers that were worth sending when their frames were planned, and wait."""
+        return sum(sending.planned_bytes for sending in self._frames)
 
     def is_held_back(self, frame_id: int) -> bool:
         """Whether not even the first layer of this frame has left yet."""

@@ -86,6 +86,11 @@ class Outbox:
             sends.append(self._send_release(release, now_s=now_s))
         return sends
 
+    @property
+    def planned_bytes(self) -> int:
+        """Bytes that wait for room on the link, as far as they were worth sending."""
+        return self._sender.planned_bytes
+
     def answer_chance(self, frame: FrameOnItsWay, *, by_s: float, now_s: float) -> float:
         """Return the probability that a frame's answer is back at `by_s`, residence apart."""
         if self._sender.is_held_back(frame.frame_id):  # not even its first layer has left

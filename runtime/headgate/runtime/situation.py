@@ -17,6 +17,7 @@ class Situation:
     outlook: Outlook | None
     stalled: bool = False  # the first message out waits longer than the SLA
     guard_s: float = 0.002  # so long before its deadline a frame is answered without the edge
+    planned_bytes: int = 0  # of layers that wait for room on the link
     rescues: bool = False  # a local point answers what the edge lets down, see `rescue`
 
 
