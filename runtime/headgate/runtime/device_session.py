@@ -205,8 +205,7 @@ class DeviceSession:
                 return []
             case Welcome():
                 probes = self._edge.welcomed(message, now_s=now_s)
-                takes_layers = self._edge.takes_layers
-                self._terms.welcomed(takes_layers=takes_layers, policy=self._controller)
+                self._terms.welcomed(takes_layers=self._edge.takes_layers, policy=self._controller)
                 return [*probes]
             case Reject():
                 return self._take_reject(message, now_s=now_s)
