@@ -19,7 +19,8 @@ import zmq
 
 from headgate.profiles.train_messages import Header, Kind
 from headgate.runtime.train_wire import decode, encode
-from headgate.train.split_training.transport import Security, ServerSocket, from_wire, to_wire
+from headgate.train.split_training.transport import Security, ServerSocket
+from headgate.train.split_training.wire_parcels import from_wire, to_wire
 
 GRPC_METHOD = "/headgate.Bench/Echo"
 MAX_MESSAGE_BYTES = 1 << 28

@@ -26,7 +26,8 @@ from headgate.export.children import LOOPBACK, free_port
 from headgate.profiles.train_messages import Header, Kind
 from headgate.runtime.train_wire import decode, encode, message_bytes
 from headgate.train.split_training.payload import Parcel
-from headgate.train.split_training.transport import ClientSocket, Security, from_wire, to_wire
+from headgate.train.split_training.transport import ClientSocket, Security
+from headgate.train.split_training.wire_parcels import from_wire, to_wire
 
 NAME = "train transport"
 SHAPES = ((64, 4, 16, 16), (64, 128, 16, 16))

@@ -12,7 +12,7 @@ from headgate.profiles.train_messages import Kind
 from headgate.train.run_folder import partial_folder
 from headgate.train.split_training.deprune import deprune_locally
 from headgate.train.split_training.epoch_record import DepruneEpoch
-from headgate.train.split_training.transport import carry
+from headgate.train.split_training.wire_parcels import carry
 from train.split_training.one_network import trained_in_one_piece
 from train.split_training.small import (
     CPU,

@@ -18,7 +18,7 @@ from headgate.profiles.train_messages import Header
 from headgate.train.split_training.client import SplitClient
 from headgate.train.split_training.payload import Payload
 from headgate.train.split_training.server import SplitServer
-from headgate.train.split_training.transport import carry
+from headgate.train.split_training.wire_parcels import carry
 
 
 def train_locally(
