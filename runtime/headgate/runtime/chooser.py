@@ -4,12 +4,13 @@ The policy is handed a `Situation` and remembers what it must; the session asks 
 need to know what a choice is made from.
 """
 
-from headgate.runtime.conversation import Conversation, ProbeNeed
+from headgate.runtime.conversation import Conversation
 from headgate.runtime.frame_fate import FrameOnItsWay
 from headgate.runtime.guard import Guard
 from headgate.runtime.outbox import Outbox
 from headgate.runtime.policy import Policy
 from headgate.runtime.probe_needs import ProbeNeeds
+from headgate.runtime.probing import ProbeNeed
 from headgate.runtime.references import DeviceReferences
 from headgate.runtime.situation import Choice, Situation
 from headgate.runtime.terms import Terms
@@ -36,6 +37,7 @@ class Chooser:
         self._references = references
         self._terms, self._guard, self._rescues = terms, guard, rescues
         self._probes = ProbeNeeds(policy)
+        self._finished = False
 
     def captured(self, *, captured_s: float, now_s: float) -> None:
         """Take note that a frame came."""
@@ -60,10 +62,14 @@ class Chooser:
         self._probes.chose(choice, outlook)
         return choice
 
+    def finish(self) -> None:
+        """Take no more frames: nothing is probed for."""
+        self._finished = True
+
     def kept_back(self) -> None:
         """Take note that a frame was not sent after all."""
         self._probes.kept_back()
 
     def probe_need(self) -> ProbeNeed | None:
         """Return what probes are wanted for; None while nothing would be sent anyway."""
-        return self._probes.now()
+        return None if self._finished else self._probes.now()

@@ -1,18 +1,14 @@
 """The device's talk with one edge: handshake, what is in flight, probes, and refusals.
 
-    NOWHERE --connected--> GREETING --WELCOME--> READY
-       ^                    |  ^  (HELLO again)    |
-       |--disconnected------|  |--UNKNOWN_PEER, LEAVING
-    any --WRONG_FAMILY, WRONG_VERSION, UNAUTHORISED--> REFUSED (until the connection ends)
-
-Probes keep the estimate alive when no frame does: small ones while frames are answered locally,
-a tiny one each second for the fixed delay, and now and then one as large as the next operating
-point, where the frames sent are too small to show what the link could carry.
+NOWHERE --connected--> GREETING --WELCOME--> READY
+   ^                    |  ^  (HELLO again)    |
+   |--disconnected------|  |--UNKNOWN_PEER, LEAVING
+any --WRONG_FAMILY, WRONG_VERSION, UNAUTHORISED--> REFUSED (until the connection ends)
 """
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from headgate.profiles.errors import WireError
 from headgate.runtime.bursts import MESSAGE_OVERHEAD_BYTES, slice_bytes
@@ -20,6 +16,7 @@ from headgate.runtime.events import Send
 from headgate.runtime.fragments import fragment
 from headgate.runtime.greeting import Greeting, Refusal, State
 from headgate.runtime.link import LinkEstimator, Outlook, Sample
+from headgate.runtime.probing import LOCAL_PROBE_BYTES, ProbeNeed, Probing
 from headgate.runtime.sent_layers import SentLayers
 from headgate.runtime.wire import (
     DEFAULT_LIMITS,
@@ -29,7 +26,6 @@ from headgate.runtime.wire import (
     Goodbye,
     Hello,
     Message,
-    Probe,
     ProbeReply,
     Reject,
     RejectReason,
@@ -43,29 +39,12 @@ from headgate.runtime.wire import (
 MAX_AHEAD_BYTES = 512 * 1024  # not known to have arrived: stale bytes cannot be recalled
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.05, 1.0
 LOST_S = 10.0  # an answer so late is not counted as in flight any more
-LOCAL_PROBE_S, LOCAL_PROBE_BYTES = 0.1, 1000
-DELAY_PROBE_S = 1.0
-PATIENCE = 3  # delay probes wait so much longer while something is out
-UPWARD_PROBE_S, MAX_UPWARD_PROBE_BYTES = 2.0, 32 * 1024
 _HELLO_KEY = -(1 << 40)  # in the estimator; probes have the other negative keys
 _FIRST_LAYER_KEY = 1 << 40  # whole frames have their ids, messages with layers the keys from here
 
 _FINAL = (RejectReason.WRONG_FAMILY, RejectReason.WRONG_VERSION, RejectReason.UNAUTHORISED)
 _NO_PAUSE = (RejectReason.EXPIRED, RejectReason.LOST_REFERENCE)
 _GREET_AGAIN = (RejectReason.UNKNOWN_PEER, RejectReason.LEAVING)
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeNeed:
-    """What the session wants probes for, and no later than when: frames must be coming.
-
-    `local`: frames are answered locally though sending could be worth more. `upward_bytes`: of
-    a rung of the ladder to explore, or 0.
-    """
-
-    until_s: float
-    local: bool
-    upward_bytes: int
 
 
 class Conversation:
@@ -87,10 +66,8 @@ class Conversation:
         self._num_layer_messages = 0
         self._back_off_s = FIRST_BACKOFF_S
         self._closed_until_s = 0.0
-        self._num_probes = 0
         self._sent_s = 0.0  # anything at all
-        self._delay_probe_s = 0.0
-        self._upward_probe_s = 0.0
+        self._probing = Probing()
 
     @property
     def state(self) -> State:
@@ -330,29 +307,11 @@ class Conversation:
         return [self._probe(self._probe_due(need)[1], now_s=now_s)]
 
     def _probe_due(self, need: ProbeNeed) -> tuple[float, int]:
-        """Return when the next probe is due and its padding in bytes.
-
-        While something is out its answer will tell: ask only if that seems lost, or if there has
-        been something out for so long that the delay was not measured.
-        """
-        if self._link.num_outstanding:
-            lost = (self._sent_s + DELAY_PROBE_S, LOCAL_PROBE_BYTES if need.local else 0)
-            return min(lost, (self._delay_probe_s + PATIENCE * DELAY_PROBE_S, 0))
-        due = [(self._delay_probe_s + DELAY_PROBE_S, 0)]
-        if need.local:
-            due.append((self._sent_s + LOCAL_PROBE_S, LOCAL_PROBE_BYTES))
-        if need.upward_bytes:
-            num_bytes = min(need.upward_bytes, MAX_UPWARD_PROBE_BYTES)
-            due.append((self._upward_probe_s + UPWARD_PROBE_S, num_bytes))
-        return min(due)
+        is_waiting = self._link.num_outstanding > 0
+        return self._probing.due(need, sent_s=self._sent_s, is_waiting=is_waiting)
 
     def _probe(self, num_bytes: int, *, now_s: float) -> Send:
-        if num_bytes == 0:
-            self._delay_probe_s = now_s
-        elif num_bytes != LOCAL_PROBE_BYTES:
-            self._upward_probe_s = now_s
-        probe = Probe(self._num_probes, bytes(num_bytes), stamp_us(now_s))
-        self._num_probes = (self._num_probes + 1) % (1 << 32)
+        probe = self._probing.make(num_bytes, now_s=now_s)
         return self._send(probe, key=-1 - probe.probe_id, payload_bytes=num_bytes, now_s=now_s)
 
     def _greet(self, *, now_s: float) -> list[Send]:

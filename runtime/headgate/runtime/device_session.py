@@ -20,7 +20,7 @@ from headgate.profiles.manifest import Manifest, OperatingPoint, PointTime
 from headgate.profiles.profile import Profile
 from headgate.runtime.chooser import Chooser
 from headgate.runtime.controller import Controller
-from headgate.runtime.conversation import Conversation, ProbeNeed
+from headgate.runtime.conversation import Conversation
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.events import Answer, Compute, Computed, ComputeFailed, Deliver, Effect
 from headgate.runtime.frame_fate import (
@@ -136,7 +136,10 @@ class DeviceSession:
 
     def next_timer_s(self) -> float | None:
         """Return when `handle_timer` wants to be called next, or None."""
-        due_s, uplink_s = self._waiting.next_due_s(), self._edge.next_timer_s(self._probe_need())
+        due_s, uplink_s = (
+            self._waiting.next_due_s(),
+            self._edge.next_timer_s(self._chooser.probe_need()),
+        )
         timer_s = min((at_s for at_s in (due_s, uplink_s) if at_s is not None), default=None)
         if timer_s is not None:
             self._guard.awaits(timer_s)
@@ -237,7 +240,7 @@ class DeviceSession:
         self._rescues.last_calls(by_s=now_s, pending=self._pending is not None, now_s=now_s)
         effects += self._start_next(now_s=now_s)
         effects += self._outbox.pump(now_s=now_s)
-        effects += self._edge.handle_timer(self._probe_need(), now_s=now_s)
+        effects += self._edge.handle_timer(self._chooser.probe_need(), now_s=now_s)
         return [*effects, *self._leave_when_drained()]
 
     def set_profile(
@@ -250,6 +253,7 @@ class DeviceSession:
     def finish(self, *, now_s: float, at_once: bool = False) -> list[Effect]:
         """Take no more frames. `at_once` ends the open ones now; else go on until `drained`."""
         self._finishing = True
+        self._chooser.finish()
         effects: list[Effect] = []
         if at_once:
             for frame in self._open_frames():
@@ -395,6 +399,3 @@ class DeviceSession:
 
     def _leave_when_drained(self) -> list[Effect]:
         return [*self._edge.goodbye()] if self.drained else []
-
-    def _probe_need(self) -> ProbeNeed | None:
-        return None if self._finishing else self._chooser.probe_need()

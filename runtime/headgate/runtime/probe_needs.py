@@ -1,9 +1,9 @@
 """What a device's session wants probes for: only while frames come that might better be sent."""
 
 from headgate.profiles.manifest import PointKind
-from headgate.runtime.conversation import ProbeNeed
 from headgate.runtime.link import Outlook
 from headgate.runtime.policy import Policy
+from headgate.runtime.probing import ProbeNeed
 from headgate.runtime.situation import Choice
 
 CAPTURING_S = 1.0  # without a new frame for longer, nothing is probed
