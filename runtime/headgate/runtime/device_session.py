@@ -136,10 +136,8 @@ class DeviceSession:
 
     def next_timer_s(self) -> float | None:
         """Return when `handle_timer` wants to be called next, or None."""
-        due_s, uplink_s = (
-            self._waiting.next_due_s(),
-            self._edge.next_timer_s(self._chooser.probe_need()),
-        )
+        due_s = self._waiting.next_due_s()
+        uplink_s = self._edge.next_timer_s(self._chooser.probe_need())
         timer_s = min((at_s for at_s in (due_s, uplink_s) if at_s is not None), default=None)
         if timer_s is not None:
             self._guard.awaits(timer_s)
