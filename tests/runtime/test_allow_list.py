@@ -1,5 +1,6 @@
 """Who is admitted, while key files come and go."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,24 @@ def test_without_a_folder_nobody_is_admitted(tmp_path: Path) -> None:
     assert not allowed.callback("*", ann)
     write_public(tmp_path / "devices", "ann", ann)
     assert allowed.callback("*", ann)
+
+
+def test_a_link_to_nothing_keeps_nobody_else_out(tmp_path: Path) -> None:
+    ann, bo = new_key(), new_key()
+    write_public(tmp_path, "ann", ann)
+    allowed = AllowList(tmp_path)
+    (tmp_path / "gone.key").symlink_to(tmp_path / "nowhere")
+    write_public(tmp_path, "bo", bo)
+    assert (allowed.callback("*", ann), allowed.callback("*", bo)) == (True, True)
+
+
+def test_another_key_of_the_same_size_and_time_is_seen(tmp_path: Path) -> None:
+    ann, other = new_key(), new_key()
+    write_public(tmp_path, "ann", ann)
+    allowed = AllowList(tmp_path)
+    file = tmp_path / "ann.key"
+    before = file.stat()
+    file.write_text(file.read_text().replace(ann.decode(), other.decode()))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert file.stat().st_size == before.st_size
+    assert (allowed.callback("*", ann), allowed.callback("*", other)) == (False, True)

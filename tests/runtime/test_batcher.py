@@ -318,6 +318,13 @@ def test_what_was_doubted_is_measured_afresh_for_all_sizes() -> None:
     assert times.predict_s(KEY, size=8) == pytest.approx(0.048)
 
 
+def test_a_machine_that_stands_still_again_after_a_doubt_is_not_believed() -> None:
+    times = known_times({1: 0.010})
+    times.doubt(KEY, share=0.5)
+    times.measured(KEY, size=1, elapsed_s=12.0)
+    assert times.predict_s(KEY, size=1) < 0.060
+
+
 # --- overload
 
 

@@ -50,7 +50,7 @@ def test_a_connection_that_just_ends_is_not_blamed_on_keys(context: Context) -> 
         device.connect(f"tcp://127.0.0.1:{relay.getsockname()[1]}")
         relay.accept()[0].close()
         said = device_complaint(*failure(monitor), has_keys=False)
-    assert said.startswith("no handshake before the connection ended; is the edge up")
+    assert said.startswith("no handshake before the connection ended; is that an edge's address")
     edge = context.socket(zmq.ROUTER)
     monitor = edge.get_monitor_socket(FAILED_HANDSHAKES)
     port = edge.bind_to_random_port("tcp://127.0.0.1")

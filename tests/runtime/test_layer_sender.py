@@ -163,6 +163,16 @@ def test_what_waits_is_what_was_worth_sending_and_has_not_left() -> None:
     assert sender.planned_bytes == 0
 
 
+def test_fragments_that_have_left_do_not_wait_any_more() -> None:
+    sender = LayerSender()
+    alone = frame(1, sizes=(60_000,))
+    sender.add(replace(alone, plan=replace(alone.plan, num_steps=1)))
+    first = sender.next_release(outlook(40.0), now_s=0.0)
+    assert first is not None
+    assert first.fragments > 1
+    assert sender.planned_bytes == 60_000 - 60_000 // first.fragments
+
+
 def test_frame_that_is_not_worth_it_waits_for_news_while_none_follows() -> None:
     sender = LayerSender()
     sender.add(frame(1))

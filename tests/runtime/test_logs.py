@@ -2,8 +2,11 @@
 
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TextIO, cast
 
+import click
 import pytest
 
 from headgate.profiles.family import Family
@@ -39,6 +42,30 @@ def test_what_nobody_reads_is_dropped_and_what_is_read_passes() -> None:
     print("fourth", file=stream, flush=True)
     with pytest.raises(BrokenPipeError):
         pipe.close()
+
+
+def test_a_full_stream_is_not_taken_for_one_of_bytes() -> None:
+    reader, writer = os.pipe()
+    pipe = os.fdopen(writer, "w")
+    stream = cast("TextIO", LossyStream(pipe))
+    fill(writer)
+    click.echo("dropped", file=stream)
+    os.set_blocking(reader, False)
+    while len(os.read(reader, 1 << 20)) == 1 << 20:
+        pass
+    click.echo("passes", file=stream)
+    assert os.read(reader, 100) == b"passes\n"
+    pipe.close()
+    os.close(reader)
+
+
+def test_threads_may_log_at_the_same_time() -> None:
+    with open(os.devnull, "w") as nowhere:
+        stream = LossyStream(nowhere)
+        with ThreadPoolExecutor(4) as threads:
+            lines = [threads.submit(print, n, file=stream, flush=True) for n in range(2000)]
+            for line in lines:
+                line.result()
 
 
 @pytest.mark.parametrize("fault", ["reader left", "reader takes nothing", "disk full"])

@@ -5,6 +5,7 @@ device that is added while the edge runs is let in at its next try, and one whos
 not let in again; a connection that it has stays.
 """
 
+import contextlib
 import logging
 from pathlib import Path
 
@@ -40,14 +41,15 @@ class AllowList:
 
 
 def _state_of(folder: Path) -> State:
-    """Return what changes when a key file does: a copy under way shows in its size and time."""
+    """Return what changes when a key file does, its contents or who may read it.
+
+    What cannot be looked at (removed meanwhile, a link to nothing) is passed over.
+    """
     found = []
-    try:
-        for path in sorted(folder.glob("*.key")):
+    for path in sorted(folder.glob("*.key")):
+        with contextlib.suppress(OSError):
             status = path.stat()
-            found.append((path.name, status.st_mtime_ns, status.st_size))
-    except OSError:  # removed while we look: the next to connect has us look again
-        return ()
+            found.append((path.name, status.st_ctime_ns, status.st_size))
     return tuple(found)
 
 
@@ -55,7 +57,10 @@ def _public_key(path: Path) -> bytes | None:
     """Return the key in a file; what is none is passed over, so that it keeps nobody else out."""
     try:
         public, _ = zmq.auth.load_certificate(path)
-    except (ValueError, OSError, zmq.ZMQError) as reason:
+    except OSError as reason:
+        log.warning("%s: cannot be read (%s); let us read it", path, reason.strerror or reason)
+        return None
+    except (ValueError, zmq.ZMQError) as reason:
         log.warning("%s: is not a key file (%s) and is passed over; copy it again", path, reason)
         return None
     return public

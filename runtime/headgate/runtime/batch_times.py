@@ -58,6 +58,8 @@ class BatchTimes:
         old_s = known_s.get(size)
         doubted = self._trust.pop(key, None) is not None
         if old_s is None or old_s <= 0 or doubted:
+            if old_s:  # once more the machine may have stood still
+                elapsed_s = min(elapsed_s, (1 + MOST_RISE) * old_s)
             known_s[size] = elapsed_s
             if doubted:  # all of it
                 for other in known_s:

@@ -269,6 +269,13 @@ class Controller:
         rate_bps: float,
         fallback: float,
     ) -> _Candidate:
+        if self._series:
+            # What waits for room is on the link before a point that goes whole: it cannot be begun
+            # with less. A series can: its frames wait for one another layer by layer.
+            busy = replace(outlook, ahead_bytes=outlook.ahead_bytes + situation.planned_bytes)
+            return self._judge_series(
+                self._series[0], situation, busy, fallback=fallback, instead=point
+            )
         device_s, edge_s = self._costs.device_s(point.id), self._costs.edge_s(point.id)
         sizes = self._costs.sizes_bytes(point)
         on_time = 1.0
@@ -278,13 +285,6 @@ class Controller:
                 by_s -= situation.guard_s
             on_time = _expected_on_time(
                 outlook, sizes, by_s=by_s, leaving_s=situation.now_s + device_s
-            )
-        if self._series:
-            # What waits for room is on the link before a point that goes whole: it cannot be begun
-            # with less. A series can: its frames wait for one another layer by layer.
-            busy = replace(outlook, ahead_bytes=outlook.ahead_bytes + situation.planned_bytes)
-            return self._judge_series(
-                self._series[0], situation, busy, fallback=fallback, instead=point
             )
         quality = self._quality[point.id]
         late_credit = self._late_credit(point, situation, fallback)
@@ -311,7 +311,9 @@ class Controller:
         point = series.top if instead is None else instead
         device_s, edge_s = self._costs.device_s(point.id), self._costs.edge_s(point.id)
         captured_s, leaving_s = situation.captured_s, situation.now_s + device_s
-        deadline_s = captured_s + self._sla_s - situation.guard_s
+        deadline_s = captured_s + self._sla_s
+        if instead is None or point.id in self._exit_quality:
+            deadline_s -= situation.guard_s
         times = FrameTimes(captured_s, leaving_s, deadline_s, edge_s, self._period_s)
         late_credit = self._late_credit(point, situation, fallback)
         whole = None

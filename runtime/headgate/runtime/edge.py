@@ -45,6 +45,7 @@ MAX_PARTS = 64  # more parts than any message of ours: the rest of such a messag
 MESSAGES_PER_TURN = 64  # then batches and timers have their turn
 COMPLAIN_EVERY_S = 60.0
 KEEPALIVE_S = 10  # of silence, and between asking
+SILENCE_MS = 40_000  # until a peer that takes nothing counts as gone
 GOODBYE_LINGER_MS = 500  # for the last answers of a drained edge
 
 
@@ -245,6 +246,7 @@ class EdgeServer:
         router.tcp_keepalive_idle = KEEPALIVE_S
         router.tcp_keepalive_intvl = KEEPALIVE_S
         router.tcp_keepalive_cnt = 3
+        router.tcp_maxrt = SILENCE_MS  # keepalive waits while answers are on their way
         if keys is not None:
             secure_server(router, keys.own)
         try:

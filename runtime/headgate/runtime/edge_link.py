@@ -42,6 +42,7 @@ class EdgeLink:
         self._keys, self._max_part_bytes = keys, max_part_bytes
         self._name = os.urandom(16)
         self._num_connections = 0
+        self._complained: set[str] = set()  # of what, since a connection stood: once is enough
         self._poller: zmq.Poller | None = None
         self._standby = Standby()
         self._second: EdgeSocket | None = None
@@ -136,6 +137,7 @@ class EdgeLink:
             keys=self._keys,
             max_part_bytes=self._max_part_bytes,
             identity=identity,
+            complained=self._complained,
             connect_timeout_ms=connect_timeout_ms,
             reconnect_max_ms=reconnect_max_ms,
         )
@@ -151,7 +153,6 @@ class EdgeLink:
             self._poller.unregister(waited)
         spent.close()
         self._first = self._open_first()
-        self._first.complained = spent.complained  # once is enough
         self.connect(self._poller)
 
     def _take_over(self) -> None:

@@ -60,10 +60,14 @@ class EdgeSocket:
         keys: DeviceKeys | None,
         max_part_bytes: int,
         identity: bytes | None = None,
+        complained: set[str] | None = None,
         connect_timeout_ms: int = CONNECT_TIMEOUT_MS,
         reconnect_max_ms: int = RECONNECT_MAX_MS,
     ) -> None:
-        """`identity` names the device and connection to the edge; None leaves that to the edge."""
+        """`identity` names the device and connection to the edge; None leaves that to the edge.
+
+        `complained` is what was said of the edge since a connection stood; sockets may share it.
+        """
         self.endpoint = endpoint
         self.dealer: Socket = context.socket(zmq.DEALER)
         self.dealer.linger = 0
@@ -82,7 +86,7 @@ class EdgeSocket:
         if keys is not None:
             secure_client(self.dealer, keys)
         self.monitor: Socket = self.dealer.get_monitor_socket(_MONITORED)
-        self.complained: set[str] = set()  # of what, since the last success
+        self._complained = set() if complained is None else complained
         self._is_up = False
         self._ended_s: float | None = None  # when it was, and nothing has been tried since
         self._tap: ConnectionTap | None = None
@@ -150,7 +154,7 @@ class EdgeSocket:
             elif kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 happened.append(LinkEvent.CONNECTED)
                 self._is_up = True
-                self.complained.clear()
+                self._complained.clear()
             elif kind == zmq.EVENT_DISCONNECTED:
                 if self._is_up:  # else it was never through its handshake, ten times a second
                     happened.append(LinkEvent.DISCONNECTED)
@@ -186,9 +190,9 @@ class EdgeSocket:
 
     def _complain(self, text: str) -> None:
         """Log a refusal once, not at each of the attempts that follow."""
-        if text not in self.complained:
+        if text not in self._complained:
             log.warning("edge %s: %s; staying on local and trying again", self.endpoint, text)
-            self.complained.add(text)
+            self._complained.add(text)
 
 
 def has_message(socket: Socket) -> bool:

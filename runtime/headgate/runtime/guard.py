@@ -4,7 +4,7 @@ The exit's answer is at hand, but the loop that hands it out is late: the kernel
 after its timer, and it may be busy with something else. What is handed out late is lost, so the
 device measures by how much its timers are late, and leaves that much and a little:
 
-    guard = the larger of  least_s  and  SLACK_S + 95 % of timers' lateness,   at most MOST_S
+    guard = the larger of  least_s  and  SLACK_S + 99 % of timers' lateness,   at most MOST_S
 
 The longer the guard, the more answers of the edge come after it. A machine whose loop is punctual
 keeps to the least. The edge does the same with frames that wait for layers (`edge_margin`).

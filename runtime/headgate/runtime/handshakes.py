@@ -30,7 +30,10 @@ def device_complaint(kind: int, value: int, *, has_keys: bool) -> str:
             "no handshake before the connection ended; is the edge up, started with --keys, and "
             "edge.key the key of that edge?"
         )
-    return "no handshake before the connection ended; is the edge up, or does it ask for keys?"
+    return (
+        "no handshake before the connection ended; is that an edge's address, is it up, or does it "
+        "ask for keys?"
+    )
 
 
 def edge_complaint(kind: int, value: int, *, has_keys: bool) -> str:

@@ -89,7 +89,8 @@ class _Sending:
         if self.over:
             return 0
         sizes, plan = self.frame.sizes_bytes, self.frame.plan
-        return sum(sizes[self.layer : plan.num_steps])
+        left = sizes[self.layer : plan.num_steps]
+        return sum(left) - (left[0] * self.fragment // self.fragments if left else 0)
 
     @property
     def quality(self) -> float:

@@ -232,7 +232,8 @@ def test_a_client_whose_key_is_refused_ends_at_once_and_says_what_to_do(
         server.close()
 
 
-def test_an_unknown_client_is_not_let_in_and_gives_up(pictures: Path, tmp_path: Path) -> None:
+def test_a_client_without_keys_is_not_let_in_and_gives_up(pictures: Path, tmp_path: Path) -> None:
+    """ZeroMQ tells one side what was wrong, the one that is quicker; the other sees just an end."""
     settings = small_settings("2:1")
     plan = small_plan(pictures, settings)
     edge, _ = make_set(tmp_path / "keys", device="ann")
@@ -240,8 +241,9 @@ def test_an_unknown_client_is_not_let_in_and_gives_up(pictures: Path, tmp_path: 
     socket = ClientSocket(server.endpoint, Security())
     client = small_client(plan, settings)
     try:
-        with pytest.raises(PeerError, match=r"no connection for 0\.2 s") as refused:
-            train_as_client(client, socket, device=CPU, compress=False, give_up_s=0.2)
+        why = r"either only one side has keys|no connection for 2 s"
+        with pytest.raises(PeerError, match=why) as refused:
+            train_as_client(client, socket, device=CPU, compress=False, give_up_s=2)
     finally:
         socket.close()
         server.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -186,4 +187,5 @@ def _listening(endpoint: str) -> None:
 
 
 def _attended(client: Attendance) -> None:
-    click.echo(f"client {client.name}: {client.text}", err=True)
+    with contextlib.suppress(OSError):  # a log that nobody takes must not end the serving
+        click.echo(f"client {client.name}: {client.text}", err=True)

@@ -1,5 +1,6 @@
 """Shows how training goes, on stderr: bars on a terminal, plain lines into a log or pipe."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -160,4 +161,5 @@ def choose_progress(*, as_json: bool = False) -> TrainingProgress:
 
 
 def _to_stderr(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # a log that nobody takes must not end a training
+        print(text, file=sys.stderr, flush=True)

@@ -10,6 +10,7 @@ import logging
 import os
 import select
 import sys
+import threading
 from typing import TextIO
 
 
@@ -18,6 +19,7 @@ class LossyStream(io.TextIOBase):
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._lock = threading.Lock()  # a poll object serves one thread at a time
         self._outlet = select.poll() if hasattr(select, "poll") else None
         if self._outlet is not None:
             try:
@@ -36,15 +38,20 @@ class LossyStream(io.TextIOBase):
         return self._stream.fileno()
 
     def write(self, text: str) -> int:
-        if self._outlet is None or self._outlet.poll(0):
-            with contextlib.suppress(OSError):
+        if not isinstance(text, str):  # what asks whether this takes bytes must hear so in any case
+            raise TypeError(f"write() takes text, not {type(text).__name__}")
+        with self._lock, contextlib.suppress(OSError):
+            if self._takes_more():
                 self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        if self._outlet is None or self._outlet.poll(0):
-            with contextlib.suppress(OSError):
+        with self._lock, contextlib.suppress(OSError):
+            if self._takes_more():
                 self._stream.flush()
+
+    def _takes_more(self) -> bool:
+        return self._outlet is None or bool(self._outlet.poll(0))
 
 
 class StderrHandler(logging.Handler):

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 ZERO_COPY_BYTES = 1 << 20  # to send without copying
 RECEIVED_COPY_BYTES = 1 << 14  # what is received in larger parts stays where it is
 HEARTBEAT_MS = 5000
+KEEPALIVE_S = 15  # of silence, and between asking
 HEARTBEAT_TIMEOUT_MS = 60_000  # a batch of megabytes on a slow link holds up what follows it
 RECONNECT_MS = 100
 RECONNECT_MAX_MS = 2000
@@ -76,6 +77,13 @@ class ServerSocket:
         self._authenticator = None
         self._router: Socket = self._context.socket(zmq.ROUTER)
         _tune(self._router)
+        # Clients send heartbeats, we only answer them: with our own, a peer that floods us while we
+        # compute and then vanishes would have ZeroMQ abort (libzmq issue 4364).
+        self._router.tcp_keepalive = 1
+        self._router.tcp_keepalive_idle = KEEPALIVE_S
+        self._router.tcp_keepalive_intvl = KEEPALIVE_S
+        self._router.tcp_keepalive_cnt = 3
+        self._router.tcp_maxrt = HEARTBEAT_TIMEOUT_MS
         if own is not None:
             self._authenticator = keys.Authenticator(self._context, own.devices)
             keys.secure_server(self._router, own.own)
@@ -126,13 +134,22 @@ class ClientSocket:
         self._dealer: Socket = self._context.socket(zmq.DEALER)
         _tune(self._dealer)
         self._dealer.immediate = True
+        self._dealer.heartbeat_ivl = HEARTBEAT_MS
+        self._dealer.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
         self._dealer.reconnect_ivl = RECONNECT_MS
         self._dealer.reconnect_ivl_max = RECONNECT_MAX_MS
         if own is not None:
             keys.secure_client(self._dealer, own)
         self._refused = f"--server {endpoint}: refused our key; put our .key file into its devices"
+        self._unlike = (
+            f"--server {endpoint}: handshake failed; either only one side has keys, or it is no "
+            "Headgate server: start both with --keys or both without"
+        )
         self._monitor: Socket = self._dealer.get_monitor_socket(
-            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_DISCONNECTED
+            zmq.EVENT_HANDSHAKE_SUCCEEDED
+            | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+            | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+            | zmq.EVENT_DISCONNECTED
         )
         self._poller = zmq.Poller()
         for waited in (self._dealer, self._monitor):
@@ -152,8 +169,10 @@ class ClientSocket:
         events = []
         while self._monitor.poll(0):
             event = recv_monitor_message(self._monitor)["event"]
-            if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:  # ZeroMQ tries no more (measured)
+            if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:  # ZeroMQ tries no more after either
                 raise PeerError(self._refused)
+            if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
+                raise PeerError(self._unlike)
             events.append(event == zmq.EVENT_HANDSHAKE_SUCCEEDED)
         return events
 
@@ -291,8 +310,6 @@ def train_as_client(
 def _tune(socket: Socket) -> None:
     socket.linger = LINGER_MS
     socket.maxmsgsize = LIMITS.max_part_bytes
-    socket.heartbeat_ivl = HEARTBEAT_MS
-    socket.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
     socket.copy_threshold = ZERO_COPY_BYTES
 
 
