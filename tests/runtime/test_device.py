@@ -129,18 +129,20 @@ def test_heads_and_tails_of_quick_and_slow_graphs_give_the_same_records(
 def test_a_set_the_device_could_answer_alone_still_lets_the_edge_be_heard(
     tiny_family: Family, tiny_set: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """It answers without a pause when the edge comes up, and would otherwise never look."""
     monkeypatch.setattr(device_module, "EDGE_HEAD_START_S", 0.0)
-    with (
-        edge_thread(tiny_family) as server,
-        RunningDevice(
-            tiny_family,
-            f"npz:{tiny_set}",
-            edge=server.endpoint,
-            playback=Playback(loop=True),
-            until=lambda records: records[-1].source is Source.EDGE,
-        ) as running,
-    ):
-        records = running.join()
+    with edge_thread(tiny_family) as server:
+        endpoint = server.endpoint  # free again when that edge has stopped
+    with RunningDevice(
+        tiny_family,
+        f"npz:{tiny_set}",
+        edge=endpoint,
+        playback=Playback(loop=True),
+        until=lambda records: records[-1].source is Source.EDGE,
+    ) as running:
+        running.wait_for(lambda records: records[-1].source is Source.LOCAL)
+        with edge_thread(tiny_family, bind=endpoint):
+            records = running.join()
     assert records[0].source is Source.LOCAL
     assert from_edge(records)
     check_complete(records)
