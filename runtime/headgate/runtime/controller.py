@@ -23,6 +23,7 @@ from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Preference, Profile
 from headgate.runtime.backlog import Step
 from headgate.runtime.costs import PointCosts
+from headgate.runtime.guard import LEAST_S
 from headgate.runtime.late_credit import PRIOR_SHARE, LateCredit
 from headgate.runtime.layer_worth import LayerPlan
 from headgate.runtime.link import Outlook, Sample
@@ -311,9 +312,9 @@ class Controller:
         point = series.top if instead is None else instead
         device_s, edge_s = self._costs.device_s(point.id), self._costs.edge_s(point.id)
         captured_s, leaving_s = situation.captured_s, situation.now_s + device_s
-        deadline_s = captured_s + self._sla_s
-        if instead is None or point.id in self._exit_quality:
-            deadline_s -= situation.guard_s
+        insured = instead is None or point.id in self._exit_quality
+        guard_s = situation.guard_s if insured else LEAST_S  # nothing is handed out before the end
+        deadline_s = captured_s + self._sla_s - guard_s
         times = FrameTimes(captured_s, leaving_s, deadline_s, edge_s, self._period_s)
         late_credit = self._late_credit(point, situation, fallback)
         whole = None
