@@ -5,12 +5,10 @@ from math import inf
 
 import pytest
 
-from headgate.runtime.batch_times import BatchTimes, GraphKey
+from headgate.runtime.batch_times import GraphKey
 from headgate.runtime.batcher import Batcher, Queued, choose_batch
 from headgate.runtime.layers import LayeredFrame
-
-KEY = GraphKey("d" * 64, "b4r1")
-OTHER = GraphKey("d" * 64, "full")
+from runtime.batches import KEY, OTHER, known_times
 
 
 def frame(
@@ -209,9 +207,7 @@ def busy_batcher(*, sizes: dict[int, float], gap_s: float) -> Batcher:
         made.add(frame(1 + step, arrived_s=arrived_s, deadline_s=arrived_s + 0.1))
     made.finished(now_s=10.0)
     made.take_all()
-    made.times = BatchTimes()
-    for size, elapsed_s in sizes.items():
-        made.times.measured(KEY, size=size, elapsed_s=elapsed_s)
+    made.times = known_times(sizes)
     return made
 
 
@@ -279,60 +275,7 @@ def test_a_full_batch_does_not_wait() -> None:
     assert ids(made.start(now_s=10.0)) == [0, 1, 2, 3]
 
 
-# --- times
-
-
-def test_times_of_sizes_never_seen_are_guessed_on_the_safe_side() -> None:
-    times = BatchTimes()
-    assert times.predict_s(KEY, size=3) == 0.0
-    times.set_prior(KEY, frame_s=0.004)
-    assert times.predict_s(KEY, size=3) == pytest.approx(0.012)
-    times.measured(KEY, size=2, elapsed_s=0.010)
-    assert times.predict_s(KEY, size=1) == pytest.approx(0.010)
-    assert times.predict_s(KEY, size=3) == pytest.approx(0.015)
-    times.measured(KEY, size=4, elapsed_s=0.012)
-    assert times.predict_s(KEY, size=4) == pytest.approx(0.012)
-    assert times.predict_s(OTHER, size=1) == 0.0
-
-
-def test_times_follow_what_is_measured_and_forget_slowly() -> None:
-    times = BatchTimes()
-    times.measured(KEY, size=1, elapsed_s=0.010)
-    times.measured(KEY, size=1, elapsed_s=0.020)
-    assert times.predict_s(KEY, size=1) == pytest.approx(0.012)
-    for _ in range(50):
-        times.measured(KEY, size=1, elapsed_s=0.020)
-    assert times.predict_s(KEY, size=1) == pytest.approx(0.020, rel=1e-3)
-    times.measured(KEY, size=1, elapsed_s=12.0)  # the machine stood still
-    assert times.predict_s(KEY, size=1) < 0.040
-
-
-def test_what_was_doubted_is_measured_afresh_for_all_sizes() -> None:
-    times = known_times({1: 0.010, 2: 0.011, 8: 12.0})
-    times.doubt(KEY, share=0.5)
-    assert times.predict_s(KEY, size=2) == pytest.approx(0.0055)
-    assert times.frame_s(KEY) == pytest.approx(0.00275)
-    times.measured(KEY, size=2, elapsed_s=0.012)
-    assert times.predict_s(KEY, size=1) == pytest.approx(0.010)
-    assert times.predict_s(KEY, size=2) == pytest.approx(0.012)
-    assert times.predict_s(KEY, size=8) == pytest.approx(0.048)
-
-
-def test_a_machine_that_stands_still_again_after_a_doubt_is_not_believed() -> None:
-    times = known_times({1: 0.010})
-    times.doubt(KEY, share=0.5)
-    times.measured(KEY, size=1, elapsed_s=12.0)
-    assert times.predict_s(KEY, size=1) < 0.060
-
-
 # --- overload
-
-
-def known_times(sizes: dict[int, float]) -> BatchTimes:
-    times = BatchTimes()
-    for size, elapsed_s in sizes.items():
-        times.measured(KEY, size=size, elapsed_s=elapsed_s)
-    return times
 
 
 def test_a_hurried_frame_that_others_would_be_lost_for_is_passed_over() -> None:
@@ -424,19 +367,3 @@ def test_times_are_not_doubted_while_a_graph_runs() -> None:
         made.add(frame(frame_id, arrived_s=0.01, deadline_s=0.015))
         made.take_too_late(now_s=0.01)
     assert made.times.predict_s(KEY, size=1) == pytest.approx(0.01)
-
-
-def test_what_one_size_shows_of_the_machine_counts_a_little_for_the_others() -> None:
-    times = known_times({1: 0.010, 4: 0.030})
-    for _ in range(100):
-        times.measured(KEY, size=1, elapsed_s=0.005)
-    assert times.predict_s(KEY, size=1) == pytest.approx(0.005)
-    assert 0.020 < times.predict_s(KEY, size=4) < 0.030
-
-
-def test_an_uneven_machine_makes_batches_count_as_longer() -> None:
-    times = known_times({1: 0.010})
-    assert times.likely_s(KEY, size=1) == pytest.approx(0.010)
-    for elapsed_s in (0.012, 0.008) * 20:
-        times.measured(KEY, size=1, elapsed_s=elapsed_s)
-    assert 1.2 < times.likely_s(KEY, size=1) / times.predict_s(KEY, size=1) <= 1.5

@@ -25,6 +25,7 @@ from headgate.runtime.costs import PointCosts
 from headgate.runtime.events import Answer, Compute, Computed, ComputeFailed, Deliver, Effect
 from headgate.runtime.frame_fate import (
     DEFAULT_SETTINGS,
+    NOT_SENT,
     FrameOnItsWay,
     SessionSettings,
     deliver,
@@ -135,7 +136,7 @@ class DeviceSession:
         return self._finishing and self.num_open == 0
 
     def next_timer_s(self) -> float | None:
-        """Return when `handle_timer` wants to be called next, or None."""
+        """Return when `handle_timer` wants to be called; how late it is then sets the guard."""
         due_s = self._waiting.next_due_s()
         uplink_s = self._edge.next_timer_s(self._chooser.probe_need())
         timer_s = min((at_s for at_s in (due_s, uplink_s) if at_s is not None), default=None)
@@ -226,7 +227,7 @@ class DeviceSession:
             return []
         if frame.layers is None:
             frame.num_bytes = 0
-        return self._end_without_edge(frame, "not sent", now_s=now_s)
+        return self._end_without_edge(frame, NOT_SENT, now_s=now_s)
 
     def handle_timer(self, *, now_s: float) -> list[Effect]:
         """Do what was due at `next_timer_s`; harmless when called early."""
