@@ -65,10 +65,24 @@ def test_best_sustainable_point_is_reached_two_rungs_at_a_time() -> None:
 
 @pytest.mark.parametrize(
     ("mbps", "expected"),
-    [(0.05, "local-full"), (0.6, "b1r1-l16"), (3.0, "b1r1-l18"), (14.0, "b1r1-l20")],
+    [(0.05, "local-full"), (0.6, "b1r1-l16"), (3.0, "b1r1-l19"), (14.0, "webp-q80")],
 )
 def test_point_follows_the_rate(mbps: float, expected: str) -> None:
     assert climb(controller(), mbps)[-1] == expected
+
+
+@pytest.mark.parametrize(
+    ("ahead_bytes", "expected"),
+    [(5000, "b1r1-l19"), (12_000, "b1r1-l18"), (20_000, "b1r1-l17"), (30_000, "local-full")],
+)
+def test_point_leaves_the_next_frames_their_room(ahead_bytes: int, expected: str) -> None:
+    """At 3 Mbit/s 20 kB take 53 ms of a period of 33: a free uplink has time for them now."""
+    chooser = controller()
+    climb(chooser, 3.0)
+    prospect = replace(outlook(3.0), ahead_bytes=ahead_bytes)
+    point = chooser.choose(Situation(0.0, 0.0, prospect)).point
+    assert point is not None
+    assert point.id == expected
 
 
 def test_without_an_edge_the_choice_is_local_and_without_local_none() -> None:
@@ -85,9 +99,10 @@ def test_stall_means_local_and_the_climb_begins_anew() -> None:
 
 def test_small_gain_does_not_move_the_choice() -> None:
     chooser = controller()
-    climb(chooser, 3.0)
-    # At 2.7 Mbit/s another rung alone would win by less than the stickiness.
-    assert choose(chooser, 2.7) == "b1r1-l18"
+    assert climb(chooser, 2.45)[-1] == "b1r1-l18"
+    # There the next rung wins, but by less than the stickiness.
+    assert climb(controller(), 2.54)[-1] == "b1r1-l19"
+    assert choose(chooser, 2.54) == "b1r1-l18"
 
 
 def test_link_of_two_minds_gets_a_point_that_both_can_carry() -> None:

@@ -7,11 +7,12 @@ import pytest
 
 from headgate.profiles.manifest import OperatingPoint, PointKind, PointTime
 from headgate.profiles.profile import Profile, allowed_points
+from headgate.runtime.backlogs import FrameTimes
 from headgate.runtime.belief import Forecast
 from headgate.runtime.controller import Controller
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.link import Outlook
-from headgate.runtime.series import FrameTimes, Series, series_among
+from headgate.runtime.series import Series, series_among
 from headgate.runtime.situation import Choice, Situation
 from runtime.ladders import DEVICE_S, EDGE_S, EXIT_ACCURACY, progressive_manifest, stats
 

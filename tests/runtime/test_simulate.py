@@ -1,7 +1,6 @@
 """Whole runs in virtual time: device and edge sessions over links that are traces."""
 
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 
@@ -57,25 +56,35 @@ def steps(*mbps_for_s: tuple[float, float]) -> Trace:
     return Trace("steps", tuple(times_s), tuple(mbps * 1e6 for mbps, _ in mbps_for_s), now_s)
 
 
-@pytest.mark.parametrize("mbps", [0.1, 0.3, 0.5, 1.0, 2.0, 3.5, 6.0, 12.0, 40.0, 200.0])
+@pytest.mark.parametrize("mbps", [0.1, 0.3, 1.0, 3.5, 12.0, 40.0, 200.0])
 @pytest.mark.parametrize("rtt_s", [0.005, 0.02, 0.05])
-def test_controller_settles_on_a_steady_link(mbps: float, rtt_s: float) -> None:
-    records = run(Link(named_trace(f"steady:{mbps}"), rtt_s))
-    settled = after(records, 5.0)
-    sent = [record.point for record in settled if record.kind != "local"]
-    # Frames may be skipped where not even the smallest point keeps pace, but the point is one.
-    switches = sum(a != b for a, b in pairwise(sent))
-    assert switches <= 2
-    assert sum(not record.deadline_met for record in settled) <= 1
-
-
-@pytest.mark.parametrize("mbps", [1.0, 3.5, 10.0, 40.0])
-def test_adaptive_run_is_as_good_as_the_best_fixed_point_on_a_steady_link(mbps: float) -> None:
-    link = Link(named_trace(f"steady:{mbps}"), 0.02)
-    adaptive = summary(run(link)).expected_credited
+def test_steady_link_earns_what_its_best_point_does_and_misses_nothing(
+    mbps: float, rtt_s: float
+) -> None:
+    link = Link(named_trace(f"steady:{mbps}"), rtt_s)
+    pace = Pace(fps=30, duration_s=10)
+    settled = after(run(link, pace=pace), 4.0)
+    assert not [record for record in settled if not record.deadline_met]
+    adaptive = summary(settled).expected_credited
     for point in MANIFEST.points:
-        fixed = summary(run(link, fixed=point.id)).expected_credited
-        assert adaptive >= fixed - 0.01, point.id
+        fixed = summary(after(run(link, pace=pace, fixed=point.id), 4.0)).expected_credited
+        assert adaptive >= fixed - 1e-6, point.id
+
+
+@pytest.mark.parametrize("mbps", [1.0, 3.5, 12.0])
+def test_what_a_steady_link_has_left_between_two_points_is_used(mbps: float) -> None:
+    """The larger of two points goes whenever the uplink has got far enough ahead with the other."""
+    link = Link(named_trace(f"steady:{mbps}"), 0.02)
+    settled = after(run(link), 5.0)
+    num_bytes = {point.id: point.bytes.mean for point in MANIFEST.points}
+    sent_bytes = sum(num_bytes[record.point or "local-full"] for record in settled) / len(settled)
+    period_bytes = mbps * 1e6 / 8 / PACE.fps
+    assert 0.75 * period_bytes < sent_bytes <= period_bytes
+    best = max(
+        summary(after(run(link, fixed=point.id), 5.0)).expected_credited
+        for point in MANIFEST.points
+    )
+    assert summary(settled).expected_credited > best + 0.005
 
 
 def test_frames_flow_through_an_outage_and_the_edge_returns_in_time() -> None:
@@ -276,7 +285,8 @@ def test_devices_that_share_a_link_all_get_their_share() -> None:
     earned = [summary(after(records, 5.0)).expected_credited for records in runs]
     assert len(earned) == 4
     assert min(earned) > 0.66
-    assert max(earned) - min(earned) < 0.05
+    assert sum(earned) / len(earned) > 0.72
+    assert max(earned) - min(earned) < 0.08
 
 
 SMALL_FRAMES = ((40, 0.72), (90, 0.76), (150, 0.80), (400, 0.83), (1800, 0.88))

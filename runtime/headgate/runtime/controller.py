@@ -5,11 +5,11 @@ point that sends is worth
 
     accuracy * P(on time) + exit accuracy * P(late)
 
-(the second term for split points: the exit's answer is at hand when the edge is late). Two shares
-bound how often it can be had: frames that come while the device still computes are lost, and
-frames that come while the uplink is still busy cannot be sent. The latter is counted with the
-middling rate, so that a steady link leads to one steady choice that keeps pace, instead of a large
-frame and a gap by turns. Only the lowest rung may skip frames: there is nothing smaller to send.
+(the second term for split points: the exit's answer is at hand when the edge is late), less what
+the frames after it lose while the uplink is busy with it (`whole_worth`). Frames that come while
+the device still computes are lost, so all of that counts for the share that it gets round to.
+Without an SLA nothing is late; then a point counts for the share of frames that the uplink keeps up
+with, by the middling rate, and only the lowest rung may skip frames: nothing smaller can be sent.
 
 The prefixes of a progressive member are one candidate, judged by `series`: how many layers go is
 left to the link. A profile that prefers less than the most accuracy judges them one by one.
@@ -22,25 +22,25 @@ from dataclasses import dataclass, replace
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Preference, Profile
 from headgate.runtime.backlog import Step
+from headgate.runtime.backlogs import FrameTimes
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.guard import LEAST_S
 from headgate.runtime.late_credit import PRIOR_SHARE, LateCredit
-from headgate.runtime.layer_worth import LayerPlan
+from headgate.runtime.layer_worth import LayerPlan, Rate, rates_of
 from headgate.runtime.link import Outlook, Sample
 from headgate.runtime.own_answers import best_local, exit_quality, has_exit
 from headgate.runtime.pareto import undominated
 from headgate.runtime.records import Estimate
-from headgate.runtime.series import FrameTimes, Series, series_among
+from headgate.runtime.series import Series, series_among
 from headgate.runtime.situation import Choice, Situation
+from headgate.runtime.whole_worth import OVERHEAD_BYTES, Queueing, expected_on_time
 
-OVERHEAD_BYTES = 64  # of one message: our header and ZeroMQ's
 LEVELS_UP = 2  # at most so many rungs up from the last point sent
 UTILISATION = 0.95  # of the uplink; nearer to 1 the queue grows with every hiccup
 STICKINESS = 0.002  # credit by which another point must beat the last one
 SIMILAR = 0.02  # credit given up where a profile prefers fewer bytes or less latency
 MISS_GAIN = 0.02
 MAX_MISS_PRICE = 2.0
-SIZE_WEIGHTS = (0.25, 0.5, 0.25)  # of the 5, 50 and 95 % quantiles
 FIRST_PERIOD_S = 1 / 30
 MAX_PERIOD_S = 1.0
 PROBE_MESSAGES = 3.0  # an upward probe is at least as large as so many of the smallest messages
@@ -104,6 +104,7 @@ class Controller:
         self._series = series_among(self._manifest, sending) if together else ()
         ladder = [p for p in sending if not together or p.prefix is None]
         self._ladder = undominated(ladder, self._merits)
+        self._queueing = Queueing([(p.bytes.mean, self._quality[p.id]) for p in self._ladder])
         self._rank = -1  # of the last point sent, on the ladder
         self._series_bytes = 0.0  # that the series judged last would likely send
         self._last: OperatingPoint | None = None
@@ -250,14 +251,12 @@ class Controller:
     ) -> list[_Candidate]:
         """Judge the reachable rungs from the top; once none below can win, leave them out."""
         judged: list[_Candidate] = []
-        best, rate_bps = -math.inf, outlook.rate_bps
+        best, rates = -math.inf, rates_of(outlook)
         sticky_matters = self._profile.prefer is Preference.ACCURACY
         for point in reversed(self._reachable()):
             if sticky_matters and self._quality[point.id] + STICKINESS < best:
                 break
-            judged.append(
-                self._judge(point, situation, outlook, rate_bps=rate_bps, fallback=fallback)
-            )
+            judged.append(self._judge(point, situation, outlook, rates, fallback=fallback))
             best = max(best, judged[-1].credit)
         return judged
 
@@ -266,8 +265,8 @@ class Controller:
         point: OperatingPoint,
         situation: Situation,
         outlook: Outlook,
+        rates: tuple[Rate, ...],
         *,
-        rate_bps: float,
         fallback: float,
     ) -> _Candidate:
         if self._series:
@@ -277,26 +276,38 @@ class Controller:
             return self._judge_series(
                 self._series[0], situation, busy, fallback=fallback, instead=point
             )
-        device_s, edge_s = self._costs.device_s(point.id), self._costs.edge_s(point.id)
-        sizes = self._costs.sizes_bytes(point)
-        on_time = 1.0
-        if self._sla_s is not None:
-            by_s = situation.captured_s + self._sla_s - edge_s
-            if point.id in self._exit_quality:
-                by_s -= situation.guard_s
-            on_time = _expected_on_time(
-                outlook, sizes, by_s=by_s, leaving_s=situation.now_s + device_s
-            )
-        quality = self._quality[point.id]
-        late_credit = self._late_credit(point, situation, fallback)
-        service_s = 8 * (sizes[1] + OVERHEAD_BYTES) / rate_bps
-        sent_share = min(1.0, UTILISATION * self._period_s / service_s)
-        credit = sent_share * (on_time * quality + (1 - on_time) * late_credit)
-        if point is self._ladder[0]:
-            credit += (1 - sent_share) * fallback
-        waited_s = situation.now_s - situation.captured_s
-        latency_s = waited_s + device_s + service_s + outlook.delay_s + edge_s
+        device_s, quality = self._costs.device_s(point.id), self._quality[point.id]
+        times, sizes = self._times(point, situation), self._costs.sizes_bytes(point)
+        service_s = 8 * (sizes[1] + OVERHEAD_BYTES) / outlook.rate_bps
+        if self._sla_s is None:
+            on_time = 1.0
+            sent_share = min(1.0, UTILISATION * self._period_s / service_s)
+            credit = sent_share * quality
+            if point is self._ladder[0]:
+                credit += (1 - sent_share) * fallback
+        else:
+            by_s = times.deadline_s - times.edge_s
+            if point.id not in self._exit_quality:
+                by_s += situation.guard_s
+            on_time = expected_on_time(outlook, sizes, by_s=by_s, leaving_s=times.leaving_s)
+            late_credit = self._late_credit(point, situation, fallback)
+            credit = on_time * quality + (1 - on_time) * late_credit
+            credit += self._queueing.cost(sizes[1], outlook, rates, times, fallback=fallback)
+        latency_s = times.leaving_s - times.captured_s + service_s + outlook.delay_s + times.edge_s
         return _Candidate(point, self._kept_up(device_s) * credit, on_time, latency_s)
+
+    def _times(
+        self, point: OperatingPoint, situation: Situation, *, insured: bool = True
+    ) -> FrameTimes:
+        """Return what is known of a frame's times at this point."""
+        guard_s = situation.guard_s if insured else LEAST_S  # nothing is handed out before the end
+        return FrameTimes(
+            captured_s=situation.captured_s,
+            leaving_s=situation.now_s + self._costs.device_s(point.id),
+            deadline_s=situation.captured_s + (self._sla_s or math.inf) - guard_s,
+            edge_s=self._costs.edge_s(point.id),
+            period_s=self._period_s,
+        )
 
     def _judge_series(
         self,
@@ -308,14 +319,9 @@ class Controller:
         instead: OperatingPoint | None = None,
     ) -> _Candidate:
         """Judge a series, or a point that goes whole as it is: the two credits must compare."""
-        assert self._sla_s is not None
         point = series.top if instead is None else instead
-        device_s, edge_s = self._costs.device_s(point.id), self._costs.edge_s(point.id)
-        captured_s, leaving_s = situation.captured_s, situation.now_s + device_s
         insured = instead is None or point.id in self._exit_quality
-        guard_s = situation.guard_s if insured else LEAST_S  # nothing is handed out before the end
-        deadline_s = captured_s + self._sla_s - guard_s
-        times = FrameTimes(captured_s, leaving_s, deadline_s, edge_s, self._period_s)
+        times = self._times(point, situation, insured=insured)
         late_credit = self._late_credit(point, situation, fallback)
         whole = None
         if instead is not None:
@@ -326,8 +332,9 @@ class Controller:
         if whole is None:
             num_bytes = self._series_bytes = series.bytes_of(max(1, plan.num_steps))
         service_s = 8 * num_bytes / outlook.rate_bps
-        latency_s = leaving_s - captured_s + service_s + outlook.delay_s + edge_s
-        credit = self._kept_up(device_s) * (late_credit + plan.credit)
+        latency_s = times.leaving_s - times.captured_s + service_s + outlook.delay_s + times.edge_s
+        kept_up = self._kept_up(self._costs.device_s(point.id))
+        credit = kept_up * (late_credit + plan.credit)
         return _Candidate(point, credit, plan.on_time, latency_s, None if instead else layers)
 
     def _late_credit(self, point: OperatingPoint, situation: Situation, fallback: float) -> float:
@@ -377,18 +384,6 @@ class Controller:
             -round(self._costs.device_s(point.id), 3),
             -round(self._costs.edge_s(point.id), 3),
         )
-
-
-def _expected_on_time(
-    outlook: Outlook, sizes: tuple[float, float, float], *, by_s: float, leaving_s: float
-) -> float:
-    """Return the chance to be on time, over the sizes that the payload may turn out to have."""
-    if sizes[0] == sizes[2]:
-        return outlook.on_time(sizes[1] + OVERHEAD_BYTES, by_s=by_s, leaving_s=leaving_s)
-    return sum(
-        weight * outlook.on_time(size + OVERHEAD_BYTES, by_s=by_s, leaving_s=leaving_s)
-        for weight, size in zip(SIZE_WEIGHTS, sizes, strict=True)
-    )
 
 
 def _estimate(outlook: Outlook | None, on_time: float | None) -> Estimate:

@@ -22,7 +22,7 @@ from math import inf
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Profile
-from headgate.runtime.controller import OVERHEAD_BYTES, Controller
+from headgate.runtime.controller import Controller
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.link import Outlook, Sample
 from headgate.runtime.one_way import SMALL_BYTES
@@ -31,6 +31,7 @@ from headgate.runtime.policy import PolicyMaker
 from headgate.runtime.records import Estimate
 from headgate.runtime.simulated_link import Uplink
 from headgate.runtime.situation import Choice, Situation
+from headgate.runtime.whole_worth import OVERHEAD_BYTES
 
 GAIN = 0.2  # of the moving averages
 FIRST_RATE_BPS = 1e6

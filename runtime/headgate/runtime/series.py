@@ -5,13 +5,12 @@ each rate that the link may have, less what sending them costs the next frames (
 Layers that have not been sent can still be left out, so what is planned beyond the first is no bet.
 """
 
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from headgate.profiles.manifest import Manifest, OperatingPoint
 from headgate.profiles.progressive import prefixes_of
-from headgate.runtime.backlog import Backlog, Step
+from headgate.runtime.backlog import Step
+from headgate.runtime.backlogs import Backlogs, FrameTimes
 from headgate.runtime.bursts import MESSAGE_OVERHEAD_BYTES
 from headgate.runtime.layer_worth import (
     LayerPlan,
@@ -21,20 +20,6 @@ from headgate.runtime.layer_worth import (
     through_by_s,
 )
 from headgate.runtime.link import Outlook
-
-SIMILAR = 0.05  # nats: times that differ by less share a table of backlogs
-MAX_TABLES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class FrameTimes:
-    """What is known of a frame's time before its compute starts, in seconds."""
-
-    captured_s: float
-    leaving_s: float  # when its first layer can be sent
-    deadline_s: float  # when an answer must be here to count: less the guard
-    edge_s: float
-    period_s: float  # to the next frame
 
 
 class Series:
@@ -48,7 +33,7 @@ class Series:
             Step(point.bytes.mean + MESSAGE_OVERHEAD_BYTES, quality)
             for point, quality in zip(points, self._qualities, strict=True)
         )
-        self._backlogs: dict[tuple[float, ...], Backlog] = {}
+        self._backlogs = Backlogs(self._steps)
 
     @property
     def quality(self) -> float:
@@ -73,7 +58,7 @@ class Series:
         `quality` is what the frame earns without the edge; `fallback` what one earns that is not
         sent at all. `instead`: judge on the same terms a point that goes whole.
         """
-        backlog = self._backlog(outlook, times, fallback=fallback)
+        backlog = self._backlogs.at(outlook, times, fallback=fallback)
         plan = plan_steps(
             self._steps if instead is None else (instead,),
             rates_of(outlook),
@@ -87,26 +72,6 @@ class Series:
         layers = LayerPlan(self._qualities, quality, times.period_s, backlog, plan.num_steps)
         return plan, layers
 
-    def _backlog(self, outlook: Outlook, times: FrameTimes, *, fallback: float) -> Backlog:
-        """Return the table for about these times; each is computed rate by rate as it is asked."""
-        window_s = times.deadline_s - times.captured_s
-        window_s -= outlook.delay_s + outlook.noise_s + times.edge_s
-        starts_s = times.leaving_s - times.captured_s
-        rounded = (*map(_about, (window_s, times.period_s)), round(1e3 * starts_s), fallback)
-        backlog = self._backlogs.pop(rounded, None)
-        if backlog is None:
-            backlog = Backlog(
-                self._steps,
-                starts_s=starts_s,
-                window_s=max(1e-3, window_s),
-                period_s=times.period_s,
-                fallback=fallback,
-            )
-        self._backlogs[rounded] = backlog  # the last used is the last to go
-        if len(self._backlogs) > MAX_TABLES:
-            del self._backlogs[next(iter(self._backlogs))]
-        return backlog
-
 
 def series_among(manifest: Manifest, points: Iterable[OperatingPoint]) -> tuple[Series, ...]:
     """Return the series of the progressive points among these, each up to its largest."""
@@ -118,7 +83,3 @@ def series_among(manifest: Manifest, points: Iterable[OperatingPoint]) -> tuple[
         if known is None or (known.prefix or 0) < point.prefix:
             tops[point.series] = point
     return tuple(Series(manifest, top) for top in tops.values())
-
-
-def _about(duration_s: float) -> int:
-    return round(math.log(max(1e-3, duration_s)) / SIMILAR)

@@ -1,0 +1,53 @@
+"""Tables of backlogs for frames whose times are about the same, made as they are asked for."""
+
+import math
+from dataclasses import dataclass
+
+from headgate.runtime.backlog import Backlog, Step
+from headgate.runtime.link import Outlook
+
+SIMILAR = 0.05  # nats: times that differ by less share a table
+MAX_TABLES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class FrameTimes:
+    """What is known of a frame's time before its compute starts, in seconds."""
+
+    captured_s: float
+    leaving_s: float  # when its first byte can be sent
+    deadline_s: float  # when an answer must be here to count: less the guard
+    edge_s: float
+    period_s: float  # to the next frame
+
+
+class Backlogs:
+    """The tables of one ladder of steps."""
+
+    def __init__(self, steps: tuple[Step, ...]) -> None:
+        self._steps = steps
+        self._tables: dict[tuple[float, ...], Backlog] = {}
+
+    def at(self, outlook: Outlook, times: FrameTimes, *, fallback: float) -> Backlog:
+        """Return the table for about these times; each is computed rate by rate as it is asked."""
+        window_s = times.deadline_s - times.captured_s
+        window_s -= outlook.delay_s + outlook.noise_s + times.edge_s
+        starts_s = times.leaving_s - times.captured_s
+        rounded = (*map(_about, (window_s, times.period_s)), round(1e3 * starts_s), fallback)
+        backlog = self._tables.pop(rounded, None)
+        if backlog is None:
+            backlog = Backlog(
+                self._steps,
+                starts_s=starts_s,
+                window_s=max(1e-3, window_s),
+                period_s=times.period_s,
+                fallback=fallback,
+            )
+        self._tables[rounded] = backlog  # the last used is the last to go
+        if len(self._tables) > MAX_TABLES:
+            del self._tables[next(iter(self._tables))]
+        return backlog
+
+
+def _about(duration_s: float) -> int:
+    return round(math.log(max(1e-3, duration_s)) / SIMILAR)

@@ -1,0 +1,56 @@
+"""What a frame that goes whole costs the frames after it."""
+
+import math
+
+import pytest
+
+from headgate.runtime.backlogs import FrameTimes
+from headgate.runtime.belief import Forecast
+from headgate.runtime.layer_worth import rates_of
+from headgate.runtime.link import Outlook
+from headgate.runtime.whole_worth import Queueing, expected_on_time
+
+PERIOD_S = 1 / 30
+TIMES = FrameTimes(captured_s=0.0, leaving_s=0.005, deadline_s=0.1, edge_s=0.0, period_s=PERIOD_S)
+RUNGS = ((2000, 0.68), (10_000, 0.73), (20_000, 0.75))
+FALLBACK = 0.6
+
+
+def outlook(mbps: float, *, ahead_bytes: int = 0) -> Outlook:
+    steady = Forecast(math.log(mbps * 1e6), [0.001 * i for i in range(-10, 11)])
+    return Outlook(0.0, 0.02, steady, ahead_bytes, busy_since_s=0.0, age_s=0.0)
+
+
+def cost(num_bytes: float, prospect: Outlook) -> float:
+    rates = rates_of(prospect)
+    return Queueing(RUNGS).cost(num_bytes, prospect, rates, TIMES, fallback=FALLBACK)
+
+
+def test_what_is_through_before_the_next_frame_is_there_costs_nothing() -> None:
+    assert cost(2000, outlook(3.0)) == 0.0
+
+
+def test_what_keeps_the_uplink_busy_costs_the_more_the_longer_it_does() -> None:
+    costs = [cost(num_bytes, outlook(3.0)) for num_bytes in (10_000, 20_000, 30_000, 60_000)]
+    assert costs == sorted(costs, reverse=True)
+    assert -0.1 < costs[1] < -0.005  # a point is to spare for one frame, not for each
+    assert costs[-1] < costs[1] - 0.05
+
+
+def test_a_frame_behind_others_costs_more_than_one_that_finds_the_uplink_free() -> None:
+    assert cost(20_000, outlook(3.0, ahead_bytes=10_000)) < cost(20_000, outlook(3.0)) - 0.005
+
+
+def test_where_nothing_is_worth_sending_a_queue_costs_nothing() -> None:
+    hopeless = Queueing([(1e6, 0.9)])
+    prospect = outlook(1.0)
+    found = hopeless.cost(5000, prospect, rates_of(prospect), TIMES, fallback=FALLBACK)
+    assert found == pytest.approx(0.0, abs=1e-9)
+
+
+def test_chance_to_be_on_time_is_weighed_over_the_sizes_a_payload_may_have() -> None:
+    prospect = outlook(3.0)
+    alone = {"by_s": 0.08, "leaving_s": 0.0}  # 60 ms of uplink: 22.5 kB
+    assert expected_on_time(prospect, (10e3, 20e3, 22e3), **alone) == pytest.approx(1.0, abs=0.05)
+    assert expected_on_time(prospect, (10e3, 20e3, 30e3), **alone) == pytest.approx(0.75, abs=0.05)
+    assert expected_on_time(prospect, (30e3, 30e3, 30e3), **alone) == pytest.approx(0.0, abs=0.05)
