@@ -7,6 +7,7 @@ from headgate.runtime.backlog import Backlog, Step
 from headgate.runtime.link import Outlook
 
 SIMILAR = 0.05  # nats: times that differ by less share a table
+STARTS_IN_PERIOD = 8  # so many times at which frames leave are told apart
 MAX_TABLES = 8
 
 
@@ -33,7 +34,8 @@ class Backlogs:
         window_s = times.deadline_s - times.captured_s
         window_s -= outlook.delay_s + outlook.noise_s + times.edge_s
         starts_s = times.leaving_s - times.captured_s
-        rounded = (*map(_about, (window_s, times.period_s)), round(1e3 * starts_s), fallback)
+        about_starts = round(STARTS_IN_PERIOD * starts_s / max(1e-3, times.period_s))
+        rounded = (*map(_about, (window_s, times.period_s)), about_starts, fallback)
         backlog = self._tables.pop(rounded, None)
         if backlog is None:
             backlog = Backlog(

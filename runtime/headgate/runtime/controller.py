@@ -26,14 +26,14 @@ from headgate.runtime.backlogs import FrameTimes
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.guard import LEAST_S
 from headgate.runtime.late_credit import PRIOR_SHARE, LateCredit
-from headgate.runtime.layer_worth import LayerPlan, Rate, rates_of
+from headgate.runtime.layer_worth import LayerPlan
 from headgate.runtime.link import Outlook, Sample
 from headgate.runtime.own_answers import best_local, exit_quality, has_exit
 from headgate.runtime.pareto import undominated
 from headgate.runtime.records import Estimate
 from headgate.runtime.series import Series, series_among
 from headgate.runtime.situation import Choice, Situation
-from headgate.runtime.whole_worth import OVERHEAD_BYTES, Queueing, expected_on_time
+from headgate.runtime.whole_worth import OVERHEAD_BYTES, Queue, Queueing, expected_on_time
 
 LEVELS_UP = 2  # at most so many rungs up from the last point sent
 UTILISATION = 0.95  # of the uplink; nearer to 1 the queue grows with every hiccup
@@ -251,12 +251,15 @@ class Controller:
     ) -> list[_Candidate]:
         """Judge the reachable rungs from the top; once none below can win, leave them out."""
         judged: list[_Candidate] = []
-        best, rates = -math.inf, rates_of(outlook)
+        best, queue = -math.inf, None
+        if self._ladder and self._sla_s is not None and not self._series:
+            times = self._times(self._ladder[max(0, self._rank)], situation)
+            queue = self._queueing.at(outlook, times, fallback=fallback)
         sticky_matters = self._profile.prefer is Preference.ACCURACY
         for point in reversed(self._reachable()):
             if sticky_matters and self._quality[point.id] + STICKINESS < best:
                 break
-            judged.append(self._judge(point, situation, outlook, rates, fallback=fallback))
+            judged.append(self._judge(point, situation, outlook, queue, fallback=fallback))
             best = max(best, judged[-1].credit)
         return judged
 
@@ -265,7 +268,7 @@ class Controller:
         point: OperatingPoint,
         situation: Situation,
         outlook: Outlook,
-        rates: tuple[Rate, ...],
+        queue: Queue | None,
         *,
         fallback: float,
     ) -> _Candidate:
@@ -279,7 +282,7 @@ class Controller:
         device_s, quality = self._costs.device_s(point.id), self._quality[point.id]
         times, sizes = self._times(point, situation), self._costs.sizes_bytes(point)
         service_s = 8 * (sizes[1] + OVERHEAD_BYTES) / outlook.rate_bps
-        if self._sla_s is None:
+        if queue is None:  # without an SLA
             on_time = 1.0
             sent_share = min(1.0, UTILISATION * self._period_s / service_s)
             credit = sent_share * quality
@@ -292,7 +295,7 @@ class Controller:
             on_time = expected_on_time(outlook, sizes, by_s=by_s, leaving_s=times.leaving_s)
             late_credit = self._late_credit(point, situation, fallback)
             credit = on_time * quality + (1 - on_time) * late_credit
-            credit += self._queueing.cost(sizes[1], outlook, rates, times, fallback=fallback)
+            credit += queue.cost(sizes[1], leaving_s=times.leaving_s)
         latency_s = times.leaving_s - times.captured_s + service_s + outlook.delay_s + times.edge_s
         return _Candidate(point, self._kept_up(device_s) * credit, on_time, latency_s)
 

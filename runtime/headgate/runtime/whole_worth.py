@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from headgate.runtime.backlog import Step
+from headgate.runtime.backlog import Backlog, Step
 from headgate.runtime.backlogs import Backlogs, FrameTimes
-from headgate.runtime.layer_worth import Rate
+from headgate.runtime.layer_worth import Rate, rates_of
 from headgate.runtime.link import Outlook
 
 OVERHEAD_BYTES = 64  # of one message: our header and ZeroMQ's
@@ -12,33 +12,41 @@ SIZE_WEIGHTS = (0.25, 0.5, 0.25)  # of the 5, 50 and 95 % quantiles
 
 
 class Queueing:
-    """What the next frames lose while the uplink is busy with one that goes whole."""
+    """What the next frames lose while the uplink is busy with one that goes whole.
+
+    One table serves all points: what the next frames will be is not known, only about when they
+    can leave.
+    """
 
     def __init__(self, rungs: Iterable[tuple[float, float]]) -> None:
         """`rungs`: bytes and quality of the points that the next frames may be sent at."""
         steps = (Step(num_bytes + OVERHEAD_BYTES, quality) for num_bytes, quality in rungs)
         self._backlogs = Backlogs(tuple(steps))
 
-    def cost(
-        self,
-        num_bytes: float,
-        outlook: Outlook,
-        rates: Sequence[Rate],
-        times: FrameTimes,
-        *,
-        fallback: float,
-    ) -> float:
-        """Return what sending so many bytes now costs the frames to come: 0 or less."""
-        backlog = self._backlogs.at(outlook, times, fallback=fallback)
+    def at(self, outlook: Outlook, times: FrameTimes, *, fallback: float) -> "Queue":
+        """Return the uplink's queue as frames of about these times find it."""
         next_s = times.captured_s + times.period_s
+        return Queue(self._backlogs.at(outlook, times, fallback=fallback), rates_of(outlook), next_s)
+
+
+class Queue:
+    """The uplink's queue, at each rate that it may have, when the next frame is captured."""
+
+    def __init__(self, backlog: Backlog, rates: Sequence[Rate], next_s: float) -> None:
+        self._backlog, self._rates, self._next_s = backlog, rates, next_s
+        self._idle = [self._cost(rate, rate.free_s) for rate in rates]
+
+    def cost(self, num_bytes: float, *, leaving_s: float) -> float:
+        """Return what so many bytes that leave then cost the frames to come: 0 or less."""
         cost = 0.0
-        for rate in rates:
-            starts_s = max(times.leaving_s, rate.free_s)
+        for rate, idle in zip(self._rates, self._idle, strict=True):
+            starts_s = max(leaving_s, rate.free_s)
             finish_s = starts_s + 8 * (num_bytes + OVERHEAD_BYTES) / rate.rate_bps
-            busy = backlog.cost(rate_bps=rate.rate_bps, free_after_s=finish_s - next_s)
-            idle = backlog.cost(rate_bps=rate.rate_bps, free_after_s=rate.free_s - next_s)
-            cost += rate.weight * (busy - idle)
+            cost += rate.weight * (self._cost(rate, finish_s) - idle)
         return cost
+
+    def _cost(self, rate: Rate, free_s: float) -> float:
+        return self._backlog.cost(rate_bps=rate.rate_bps, free_after_s=free_s - self._next_s)
 
 
 def expected_on_time(
