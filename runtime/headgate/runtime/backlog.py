@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 GRID_S = 0.001
-HORIZON = 30  # frames
-NUM_ENDS = 15  # horizons to take the mean of: the steps are coarse, one end would fall between them
+HORIZON = 16  # frames
+NUM_ENDS = 8  # horizons to take the mean of: the steps are coarse, one end would fall between them
 RATE_STEP = 0.1  # nats between the rates that are computed
 MAX_STATES = 2000  # of the grid: coarser than GRID_S where windows are long
 NEVER = -1e9

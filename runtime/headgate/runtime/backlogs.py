@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from headgate.runtime.backlog import Backlog, Step
 from headgate.runtime.link import Outlook
 
-SIMILAR = 0.05  # nats: times that differ by less share a table
+SIMILAR = 0.1  # nats: times that differ by less share a table
 STARTS_IN_PERIOD = 8  # so many times at which frames leave are told apart
 MAX_TABLES = 8
 
