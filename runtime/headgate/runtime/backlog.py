@@ -11,6 +11,7 @@ does not change. Only differences of V are used: V(0) is put at 0.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ GRID_S = 0.001
 HORIZON = 16  # frames
 NUM_ENDS = 8  # horizons to take the mean of: the steps are coarse, one end would fall between them
 RATE_STEP = 0.1  # nats between the rates that are computed
-MAX_STATES = 2000  # of the grid: coarser than GRID_S where windows are long
+MAX_STATES = 1000  # of the grid: coarser than GRID_S where windows are long
 NEVER = -1e9
 
 
@@ -73,32 +74,46 @@ class Backlog:
             return worth[-1] + worth[-1] / (2 * self._window_s) * beyond_s
         return worth[below] + (place - below) * (worth[below + 1] - worth[below])
 
+    def prepare(self, rates_bps: Iterable[float]) -> None:
+        """Compute at once what `cost` will be asked for: in numbers, rates cost little more."""
+        missing = sorted({_key(rate_bps) for rate_bps in rates_bps} - self._worth.keys())
+        if missing:
+            rates = np.exp(np.array(missing) * RATE_STEP)
+            self._worth.update(zip(missing, self._compute(rates).tolist(), strict=True))
+
     def _worth_at(self, rate_bps: float) -> list[float]:
-        key = round(math.log(max(1.0, rate_bps)) / RATE_STEP)
-        worth = self._worth.get(key)
+        worth = self._worth.get(_key(rate_bps))
         if worth is None:
-            worth = self._worth[key] = self._compute(math.exp(key * RATE_STEP))
+            self.prepare((rate_bps,))
+            worth = self._worth[_key(rate_bps)]
         return worth
 
-    def _compute(self, rate_bps: float) -> list[float]:
-        """Go back from the last frame of the horizon to the first."""
-        free_s = self._free_s
-        starts_s = np.maximum(free_s, self._starts_s)
-        nexts, credits = [self._state(free_s)], [np.full(len(free_s), self._fallback)]
-        for step in self._steps:
-            finish_s = starts_s + 8 * step.num_bytes / rate_bps
-            nexts.append(self._state(finish_s))
-            credits.append(np.where(finish_s <= self._window_s, step.quality, NEVER))
-        after, credit = np.array(nexts), np.array(credits)
-        worth, mean = np.zeros(len(free_s)), np.zeros(len(free_s))
+    def _compute(self, rates_bps: np.ndarray) -> np.ndarray:
+        """Go back from the last frame of the horizon to the first; rows are rates."""
+        num_bits = np.array([8 * step.num_bytes for step in self._steps])
+        quality = np.array([step.quality for step in self._steps])[:, None]
+        starts_s = np.maximum(self._free_s, self._starts_s)
+        finish_s = starts_s + (num_bits / rates_bps[:, None])[:, :, None]
+        sent = np.where(finish_s <= self._window_s, quality, NEVER)  # (rates, steps, states)
+        skipped = np.full((len(rates_bps), 1, len(self._free_s)), self._fallback)
+        credit = np.concatenate([skipped, sent], axis=1)
+        left = np.broadcast_to(self._state(self._free_s), skipped.shape)
+        after = np.concatenate([left, self._state(finish_s)], axis=1)
+        after += np.arange(len(rates_bps))[:, None, None] * len(self._free_s)  # in its own row
+        worth = np.zeros((len(rates_bps), len(self._free_s)))
+        mean = np.zeros_like(worth)
         for frame in range(HORIZON):
-            worth = (credit + worth[after]).max(axis=0)
+            worth = (credit + worth.take(after)).max(axis=1)
             if frame >= HORIZON - NUM_ENDS:
-                mean += (worth - worth[0]) / NUM_ENDS
-        return [float(value) for value in mean]
+                mean += (worth - worth[:, :1]) / NUM_ENDS
+        return mean
 
     def _state(self, finish_s: np.ndarray) -> np.ndarray:
         """Return the next frame's state; rounded down, as in `oracle`."""
         left_s = np.clip(finish_s - self._period_s, 0.0, None)
         states = np.floor(left_s / self._grid_s + 1e-6).astype(np.int64)
         return np.minimum(states, len(self._free_s) - 1)
+
+
+def _key(rate_bps: float) -> int:
+    return round(math.log(max(1.0, rate_bps)) / RATE_STEP)

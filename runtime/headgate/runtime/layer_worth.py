@@ -106,6 +106,7 @@ def plan_steps(
     """
     credits = [0.0] * len(steps)
     first_on_time = 0.0
+    backlog.prepare(rate.rate_bps for rate in rates)
     for rate in rates:
         starts_s = max(leaving_s, rate.free_s)
         idle = backlog.cost(rate_bps=rate.rate_bps, free_after_s=rate.free_s - next_s)

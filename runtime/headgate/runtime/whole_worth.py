@@ -34,6 +34,7 @@ class Queue:
 
     def __init__(self, backlog: Backlog, rates: Sequence[Rate], next_s: float) -> None:
         self._backlog, self._rates, self._next_s = backlog, rates, next_s
+        backlog.prepare(rate.rate_bps for rate in rates)
         self._idle = [self._cost(rate, rate.free_s) for rate in rates]
 
     def cost(self, num_bytes: float, *, leaving_s: float) -> float:
