@@ -332,6 +332,7 @@ def test_late_loops_delay_every_answer_and_two_runs_are_the_same() -> None:
             link=link,
             pace=Pace(fps=30, duration_s=8),
             sla_s=0.1,
+            fixed="b1r1-l18",
             machines=machines,
         )
         ordered = sorted(records, key=lambda record: record.frame_id)

@@ -6,7 +6,6 @@ import pytest
 
 from headgate.runtime.backlogs import FrameTimes
 from headgate.runtime.belief import Forecast
-from headgate.runtime.layer_worth import rates_of
 from headgate.runtime.link import Outlook
 from headgate.runtime.whole_worth import Queueing, expected_on_time
 
@@ -22,8 +21,8 @@ def outlook(mbps: float, *, ahead_bytes: int = 0) -> Outlook:
 
 
 def cost(num_bytes: float, prospect: Outlook) -> float:
-    rates = rates_of(prospect)
-    return Queueing(RUNGS).cost(num_bytes, prospect, rates, TIMES, fallback=FALLBACK)
+    queue = Queueing(RUNGS).at(prospect, TIMES, fallback=FALLBACK)
+    return queue.cost(num_bytes, leaving_s=TIMES.leaving_s)
 
 
 def test_what_is_through_before_the_next_frame_is_there_costs_nothing() -> None:
@@ -42,10 +41,8 @@ def test_a_frame_behind_others_costs_more_than_one_that_finds_the_uplink_free() 
 
 
 def test_where_nothing_is_worth_sending_a_queue_costs_nothing() -> None:
-    hopeless = Queueing([(1e6, 0.9)])
-    prospect = outlook(1.0)
-    found = hopeless.cost(5000, prospect, rates_of(prospect), TIMES, fallback=FALLBACK)
-    assert found == pytest.approx(0.0, abs=1e-9)
+    hopeless = Queueing([(1e6, 0.9)]).at(outlook(1.0), TIMES, fallback=FALLBACK)
+    assert hopeless.cost(5000, leaving_s=TIMES.leaving_s) == pytest.approx(0.0, abs=1e-9)
 
 
 def test_chance_to_be_on_time_is_weighed_over_the_sizes_a_payload_may_have() -> None:
@@ -54,3 +51,10 @@ def test_chance_to_be_on_time_is_weighed_over_the_sizes_a_payload_may_have() -> 
     assert expected_on_time(prospect, (10e3, 20e3, 22e3), **alone) == pytest.approx(1.0, abs=0.05)
     assert expected_on_time(prospect, (10e3, 20e3, 30e3), **alone) == pytest.approx(0.75, abs=0.05)
     assert expected_on_time(prospect, (30e3, 30e3, 30e3), **alone) == pytest.approx(0.0, abs=0.05)
+
+
+def test_a_doubtful_link_costs_less_than_its_worst_rates_and_more_than_its_middling_one() -> None:
+    level, moods = math.log(6e6), [-1.5] * 4 + [0.0] * 6
+    doubtful = Outlook(0.0, 0.02, Forecast(level, moods), 0, busy_since_s=0.0, age_s=0.0)
+    assert cost(20_000, outlook(6e6 * math.exp(-1.5) / 1e6)) < cost(20_000, doubtful)
+    assert cost(20_000, doubtful) < cost(20_000, outlook(6.0))

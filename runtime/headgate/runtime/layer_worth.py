@@ -78,11 +78,15 @@ def rates_of(outlook: Outlook) -> tuple[Rate, ...]:
     """Return the rates to weigh over, with the time at which each drains what is ahead."""
     found = []
     for rate_bps, weight in outlook.forecast.scenarios(NUM_SCENARIOS):
-        free_s = outlook.now_s
-        if outlook.ahead_bytes:
-            free_s = max(free_s, outlook.busy_since_s + 8 * outlook.ahead_bytes / rate_bps)
-        found.append(Rate(rate_bps, weight, free_s))
+        found.append(Rate(rate_bps, weight, free_at(outlook, rate_bps)))
     return tuple(found)
+
+
+def free_at(outlook: Outlook, rate_bps: float) -> float:
+    """Return when the uplink is free of what is on it, at this rate."""
+    if not outlook.ahead_bytes:
+        return outlook.now_s
+    return max(outlook.now_s, outlook.busy_since_s + 8 * outlook.ahead_bytes / rate_bps)
 
 
 def plan_steps(

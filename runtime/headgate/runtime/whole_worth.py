@@ -1,14 +1,21 @@
 """What a frame that goes whole is worth: its chance to be on time, and its cost to the next."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from headgate.runtime.backlog import Backlog, Step
 from headgate.runtime.backlogs import Backlogs, FrameTimes
-from headgate.runtime.layer_worth import Rate, rates_of
+from headgate.runtime.layer_worth import Rate, free_at, rates_of
 from headgate.runtime.link import Outlook
 
 OVERHEAD_BYTES = 64  # of one message: our header and ZeroMQ's
 SIZE_WEIGHTS = (0.25, 0.5, 0.25)  # of the 5, 50 and 95 % quantiles
+
+
+# Frames to come are sent at the rates that follow, which tend to the middling one: so much of what
+# they lose is taken as if the rate were that. By the rates of now alone one bad prospect of seven
+# keeps frames small that could be larger; by the middling one alone bad links cost too little.
+REVERTS = 0.5
 
 
 class Queueing:
@@ -25,8 +32,8 @@ class Queueing:
 
     def at(self, outlook: Outlook, times: FrameTimes, *, fallback: float) -> "Queue":
         """Return the uplink's queue as frames of about these times find it."""
-        next_s = times.captured_s + times.period_s
-        return Queue(self._backlogs.at(outlook, times, fallback=fallback), rates_of(outlook), next_s)
+        backlog = self._backlogs.at(outlook, times, fallback=fallback)
+        return Queue(backlog, _rates_to_come(outlook), times.captured_s + times.period_s)
 
 
 class Queue:
@@ -48,6 +55,14 @@ class Queue:
 
     def _cost(self, rate: Rate, free_s: float) -> float:
         return self._backlog.cost(rate_bps=rate.rate_bps, free_after_s=free_s - self._next_s)
+
+
+def _rates_to_come(outlook: Outlook) -> list[Rate]:
+    middling = outlook.rate_bps
+    rates = [Rate(middling, REVERTS, free_at(outlook, middling))]
+    for rate in rates_of(outlook):
+        rates.append(replace(rate, weight=(1 - REVERTS) * rate.weight))
+    return rates
 
 
 def expected_on_time(
