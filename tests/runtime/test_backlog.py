@@ -50,3 +50,7 @@ def test_beyond_the_table_one_frame_is_lost_each_period(window_s: float, period_
     # 50 kB take 40 ms: too long for the first window, and for each frame of the second case.
     least, most = (0.73, 0.73) if window_s < 0.04 else (0.75, 0.772)
     assert 5 * (0.6 - most) - 1e-9 <= lost <= 5 * (0.6 - least) + 1e-9
+
+
+def test_where_nothing_can_be_sent_a_busy_uplink_never_earns_anything() -> None:
+    assert backlog().at(50e3).cost(1000.0) == 0

@@ -125,7 +125,8 @@ class Backlog:
             worth = (credit + worth.take(after)).max(axis=1)
             if frame >= HORIZON - NUM_ENDS:
                 mean += (worth - worth[:, :1]) / NUM_ENDS
-        return mean, worth[:, 0] / HORIZON - self._fallback
+        gain = worth[:, 0] / HORIZON - self._fallback
+        return mean, np.maximum(gain, 0.0)  # not by a rounding error less: waiting earns nothing
 
     def _state(self, finish_s: np.ndarray) -> np.ndarray:
         """Return the next frame's state; rounded down, as in `oracle`."""
