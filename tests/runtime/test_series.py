@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from headgate.profiles.manifest import OperatingPoint, PointKind, PointTime
-from headgate.profiles.profile import Profile, allowed_points
+from headgate.profiles.profile import Preference, Profile, allowed_points
 from headgate.runtime.backlogs import FrameTimes
 from headgate.runtime.belief import Forecast
 from headgate.runtime.controller import Controller
@@ -94,6 +94,23 @@ def test_byte_cap_of_a_profile_bounds_the_layers() -> None:
     assert choice.point.id == "s-p3"
     assert choice.layers is not None
     assert len(choice.layers.qualities) == 3
+
+
+def test_prefix_that_is_chosen_by_itself_is_planned_with_the_same_table_each_time() -> None:
+    chosen = Profile(name="test", prefer=Preference.BYTES)
+    controller = Controller(
+        manifest=MANIFEST,
+        costs=PointCosts(MANIFEST),
+        profile=chosen,
+        points=allowed_points(chosen, MANIFEST),
+        sla_s=0.1,
+    )
+    choices = [controller.choose(Situation(0.0, 0.0, outlook(20.0))) for _ in range(6)]
+    first, second = choices[-2:]  # it climbs by two rungs at a time
+    assert first.layers is not None
+    assert second.layers is not None
+    assert first.point is second.point
+    assert first.layers.backlog is second.layers.backlog
 
 
 @pytest.mark.parametrize(("mbps", "wins"), [(100.0, True), (3.0, False)])

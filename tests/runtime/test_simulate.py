@@ -87,6 +87,45 @@ def test_what_a_steady_link_has_left_between_two_points_is_used(mbps: float) -> 
     assert summary(settled).expected_credited > best + 0.005
 
 
+@pytest.mark.parametrize("sla_s", [0.3, 2.0])
+@pytest.mark.parametrize("mbps", [1.0, 12.0])
+def test_frames_that_may_take_long_do_not_queue_for_long(mbps: float, sla_s: float) -> None:
+    """What a queue costs shows late: not so late that the next frames cannot be sent."""
+    link, pace = Link(named_trace(f"steady:{mbps}"), 0.02), Pace(fps=30, duration_s=6)
+
+    def settled(fixed: str | None = None) -> list[FrameRecord]:
+        return after(
+            simulate(MANIFEST, profile=PROFILE, link=link, pace=pace, sla_s=sla_s, fixed=fixed), 3.0
+        )
+
+    records = settled()
+    assert max(record.stages.total_s or 0.0 for record in records) < 0.25
+    adaptive = summary(records).expected_credited
+    for point in MANIFEST.points:
+        if point.kind is not PointKind.LOCAL and point.bytes.mean < mbps * 1e6 / 8 / pace.fps:
+            assert adaptive > summary(settled(point.id)).expected_credited, point.id
+
+
+def test_device_that_computes_for_longer_than_a_period_uses_the_time_of_the_frames_it_loses() -> (
+    None
+):
+    """At 4 Mbit/s 50 kB take the 100 ms that a frame computes, and three periods."""
+    times = {
+        point.id: PointTime(0.1, 0.002) if point.kind is not PointKind.LOCAL else PointTime(0.3, 0)
+        for point in MANIFEST.points
+    }
+    records = simulate(
+        MANIFEST,
+        profile=PROFILE,
+        link=Link(named_trace("steady:4"), 0.02),
+        pace=Pace(fps=30, duration_s=8),
+        sla_s=0.4,
+        times=times,
+    )
+    sent = [record for record in after(records, 4.0) if record.num_bytes]
+    assert {record.point for record in sent} == {"b1r1-l20"}
+
+
 def test_frames_flow_through_an_outage_and_the_edge_returns_in_time() -> None:
     trace = steps((10.0, 10.0), (0.0, 5.0), (10.0, 100.0))
     records = run(Link(trace, 0.02), pace=Pace(30, 25))

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from headgate.runtime.backlog import Backlog, Step
 from headgate.runtime.backlogs import FrameTimes
 from headgate.runtime.belief import Forecast
 from headgate.runtime.link import Outlook
-from headgate.runtime.whole_worth import Queueing, expected_on_time
+from headgate.runtime.whole_worth import MAX_STEPS, Queueing, expected_on_time, few_of
 
 PERIOD_S = 1 / 30
 TIMES = FrameTimes(captured_s=0.0, leaving_s=0.005, deadline_s=0.1, edge_s=0.0, period_s=PERIOD_S)
@@ -69,3 +70,23 @@ def test_a_long_deadline_is_no_reason_for_a_long_queue() -> None:
         queue = Queueing(RUNGS).at(outlook(3.0), times, fallback=FALLBACK)
         costs.append(queue.cost(60_000, leaving_s=times.leaving_s))  # 160 ms of the link
     assert costs[1] < 0.8 * costs[0] < 0
+
+
+def test_rungs_that_a_smaller_one_equals_are_left_out_of_the_table() -> None:
+    steps = [Step(9000, 0.70), Step(2000, 0.68), Step(5000, 0.705), Step(5000, 0.66)]
+    assert few_of(steps) == (Step(2000, 0.68), Step(5000, 0.705))
+
+
+def test_of_a_dense_ladder_a_few_rungs_from_end_to_end_say_what_a_queue_costs() -> None:
+    dense = tuple(Step(500 * 1.03**i, 0.65 + 0.0007 * i) for i in range(200))
+    few = few_of(dense)
+    assert len(few) == MAX_STEPS
+    assert (few[0], few[-1]) == (dense[0], dense[-1])
+    all_of_them, found = (
+        Backlog(steps, starts_s=0.005, window_s=0.077, period_s=PERIOD_S, fallback=FALLBACK)
+        for steps in (dense, few)
+    )
+    for mbps in (1.0, 3.0, 12.0):
+        for free_s in (0.01, 0.03, 0.05, 0.12):
+            cost = all_of_them.at(mbps * 1e6).cost(free_s)
+            assert found.at(mbps * 1e6).cost(free_s) == pytest.approx(cost, abs=0.004)

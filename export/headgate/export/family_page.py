@@ -87,9 +87,9 @@ def _map_part(report: FamilyReport) -> str:
     if not report.cells:
         return page.paragraphs(["No map: compute times are missing."])
     said = page.bullets(report.by_sla)
-    return f"""<p>Each cell is a run of the device's own controller over a link of that rate: what
-answered most frames, the accuracy that frames in time are worth (late ones count as wrong), and
-what split points add to it.</p>
+    return f"""<p>Each cell is a run of the device's own controller over a link of that rate: the
+point that answered most often (where a link lies between two, they take turns), the accuracy that
+frames in time are worth (late ones count as wrong), and what split points add to it.</p>
 <p class="key"><span class="split">split</span><span class="picture">picture</span><span
 class="local">device alone</span><span>mostly late</span></p>
 {map_table(report.cells, conditions=report.conditions)}

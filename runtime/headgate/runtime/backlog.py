@@ -11,6 +11,7 @@ does not change. Only differences of V are used: V(0) is put at 0.
 """
 
 import math
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -30,6 +31,31 @@ class Step:
 
     num_bytes: float
     quality: float
+
+
+class Busy:
+    """What frames from the next on lose, at one rate, by when the uplink will be free."""
+
+    __slots__ = ("_grid_s", "_last", "_lost_per_s", "_worth")
+
+    def __init__(self, worth: np.ndarray, *, grid_s: float, lost_per_s: float) -> None:
+        """`worth` is 0 or less, for an uplink that is free at 0, `grid_s`, ... after a capture.
+
+        Beyond, frames that would have come to something are lost while it lasts: `lost_per_s`.
+        """
+        self._worth = array("d", worth.tobytes())  # 8 bytes each, and looked up quickly
+        self._grid_s, self._last, self._lost_per_s = grid_s, len(worth) - 1, lost_per_s
+
+    def cost(self, free_after_s: float) -> float:
+        """Return what is lost if the uplink is free so long after the next capture: 0 or less."""
+        if free_after_s <= 0:
+            return 0.0
+        place = free_after_s / self._grid_s
+        below = int(place)
+        if below >= self._last:
+            return self._worth[-1] - self._lost_per_s * (free_after_s - self._last * self._grid_s)
+        here, there = self._worth[below], self._worth[below + 1]
+        return here + (place - below) * (there - here)
 
 
 class Backlog:
@@ -53,43 +79,36 @@ class Backlog:
         longest_s = 2 * window_s + period_s
         self._grid_s = max(GRID_S, longest_s / MAX_STATES)
         self._free_s = np.arange(math.ceil(longest_s / self._grid_s) + 1) * self._grid_s
-        self._worth: dict[int, list[float]] = {}
+        self._by_rate: dict[int, Busy] = {}  # a few hundred, if the rate ranges as far as it can
 
     @property
     def window_s(self) -> float:
         """How long after its capture the last byte of a frame may be through."""
         return self._window_s
 
-    def cost(self, *, rate_bps: float, free_after_s: float) -> float:
-        """Return what frames from the next on lose if the uplink is free so long after its capture.
-
-        That is 0 or less.
-        """
-        worth = self._worth_at(rate_bps)
-        place = max(0.0, free_after_s) / self._grid_s
-        below = int(place)
-        if below >= len(worth) - 1:
-            # Frames that would have come to something are lost while it lasts.
-            beyond_s = free_after_s - (len(worth) - 1) * self._grid_s
-            return worth[-1] + worth[-1] / (2 * self._window_s) * beyond_s
-        return worth[below] + (place - below) * (worth[below + 1] - worth[below])
+    def at(self, rate_bps: float) -> "Busy":
+        """Return what a busy uplink costs at about this rate."""
+        key = _key(rate_bps)
+        busy = self._by_rate.get(key)
+        if busy is None:
+            self.prepare((rate_bps,))
+            busy = self._by_rate[key]
+        return busy
 
     def prepare(self, rates_bps: Iterable[float]) -> None:
-        """Compute at once what `cost` will be asked for: in numbers, rates cost little more."""
-        missing = sorted({_key(rate_bps) for rate_bps in rates_bps} - self._worth.keys())
+        """Compute at once what will be asked for: in numbers, rates cost little more."""
+        missing = sorted({_key(rate_bps) for rate_bps in rates_bps} - self._by_rate.keys())
         if missing:
             rates = np.exp(np.array(missing) * RATE_STEP)
-            self._worth.update(zip(missing, self._compute(rates).tolist(), strict=True))
+            for key, worth, gain in zip(missing, *self._compute(rates), strict=True):
+                lost_per_s = float(gain) / max(GRID_S, self._period_s)
+                self._by_rate[key] = Busy(worth, grid_s=self._grid_s, lost_per_s=lost_per_s)
 
-    def _worth_at(self, rate_bps: float) -> list[float]:
-        worth = self._worth.get(_key(rate_bps))
-        if worth is None:
-            self.prepare((rate_bps,))
-            worth = self._worth[_key(rate_bps)]
-        return worth
+    def _compute(self, rates_bps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Go back from the last frame of the horizon to the first; rows are rates.
 
-    def _compute(self, rates_bps: np.ndarray) -> np.ndarray:
-        """Go back from the last frame of the horizon to the first; rows are rates."""
+        Return the worth by state, and what a frame gains in the mean if the uplink is free first.
+        """
         num_bits = np.array([8 * step.num_bytes for step in self._steps])
         quality = np.array([step.quality for step in self._steps])[:, None]
         starts_s = np.maximum(self._free_s, self._starts_s)
@@ -106,7 +125,8 @@ class Backlog:
             worth = (credit + worth.take(after)).max(axis=1)
             if frame >= HORIZON - NUM_ENDS:
                 mean += (worth - worth[:, :1]) / NUM_ENDS
-        return mean
+        gain = worth[:, 0] / HORIZON - self._fallback
+        return mean, np.maximum(gain, 0.0)  # not by a rounding error less: waiting earns nothing
 
     def _state(self, finish_s: np.ndarray) -> np.ndarray:
         """Return the next frame's state; rounded down, as in `oracle`."""

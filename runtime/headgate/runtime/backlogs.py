@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from headgate.runtime.backlog import Backlog, Step
 from headgate.runtime.link import Outlook
 
-SIMILAR = 0.1  # nats: times that differ by less share a table
+SIMILAR = 0.1  # nats: times and gains that differ by less share a table
 STARTS_IN_PERIOD = 8  # so many times at which frames leave are told apart
 MAX_TABLES = 8
+# Windows of more periods than that are taken for so many. The table looks HORIZON frames ahead, and
+# what a queue costs is seen where frames are late for it: a longer window would look free of cost.
+MAX_PERIODS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,8 @@ class Backlogs:
 
     def __init__(self, steps: tuple[Step, ...]) -> None:
         self._steps = steps
-        self._tables: dict[tuple[float, ...], Backlog] = {}
+        self._best = max((step.quality for step in steps), default=0.0)
+        self._tables: dict[tuple[int, ...], Backlog] = {}
 
     def at(
         self,
@@ -43,10 +47,14 @@ class Backlogs:
         """
         window_s = times.deadline_s - times.captured_s
         window_s -= outlook.delay_s + outlook.noise_s + times.edge_s
+        window_s = min(window_s, MAX_PERIODS * times.period_s)
         starts_s = times.leaving_s - times.captured_s
         window_s = min(window_s, starts_s + longest_s)
         about_starts = round(STARTS_IN_PERIOD * starts_s / max(1e-3, times.period_s))
-        rounded = (*map(_about, (window_s, times.period_s)), about_starts, fallback)
+        # By the gain, which costs are in proportion to. What answering here is worth never stays
+        # quite the same where it takes longer than a period, or is late and a miss has its price.
+        gain = self._best - fallback
+        rounded = (*map(_about, (window_s, times.period_s, gain)), about_starts)
         backlog = self._tables.pop(rounded, None)
         if backlog is None:
             backlog = Backlog(
@@ -62,5 +70,5 @@ class Backlogs:
         return backlog
 
 
-def _about(duration_s: float) -> int:
-    return round(math.log(max(1e-3, duration_s)) / SIMILAR)
+def _about(value: float) -> int:
+    return round(math.log(max(1e-3, value)) / SIMILAR)

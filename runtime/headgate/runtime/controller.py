@@ -105,6 +105,7 @@ class Controller:
         ladder = [p for p in sending if not together or p.prefix is None]
         self._ladder = undominated(ladder, self._merits)
         self._queueing = Queueing([(p.bytes.mean, self._quality[p.id]) for p in self._ladder])
+        self._alone: dict[str, Series] = {}  # up to a point that was chosen by itself
         self._rank = -1  # of the last point sent, on the ladder
         self._series_bytes = 0.0  # that the series judged last would likely send
         self._last: OperatingPoint | None = None
@@ -194,7 +195,9 @@ class Controller:
         layers = chosen.layers
         by_layer = self.sends_layers and self._sla_s is not None and chosen.point.prefix is not None
         if layers is None and by_layer and outlook is not None:
-            alone = Series(self._manifest, chosen.point)
+            alone = self._alone.get(chosen.point.id)
+            if alone is None:
+                alone = self._alone[chosen.point.id] = Series(self._manifest, chosen.point)
             layers = self._judge_series(alone, situation, outlook, fallback=fallback).layers
         return Choice(chosen.point, _estimate(outlook, chosen.on_time), layers)
 
@@ -304,12 +307,13 @@ class Controller:
     ) -> FrameTimes:
         """Return what is known of a frame's times at this point."""
         guard_s = situation.guard_s if insured else LEAST_S  # nothing is handed out before the end
+        device_s = self._costs.device_s(point.id)
         return FrameTimes(
             captured_s=situation.captured_s,
-            leaving_s=situation.now_s + self._costs.device_s(point.id),
+            leaving_s=situation.now_s + device_s,
             deadline_s=situation.captured_s + (self._sla_s or math.inf) - guard_s,
             edge_s=self._costs.edge_s(point.id),
-            period_s=self._period_s,
+            period_s=max(self._period_s, device_s),  # those that come while it computes are lost
         )
 
     def _judge_series(

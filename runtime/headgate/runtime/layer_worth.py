@@ -113,7 +113,8 @@ def plan_steps(
     backlog.prepare(rate.rate_bps for rate in rates)
     for rate in rates:
         starts_s = max(leaving_s, rate.free_s)
-        idle = backlog.cost(rate_bps=rate.rate_bps, free_after_s=rate.free_s - next_s)
+        busy = backlog.at(rate.rate_bps)
+        idle = busy.cost(rate.free_s - next_s)
         stops_s = max(starts_s, by_s) if recallable else math.inf  # what is late is not sent
         earned, on_time = quality, True
         for index, step in enumerate(steps):
@@ -124,8 +125,7 @@ def plan_steps(
                 earned = step.quality
                 if index == 0:
                     first_on_time += rate.weight
-            free_s = min(finish_s, stops_s) - next_s
-            cost = backlog.cost(rate_bps=rate.rate_bps, free_after_s=free_s) - idle
+            cost = busy.cost(min(finish_s, stops_s) - next_s) - idle
             price = 0.0 if on_time else LATE_PRICE * backlog.window_s
             credits[index] += rate.weight * (earned - quality + cost - price)
     best = max(range(len(steps)), key=credits.__getitem__, default=None)

@@ -1,7 +1,6 @@
 """What a frame that goes whole is worth: its chance to be on time, and its cost to the next."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from headgate.runtime.backlog import Backlog, Step
 from headgate.runtime.backlogs import Backlogs, FrameTimes
@@ -10,7 +9,7 @@ from headgate.runtime.link import Outlook
 
 OVERHEAD_BYTES = 64  # of one message: our header and ZeroMQ's
 SIZE_WEIGHTS = (0.25, 0.5, 0.25)  # of the 5, 50 and 95 % quantiles
-
+MAX_STEPS = 16  # of a table: more take time and memory, and move a cost by .004 at most
 
 # Frames to come are sent at the rates that follow, which tend to the middling one: so much of what
 # they lose is taken as if the rate were that. By the rates of now alone one bad prospect of seven
@@ -30,8 +29,8 @@ class Queueing:
 
     def __init__(self, rungs: Iterable[tuple[float, float]]) -> None:
         """`rungs`: bytes and quality of the points that the next frames may be sent at."""
-        steps = (Step(num_bytes + OVERHEAD_BYTES, quality) for num_bytes, quality in rungs)
-        self._backlogs = Backlogs(tuple(steps))
+        steps = tuple(Step(num_bytes + OVERHEAD_BYTES, quality) for num_bytes, quality in rungs)
+        self._backlogs = Backlogs(few_of(steps))
 
     def at(self, outlook: Outlook, times: FrameTimes, *, fallback: float) -> "Queue":
         """Return the uplink's queue as frames of about these times find it."""
@@ -44,28 +43,39 @@ class Queue:
     """The uplink's queue, at each rate that it may have, when the next frame is captured."""
 
     def __init__(self, backlog: Backlog, rates: Sequence[Rate], next_s: float) -> None:
-        self._backlog, self._rates, self._next_s = backlog, rates, next_s
+        self._next_s = next_s
         backlog.prepare(rate.rate_bps for rate in rates)
-        self._idle = [self._cost(rate, rate.free_s) for rate in rates]
+        self._rates = [(rate, backlog.at(rate.rate_bps)) for rate in rates]
+        self._idle = sum(
+            rate.weight * busy.cost(rate.free_s - next_s) for rate, busy in self._rates
+        )
 
     def cost(self, num_bytes: float, *, leaving_s: float) -> float:
         """Return what so many bytes that leave then cost the frames to come: 0 or less."""
-        cost = 0.0
-        for rate, idle in zip(self._rates, self._idle, strict=True):
-            starts_s = max(leaving_s, rate.free_s)
-            finish_s = starts_s + 8 * (num_bytes + OVERHEAD_BYTES) / rate.rate_bps
-            cost += rate.weight * (self._cost(rate, finish_s) - idle)
+        num_bits, cost = 8 * (num_bytes + OVERHEAD_BYTES), -self._idle
+        for rate, busy in self._rates:
+            finish_s = max(leaving_s, rate.free_s) + num_bits / rate.rate_bps
+            cost += rate.weight * busy.cost(finish_s - self._next_s)
         return cost
 
-    def _cost(self, rate: Rate, free_s: float) -> float:
-        return self._backlog.cost(rate_bps=rate.rate_bps, free_after_s=free_s - self._next_s)
+
+def few_of(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Return the steps that no smaller one equals; of many, MAX_STEPS spread over them."""
+    better: list[Step] = []
+    for step in sorted(steps, key=lambda step: (step.num_bytes, -step.quality)):
+        if not better or step.quality > better[-1].quality:
+            better.append(step)
+    if len(better) <= MAX_STEPS:
+        return tuple(better)
+    last = len(better) - 1
+    return tuple(better[round(i * last / (MAX_STEPS - 1))] for i in range(MAX_STEPS))
 
 
 def _rates_to_come(outlook: Outlook) -> list[Rate]:
     middling = outlook.rate_bps
     rates = [Rate(middling, REVERTS, free_at(outlook, middling))]
     for rate in rates_of(outlook):
-        rates.append(replace(rate, weight=(1 - REVERTS) * rate.weight))
+        rates.append(Rate(rate.rate_bps, (1 - REVERTS) * rate.weight, rate.free_s))
     return rates
 
 
