@@ -8,11 +8,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from headgate.profiles.refusals import check_can_hold_files
+
 if TYPE_CHECKING:
     from headgate.export.bench_table import BenchResult
 
 DEFAULT_FOLDER = Path("out/bench")
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def usable_folder(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
+    """Refuse a folder for results, before they are computed, that could not take them."""
+    if not ctx.resilient_parsing:
+        check_can_hold_files(value)
+    return value
 
 
 def outputs(function: F) -> F:
@@ -23,6 +32,7 @@ def outputs(function: F) -> F:
             type=click.Path(file_okay=False, path_type=Path),
             default=DEFAULT_FOLDER,
             show_default=True,
+            callback=usable_folder,
             help="folder for results, runs and families",
         ),
         click.option("--json", "as_json", is_flag=True, help="print one JSON object, not a table"),

@@ -231,6 +231,7 @@ def prune(out: Path, resume: bool, force: bool, as_json: bool, **settings: Any) 
     The run is written to OUT.partial and becomes OUT when all of it is done.
     """
     from headgate.train.from_backbone import with_network_of_backbone
+    from headgate.train.interruptions import telling_how_to_go_on, way_on
     from headgate.train.phi import whole_budgets
     from headgate.train.processes import is_first_process
     from headgate.train.progress import choose_progress
@@ -241,13 +242,14 @@ def prune(out: Path, resume: bool, force: bool, as_json: bool, **settings: Any) 
     settings = with_network_of_backbone(settings, given=given_options())
     budgets = settings.pop("budgets")
     config = PruneConfig(**settings)
-    run = train_prune(
-        replace(config, budgets=whole_budgets(budgets, config)),
-        out,
-        resume=resume,
-        force=force,
-        progress=choose_progress(as_json=as_json),
-    )
+    with telling_how_to_go_on(lambda: way_on(out)):
+        run = train_prune(
+            replace(config, budgets=whole_budgets(budgets, config)),
+            out,
+            resume=resume,
+            force=force,
+            progress=choose_progress(as_json=as_json),
+        )
     if is_first_process() and not as_json:
         print_table(members_table(run.record))
         click.echo(f"run: {out}")
