@@ -57,6 +57,6 @@ def check_can_hold_files(folder: Path, *, wanted: Path | None = None) -> None:
         )
     held = "it" if nearest == there and wanted is None else str(nearest)
     raise UsageError(
-        f"{wanted or folder}: nothing may be written in {held}, by its permissions or because its disk is "
-        "read-only; choose another place, or change that"
+        f"{wanted or folder}: nothing may be written in {held}, by its permissions or because "
+        "its disk is read-only; choose another place, or change that"
     )
