@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -42,11 +44,17 @@ def outputs(function: F) -> F:
 
 
 def show(result: BenchResult, out: Path, *, as_json: bool) -> None:
-    """Write the result into the folder and print it."""
+    """Write the result into the folder and print it, on a terminal as narrow as that is."""
     from headgate.export.bench_table import write_result
+    from headgate.export.bench_terminal import terminal_text
 
     write_result(result, out)
-    click.echo(result.to_json() if as_json else result.to_markdown())
+    if as_json:
+        click.echo(result.to_json())
+    elif sys.stdout.isatty():
+        click.echo(terminal_text(result, width=shutil.get_terminal_size().columns))
+    else:
+        click.echo(result.to_markdown())
 
 
 def say(text: str) -> None:

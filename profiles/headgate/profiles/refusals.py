@@ -31,7 +31,7 @@ def refusal(error: OSError, *, place: str | os.PathLike[str]) -> HeadgateError:
     if error.errno in _FULL:
         return HeadgateError(
             f"{os.fspath(place)}: cannot be written, its disk is full; free space there, or choose "
-            "another place, and repeat the command"
+            "another place"
         )
     reason = error.strerror or type(error).__name__
     return HeadgateError(
