@@ -27,7 +27,7 @@ def terminal_text(result: BenchResult, *, width: int) -> str:
     parts += ["\n".join(_aligned(part)) for part in _that_fit(told, keys=keys, width=width)]
     notes = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
     if constant:
-        same = "; ".join(f"{each[0]}: {each[1] or 'none'}" for each in constant)
+        same = "; ".join(f"{each[0]}: {each[1] or 'empty'}" for each in constant)
         notes.insert(0, f"the same in every row: {same}")
     parts.append("\n".join(_wrapped(note, width=width) for note in notes))
     return "\n\n".join(parts) + "\n"

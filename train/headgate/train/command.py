@@ -279,6 +279,7 @@ def splits(
     import torch
 
     from headgate.train.backbones import build_backbone
+    from headgate.train.recipe import DEFAULT_SPLITS
     from headgate.train.splits import list_splits
     from headgate.train.tables import print_table, split_line, splits_table
 
@@ -292,4 +293,8 @@ def splits(
             click.echo(split_line(point))
     else:
         title = f"{model} at {input_px} x {input_px} px"
-        print_table(splits_table(points, title=title, with_refused=show_all))
+        print_table(
+            splits_table(
+                points, title=title, with_refused=show_all, default=DEFAULT_SPLITS.get(model)
+            )
+        )
