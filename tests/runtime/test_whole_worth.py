@@ -1,6 +1,7 @@
 """What a frame that goes whole costs the frames after it."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -58,3 +59,13 @@ def test_a_doubtful_link_costs_less_than_its_worst_rates_and_more_than_its_middl
     doubtful = Outlook(0.0, 0.02, Forecast(level, moods), 0, busy_since_s=0.0, age_s=0.0)
     assert cost(20_000, outlook(6e6 * math.exp(-1.5) / 1e6)) < cost(20_000, doubtful)
     assert cost(20_000, doubtful) < cost(20_000, outlook(6.0))
+
+
+def test_a_long_deadline_is_no_reason_for_a_long_queue() -> None:
+    """A rate that holds for half a second is not to be counted on: what is queued would be late."""
+    patient = replace(TIMES, deadline_s=0.5)
+    costs = []
+    for times in (TIMES, patient):
+        queue = Queueing(RUNGS).at(outlook(3.0), times, fallback=FALLBACK)
+        costs.append(queue.cost(60_000, leaving_s=times.leaving_s))  # 160 ms of the link
+    assert costs[1] < 0.8 * costs[0] < 0

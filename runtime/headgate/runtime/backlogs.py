@@ -29,11 +29,22 @@ class Backlogs:
         self._steps = steps
         self._tables: dict[tuple[float, ...], Backlog] = {}
 
-    def at(self, outlook: Outlook, times: FrameTimes, *, fallback: float) -> Backlog:
-        """Return the table for about these times; each is computed rate by rate as it is asked."""
+    def at(
+        self,
+        outlook: Outlook,
+        times: FrameTimes,
+        *,
+        fallback: float,
+        longest_s: float = math.inf,
+    ) -> Backlog:
+        """Return the table for about these times; each is computed rate by rate as it is asked.
+
+        `longest_s`: frames to come shall be through so soon after they could leave.
+        """
         window_s = times.deadline_s - times.captured_s
         window_s -= outlook.delay_s + outlook.noise_s + times.edge_s
         starts_s = times.leaving_s - times.captured_s
+        window_s = min(window_s, starts_s + longest_s)
         about_starts = round(STARTS_IN_PERIOD * starts_s / max(1e-3, times.period_s))
         rounded = (*map(_about, (window_s, times.period_s)), about_starts, fallback)
         backlog = self._tables.pop(rounded, None)

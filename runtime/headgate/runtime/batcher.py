@@ -2,9 +2,7 @@
 
 One worker runs one batch at a time. The rules, all from measured times of batches:
 
-- *Order.* Frames are ordered by deadline plus the worker time of their peer: what it had lately
-  (decaying over SERVED_TAU_S) and what its earlier waiting frames will take. Equal peers are served
-  by deadline; one that floods, or claims deadlines shorter than everybody's, pushes itself back.
+- *Order.* Frames are ordered by deadline plus the worker time of their peer, see `turns`.
 - *Room.* A frame that could not be finished in time behind those ahead of it is not let in, so
   its device learns at once and the queue holds no more than can be done.
 - *Batch.* The first frame picks the graph; frames of the same graph follow in order as long as
@@ -26,18 +24,18 @@ frame only where something has changed; `start` does once a batch.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import exp, inf
 
 from headgate.runtime.batch_times import NEW_SAMPLE_WEIGHT, BatchTimes, GraphKey
 from headgate.runtime.layers import LayeredFrame
 from headgate.runtime.messages import NO_BURST, Burst
 from headgate.runtime.prediction import Integers
+from headgate.runtime.turns import Turns
 
 __all__ = ["BatchTimes", "Batcher", "GraphKey", "Queued"]
 
-SERVED_TAU_S = 1.0
 BUSY_TAU_S = 1.0
-PATIENCE_S = 1.0  # a frame with a longer budget, or none, is ordered as if it had this
 BUSY_ENOUGH_TO_WAIT = 0.5
 DOUBT_AFTER_S = 0.25  # without a batch of a graph; while it runs, measuring corrects its times
 MOST_HALVINGS = 20.0  # at once, of an estimate that is doubted
@@ -81,24 +79,6 @@ class Queued:
         return max(self.layers.queued_s, self.layers.arrived_s)
 
 
-class _Fading:
-    """A sum that fades with time constant `tau_s`."""
-
-    __slots__ = ("_at_s", "_tau_s", "_value")
-
-    def __init__(self, tau_s: float) -> None:
-        self._tau_s = tau_s
-        self._value = 0.0
-        self._at_s = -inf
-
-    def value(self, *, now_s: float) -> float:
-        return self._value * exp(-max(0.0, now_s - self._at_s) / self._tau_s)
-
-    def add(self, amount: float, *, now_s: float) -> None:
-        self._value = self.value(now_s=now_s) + amount
-        self._at_s = now_s
-
-
 class Batcher:
     """The frames waiting for the one worker, and what is known about its speed."""
 
@@ -108,8 +88,7 @@ class Batcher:
         self._max_batch = max_batch
         self._waiting: list[Queued] = []
         self._num_by_key: Counter[GraphKey] = Counter()
-        self._served: dict[bytes, _Fading] = {}
-        self._swept_s = -inf  # when peers served long ago were last forgotten
+        self._turns = Turns(self._frame_s)
         self._running: tuple[list[Queued], float] | None = None  # and when it began
         self._finished_s: dict[GraphKey, float] = {}  # its last batch
         self._doubted_s: dict[GraphKey, float] = {}  # when its times were doubted last
@@ -163,12 +142,8 @@ class Batcher:
         backlog_s += sum(self._frame_s(each.key) for each in coming)
         if free_s + backlog_s + own_s <= frame.deadline_s:
             return True
-        ordered = self._ordered([*self._waiting, *coming, frame], now_s=now_s)
-        for each in ordered:
-            if each is frame:
-                break
-            free_s += self._frame_s(each.key)
-        return free_s + own_s <= frame.deadline_s
+        ahead_s = self._turns.ahead_s(frame, chain(self._waiting, coming), now_s=now_s)
+        return free_s + ahead_s + own_s <= frame.deadline_s
 
     def add(self, frame: Queued, *, joined_s: float | None = None) -> None:
         """Let one frame wait; `joined_s` is now, where that is not when it arrived."""
@@ -247,13 +222,8 @@ class Batcher:
         self._finished_s[key] = now_s
         elapsed_s = max(0.0, now_s - began_s)
         self.times.measured(key, size=len(batch), elapsed_s=elapsed_s)
-        for frame in batch:
-            served = self._served.setdefault(frame.peer, _Fading(SERVED_TAU_S))
-            served.add(elapsed_s / len(batch), now_s=now_s)
-        if now_s - self._swept_s >= SERVED_TAU_S:
-            self._swept_s = now_s
-            for peer in [p for p, s in self._served.items() if s.value(now_s=now_s) < 1e-6]:
-                del self._served[peer]
+        peers = [frame.peer for frame in batch]
+        self._turns.served(peers, share_s=elapsed_s / len(batch), now_s=now_s)
 
     def next_timer_s(self) -> float | None:
         """Return when `take_too_late` or `start` may have something new, or None."""
@@ -264,24 +234,10 @@ class Batcher:
         """Return the batch that would run now: at least one frame."""
         if len(self._waiting) == 1:
             return list(self._waiting)
-        ordered = self._ordered(self._waiting, now_s=now_s)
+        ordered = self._turns.ordered(self._waiting, now_s=now_s)
         key = ordered[0].key
         fitting = [frame for frame in ordered if frame.key == key]
         return choose_batch(fitting, times=self.times, max_batch=self._max_batch, now_s=now_s)
-
-    def _ordered(self, frames: Sequence[Queued], *, now_s: float) -> list[Queued]:
-        """Return frames in the order of their deadlines and of what their peers had and will."""
-        penalty_s: dict[bytes, float] = {}  # only of peers with frames here: there may be many more
-        keyed: list[tuple[float, int, Queued]] = []
-        for index, frame in enumerate(frames):
-            had_s = penalty_s.get(frame.peer)
-            if had_s is None:
-                served = self._served.get(frame.peer)
-                had_s = 0.0 if served is None else served.value(now_s=now_s)
-            penalty_s[frame.peer] = had_s + self._frame_s(frame.key)
-            keyed.append((_due_s(frame) + had_s, index, frame))
-        keyed.sort(key=lambda entry: entry[:2])
-        return [frame for _, _, frame in keyed]
 
     def _wait_until_s(self, batch: list[Queued], *, now_s: float) -> float:
         """Return until when to wait for one more frame; in the past: run now."""
@@ -381,8 +337,3 @@ def _saves_all(
 def _ends_s(key: GraphKey, size: int, *, times: BatchTimes, now_s: float) -> float:
     """Return when a batch that starts now has all its answers written, at the latest likely."""
     return now_s + times.likely_s(key, size=size) + size * ANSWER_S
-
-
-def _due_s(frame: Queued) -> float:
-    """Return the time to order by: patient frames must not wait for ever behind hurried ones."""
-    return min(frame.deadline_s, frame.arrived_s + PATIENCE_S)

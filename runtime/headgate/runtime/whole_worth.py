@@ -16,6 +16,9 @@ SIZE_WEIGHTS = (0.25, 0.5, 0.25)  # of the 5, 50 and 95 % quantiles
 # they lose is taken as if the rate were that. By the rates of now alone one bad prospect of seven
 # keeps frames small that could be larger; by the middling one alone bad links cost too little.
 REVERTS = 0.5
+# No longer queue is planned on than this, or than a frame's period: later the rate is another. What
+# is on the link cannot be recalled, and with deadlines of half a second it would all be late.
+LONGEST_QUEUE_S = 0.07
 
 
 class Queueing:
@@ -32,7 +35,8 @@ class Queueing:
 
     def at(self, outlook: Outlook, times: FrameTimes, *, fallback: float) -> "Queue":
         """Return the uplink's queue as frames of about these times find it."""
-        backlog = self._backlogs.at(outlook, times, fallback=fallback)
+        longest_s = max(LONGEST_QUEUE_S, times.period_s)
+        backlog = self._backlogs.at(outlook, times, fallback=fallback, longest_s=longest_s)
         return Queue(backlog, _rates_to_come(outlook), times.captured_s + times.period_s)
 
 
