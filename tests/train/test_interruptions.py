@@ -68,6 +68,15 @@ def test_only_the_first_of_several_processes_says_it(monkeypatch: pytest.MonkeyP
     assert notes_of(KeyboardInterrupt(), lambda: "go on so") == []
 
 
+def test_a_second_sigterm_does_not_cut_off_what_is_said() -> None:
+    with pytest.raises(KeyboardInterrupt) as caught, telling_how_to_go_on(lambda: "go on so"):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+    assert caught.value.__notes__ == ["go on so"]
+
+
 def test_sigterm_is_as_before_behind_a_training_and_within_one_of_several_processes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -51,7 +51,7 @@ def way_on_from(folder: Path, *, checkpoints: Path) -> str:
 
 @contextmanager
 def _terminated_like_ctrl_c() -> Iterator[None]:
-    """Turn a first SIGTERM into KeyboardInterrupt; a second one ends the process at once."""
+    """Turn SIGTERM into KeyboardInterrupt, once: `timeout` and others send it twice in a row."""
     alone = os.environ.get("WORLD_SIZE", "1") == "1"
     if not alone or threading.current_thread() is not threading.main_thread():
         yield
@@ -64,5 +64,5 @@ def _terminated_like_ctrl_c() -> Iterator[None]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_DFL)
+    signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
