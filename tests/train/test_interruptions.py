@@ -69,11 +69,15 @@ def test_only_the_first_of_several_processes_says_it(monkeypatch: pytest.MonkeyP
 
 
 def test_a_second_sigterm_does_not_cut_off_what_is_said() -> None:
-    with pytest.raises(KeyboardInterrupt) as caught, telling_how_to_go_on(lambda: "go on so"):
-        try:
-            signal.raise_signal(signal.SIGTERM)
-        finally:
-            signal.raise_signal(signal.SIGTERM)
+    def terminate_twice() -> None:
+        with telling_how_to_go_on(lambda: "go on so"):
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        terminate_twice()
     assert caught.value.__notes__ == ["go on so"]
 
 
