@@ -24,6 +24,7 @@ from headgate.export.bench_table import (
 )
 from headgate.export.bench_training import TrainingStepOptions, bench_training_step
 from headgate.profiles.family import Family
+from headgate.runtime.cli import main
 from runtime.tiny_family import write_tiny_family
 
 RESULT = BenchResult(
@@ -131,6 +132,19 @@ def test_what_only_machines_read_is_in_the_json_alone_and_infinity_is_null() -> 
     assert value["details"] == {"x": 1}
     assert value["goals"][0]["value"] is None
     assert "details" not in json.loads(RESULT.to_json())
+
+
+@pytest.mark.parametrize("command", [["bench", "startup"], ["demo"]])
+def test_results_that_would_have_no_place_are_refused_before_any_work(
+    tmp_path: Path, command: list[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = CliRunner().invoke(main, [*command, "--out", str(tmp_path / "file" / "out")])
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"headgate: error: {tmp_path}/file/out: {tmp_path}/file is a file, expected a folder; "
+        "choose another place\n"
+    )
 
 
 @pytest.mark.parametrize("name", sorted(bench.commands))

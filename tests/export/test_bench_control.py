@@ -120,7 +120,15 @@ def test_round_trip_beyond_the_deadline_leaves_no_gap_to_close() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [["--sla-ms", "fast"], ["--rtt-ms", "-1"], ["--fps", "0"], ["--duration-s", "0"]]
+    "options",
+    [
+        ["--sla-ms", "fast"],
+        ["--rtt-ms", "-1"],
+        ["--fps", "0"],
+        ["--duration-s", "0"],
+        ["--workers", "-3"],
+        ["--sockets", "-1"],
+    ],
 )
 def test_bad_option_is_refused(tmp_path: Path, options: list[str]) -> None:
     command = ["control", str(LADDER), "--traces", str(tmp_path), *options]

@@ -172,6 +172,7 @@ def test_links_that_are_none_are_refused(text: str, message: str) -> None:
         (["--sla-ms", "0"], "--sla-ms: 0 must be above 0"),
         (["--rtt-ms", "nan"], "--rtt-ms: nan must be 0 or more"),
         (["--links", "4xnan"], "--links: found '4xnan'"),
+        (["--workers", "-1"], "'--workers': -1 is not in the range"),
     ],
 )
 def test_bad_options_are_refused_and_nothing_is_written(

@@ -1,6 +1,8 @@
 """Claims about `headgate export` as a user meets it."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,34 @@ def test_wrong_options_end_with_exit_code_2(
     result = invoke(run, tmp_path / "family", *options)
     assert (result.exit_code, said in result.stderr) == (exit_code, True), result.stderr
     assert not (tmp_path / "family").exists()
+
+
+def test_a_file_in_the_way_of_the_family_is_named_before_any_work(
+    run: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = invoke(run, tmp_path / "file" / "family")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"headgate: error: {tmp_path}/file/family: {tmp_path}/file is a file, expected a folder; "
+        "choose another place\n"
+    )
+
+
+def test_a_disk_that_fills_up_names_the_family_and_leaves_nothing(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    result = invoke(run, tmp_path / "family", "--limit", "9", "--calibration", "8")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == (
+        f"headgate: error: {tmp_path}/family/heads/b2r1/model.onnx: cannot be written, its disk is "
+        "full; free space there, or choose another place"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_run_ends_with_exit_code_4_and_one_line(tmp_path: Path) -> None:

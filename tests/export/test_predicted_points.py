@@ -109,11 +109,19 @@ def test_a_point_that_prediction_does_not_make_smaller_gets_no_twin(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"video": "nowhere.mp4"}, "no such video file"),
-        ({"video": "still"}, "has no rate of its own"),
-        ({"video": "still", "video_fps": 0.0}, "--video-fps: 0 is not above 0"),
+        ({"video": "nowhere.mp4"}, "^--video nowhere.mp4: no such video file"),
+        ({"video": "dir:nowhere"}, "^--video dir:nowhere: no such folder"),
+        ({"video": "."}, "^--video .: is a folder"),
+        ({"video": ""}, "^--video : no such video file"),
+        ({"video": __file__}, "^--video .*test_predicted_points.py: "),
+        ({"video": "still"}, "^--video .*: has no rate of its own"),
+        ({"video": "still", "video_fps": 0.0}, "--video-fps: found 0, expected"),
+        ({"video": "still", "video_fps": float("nan")}, "--video-fps: found nan, expected"),
         ({"video": "still", "video_fps": 5.0, "video_lag": 14}, "14 frames, a lag of 14 needs"),
-        ({"video": "still", "video_fps": 5.0, "video_lag": 300}, "expected 1 to 255"),
+        (
+            {"video": "still", "video_fps": 5.0, "video_lag": 300},
+            "--video-lag: found 300 .* 1 to 255",
+        ),
         ({"video": "still", "video_fps": 5.0, "video_lag": 0}, "--video-lag: found 0"),
         ({"video": "still", "video_fps": 5.0, "video_frames": 1}, "--video-frames: found 1"),
         ({"video": "fake://20x20"}, "has no rate of its own"),
@@ -144,7 +152,9 @@ def test_a_clip_at_a_lower_rate_skips_frames_and_never_repeats_one(tmp_path: Pat
     assert (whole.fps, len(whole.pictures)) == (20.0, 12)
     slower = load_clip(str(path), spec, fps=8.0, num_frames=4)
     np.testing.assert_array_equal(slower.pictures, whole.pictures[[0, 2, 5, 7]])
-    with pytest.raises(UsageError, match=r"up to .*clip.avi's 20"):
+    with pytest.raises(
+        UsageError, match=r"--video-fps: found 25, expected at most .*clip.avi's own 20"
+    ):
         load_clip(str(path), spec, fps=25.0, num_frames=4)
 
 

@@ -1,5 +1,7 @@
+import errno
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -147,10 +149,44 @@ def test_the_current_folder_is_one_that_can_be_recovered(
 def test_a_place_where_no_folder_can_be_made_is_told_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with (
-        pytest.raises(UsageError, match=r"this folder cannot be made .* choose another place"),
+        pytest.raises(
+            UsageError, match=r"^.*/file/family: .*/file is a file, expected a folder; choose"
+        ),
         publish_folder(tmp_path / "file" / "family"),
     ):
         raise AssertionError("the block must not run")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+def test_a_folder_that_the_system_refuses_is_named_as_the_user_knows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    said = rf"^{tmp_path}/family: this folder cannot be made \({os.strerror(number)}\); choose"
+    with pytest.raises(UsageError, match=said), publish_folder(tmp_path / "family"):
+        raise AssertionError("the block must not run")
+
+
+def test_a_file_of_a_folder_that_nobody_sees_yet_is_named_by_its_place_to_be(
+    tmp_path: Path,
+) -> None:
+    target = tmp_path / "family"
+    with pytest.raises(OSError) as caught, publish_folder(target) as folder:
+        (folder / "nowhere" / "a.txt").write_text("a")
+    assert caught.value.filename == str(target / "nowhere" / "a.txt")
+    with pytest.raises(OSError) as caught, publish_folder(target) as folder:
+        shutil.copy2(tmp_path, folder / "a.txt")
+    assert caught.value.filename == str(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_written_is_named_not_the_one_beside_it(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as caught:
+        write_atomic(tmp_path / "nowhere" / "run.json", "one")
+    assert caught.value.filename == str(tmp_path / "nowhere" / "run.json")
 
 
 def test_a_name_that_leaves_no_room_for_others_beside_it_is_refused(tmp_path: Path) -> None:

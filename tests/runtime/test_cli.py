@@ -1,4 +1,5 @@
 import errno
+import os
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -63,12 +64,41 @@ def test_interrupting_is_exit_code_130_without_a_traceback() -> None:
     assert result.stderr == "headgate: interrupted\n"
 
 
-def test_a_file_the_system_refuses_is_one_line_with_its_name() -> None:
-    error = OSError(errno.ENOSPC, "No space left on device", "out/run.json")
+def test_what_was_noted_of_an_end_stands_behind_it() -> None:
+    interruption = KeyboardInterrupt()
+    interruption.add_note("this is how to go on")
+    result = CliRunner().invoke(failing(interruption), ["fail"])
+    assert result.stderr == "headgate: interrupted; this is how to go on\n"
+    error = OSError(errno.EROFS, "read-only", "out")
+    error.add_note("this is how to go on")
     result = CliRunner().invoke(failing(error), ["fail"])
-    assert result.exit_code == 1
-    assert result.stderr.startswith("headgate: error: out/run.json: the system says 'No space")
+    assert result.stderr.endswith("make the disk writable; this is how to go on\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (errno.ENOSPC, 1, "cannot be written, its disk is full; free space"),
+        (errno.EIO, 1, "the system says 'Input/output error'; make the place usable"),
+        (errno.EACCES, 2, "there is no permission for it; choose another place"),
+        (errno.EROFS, 2, "its disk is read-only; choose another place"),
+        (errno.ENOTDIR, 2, "a file is in the place of a folder; choose another place"),
+    ],
+)
+def test_a_file_the_system_refuses_is_one_line_with_its_name(
+    number: int, code: int, said: str
+) -> None:
+    error = OSError(number, os.strerror(number), "out/run.json")
+    result = CliRunner().invoke(failing(error), ["fail"])
+    assert result.exit_code == code
+    assert result.stderr.startswith(f"headgate: error: out/run.json: {said}")
     assert result.stderr.count("\n") == 1
+
+
+def test_of_two_files_the_one_that_was_to_be_written_is_named() -> None:
+    error = OSError(errno.ENOSPC, "No space left on device", "from", None, "to")
+    result = CliRunner().invoke(failing(error), ["fail"])
+    assert result.stderr.startswith("headgate: error: to: cannot be written")
 
 
 def test_a_missing_extra_is_named() -> None:

@@ -1,3 +1,4 @@
+import resource
 import socket
 import stat
 from pathlib import Path
@@ -38,6 +39,24 @@ def test_keys_are_never_overwritten(tmp_path: Path) -> None:
         keys.make_set(tmp_path, device="cam1")
     with pytest.raises(UsageError, match="is there already"):
         keys.write_pair(tmp_path / "edge", "edge")
+
+
+def test_a_full_disk_leaves_no_part_of_a_key(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(UsageError, match=r"cannot write keys .* choose another folder"):
+            keys.write_pair(tmp_path, "edge")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+    keys.write_pair(tmp_path, "edge")
+
+
+def test_a_file_in_the_way_of_the_keys_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UsageError, match=r"/file: cannot write keys .* choose another folder"):
+        keys.write_pair(tmp_path / "file", "edge")
 
 
 def test_neither_side_is_made_in_the_folder_of_the_other(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from headgate.profiles.errors import HeadgateError
+from headgate.profiles.errors import HeadgateError, UsageError
 from headgate.runtime.records import Estimate, FrameRecord, Source, Stages, record_from_line
 from headgate.runtime.sinks import JsonLines, print_summary, summary_rows
 from headgate.runtime.summary import Tally
@@ -58,7 +58,7 @@ def test_records_go_to_standard_output_on_request(capsys: pytest.CaptureFixture[
 
 
 def test_an_output_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(HeadgateError, match=r"OUTPUT .*frames.jsonl: cannot be written"):
+    with pytest.raises(UsageError, match=r"OUTPUT .*frames.jsonl: cannot be written"):
         JsonLines(str(tmp_path / "none" / "frames.jsonl"), on_failure=unused)
 
 

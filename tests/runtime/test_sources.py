@@ -111,6 +111,17 @@ def test_an_input_that_is_not_there_is_refused(
         open_source(spec)
 
 
+@pytest.mark.parametrize(
+    "spec",
+    ["dir:/nowhere", "nowhere.mp4", "fake://0x10", "v4l2:///dev/video987", "embedded", __file__],
+)
+def test_what_is_refused_is_named_with_the_argument_it_was_given_for(spec: str) -> None:
+    with pytest.raises(HeadgateError, match=f"^INPUT {spec}: "):
+        open_source(spec)
+    with pytest.raises(HeadgateError, match=f"^--video {spec}: "):
+        open_source(spec, place="--video")
+
+
 def test_a_plain_folder_is_told_how_to_be_written(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a folder; write dir:"):
         open_source(str(tmp_path))

@@ -311,7 +311,7 @@ def test_keys_made_by_the_command_connect_both_sides(
         (["device", "FAMILY", "SET", "--profile", "odd"], 2, "neither a preset"),
         (["device", "FAMILY", "SET", "--providers", "gpu"], 2, "is not one of auto"),
         (["device", "FAMILY", "SET", "--config", "/nowhere"], 2, "cannot be read"),
-        (["device", "FAMILY", "SET", "/nowhere/out"], 1, "cannot be written"),
+        (["device", "FAMILY", "SET", "/nowhere/out"], 2, "cannot be written"),
         (["device", "FAMILY", "SET", "-", "--json"], 2, "cannot both go to stdout"),
         (["device", "FAMILY", "nowhere.mp4"], 2, "no such video file"),
         (["device", "/nowhere", "SET"], 4, "no such folder"),

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from headgate.runtime.cli import main
 from headgate.train.command import prune as prune_command
-from headgate.train.recipe import PruneConfig
+from headgate.train.recipe import DEFAULT_SPLITS, PruneConfig
 from headgate.train.run_folder import load_run
 from train.tiny_runs import write_pictures
 
@@ -151,6 +151,8 @@ def test_splits_as_json_starts_with_the_picture_and_says_why_a_layer_is_no_split
     [
         (["vgg99"], "'vgg99' is not a built-in model"),
         (["vgg11", "--input-px", "8"], "expected at least 32 px"),
+        (["lenet", "--input-px", "8"], "a side; enlarge the input\n"),
+        (["vgg11", "--input-px", "16"], "a side; enlarge the input or use lenet\n"),
         (["vgg11", "--num-classes", "0"], "--num-classes: found 0"),
     ],
 )
@@ -164,6 +166,7 @@ def test_splits_shows_valid_ones_and_counts_the_others_unless_asked_for_all() ->
     model = ["resnet18", "--input-px", "32", "--width", "0.125"]
     short, long = headgate("train", "splits", *model), headgate("train", "splits", *model, "--all")
     assert "why not" not in short.stdout
+    assert f"without --split, trainings cut after {DEFAULT_SPLITS['resnet18']}" in short.stdout
     assert "stages.1.0.main.0" not in short.stdout
     assert "more layers cannot be split after; --all says why" in short.stdout
     assert "why not" in long.stdout

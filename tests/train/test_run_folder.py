@@ -132,6 +132,9 @@ def test_a_record_cut_short_is_refused(copied: Path) -> None:
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FamilyError, match=r"no run\.json in it"):
         load_run(tmp_path / "nothing")
+    (tmp_path / "family.json").write_text("{}")
+    with pytest.raises(FamilyError, match="is a family, no training run; give what it was"):
+        load_run(tmp_path)
 
 
 def test_a_swap_that_was_cut_short_is_repaired(copied: Path) -> None:

@@ -34,9 +34,17 @@ from headgate.export.bench_options import above, outputs, say, show
 @click.option(
     "--late-ms", default=0.0, show_default=True, help="by which both sides' loops are late, mean"
 )
-@click.option("--workers", default=0, help="processes  [default: one per core]")
 @click.option(
-    "--sockets", default=0, help="also run so many traces over real sockets  [default: none]"
+    "--workers",
+    type=click.IntRange(min=0),
+    default=0,
+    help="processes  [default: one per core]",
+)
+@click.option(
+    "--sockets",
+    type=click.IntRange(min=0),
+    default=0,
+    help="also run so many traces over real sockets  [default: none]",
 )
 @outputs
 def control(

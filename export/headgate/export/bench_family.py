@@ -15,6 +15,7 @@ from headgate.export.options import ExportOptions
 from headgate.export.pipeline import export_family
 from headgate.profiles.errors import FamilyError
 from headgate.profiles.family import Family, open_family
+from headgate.profiles.storage import naming
 from headgate.train.prune import train_prune
 from headgate.train.recipe import PruneConfig
 
@@ -55,4 +56,5 @@ def _write_noise(path: Path) -> None:
         size = (num, SIDE_PX, SIDE_PX, 3)
         arrays[f"{split}_pictures"] = stream.integers(0, 256, size, dtype=np.uint8)
         arrays[f"{split}_labels"] = np.arange(num) % NUM_CLASSES
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+    with naming(path):
+        np.savez(path, **arrays)  # type: ignore[arg-type]

@@ -41,13 +41,19 @@ def bench_predict(options: PredictOptions, *, say: Callable[[str], None]) -> Ben
     points = chosen_points(manifest, options.points)
     _refuse_layers(points)
     clips = [
-        load_clip(video, manifest.input, fps=options.fps, num_frames=options.frames)
+        load_clip(
+            video,
+            manifest.input,
+            fps=options.fps,
+            num_frames=options.frames,
+            fps_option="--fps",
+        )
         for video in options.videos
     ]
     clips += made_clips(clips[0], manifest.input, num_frames=min(options.frames, 100))
     for clip in clips:
         for lag in options.lags:
-            check_lag(lag, clip)
+            check_lag(lag, clip, option="--lags")
     engine_options = EngineOptions(providers="cpu", threads=1)
     engines = Engines(
         device=DeviceEngine(options.family, options=engine_options),

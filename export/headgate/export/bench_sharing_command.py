@@ -25,7 +25,12 @@ from headgate.export.bench_options import above, outputs, say, show
 @click.option(
     "--settle-s", default=3.0, show_default=True, help="of that, left out of the score, in s"
 )
-@click.option("--workers", default=0, help="processes  [default: one per core]")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=0,
+    help="processes  [default: one per core]",
+)
 @outputs
 def sharing(
     target: Path,

@@ -42,12 +42,22 @@ class Clip:
         return hashlib.sha256(self.pictures.tobytes()).hexdigest()
 
 
-def load_clip(spec: str, picture: InputSpec, *, fps: float | None, num_frames: int) -> Clip:
+def load_clip(
+    spec: str,
+    picture: InputSpec,
+    *,
+    fps: float | None,
+    num_frames: int,
+    fps_option: str = "--video-fps",
+) -> Clip:
     """Read the first frames of a video (or of `dir:PATH`) at `fps`, by default its own rate.
 
-    Raises UsageError for what is live, has no rate of its own, or is slower than `fps`.
+    Raises UsageError for what is live, has no rate of its own, or is slower than `fps`, which
+    `fps_option` sets.
     """
-    source = open_source(spec)
+    if fps is not None and not 0 < fps < float("inf"):
+        raise UsageError(f"{fps_option}: found {fps:g}, expected frames a second, above 0")
+    source = open_source(spec, place="--video")
     rate = source.fps or fps
     if source.is_live or rate is None:
         raise UsageError(
@@ -55,8 +65,8 @@ def load_clip(spec: str, picture: InputSpec, *, fps: float | None, num_frames: i
             "video file, or the rate of the pictures with --video-fps"
         )
     fps = rate if fps is None else fps
-    if not 0 < fps <= rate:
-        raise UsageError(f"--video-fps: {fps:g} is not above 0 and up to {spec}'s {rate:g}")
+    if fps > rate:
+        raise UsageError(f"{fps_option}: found {fps:g}, expected at most {spec}'s own {rate:g}")
     wanted = [int(index * rate / fps) for index in range(num_frames)]
     taken: list[Pictures] = []
     still = None

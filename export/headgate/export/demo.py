@@ -35,7 +35,7 @@ from headgate.export.report import ReportContent, write_report
 from headgate.profiles.errors import PeerError, UsageError
 from headgate.profiles.manifest import Manifest
 from headgate.profiles.profile import Profile, allowed_points, load_profile
-from headgate.profiles.storage import write_atomic
+from headgate.profiles.storage import naming, write_atomic
 from headgate.profiles.trace import Trace, open_trace, shared_trace
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.relay import LinkPlan, Relay
@@ -164,14 +164,15 @@ def write_pictures(data: str, path: Path) -> None:
     pictures = np.stack([dataset.picture(index) for index in shown])
     labels = np.array([dataset.label(index) for index in shown])
     # A data set has two halves; the device only plays the second.
-    np.savez(
-        path,
-        train_pictures=pictures[:1],
-        train_labels=labels[:1],
-        val_pictures=pictures,
-        val_labels=labels,
-        label_names=np.array(dataset.labels),
-    )
+    with naming(path):
+        np.savez(
+            path,
+            train_pictures=pictures[:1],
+            train_labels=labels[:1],
+            val_pictures=pictures,
+            val_labels=labels,
+            label_names=np.array(dataset.labels),
+        )
 
 
 def run_for_real(options: DemoOptions, *, trace: Trace, seconds: float) -> RealRun:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from headgate.export.bench_options import usable_folder
+
 if TYPE_CHECKING:
     from headgate.export.report import ReportContent
 
@@ -23,6 +25,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("out/demo"),
     show_default=True,
+    callback=usable_folder,
     help="folder for everything the demo leaves",
 )
 @click.option(

@@ -24,7 +24,7 @@ from headgate.profiles.manifest import (
     Member,
     TensorSpec,
 )
-from headgate.profiles.storage import naming, sha256_file
+from headgate.profiles.storage import naming, sha256_file, write_atomic
 
 FULL_GRAPH = "full/model.onnx"
 PICTURES_GRAPH = "full/pictures.onnx"
@@ -105,7 +105,7 @@ def list_files(folder: Path) -> dict[str, FileEntry]:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write family.json."""
-    (folder / MANIFEST_NAME).write_text(manifest_text(manifest), encoding="utf-8")
+    write_atomic(folder / MANIFEST_NAME, manifest_text(manifest))
 
 
 def _write_graph(
@@ -134,7 +134,7 @@ def _write_triton(folder: Path, *, features: TensorSpec, num_classes: int) -> No
         TensorSpec("levels", "float32", (1,)),
     )
     text = triton_config(folder.name, inputs=inputs, outputs=(probabilities_spec(num_classes),))
-    (folder / "config.pbtxt").write_text(text, encoding="utf-8")
+    write_atomic(folder / "config.pbtxt", text)
 
 
 def _example_pictures(picture: InputSpec) -> torch.Tensor:

@@ -68,6 +68,7 @@ def export_family(
     check_members(run, options)
     check_target(family_path, run_path=run_path, force=options.force)
     plain = whole_network(run)  # first: a run from scratch, which has none, is refused at once
+    clip = _clip(run, options)
     progress(f"reading {run.record.dataset.spec if options.data is None else options.data}")
     samples = load_samples(
         run,
@@ -76,7 +77,6 @@ def export_family(
         limit=options.limit,
         num_confidence=options.num_confidence,
     )
-    clip = _clip(run, options)
     with publish_folder(family_path, replace=options.force) as folder:
         built = [_build_member(run, member_id, folder, progress) for member_id in run.member_ids]
         progress("full: writing the graph")

@@ -62,14 +62,14 @@ def predicted_point(twin: OperatingPoint) -> OperatingPoint:
     return replace(twin, id=f"{twin.id}-p", twin=twin.id)
 
 
-def check_lag(lag: int, clip: Clip) -> None:
-    """Refuse a lag that the wire cannot express or the clip cannot show."""
+def check_lag(lag: int, clip: Clip, *, option: str = "--video-lag") -> None:
+    """Refuse a lag, which `option` sets, that the wire cannot express or the clip cannot show."""
     if not 1 <= lag <= MAX_DISTANCE:
-        raise UsageError(f"lag: {lag} frames, expected 1 to {MAX_DISTANCE}")
+        raise UsageError(f"{option}: found {lag} frames, expected 1 to {MAX_DISTANCE}")
     if lag >= len(clip.pictures):
         raise UsageError(
-            f"{clip.name}: {len(clip.pictures)} frames, a lag of {lag} needs more; give a longer "
-            "video or a shorter lag"
+            f"--video {clip.name}: has {len(clip.pictures)} frames, a lag of {lag} needs more; "
+            f"give a longer video or a shorter {option}"
         )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from headgate.profiles.errors import FamilyError, HeadgateError, UsageError
+from headgate.profiles.refusals import check_can_hold_files
 
 _CHUNK_BYTES = 1 << 20
 _MAX_NAME_BYTES = 200  # of the 255 that file systems allow: names beside the target are longer
@@ -25,25 +26,25 @@ _MAX_NAME_BYTES = 200  # of the 255 that file systems allow: names beside the ta
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Write `data` to `path` so that a kill leaves either the old file or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with naming(path), temporary.open("wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    with naming(path):
+        try:
+            with temporary.open("wb") as file:
+                file.write(data.encode() if isinstance(data, str) else data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let a write that fails name its file, as an open that fails does: a full disk names none."""
+    """Let a write that fails name its file: a full disk names none, an open the one beside it."""
     try:
         yield
     except OSError as error:
-        if error.filename is None:
-            error.filename = str(path)
+        error.filename, error.filename2 = str(path), None
         raise
 
 
@@ -62,22 +63,40 @@ def publish_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
         raise UsageError(f"{target}: exists already; choose another folder or say --force")
     fresh = target.with_name(f".{target.name}.{os.getpid()}.new")
     shutil.rmtree(fresh, ignore_errors=True)
-    make_folder(fresh)
+    make_folder(fresh, shown=target)
     try:
-        yield fresh
-        _sync_tree(fresh)
-        old = _old_name(target)
-        if target.exists():
-            os.rename(target, old)
-        os.rename(fresh, target)
-        _sync_folder(target.parent)
+        with _named_by(fresh, target):
+            yield fresh
+        with naming(target):
+            _sync_tree(fresh)
+            old = _old_name(target)
+            if target.exists():
+                os.rename(target, old)
+            os.rename(fresh, target)
+            _sync_folder(target.parent)
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
+@contextmanager
+def _named_by(fresh: Path, target: Path) -> Iterator[None]:
+    """Let what the system refuses in a folder that nobody sees be named as the user knows it."""
+    try:
+        yield
+    except OSError as error:
+        for name in ("filename", "filename2"):
+            path = getattr(error, name)
+            if isinstance(path, str | os.PathLike) and Path(path).is_relative_to(fresh):
+                setattr(error, name, str(target / Path(path).relative_to(fresh)))
+        raise
+
+
 def check_place(target: Path) -> None:
-    """Refuse a folder that cannot be swapped: where we are, what holds it, or an endless name."""
+    """Refuse a folder that cannot be swapped, before any work.
+
+    It is where we are, or holds that; it has an endless name; or nothing may be written beside it.
+    """
     if Path.cwd().is_relative_to(os.path.realpath(target)):
         raise UsageError(
             f"{str(target)!r}: is the current folder or holds it, and would be replaced under your "
@@ -88,16 +107,20 @@ def check_place(target: Path) -> None:
             f"{target.name[:40]}...: a name of {len(os.fsencode(target.name))} bytes, expected at "
             f"most {_MAX_NAME_BYTES}; shorten it"
         )
+    check_can_hold_files(Path(os.path.realpath(target)).parent, wanted=target)
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder and those above it, or raise UsageError saying why it cannot be made."""
+def make_folder(path: Path, *, shown: Path | None = None) -> None:
+    """Make a folder and those above it, or raise UsageError saying why it cannot be made.
+
+    `shown` is the folder to name then, if not `path`.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as reason:
         raise UsageError(
-            f"{path}: this folder cannot be made ({reason.strerror}); choose another place, or "
-            "change its permissions"
+            f"{shown or path}: this folder cannot be made ({reason.strerror}); choose another "
+            "place, or change what stands in the way"
         ) from None
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 from headgate.profiles.errors import HeadgateError
+from headgate.profiles.refusals import refusal
 
 COMMAND_GROUP = "headgate.commands"
 INTERRUPTED_EXIT_CODE = 130
@@ -43,6 +44,11 @@ def missing_module_message(module: str | None) -> str:
     if extra:
         remedy = f"pip install '.[{extra}]' in a copy of this repository"
     return f"this command needs the Python module {module!r}, which is not installed; {remedy}"
+
+
+def with_notes(text: str, error: BaseException) -> str:
+    """Return `text` with what was noted of `error` behind it, such as how to go on."""
+    return "; ".join([text, *getattr(error, "__notes__", ())])
 
 
 def available_commands() -> dict[str, EntryPoint]:
@@ -94,19 +100,15 @@ class HeadgateGroup(click.Group):
         except HeadgateError as error:
             click.echo(f"headgate: error: {error}", err=True)
             ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
-            click.echo("headgate: interrupted", err=True)
+        except KeyboardInterrupt as interruption:
+            click.echo(with_notes("headgate: interrupted", interruption), err=True)
             ctx.exit(INTERRUPTED_EXIT_CODE)
         except OSError as error:
             if error.errno == errno.EPIPE or error.filename is None:
                 raise  # click ends quietly when a reader leaves; without a file it is our bug
-            reason = error.strerror or type(error).__name__
-            click.echo(
-                f"headgate: error: {error.filename}: the system says {reason!r}; "
-                "make the place usable and repeat the command",
-                err=True,
-            )
-            ctx.exit(HeadgateError.exit_code)
+            told = refusal(error, place=error.filename2 or error.filename)
+            click.echo(with_notes(f"headgate: error: {told}", error), err=True)
+            ctx.exit(told.exit_code)
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] not in EXTRA_BY_MODULE:
                 raise

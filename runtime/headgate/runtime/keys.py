@@ -10,6 +10,7 @@ starts one, with the explicit folder of admitted keys. Beyond loopback keys are 
 operator says `--insecure`.
 """
 
+import contextlib
 import ipaddress
 import logging
 import os
@@ -76,7 +77,11 @@ def write_pair(folder: Path, name: str) -> KeyPair:
         _write(secret_path, _certificate(pair.public, pair.secret), mode=0o600)
         _write(folder / f"{name}.key", _certificate(pair.public), mode=0o644)
     except OSError as reason:
-        raise UsageError(f"{folder}: cannot write keys ({reason.strerror})") from None
+        with contextlib.suppress(OSError):  # without the public one it only stands in the way
+            secret_path.unlink()
+        raise UsageError(
+            f"{folder}: cannot write keys ({reason.strerror}); choose another folder"
+        ) from None
     return pair
 
 
@@ -247,8 +252,15 @@ def _certificate(public: bytes, secret: bytes | None = None) -> str:
 
 
 def _write(path: Path, text: str, *, mode: int) -> None:
-    """Create the file with its mode from the start: a secret is never readable, even briefly."""
+    """Create the file with its mode from the start: a secret is never readable, even briefly.
+
+    A full disk leaves no part of it: the next call would take that for keys, and make none.
+    """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-        os.fchmod(stream.fileno(), mode)
-        stream.write(text)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+            os.fchmod(stream.fileno(), mode)
+            stream.write(text)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise

@@ -14,7 +14,7 @@ from typing import IO
 from rich.console import Console
 from rich.table import Table
 
-from headgate.profiles.errors import HeadgateError
+from headgate.profiles.errors import HeadgateError, UsageError
 from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.summary import Summary
 
@@ -211,6 +211,6 @@ def _open(output: str) -> IO[str]:
     try:
         return Path(output).open("w", encoding="utf-8")
     except OSError as reason:
-        raise HeadgateError(
+        raise UsageError(
             f"OUTPUT {output}: cannot be written ({reason.strerror}); choose another file"
         ) from None

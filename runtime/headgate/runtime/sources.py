@@ -137,41 +137,45 @@ class VideoSource:
 
     labels: tuple[str, ...] | None = None
 
-    def __init__(self, name: str, *, address: str, form: str | None, is_live: bool) -> None:
+    def __init__(
+        self, name: str, *, address: str, form: str | None, is_live: bool, where: str
+    ) -> None:
+        """`where` begins what is said of it: the argument or option, and its value."""
         self.name = name
+        self._where = where
         self.is_live = is_live
         self._address = address
         self._form = form
         self.fps: float | None = None
         container = self._open()  # what cannot be decoded is refused at the start
         try:
-            rate = _video_stream(container, name).average_rate
+            rate = _video_stream(container, self._where).average_rate
             self.fps = float(rate) if rate and not is_live else None
         finally:
             container.close()
 
     def frames(self) -> Iterator[SourceFrame]:
-        av = _import_av(self.name)
+        av = _import_av(self._where)
         num_frames = 0
         container = self._open()
         try:
-            stream = _video_stream(container, self.name)
+            stream = _video_stream(container, self._where)
             stream.thread_type = "AUTO"
             for frame in container.decode(stream):
                 yield SourceFrame(frame.to_ndarray(format="rgb24"))
                 num_frames += 1
         except (av.FFmpegError, ValueError) as reason:
             raise DataError(
-                f"{self.name}: cannot be decoded after frame {num_frames} ({_reason(reason)}); "
+                f"{self._where}: cannot be decoded after frame {num_frames} ({_reason(reason)}); "
                 "check the file or the camera"
             ) from None
         finally:
             container.close()
         if num_frames == 0:
-            raise DataError(f"{self.name}: holds no video frame; check the file")
+            raise DataError(f"{self._where}: holds no video frame; check the file")
 
     def _open(self) -> Any:
-        av = _import_av(self.name)
+        av = _import_av(self._where)
         try:
             return av.open(
                 self._address,
@@ -180,49 +184,52 @@ class VideoSource:
             )
         except (av.FFmpegError, OSError, ValueError) as reason:
             raise DataError(
-                f"{self.name}: cannot be opened as video ({_reason(reason)}); expected a video "
+                f"{self._where}: cannot be opened as video ({_reason(reason)}); expected a video "
                 "file, v4l2:///dev/videoN or rtsp://..."
             ) from None
 
 
-def open_source(spec: str) -> Source:
-    """Return the source that `spec` names, or raise UsageError or DataError."""
-    scheme, colon, place = spec.partition(":")
+def open_source(spec: str, *, place: str = "INPUT") -> Source:
+    """Return the source that `spec` names, or raise UsageError or DataError.
+
+    `place` is the argument or option that it was given for, to begin what is said of it.
+    """
+    where = f"{place} {spec}"
+    scheme, colon, path = spec.partition(":")
     if is_dataset_spec(spec):
         dataset = open_dataset(spec, "val")
         if len(dataset) == 0:
-            raise DataError(f"{spec}: holds no pictures; check the data set")
+            raise DataError(f"{where}: holds no pictures; check the data set")
         return DatasetSource(dataset, spec)
     if colon and scheme == "dir":
-        return _open_folder(Path(place), spec)
+        return _open_folder(Path(path), spec, where=where)
     if scheme == "fake" and colon:
-        return _open_fake(spec)
+        return _open_fake(spec, where=where)
     if scheme == "v4l2" and colon:
-        device = place.removeprefix("//")
+        device = path.removeprefix("//")
         if not Path(device).exists():
-            raise DataError(f"{spec}: no such camera {device!r}; list them with ls /dev/video*")
-        return VideoSource(spec, address=device, form="v4l2", is_live=True)
+            raise DataError(f"{where}: no such camera {device!r}; list them with ls /dev/video*")
+        return VideoSource(spec, address=device, form="v4l2", is_live=True, where=where)
     if scheme in ("rtsp", "rtsps") and colon:
-        return VideoSource(spec, address=spec, form=None, is_live=True)
+        return VideoSource(spec, address=spec, form=None, is_live=True, where=where)
     if scheme == "embedded":
         raise UsageError(
-            f"INPUT {spec}: is drawn by the training code, which no device has; `headgate demo` "
+            f"{where}: is drawn by the training code, which no device has; `headgate demo` "
             "leaves pictures of it, play them as npz:out/demo/pictures.npz"
         )
-    path = Path(spec)
-    if path.is_dir():
-        raise UsageError(f"INPUT {spec}: is a folder; write dir:{spec} or folder:{spec}")
-    if not path.is_file():
+    if spec and Path(spec).is_dir():
+        raise UsageError(f"{where}: is a folder; write dir:{spec} or folder:{spec}")
+    if not Path(spec).is_file():
         raise DataError(
-            f"INPUT {spec}: no such video file, and not one of dir:PATH, cifar10:PATH, "
+            f"{where}: no such video file, and not one of dir:PATH, cifar10:PATH, "
             "folder:PATH, npz:PATH, fake://WxH, v4l2://DEVICE, rtsp://..."
         )
-    return VideoSource(spec, address=str(path), form=None, is_live=False)
+    return VideoSource(spec, address=spec, form=None, is_live=False, where=where)
 
 
-def _open_folder(folder: Path, spec: str) -> FolderSource:
+def _open_folder(folder: Path, spec: str, *, where: str) -> FolderSource:
     if not folder.is_dir():
-        raise DataError(f"{spec}: no such folder; check the path")
+        raise DataError(f"{where}: no such folder; check the path")
     paths = tuple(
         path
         for path in sorted(folder.iterdir())
@@ -234,35 +241,35 @@ def _open_folder(folder: Path, spec: str) -> FolderSource:
     )
     if not paths:
         raise DataError(
-            f"{spec}: holds no pictures, expected files ending in "
+            f"{where}: holds no pictures, expected files ending in "
             f"{', '.join(sorted(PICTURE_SUFFIXES))}; check the path"
         )
     return FolderSource(paths, spec)
 
 
-def _open_fake(spec: str) -> FakeSource:
+def _open_fake(spec: str, *, where: str) -> FakeSource:
     parts = urlsplit(spec)
     width, _, height = (parts.netloc or "224x224").partition("x")
     seed = parse_qs(parts.query).get("seed", ["0"])[-1]
     if not (width.isdecimal() and height.isdecimal() and seed.isdecimal()):
-        raise UsageError(f"INPUT {spec}: is not fake://WIDTHxHEIGHT[?seed=N]")
+        raise UsageError(f"{where}: is not fake://WIDTHxHEIGHT[?seed=N]")
     if not 0 < int(width) * int(height) <= MAX_FAKE_PX:
-        raise UsageError(f"INPUT {spec}: expected 1 to {MAX_FAKE_PX} pixels")
+        raise UsageError(f"{where}: expected 1 to {MAX_FAKE_PX} pixels")
     return FakeSource(int(width), int(height), spec, seed=int(seed))
 
 
-def _video_stream(container: Any, name: str) -> Any:
+def _video_stream(container: Any, where: str) -> Any:
     if not container.streams.video:
-        raise DataError(f"{name}: holds no video stream; check the file")
+        raise DataError(f"{where}: holds no video stream; check the file")
     return container.streams.video[0]
 
 
-def _import_av(name: str) -> Any:
+def _import_av(where: str) -> Any:
     try:
         import av
     except ImportError:
         raise UsageError(
-            f"INPUT {name}: videos and cameras need PyAV, which the extra `video` brings; "
+            f"{where}: videos and cameras need PyAV, which the extra `video` brings; "
             "pip install '.[video]' in a copy of this repository"
         ) from None
     return av

@@ -69,9 +69,11 @@ def build_backbone(
         raise unknown_model(name_or_spec)
     size_px = (input_px, input_px) if isinstance(input_px, int) else input_px
     if min(size_px) < BUILT_IN_MIN_PX[name_or_spec]:
+        smallest = min(BUILT_IN_MIN_PX, key=lambda name: BUILT_IN_MIN_PX[name])
+        remedy = "" if name_or_spec == smallest else f" or use {smallest}"
         raise UsageError(
             f"--model {name_or_spec}: the input is {size_px[0]} x {size_px[1]} px, expected at "
-            f"least {BUILT_IN_MIN_PX[name_or_spec]} px a side; enlarge the input or use lenet"
+            f"least {BUILT_IN_MIN_PX[name_or_spec]} px a side; enlarge the input{remedy}"
         )
     if not 0.0 < width <= 4.0:
         raise UsageError(f"--width: found {width}, expected more than 0 and at most 4")

@@ -231,6 +231,7 @@ def prune(out: Path, resume: bool, force: bool, as_json: bool, **settings: Any) 
     The run is written to OUT.partial and becomes OUT when all of it is done.
     """
     from headgate.train.from_backbone import with_network_of_backbone
+    from headgate.train.interruptions import telling_how_to_go_on, way_on
     from headgate.train.phi import whole_budgets
     from headgate.train.processes import is_first_process
     from headgate.train.progress import choose_progress
@@ -241,13 +242,14 @@ def prune(out: Path, resume: bool, force: bool, as_json: bool, **settings: Any) 
     settings = with_network_of_backbone(settings, given=given_options())
     budgets = settings.pop("budgets")
     config = PruneConfig(**settings)
-    run = train_prune(
-        replace(config, budgets=whole_budgets(budgets, config)),
-        out,
-        resume=resume,
-        force=force,
-        progress=choose_progress(as_json=as_json),
-    )
+    with telling_how_to_go_on(lambda: way_on(out)):
+        run = train_prune(
+            replace(config, budgets=whole_budgets(budgets, config)),
+            out,
+            resume=resume,
+            force=force,
+            progress=choose_progress(as_json=as_json),
+        )
     if is_first_process() and not as_json:
         print_table(members_table(run.record))
         click.echo(f"run: {out}")
@@ -277,6 +279,7 @@ def splits(
     import torch
 
     from headgate.train.backbones import build_backbone
+    from headgate.train.recipe import DEFAULT_SPLITS
     from headgate.train.splits import list_splits
     from headgate.train.tables import print_table, split_line, splits_table
 
@@ -290,4 +293,8 @@ def splits(
             click.echo(split_line(point))
     else:
         title = f"{model} at {input_px} x {input_px} px"
-        print_table(splits_table(points, title=title, with_refused=show_all))
+        print_table(
+            splits_table(
+                points, title=title, with_refused=show_all, default=DEFAULT_SPLITS.get(model)
+            )
+        )

@@ -84,6 +84,7 @@ def deprune(
     run. All sides are given the same settings. A server writes to OUT.partial, which becomes OUT
     when all is done.
     """
+    from headgate.train.interruptions import telling_how_to_go_on, way_on
     from headgate.train.split_training.deprune import (
         deprune_as_client,
         deprune_as_server,
@@ -104,16 +105,17 @@ def deprune(
             name, share, state, resume, checkpoint_steps, give_up_s, cpu_share
         )
         click.echo(f"{options.name}: connecting to {server}", err=True)
-        done = deprune_as_client(
-            config,
-            settings,
-            options,
-            endpoint=server,
-            security=security,
-            epoch_ended=lambda epoch, pictures: click.echo(
-                f"{options.name}: epoch {epoch} done, {pictures:,} pictures sent", err=True
-            ),
-        )
+        with telling_how_to_go_on(lambda: _clients_way_on(state)):
+            done = deprune_as_client(
+                config,
+                settings,
+                options,
+                endpoint=server,
+                security=security,
+                epoch_ended=lambda epoch, pictures: click.echo(
+                    f"{options.name}: epoch {epoch} done, {pictures:,} pictures sent", err=True
+                ),
+            )
         click.echo(json.dumps({"client": done.name, "num_pictures": done.num_pictures_done}))
         return
     if out is None:
@@ -123,14 +125,15 @@ def deprune(
         "force": force,
         "epoch_done": _line if as_json else _told,
     }
-    if role == "local":
-        common |= {"num_clients": clients, "keeps_checkpoints": keeps_checkpoints}
-        deprune_locally(config, settings, out, **common)
-    else:
-        common |= {"bind": bind, "security": security}
-        common |= {"listening": _listening, "attended": _attended}
-        options_of_server = ServerOptions(clients, client_timeout_s, keeps_checkpoints)
-        deprune_as_server(config, settings, out, options=options_of_server, **common)
+    with telling_how_to_go_on(lambda: way_on(out)):
+        if role == "local":
+            common |= {"num_clients": clients, "keeps_checkpoints": keeps_checkpoints}
+            deprune_locally(config, settings, out, **common)
+        else:
+            common |= {"bind": bind, "security": security}
+            common |= {"listening": _listening, "attended": _attended}
+            options_of_server = ServerOptions(clients, client_timeout_s, keeps_checkpoints)
+            deprune_as_server(config, settings, out, options=options_of_server, **common)
     if not as_json:
         click.echo(f"run: {out}")
 
@@ -160,6 +163,13 @@ def _client_options(
         give_up_s=give_up_s,
         cpu_share=cpu_share,
     )
+
+
+def _clients_way_on(state: Path | None) -> str | None:
+    """Say how a client goes on from its folder; one without a folder begins as a new one."""
+    from headgate.train.interruptions import way_on_from
+
+    return None if state is None else way_on_from(state, checkpoints=state)
 
 
 def _line(record: DepruneEpoch) -> None:

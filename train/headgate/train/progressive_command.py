@@ -290,6 +290,7 @@ def _config(progressive: ProgressiveConfig, settings: dict[str, Any]) -> PruneCo
 
 
 def _train(config: PruneConfig, how: dict[str, Any]) -> None:
+    from headgate.train.interruptions import telling_how_to_go_on, way_on
     from headgate.train.processes import is_first_process
     from headgate.train.progress import choose_progress
     from headgate.train.prune import train_prune
@@ -297,13 +298,14 @@ def _train(config: PruneConfig, how: dict[str, Any]) -> None:
 
     out: Path = how["out"]
     as_json: bool = how["as_json"]
-    run = train_prune(
-        config,
-        out,
-        resume=how["resume"],
-        force=how["force"],
-        progress=choose_progress(as_json=as_json),
-    )
+    with telling_how_to_go_on(lambda: way_on(out)):
+        run = train_prune(
+            config,
+            out,
+            resume=how["resume"],
+            force=how["force"],
+            progress=choose_progress(as_json=as_json),
+        )
     if is_first_process() and not as_json:
         print_table(prefixes_table(run.record))
         click.echo(f"run: {out}")

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from headgate.profiles.errors import FamilyError, UsageError
+from headgate.profiles.family import MANIFEST_NAME
 from headgate.profiles.manifest import InputSpec
 from headgate.profiles.storage import recover_folder, sha256_file
 from headgate.train.blueprint import Blueprint
@@ -150,6 +151,8 @@ def load_run(path: Path) -> Run:
                 f"{path}: its training is not complete; "
                 "repeat the command that started it with --resume"
             )
+        if (path / MANIFEST_NAME).is_file():
+            raise FamilyError(f"{path}: is a family, no training run; give what it was exported of")
         raise FamilyError(f"{path}: no run.json in it; give a folder that headgate train wrote")
     record = read_record(path / "run.json")
     if record.status != COMPLETE:

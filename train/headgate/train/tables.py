@@ -96,13 +96,20 @@ def prefixes_table(record: RunRecord) -> Table:
     return table
 
 
-def splits_table(points: list[SplitPoint], *, title: str, with_refused: bool) -> Table:
-    """Show where a network can be cut; those that cannot be used are counted, or say why."""
+def splits_table(
+    points: list[SplitPoint], *, title: str, with_refused: bool, default: str | None = None
+) -> Table:
+    """Show where a network can be cut; those that cannot be used are counted, or say why.
+
+    `default` is where it is cut unless the user says otherwise.
+    """
     table = Table(title=title, title_justify="left", caption_justify="left")
     for heading in ("", "split", "shape", "bytes", "head", "tail"):
         table.add_column(heading, justify="left" if heading == "split" else "right")
     num_refused = sum(not point.valid for point in points)
     table.caption = "bytes of the float32 maps, shares of the multiply-adds"
+    if default is not None:
+        table.caption += f"\nwithout --split, trainings cut after {default}"
     if with_refused:
         table.add_column("why not")
     elif num_refused:
