@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from headgate.profiles.ladder import Ladder, LadderPoint
+from headgate.profiles.ladder import ladder_manifest as ladder_manifest_of
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind, PointTime
 from headgate.profiles.profile import Preference, Profile, allowed_points
 from headgate.runtime.belief import Forecast
@@ -257,3 +259,15 @@ def test_pictures_are_bet_on_less_where_late_ones_are_seldom_rescued() -> None:
     for _ in range(100):
         chooser.let_down(picture, rescued=True)
     assert chosen() == "webp-q80"
+
+
+def test_a_picture_with_more_bytes_and_less_accuracy_does_not_hide_a_better_split_point() -> None:
+    """It is on the ladder, for it takes less compute; the search from the top went no further."""
+    points = (
+        LadderPoint("local", PointKind.LOCAL, 0.4, device_ms=10.0),
+        LadderPoint("s", PointKind.SPLIT, 0.87, bytes=1400, device_ms=5.0, edge_ms=4.0),
+        LadderPoint("j1", PointKind.OFFLOAD, 0.69, bytes=2500, picture_format="jpeg"),
+        LadderPoint("j2", PointKind.OFFLOAD, 0.74, bytes=5000, picture_format="jpeg"),
+    )
+    chooser = controller(manifest=ladder_manifest_of(Ladder(points)))
+    assert climb(chooser, 10.0) == ["s"] * 6

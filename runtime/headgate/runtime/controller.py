@@ -252,7 +252,7 @@ class Controller:
     def _judge_sending(
         self, situation: Situation, outlook: Outlook, *, fallback: float
     ) -> list[_Candidate]:
-        """Judge the reachable rungs from the top; once none below can win, leave them out."""
+        """Judge the reachable rungs from the top, but for those that cannot win any more."""
         judged: list[_Candidate] = []
         best, queue = -math.inf, None
         if self._ladder and self._sla_s is not None and not self._series:
@@ -261,7 +261,7 @@ class Controller:
         sticky_matters = self._profile.prefer is Preference.ACCURACY
         for point in reversed(self._reachable()):
             if sticky_matters and self._quality[point.id] + STICKINESS < best:
-                break
+                continue  # a rung below may do: a picture asks for more bytes, and less compute
             judged.append(self._judge(point, situation, outlook, queue, fallback=fallback))
             best = max(best, judged[-1].credit)
         return judged
