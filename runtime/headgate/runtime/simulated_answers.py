@@ -12,6 +12,7 @@ from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.progressive import prefixes_of
 from headgate.runtime.events import Answer
 from headgate.runtime.messages import NamedTensor
+from headgate.runtime.own_answers import has_exit
 
 GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, spread evenly over 0 to 1
 STAND_IN = np.zeros((1, 1, 1), dtype=np.uint8)  # for the integers of any frame
@@ -21,7 +22,7 @@ _QUANTILES = (0.05, 0.5, 0.95)
 class Answers:
     """What each point answers: label 0 is right and 1 is wrong where correctness is given.
 
-    `insured` False: split frames carry no early exit's answer.
+    Split frames carry an early exit's answer where one was measured, but not if `insured` is False.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Answers:
         *,
         insured: bool = True,
     ) -> None:
+        self._manifest = manifest
         self._correct = correct
         self._insured = insured
         spec = manifest.outputs[0]
@@ -49,6 +51,8 @@ class Answers:
         """Return the answer that the device has once it computed this point."""
         own = point.kind is PointKind.LOCAL
         if not own and (point.kind is PointKind.OFFLOAD or not self._insured):
+            return None
+        if not own and not has_exit(self._manifest, point):
             return None
         label = self._label(point.id if own else f"{point.member}/exit", frame_id)
         return Answer({self._name: self._scores[label]}, label, 1.0)
