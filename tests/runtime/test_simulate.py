@@ -122,8 +122,8 @@ def test_device_that_computes_for_longer_than_a_period_uses_the_time_of_the_fram
         sla_s=0.4,
         times=times,
     )
-    sent = [record for record in after(records, 4.0) if record.num_bytes]
-    assert {record.point for record in sent} == {"b1r1-l20"}
+    sent = [record.point for record in after(records, 4.0) if record.num_bytes]
+    assert sent.count("b1r1-l20") > 0.9 * len(sent)
 
 
 def test_frames_flow_through_an_outage_and_the_edge_returns_in_time() -> None:

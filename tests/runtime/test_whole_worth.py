@@ -90,3 +90,12 @@ def test_of_a_dense_ladder_a_few_rungs_from_end_to_end_say_what_a_queue_costs() 
         for free_s in (0.01, 0.03, 0.05, 0.12):
             cost = all_of_them.at(mbps * 1e6).cost(free_s)
             assert found.at(mbps * 1e6).cost(free_s) == pytest.approx(cost, abs=0.004)
+
+
+def test_where_frames_in_time_are_through_before_the_next_doubt_costs_nothing() -> None:
+    hurried = replace(TIMES, deadline_s=0.05)  # less 20 ms of delay: 30 of a period of 33
+    moods = [-1.5] * 4 + [0.0] * 6
+    doubtful = Outlook(0.0, 0.02, Forecast(math.log(6e6), moods), 0, busy_since_s=0.0, age_s=0.0)
+    in_doubt = Queueing(RUNGS).at(doubtful, hurried, fallback=FALLBACK)
+    assert in_doubt.cost(15_000, leaving_s=hurried.leaving_s) == 0.0
+    assert cost(15_000, doubtful) < 0

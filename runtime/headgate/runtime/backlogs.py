@@ -24,6 +24,11 @@ class FrameTimes:
     edge_s: float
     period_s: float  # to the next frame
 
+    def window_s(self, outlook: Outlook) -> float:
+        """Return how long after its capture the last byte may be through the uplink."""
+        through_s = self.deadline_s - outlook.delay_s - outlook.noise_s - self.edge_s
+        return through_s - self.captured_s
+
 
 class Backlogs:
     """The tables of one ladder of steps."""
@@ -45,9 +50,7 @@ class Backlogs:
 
         `longest_s`: frames to come shall be through so soon after they could leave.
         """
-        window_s = times.deadline_s - times.captured_s
-        window_s -= outlook.delay_s + outlook.noise_s + times.edge_s
-        window_s = min(window_s, MAX_PERIODS * times.period_s)
+        window_s = min(times.window_s(outlook), MAX_PERIODS * times.period_s)
         starts_s = times.leaving_s - times.captured_s
         window_s = min(window_s, starts_s + longest_s)
         about_starts = round(STARTS_IN_PERIOD * starts_s / max(1e-3, times.period_s))

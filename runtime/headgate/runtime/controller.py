@@ -285,7 +285,7 @@ class Controller:
         device_s, quality = self._costs.device_s(point.id), self._quality[point.id]
         times, sizes = self._times(point, situation), self._costs.sizes_bytes(point)
         service_s = 8 * (sizes[1] + OVERHEAD_BYTES) / outlook.rate_bps
-        if queue is None:  # without an SLA
+        if self._sla_s is None:
             on_time = 1.0
             sent_share = min(1.0, UTILISATION * self._period_s / service_s)
             credit = sent_share * quality
@@ -298,6 +298,7 @@ class Controller:
             on_time = expected_on_time(outlook, sizes, by_s=by_s, leaving_s=times.leaving_s)
             late_credit = self._late_credit(point, situation, fallback)
             credit = on_time * quality + (1 - on_time) * late_credit
+            assert queue is not None
             credit += queue.cost(sizes[1], leaving_s=times.leaving_s)
         latency_s = times.leaving_s - times.captured_s + service_s + outlook.delay_s + times.edge_s
         return _Candidate(point, self._kept_up(device_s) * credit, on_time, latency_s)

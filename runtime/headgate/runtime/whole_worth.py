@@ -36,7 +36,11 @@ class Queueing:
         """Return the uplink's queue as frames of about these times find it."""
         longest_s = max(LONGEST_QUEUE_S, times.period_s)
         backlog = self._backlogs.at(outlook, times, fallback=fallback, longest_s=longest_s)
-        return Queue(backlog, _rates_to_come(outlook), times.captured_s + times.period_s)
+        # Where a frame in time is through before the next is captured, only a late one leaves a
+        # queue. There doubt is no reason to send less: by sending a better link is found out.
+        alone = times.window_s(outlook) <= times.period_s
+        rates = _rates_to_come(outlook, reverts=1.0 if alone else REVERTS)
+        return Queue(backlog, rates, times.captured_s + times.period_s)
 
 
 class Queue:
@@ -71,11 +75,12 @@ def few_of(steps: Sequence[Step]) -> tuple[Step, ...]:
     return tuple(better[round(i * last / (MAX_STEPS - 1))] for i in range(MAX_STEPS))
 
 
-def _rates_to_come(outlook: Outlook) -> list[Rate]:
+def _rates_to_come(outlook: Outlook, *, reverts: float) -> list[Rate]:
     middling = outlook.rate_bps
-    rates = [Rate(middling, REVERTS, free_at(outlook, middling))]
-    for rate in rates_of(outlook):
-        rates.append(Rate(rate.rate_bps, (1 - REVERTS) * rate.weight, rate.free_s))
+    rates = [Rate(middling, reverts, free_at(outlook, middling))]
+    if reverts < 1:
+        for rate in rates_of(outlook):
+            rates.append(Rate(rate.rate_bps, (1 - reverts) * rate.weight, rate.free_s))
     return rates
 
 
