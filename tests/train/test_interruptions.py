@@ -35,12 +35,14 @@ def test_a_training_that_is_stopped_names_its_folder_and_goes_on_with_resume(
     pictures, out = tmp_path / "tiny.npz", tmp_path / "run"
     write_pictures(pictures)
     command = ["train", "prune", "--data", f"npz:{pictures}", "--out", str(out), "--json", *TINY]
-    command += ["--epochs", "300"]  # it shall not be done before it is told to stop
+    command += ["--epochs", "100"]  # it shall not be done before it is told to stop
     training = subprocess.Popen(
         [sys.executable, "-m", "headgate.runtime.cli", *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell has its background jobs ignore Ctrl-C, and they hand that down.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     assert training.stdout is not None
     assert training.stdout.readline()  # an epoch is done
