@@ -69,6 +69,12 @@ def test_a_folder_without_a_manifest_is_no_family(tmp_path: Path) -> None:
         open_family(tmp_path / "nowhere")
 
 
+def test_a_file_given_as_a_family_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    write_small_family(tmp_path)
+    with pytest.raises(FamilyError, match=r"family\.json: is a file, expected a family's folder"):
+        open_family(tmp_path / "family.json")
+
+
 def test_a_manifest_of_another_kind_is_refused(tmp_path: Path) -> None:
     write_small_family(tmp_path)
     value = json.loads((tmp_path / "family.json").read_text())

@@ -154,12 +154,14 @@ def test_splits_as_json_starts_with_the_picture_and_says_why_a_layer_is_no_split
         (["lenet", "--input-px", "8"], "a side; enlarge the input\n"),
         (["vgg11", "--input-px", "16"], "a side; enlarge the input or use lenet\n"),
         (["vgg11", "--num-classes", "0"], "--num-classes: found 0"),
+        (["nowhere:made"], "module 'nowhere' cannot be imported"),
     ],
 )
 def test_splits_refuses_what_it_cannot_build(arguments: list[str], message: str) -> None:
     result = headgate("train", "splits", *arguments)
     assert result.exit_code == 2
     assert message in result.stderr
+    assert "--model" not in result.stderr  # an option that this command does not have
 
 
 def test_splits_shows_valid_ones_and_counts_the_others_unless_asked_for_all() -> None:
@@ -167,6 +169,7 @@ def test_splits_shows_valid_ones_and_counts_the_others_unless_asked_for_all() ->
     short, long = headgate("train", "splits", *model), headgate("train", "splits", *model, "--all")
     assert "why not" not in short.stdout
     assert f"without --split, trainings cut after {DEFAULT_SPLITS['resnet18']}" in short.stdout
+    assert f"│ {DEFAULT_SPLITS['resnet18']} " in short.stdout  # the name that its row has
     assert "stages.1.0.main.0" not in short.stdout
     assert "more layers cannot be split after; --all says why" in short.stdout
     assert "why not" in long.stdout

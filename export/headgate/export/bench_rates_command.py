@@ -118,7 +118,7 @@ def rates(
 @click.option("--data", default="embedded", show_default=True, help="folder:PATH, realistic sizes")
 @click.option("--model", default="resnet18", show_default=True, help="built-in network")
 @click.option("--width", default=0.5, show_default=True, help="multiplies its channels")
-@click.option("--split", default="stages.1", show_default=True, help="layer to cut after")
+@click.option("--split", default="stages.1.1", show_default=True, help="layer to cut after")
 @click.option("--resolution", default=2, show_default=True, help="r: shrinks the maps")
 @click.option("--budgets", type=NumberList(), default="64,16,6", show_default=True, help="maps")
 @click.option("--epochs", default=60, show_default=True, help="of the plain network")

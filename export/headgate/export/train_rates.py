@@ -22,7 +22,7 @@ class TrainRatesOptions:
     folder: Path
     model: str = "resnet18"
     # Cut one stage later the early exit does the work alone, and there is nothing left to send for.
-    split: str = "stages.1"
+    split: str = "stages.1.1"
     resolution_factor: int = 2
     budgets: tuple[int, ...] = (64, 16, 6)
     epochs: int = 60

@@ -33,6 +33,8 @@ def open_family(path: Path, *, roles: Iterable[str] = ROLES) -> Family:
     A device may hold its own files only; what is there must be listed, plain and unaltered.
     """
     recover_folder(path)
+    if path.is_file():
+        raise FamilyError(f"{path}: is a file, expected a family's folder; give that folder")
     if not path.is_dir():
         raise FamilyError(f"{path}: no such folder; export a family there first")
     manifest = read_manifest(path / MANIFEST_NAME)

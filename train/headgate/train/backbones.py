@@ -72,7 +72,7 @@ def build_backbone(
         smallest = min(BUILT_IN_MIN_PX, key=lambda name: BUILT_IN_MIN_PX[name])
         remedy = "" if name_or_spec == smallest else f" or use {smallest}"
         raise UsageError(
-            f"--model {name_or_spec}: the input is {size_px[0]} x {size_px[1]} px, expected at "
+            f"model {name_or_spec}: the input is {size_px[0]} x {size_px[1]} px, expected at "
             f"least {BUILT_IN_MIN_PX[name_or_spec]} px a side; enlarge the input{remedy}"
         )
     if not 0.0 < width <= 4.0:
@@ -99,7 +99,7 @@ def _build_users_own(
     try:
         parameters = inspect.signature(factory).parameters
     except ValueError as error:  # some callables that are written in C
-        raise UsageError(f"--model {spec}: {error}; expected a Python function or class") from error
+        raise UsageError(f"model {spec}: {error}; expected a Python function or class") from error
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         taken = offered
     else:
@@ -113,12 +113,12 @@ def _build_users_own(
         network = factory(**taken)
     except Exception as error:  # the user's own code runs here: it may raise anything
         raise UsageError(
-            f"--model {spec}: calling it with {sorted(taken)} failed: {first_line(error)}; it must "
+            f"model {spec}: calling it with {sorted(taken)} failed: {first_line(error)}; it must "
             "work with no arguments but num_classes, input_px and width"
         ) from error
     if not isinstance(network, nn.Module):
         raise UsageError(
-            f"--model {spec}: returned {type(network).__name__}, expected a torch.nn.Module"
+            f"model {spec}: returned {type(network).__name__}, expected a torch.nn.Module"
         )
     return network
 
@@ -131,12 +131,12 @@ def _find_callable(spec: str) -> Callable[..., object]:
         module = importlib.import_module(module_name)
     except (ImportError, ValueError) as error:
         raise UsageError(
-            f"--model {spec}: module {module_name!r} cannot be imported: {first_line(error)}; run "
+            f"model {spec}: module {module_name!r} cannot be imported: {first_line(error)}; run "
             "in its folder, or install it"
         ) from error
     except (Exception, SystemExit) as error:  # the user's own code again; a script may even exit
         raise UsageError(
-            f"--model {spec}: module {module_name!r} cannot be imported, its code raises "
+            f"model {spec}: module {module_name!r} cannot be imported, its code raises "
             f"{type(error).__name__}: {first_line(error)}; run it in Python to see where"
         ) from error
     finally:
@@ -144,7 +144,7 @@ def _find_callable(spec: str) -> Callable[..., object]:
     factory = getattr(module, attribute, None)
     if not callable(factory):
         raise UsageError(
-            f"--model {spec}: {module_name} has no callable {attribute!r}; expected "
+            f"model {spec}: {module_name} has no callable {attribute!r}; expected "
             "package.module:callable"
         )
     found: Callable[..., object] = factory

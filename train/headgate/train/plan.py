@@ -158,12 +158,12 @@ def _check_answers(plain: PlainModel, blueprint: Blueprint) -> None:
         answer = plain(blueprint.example().expand(2, -1, -1, -1))
     except Exception as error:  # the user's own code runs here: it may raise anything
         raise UsageError(
-            f"--model {blueprint.model}: it fails on a batch of 2 pictures: {first_line(error)}; "
+            f"model {blueprint.model}: it fails on a batch of 2 pictures: {first_line(error)}; "
             "its code must not count on a batch of one"
         ) from error
     if answer.shape != (2, blueprint.num_classes):
         raise UsageError(
-            f"--model {blueprint.model}: it answers 2 pictures with a tensor of shape "
+            f"model {blueprint.model}: it answers 2 pictures with a tensor of shape "
             f"{tuple(answer.shape)}, expected {(2, blueprint.num_classes)}; it must return one "
             "logit for each class of the data set"
         )

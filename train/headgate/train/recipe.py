@@ -16,7 +16,7 @@ FILTER_GAMMA = 3.0
 DEFAULT_SPLITS = {  # layers where few maps cross and the head is still cheap
     "vgg11": "features.7",  # the second pooling, the paper's layer 5
     "mobilenet_v2": "features.6",
-    "resnet18": "stages.1",
+    "resnet18": "stages.1.1",
     "lenet": "features.5",  # the second pooling
 }
 SCHEDULES = ("cosine", "step", "constant")
@@ -121,7 +121,7 @@ FREE_TO_CHANGE = frozenset({"checkpoint_steps"})
 def unknown_model(name: str) -> UsageError:
     """Return what to raise for a name without `module:` that is not one of ours."""
     return UsageError(
-        f"--model: {name!r} is not a built-in model; use one of {', '.join(DEFAULT_SPLITS)}, "
+        f"{name!r} is not a built-in model; use one of {', '.join(DEFAULT_SPLITS)}, "
         "or package.module:callable for your own"
     )
 
