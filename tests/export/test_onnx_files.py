@@ -5,11 +5,13 @@ from functools import cache
 import numpy as np
 import onnx
 import onnxruntime as ort
+import pytest
 import torch
 from torch import nn
 
 from headgate.export.graphs import FullGraph
 from headgate.export.onnx_files import count_macs, module_to_onnx
+from headgate.profiles.errors import UsageError
 
 
 def small_network() -> nn.Module:
@@ -71,6 +73,32 @@ def test_any_batch_size_runs_and_equals_torch() -> None:
         with torch.no_grad():
             expected = graph(torch.from_numpy(pictures)).numpy()
         np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+class Attention(nn.Module):
+    """Attention over three axes, which torch 2.13 cannot write as ONNX; over four it can."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x_BLC = x.flatten(2).transpose(1, 2)
+        mixed = nn.functional.scaled_dot_product_attention(x_BLC, x_BLC, x_BLC)
+        return mixed.mean(1)
+
+
+class OfTwoPictures(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((2, 3)).view(2, 3)
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [(Attention(), "only 4D query, key, and value"), (OfTwoPictures(), "batch")],
+)
+def test_what_cannot_be_a_graph_is_refused_in_one_sentence(network: nn.Module, reason: str) -> None:
+    with pytest.raises(UsageError, match=r"^test: this network cannot be written as") as refused:
+        exported(network)
+    assert reason in str(refused.value)
+    assert str(refused.value).endswith("; write that part of the model's code in another way")
+    assert "\n" not in str(refused.value)
 
 
 def test_batch_norm_is_folded_into_the_convolution_before_it() -> None:

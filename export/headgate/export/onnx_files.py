@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from headgate.profiles.errors import UsageError
+from headgate.train.backbones import first_line
 
 # The newest opset that every onnxruntime the `cpu` extra admits can run.
 OPSET = 20
@@ -41,22 +42,28 @@ def module_to_onnx(
     """
     assert all(tensor.shape[0] >= 2 for tensor in example)
     batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
-    with _quiet_exporter(), torch.no_grad():
-        program = torch.onnx.export(
-            module.eval(),
-            example,
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=list(input_names),
-            output_names=list(output_names),
-            dynamic_shapes=tuple({0: batch} for _ in example),
-            verbose=False,
-        )
-    assert program is not None
-    graph = program.model_proto
-    _strip_provenance(graph)
-    _name_batch_axis(graph)
-    onnx.checker.check_model(graph)
+    try:
+        with _quiet_exporter(), torch.no_grad():
+            program = torch.onnx.export(
+                module.eval(),
+                example,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=list(input_names),
+                output_names=list(output_names),
+                dynamic_shapes=tuple({0: batch} for _ in example),
+                verbose=False,
+            )
+        assert program is not None
+        graph = program.model_proto
+        _strip_provenance(graph)
+        _name_batch_axis(graph)
+        onnx.checker.check_model(graph)
+    except Exception as error:  # the model's own code runs here, and torch knows not every operator
+        raise UsageError(
+            f"{where}: this network cannot be written as an ONNX graph: "
+            f"{first_line(_first_cause(error))}; write that part of the model's code in another way"
+        ) from error
     data: bytes = graph.SerializeToString(deterministic=True)
     if len(data) > MAX_GRAPH_BYTES:
         raise UsageError(
@@ -64,6 +71,13 @@ def module_to_onnx(
             f"{MAX_GRAPH_BYTES}; use a narrower network or another split"
         )
     return data
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """Return what began it: around it, torch wraps advice to those who work on torch."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def count_macs(data: bytes) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from headgate.profiles.errors import UsageError
 from headgate.train.networks import LeNet, MobileNetV2, ResNet18, Vgg11
@@ -119,6 +120,11 @@ def _build_users_own(
     if not isinstance(network, nn.Module):
         raise UsageError(
             f"model {spec}: returned {type(network).__name__}, expected a torch.nn.Module"
+        )
+    if any(is_lazy(parameter) for parameter in network.parameters()):
+        raise UsageError(
+            f"model {spec}: some of its layers are lazy, expected weights that have their sizes; "
+            "run it on a batch before you return it, or give the sizes"
         )
     return network
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from headgate.profiles.errors import FamilyError, UsageError
 from headgate.profiles.manifest import InputSpec
-from headgate.train.backbones import PlainModel, build_backbone, first_line
+from headgate.train.backbones import PlainModel, build_backbone
 from headgate.train.blueprint import Blueprint
 from headgate.train.data import TrainingData, load_training_data, native_input
 from headgate.train.progressive import ProgressiveConfig, check_prefix_weights, slice_layers
@@ -18,6 +18,7 @@ from headgate.train.run_folder import load_run, read_weights
 from headgate.train.run_record import RUN_SCHEMA, TRAINING, DatasetEntry, RunRecord
 from headgate.train.splits import find_split
 from headgate.train.stages import Stage, StageKind, plan_stages
+from headgate.train.trial import check_answers, check_can_be_trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +83,14 @@ def make_plan(config: PruneConfig) -> Plan:
     plain = blueprint.build_backbone()
     if config.backbone is not None:
         load_backbone(plain, Path(config.backbone))
-    _check_answers(plain, blueprint)
+    check_answers(plain, blueprint)
     if not config.plain_cut:
         blueprint.build_split_model(budget=blueprint.num_maps, plain=plain)
     stages = plan_stages(config, num_maps=blueprint.num_maps)
     if config.progressive is not None:
         (stage,) = (stage for stage in stages if stage.kind is StageKind.PROGRESSIVE)
         _try_progressive(config.progressive, blueprint, plain=plain, budget=stage.budget)
+    check_can_be_trained(plain, blueprint)
     return Plan(config, data, blueprint, stages)
 
 
@@ -148,25 +150,6 @@ def split_shape(config: PruneConfig) -> tuple[int, int, int]:
     point = find_split(network, default_split(config), torch.zeros(1, 3, *size_px))
     channels, height, width = point.shape
     return channels, height, width
-
-
-@torch.no_grad()
-def _check_answers(plain: PlainModel, blueprint: Blueprint) -> None:
-    """Refuse a network that does not answer every picture of a batch with a logit per class."""
-    plain.eval()
-    try:
-        answer = plain(blueprint.example().expand(2, -1, -1, -1))
-    except Exception as error:  # the user's own code runs here: it may raise anything
-        raise UsageError(
-            f"model {blueprint.model}: it fails on a batch of 2 pictures: {first_line(error)}; "
-            "its code must not count on a batch of one"
-        ) from error
-    if answer.shape != (2, blueprint.num_classes):
-        raise UsageError(
-            f"model {blueprint.model}: it answers 2 pictures with a tensor of shape "
-            f"{tuple(answer.shape)}, expected {(2, blueprint.num_classes)}; it must return one "
-            "logit for each class of the data set"
-        )
 
 
 def load_backbone(plain: PlainModel, path: Path) -> None:

@@ -1,0 +1,72 @@
+"""Networks as users bring them: sound ones, and ones with a fault each."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Network(nn.Module):
+    """A sound network of two convolutions; the others below are this one with a fault."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3)
+        self.second = nn.Conv2d(4, 4, 3)
+        self.last = nn.Linear(4, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.last(self.middle(self.second(self.first(x))).mean((2, 3)))
+        return logits
+
+    def middle(self, x: Tensor) -> Tensor:
+        return x.relu()
+
+
+class Dropping(Network):
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.dropout = nn.Dropout()
+        self.norm = nn.BatchNorm2d(4)
+
+    def middle(self, x: Tensor) -> Tensor:
+        kept: Tensor = self.norm(self.dropout(x))
+        return kept
+
+
+class OfTheBatch(Network):
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.norm = nn.BatchNorm2d(4, track_running_stats=False)
+
+    def middle(self, x: Tensor) -> Tensor:
+        normal: Tensor = self.norm(x)
+        return normal
+
+
+class Noisy(Network):
+    def middle(self, x: Tensor) -> Tensor:
+        return x + torch.randn_like(x)
+
+
+class Frozen(Network):
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.requires_grad_(False)
+
+
+class InPlace(Network):
+    def middle(self, x: Tensor) -> Tensor:
+        return x.sigmoid().mul_(2).relu()
+
+
+class OneByOne(Network):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).view(1, -1)
+
+
+class TooMany(Network):
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes + 1)
+
+
+def lazy(num_classes: int) -> nn.Module:
+    return nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(num_classes))
