@@ -130,6 +130,13 @@ def test_a_link_that_carries_nothing_leaves_devices_to_themselves(tmp_path: Path
     assert runs["headgate"]["mbps"] is None
 
 
+def test_no_rate_is_said_of_devices_that_sent_nothing_but_probes() -> None:
+    (runs,) = details(options(LADDER, "1x0.2"))
+    assert runs["fixed, local"]["bytes"] == 0
+    assert runs["fixed, local"]["mbps"] is None
+    assert runs["fixed, s20"]["mbps"] == pytest.approx(0.2, abs=0.05)
+
+
 def test_fairness_is_jains_index() -> None:
     assert fairness([0.7, 0.7, 0.7]) == pytest.approx(1.0)
     assert fairness([1.0, 0.0, 0.0, 0.0]) == 0.25

@@ -75,7 +75,7 @@ class DeviceScore:
     miss_share: float  # without any answer in time
     mean_bytes: float
     switches_per_s: float
-    believed_bps: float | None  # mean estimate of the rate, of frames that had one
+    believed_bps: float | None  # mean estimate of the rate, where frames were sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +231,8 @@ def _score(records: Sequence[FrameRecord], options: SharingOptions) -> DeviceSco
         miss_share=1 - score.in_time,
         mean_bytes=score.mean_bytes,
         switches_per_s=score.summary.switches / (options.duration_s - options.settle_s),
-        believed_bps=_mean(believed) if believed else None,
+        # Probes alone bound the rate, they do not tell it: nothing is said of a link left unused.
+        believed_bps=_mean(believed) if believed and score.mean_bytes else None,
     )
 
 
@@ -252,7 +253,7 @@ def _notes(options: SharingOptions) -> tuple[str, ...]:
         "credited: mean accuracy of frames answered in time, over all devices; worst: the device "
         "that has least; fairness: Jain's index of what devices are credited, 1 is even",
         "edge: frames that it answered in time; late: meant for it, but not answered in time; "
-        "Mbit/s: the mean estimate of the link's rate",
+        "Mbit/s: the mean estimate of the link's rate, of devices that sent frames",
         "fixed: all devices at the one point that earns them most together, of all that there are",
         "alone: one device with its share of the rate to itself, under our controller; no strict "
         "bound, since devices that share can use what others leave",
