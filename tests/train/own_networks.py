@@ -47,6 +47,11 @@ class Noisy(Network):
         return x + torch.randn_like(x)
 
 
+class Softmax(Network):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).softmax(1)
+
+
 class Frozen(Network):
     def __init__(self, num_classes: int) -> None:
         super().__init__(num_classes)
@@ -70,3 +75,7 @@ class TooMany(Network):
 
 def lazy(num_classes: int) -> nn.Module:
     return nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(num_classes))
+
+
+def double(num_classes: int) -> nn.Module:
+    return Network(num_classes).double()

@@ -62,6 +62,7 @@ def test_a_plain_model_normalises_by_mean_and_deviation() -> None:
         (":build", "cannot be imported"),
         ("builtins:dict", "expected a Python function or class"),
         ("fractions:Fraction", "returned Fraction, expected a torch.nn.Module"),
+        ("train.own_networks:double", "some of its weights are torch.float64, expected torch.f"),
         ("train.own_networks:lazy", "some of its layers are lazy, expected weights"),
         ("torch.nn:Linear", "it must work with no arguments but"),
     ],

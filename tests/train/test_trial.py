@@ -33,6 +33,7 @@ def test_dropout_and_batch_norm_are_not_taken_for_noise(tmp_path: Path) -> None:
         ("Noisy", r"differ by 0\.\d+ when .* or from run to run; in eval mode they must not"),
         ("OneByOne", r"a tensor of shape \(1, 4\), expected \(2, 2\); it must return one logit"),
         ("TooMany", r"a tensor of shape \(2, 3\), expected \(2, 2\)"),
+        ("Softmax", "it returns probabilities, expected logits; leave the softmax"),
         ("Frozen", "it cannot be trained: .*; it needs weights that require a gradient"),
         ("InPlace", "it cannot be trained: .* modified by an inplace operation.*; it needs"),
     ],

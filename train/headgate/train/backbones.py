@@ -126,6 +126,12 @@ def _build_users_own(
             f"model {spec}: some of its layers are lazy, expected weights that have their sizes; "
             "run it on a batch before you return it, or give the sizes"
         )
+    others = {parameter.dtype for parameter in network.parameters()} - {torch.float32}
+    if others:
+        raise UsageError(
+            f"model {spec}: some of its weights are {others.pop()}, expected torch.float32; return "
+            "the network as float32, `--precision` says what to compute with"
+        )
     return network
 
 

@@ -36,6 +36,11 @@ def check_answers(plain: PlainModel, blueprint: Blueprint) -> None:
             f"{tuple(together_BK.shape)}, expected {(2, blueprint.num_classes)}; it must return "
             "one logit for each class of the data set"
         )
+    if blueprint.num_classes > 1 and _are_probabilities(together_BK):
+        raise UsageError(
+            f"model {blueprint.model}: it returns probabilities, expected logits; leave the "
+            "softmax at its end out"
+        )
     difference = float((together_BK.softmax(1) - torch.cat(alone_BK).softmax(1)).abs().max())
     if difference > MAX_DIFFERENCE:
         raise UsageError(
@@ -57,6 +62,11 @@ def check_can_be_trained(plain: PlainModel, blueprint: Blueprint) -> None:
             f"model {blueprint.model}: it cannot be trained: {first_line(error)}; it needs weights "
             "that require a gradient, and no operation in place on what the backward pass needs"
         ) from error
+
+
+def _are_probabilities(answers_BK: Tensor) -> bool:
+    sums_B = answers_BK.sum(1)
+    return bool((answers_BK >= 0).all() and torch.allclose(sums_B, torch.ones_like(sums_B)))
 
 
 def _dark_and_bright(blueprint: Blueprint) -> Tensor:
