@@ -75,6 +75,8 @@ def test_sizes_may_be_given_as_quantiles(tmp_path: Path) -> None:
         (LOCAL.replace("0.6", "60.0"), "not within 0 to 1"),
         (LOCAL.replace("local", "split"), "needs bytes"),
         (LOCAL.replace("local", "offload") + "bytes = -1\n", "above 0"),
+        (LOCAL.replace("local", "split") + "bytes = 0\n", "above 0"),
+        (LOCAL.replace("local", "split") + "bytes = 99999999999999999999\n", "at most 67108864"),
         (LOCAL.replace("local", "split") + "bytes_quantiles = [3, 2, 1]\n", "rising"),
         (LOCAL + "device_ms = -1\n", "below 0"),
         (LOCAL + "exit_accuracy = 0.5\n", "only split"),

@@ -102,6 +102,7 @@ def test_mahimahi_delivers_its_packets_at_their_millisecond(tmp_path: Path) -> N
         ("t_s,mbps\n0,1\n1e-320,1\n", "line 3: time 9.99989e-321 s does not follow 0 s"),
         ("t_s,mbps\n0,1\n1e17,1\n", "lasts 1e+17 s, expected 1e+09 at most"),
         ("1\n99999999999999999999\n", "lasts 1e+17 s, expected 1e+09 at most"),
+        (f"{'9' * 5000}\n", f"line 1: found '{'9' * 40}', expected a whole number"),
         ("12\n13\nx\n", "line 3: found 'x', expected a whole number"),
         ("12\n11\n", "line 2: time 11 ms does not follow 12 ms"),
         ("0\n", "lasts 0 ms"),
@@ -126,7 +127,9 @@ def test_missing_file_folder_and_binary_are_trace_errors(tmp_path: Path) -> None
             read_trace(path)
 
 
-@pytest.mark.parametrize("name", ["steady:", "steady:x", "steady:-1", "steady:nan", "absent.csv"])
+@pytest.mark.parametrize(
+    "name", ["steady:", "steady:x", "steady:-1", "steady:nan", "steady:1e308", "absent.csv"]
+)
 def test_unknown_built_in_trace_is_refused(name: str) -> None:
     with pytest.raises(TraceError, match="trace"):
         open_trace(name)

@@ -21,7 +21,7 @@ from headgate.export.workers import in_order
 from headgate.profiles.errors import UsageError
 from headgate.profiles.manifest import Manifest, PointKind
 from headgate.profiles.profile import Profile
-from headgate.profiles.trace import Trace, open_trace, shared_trace
+from headgate.profiles.trace import MAX_MBPS, Trace, open_trace, shared_trace
 from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.rivals import Whole
 from headgate.runtime.simulate import Link, Pace, simulate_many
@@ -185,8 +185,10 @@ def _parse_link(part: str) -> SharedLink:
         rate_mbps = float(what)
     except ValueError:
         return SharedLink(int(count), open_trace(what))
-    if not (math.isfinite(rate_mbps) and rate_mbps > 0):
-        raise UsageError(f"--links: found {part!r}, expected a rate above 0 Mbit/s")
+    if not 0 < rate_mbps <= MAX_MBPS:
+        raise UsageError(
+            f"--links: found {part!r}, expected a rate above 0 and of at most {MAX_MBPS:g} Mbit/s"
+        )
     steady = Trace(f"{rate_mbps:g} Mbit/s", (0.0,), (rate_mbps * 1e6,), 1.0)
     return SharedLink(int(count), steady)
 

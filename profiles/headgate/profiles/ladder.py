@@ -29,6 +29,7 @@ from headgate.profiles.storage import read_toml
 SCHEMA = 1
 LADDER_MACHINE = "ladder"
 _FULL_GRAPH = "full/model.onnx"
+MAX_BYTES = 64 << 20  # of a frame; the simulator makes payloads of that size
 _SIDE_PX = 8
 
 
@@ -201,9 +202,13 @@ def _check_point(each: LadderPoint, *, where: str) -> None:
     if len(given) != (0 if local else 1):
         expected = "neither bytes nor bytes_quantiles" if local else "bytes or bytes_quantiles"
         raise UsageError(f"{where}: a {each.kind.value} point needs {expected}; correct it")
-    sizes = each.bytes_quantiles or (each.bytes or 1.0,)
-    if min(sizes) <= 0 or list(sizes) != sorted(sizes):
+    sizes = each.bytes_quantiles or (() if each.bytes is None else (each.bytes,))
+    if any(size <= 0 for size in sizes) or list(sizes) != sorted(sizes):
         raise UsageError(f"{where}: sizes {list(sizes)} must be above 0 and rising; correct them")
+    if any(size > MAX_BYTES for size in sizes):
+        raise UsageError(
+            f"{where}: sizes {list(sizes)} must be at most {MAX_BYTES} bytes; correct their unit"
+        )
     if each.exit_accuracy is not None and each.kind is not PointKind.SPLIT:
         raise UsageError(f"{where}.exit_accuracy: only split points have an exit; remove it")
     if (each.member is None) != (each.prefix is None):

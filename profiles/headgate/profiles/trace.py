@@ -21,6 +21,7 @@ GAP_STEPS = 1.5
 ONE_ROW_DURATION_S = 1.0
 # Beyond these a number is a slip (bits where Mbit/s are meant) or a damaged one.
 MAX_MBPS, MIN_STEP_S, MAX_DURATION_S = 1e6, 1e-6, 1e9
+MAX_DIGITS = 40  # of a time in milliseconds: int() takes a long time over endless ones, or refuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +135,10 @@ def named_trace(name: str) -> Trace:
     kind, _, value = name.partition(":")
     if kind == "steady":
         rate_mbps = _number(value, where=f"trace {name!r}", expected="steady:MBPS, as steady:8")
-        if rate_mbps < 0:
-            raise TraceError(f"trace {name!r}: {rate_mbps:g} Mbit/s is negative; give 0 or more")
+        if not 0 <= rate_mbps <= MAX_MBPS:
+            raise TraceError(
+                f"trace {name!r}: {rate_mbps:g} Mbit/s, expected 0 to {MAX_MBPS:g}; correct it"
+            )
         return Trace(name, (0.0,), (rate_mbps * 1e6,), ONE_ROW_DURATION_S)
     raise TraceError(
         f"trace {name!r}: is neither built in (demo, steady:MBPS) nor a file; check the path"
@@ -266,7 +269,7 @@ def _parse_mahimahi(lines: list[str], path: Path) -> Trace:
         if not line:
             continue
         where = f"{path} line {place}"
-        if not line.isdecimal():
+        if not line.isdecimal() or len(line) > MAX_DIGITS:
             raise TraceError(
                 f"{where}: found {line[:40]!r}, expected a whole number of milliseconds; "
                 "correct the line"
