@@ -9,7 +9,12 @@ from headgate.export.parity import Outputs, Parity, check_parity, compare, worst
 from headgate.profiles.errors import GateError
 
 EQUAL = Parity(
-    max_code_step=0, share_off=0.0, probability_gap=0.0, exit_gap=0.0, label_agreement=1.0
+    max_code_step=0,
+    num_off=0,
+    share_off=0.0,
+    probability_gap=0.0,
+    exit_gap=0.0,
+    label_agreement=1.0,
 )
 
 
@@ -33,6 +38,13 @@ def test_integers_are_compared_without_wrapping_around() -> None:
     assert (parity.max_code_step, parity.share_off) == (255, 0.25)
 
 
+def test_one_integer_of_few_may_fall_the_other_way() -> None:
+    moved = outputs(integer=2)
+    parity = compare(outputs(), moved, reference_tail_NK=moved.probabilities)
+    assert (parity.num_off, parity.share_off) == (1, 0.25)
+    check_parity(parity, where="point p")
+
+
 def test_a_tail_is_judged_on_the_integers_it_got() -> None:
     moved = outputs(probability=0.5, integer=2)
     parity = compare(outputs(), moved, reference_tail_NK=moved.probabilities)
@@ -51,7 +63,7 @@ def test_a_label_between_which_the_reference_has_not_decided_does_not_count() ->
     ("broken", "said"),
     [
         (replace(EQUAL, max_code_step=2), "integers differ by 2"),
-        (replace(EQUAL, share_off=0.2), "share of integers"),
+        (replace(EQUAL, num_off=3, share_off=0.002), "share of integers"),
         (replace(EQUAL, probability_gap=0.02), "probabilities differ by 0.02"),
         (replace(EQUAL, probability_gap=float("nan")), "probabilities differ by nan"),
         (replace(EQUAL, exit_gap=0.02), "early exit"),
