@@ -128,6 +128,7 @@ def test_a_training_step_is_compared_with_the_plain_network_s() -> None:
 
 def test_what_only_machines_read_is_in_the_json_alone_and_infinity_is_null() -> None:
     result = replace(RESULT, details={"x": 1}, goals=(Goal("y", float("inf"), met=False),))
+    assert "goal y: nothing to compare, NOT met" in result.to_markdown()
     value = json.loads(result.to_json())
     assert value["details"] == {"x": 1}
     assert value["goals"][0]["value"] is None

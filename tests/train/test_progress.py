@@ -63,7 +63,11 @@ def test_a_stage_that_goes_on_says_how_far_it_was_and_one_that_is_only_taken_ove
     progress = PlainProgress(lines.append, now_s=lambda: 0.0)
     progress.stage_started(STAGE, num_steps=0, steps_done=0)
     progress.stage_started(STAGE, num_steps=200, steps_done=120)
-    assert lines == ["backbone: 2 epochs, 200 steps, 120 of them done before"]
+    progress.stage_started(STAGE, num_steps=1, steps_done=0)
+    assert lines == [
+        "backbone: 2 epochs, 200 steps, 120 of them done before",
+        "backbone: 2 epochs, 1 step",
+    ]
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -152,7 +152,8 @@ def _finite(value: float) -> float | None:
 
 
 def _verdict(goal: Goal) -> str:
-    return f"goal {goal.text}: {goal.value:.3g}, {'met' if goal.met else 'NOT met'}"
+    found = f"{goal.value:.3g}" if math.isfinite(goal.value) else "nothing to compare"
+    return f"goal {goal.text}: {found}, {'met' if goal.met else 'NOT met'}"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -95,11 +95,14 @@ def deprune(
 
     config, settings = config_of(trained)
     security = Security(keys, insecure)
-    if clients < 1 or client_timeout_s <= 0 or give_up_s <= 0:
-        raise UsageError(
-            f"--clients {clients} --client-timeout-s {client_timeout_s:g} --give-up-s "
-            f"{give_up_s:g}: expected more than 0"
-        )
+    above_0 = {
+        "--clients": clients,
+        "--client-timeout-s": client_timeout_s,
+        "--give-up-s": give_up_s,
+    }
+    for option, value in above_0.items():
+        if not value > 0:  # written so that NaN fails too
+            raise UsageError(f"{option}: found {value:g}, expected more than 0")
     if role == "client":
         options = _client_options(
             name, share, state, resume, checkpoint_steps, give_up_s, cpu_share

@@ -69,8 +69,9 @@ class PlainProgress:
         if num_steps == 0:  # taken from another run as it is
             return
         epochs = f"{stage.epochs} epoch{'s' if stage.epochs > 1 else ''}"
+        steps = f"{num_steps:,} step{'s' if num_steps > 1 else ''}"
         so_far = f", {steps_done:,} of them done before" if steps_done else ""
-        self._tell(f"{stage.id}: {epochs}, {num_steps:,} steps{so_far}")
+        self._tell(f"{stage.id}: {epochs}, {steps}{so_far}")
 
     def steps_done(self, num_steps: int) -> None:
         self._done += num_steps

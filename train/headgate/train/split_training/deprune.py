@@ -150,6 +150,12 @@ def deprune_locally(
 ) -> Run:
     """Train with all sides in this process, and return the run `out`."""
     plan = prepare(config, settings)
+    num_train = len(plan.data.train_labels_N)
+    if num_clients > num_train:  # before there is a folder
+        raise UsageError(
+            f"--clients: found {num_clients} for {num_train} training pictures, expected one "
+            "picture each at least; use fewer clients or more pictures"
+        )
     device = device_of(plan.config)
     with (
         _threads(config),
