@@ -236,6 +236,19 @@ def test_incomplete_folders_are_refused(tmp_path: Path, files: list[str], messag
         open_dataset(f"folder:{tmp_path}", "train")
 
 
+@pytest.mark.parametrize("root", [".", "train"])
+def test_a_folder_without_pictures_is_no_class_to_train(tmp_path: Path, root: str) -> None:
+    for half in ("train", "val") if root == "train" else (".",):
+        for index in range(20):
+            write_picture(tmp_path / half / "cat" / f"{index}.png", shade=index)
+    (tmp_path / root / "notes").mkdir()
+    (tmp_path / root / "notes" / "scan.tiff").write_bytes(b"II*")
+    message = r"class 'notes' has no picture \(of \.bmp, .*; remove its folder, or convert"
+    with pytest.raises(DataError, match=message):
+        open_folder(tmp_path, "train")
+    assert open_folder(tmp_path, "val").labels == ("cat", "notes")  # to measure on is allowed
+
+
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="found nothing, expected a folder"):
         open_dataset(f"folder:{tmp_path / 'nowhere'}", "train")

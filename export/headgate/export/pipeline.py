@@ -110,7 +110,8 @@ def export_family(
         open_family(folder)
     kept_ids = {point.id for point in manifest.points}
     num_dropped = sum(point.id not in kept_ids for point in candidate.points)
-    progress(f"{family_path}: {len(manifest.points)} points kept, {num_dropped} dropped")
+    dropped = f", {num_dropped} dropped that a cheaper one of their member equals"
+    progress(f"{family_path}: {len(manifest.points)} points kept{dropped if num_dropped else ''}")
     return manifest
 
 

@@ -97,7 +97,7 @@ def open_folder(path: Path, split: Split, *, keep_decoded: bool = False) -> Fold
         names = _class_names(path / "train")
         _refuse_unknown_classes(_class_names(path / "val"), names, where=path / "val")
         root = path / split
-        files = _list_files(root, names)
+        files = both_sides = _list_files(root, names)
     else:
         names = _class_names(path)
         root = path
@@ -113,6 +113,8 @@ def open_folder(path: Path, split: Split, *, keep_decoded: bool = False) -> Fold
             f"folder {root}: no picture for {split} (of {', '.join(sorted(PICTURE_SUFFIXES))}), "
             f"expected at least one; {_REMEDY}"
         )
+    if split == "train":
+        _refuse_empty_classes(both_sides, names, where=root)
     return FolderDataset(root=root, files=files, names=names, keep_decoded=keep_decoded)
 
 
@@ -145,6 +147,19 @@ def _refuse_unknown_classes(found: Sequence[str], names: Sequence[str], *, where
         raise DataError(
             f"folder {where}: class {unknown[0]!r}, expected only those of train/; "
             "remove it or add training pictures of it"
+        )
+
+
+def _refuse_empty_classes(
+    files: Sequence[tuple[str, int]], names: Sequence[str], *, where: Path
+) -> None:
+    """Refuse a folder that would be a class of its own without being one, or that is not read."""
+    empty = sorted(set(range(len(names))) - {label for _, label in files})
+    if empty:
+        raise DataError(
+            f"folder {where}: class {names[empty[0]]!r} has no picture (of "
+            f"{', '.join(sorted(PICTURE_SUFFIXES))}), expected at least one; remove its folder, or "
+            "convert what is in it"
         )
 
 
