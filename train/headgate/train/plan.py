@@ -20,6 +20,8 @@ from headgate.train.splits import find_split
 from headgate.train.stages import Stage, StageKind, plan_stages
 from headgate.train.trial import check_answers, check_can_be_trained
 
+MAX_NATIVE_PX = 1024  # a side of pictures that is taken for the network's unasked
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -133,6 +135,12 @@ def input_spec(config: PruneConfig) -> InputSpec:
     one size are stretched, which does nothing unless another size is asked for.
     """
     native = native_input(config.data)
+    if config.input_px is None and max(native.height_px, native.width_px) > MAX_NATIVE_PX:
+        raise UsageError(
+            f"--input-px: missing, and the first picture of {config.data} has {native.width_px} x "
+            f"{native.height_px} px, too many for a network unasked; give the side of its input, "
+            "such as 224"
+        )
     return InputSpec(
         height_px=config.input_px or native.height_px,
         width_px=config.input_px or native.width_px,
