@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from headgate.profiles.errors import DataError
 from headgate.profiles.manifest import InputSpec
@@ -194,6 +194,27 @@ def test_a_photograph_is_turned_upright(tmp_path: Path) -> None:
     exif[0x0112] = 6  # the camera was held on its side
     Image.fromarray(make_picture(10, 20)).save(file, exif=exif)
     assert load_picture(file).shape == (20, 10, 3)
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_a_picture_is_turned_as_pillow_would_turn_it(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = BytesIO()
+    Image.fromarray(smooth_picture(10, 20)).save(file, "JPEG", exif=exif)
+    upright = ImageOps.exif_transpose(Image.open(file))
+    picture_HWC = decode_picture(file.getvalue(), max_pixels=200)
+    assert np.array_equal(picture_HWC, np.asarray(upright))
+
+
+@pytest.mark.parametrize("kind", [5, 10])  # fractions, where the maker's name should be
+def test_what_is_written_about_a_picture_may_be_nonsense(kind: int) -> None:
+    tags = struct.pack("<H2HI2H", 2, 0x0112, 3, 1, 6, 0)  # two of them; the first turns it
+    tags += struct.pack("<2HII", 0x010F, kind, 1, 38) + bytes(4)
+    exif = b"Exif\0\0II*\0" + struct.pack("<I", 8) + tags + struct.pack("<II", 1, 2)
+    file = BytesIO()
+    Image.fromarray(make_picture(10, 20)).save(file, "JPEG", exif=exif)
+    assert decode_picture(file.getvalue(), max_pixels=200).shape == (20, 10, 3)
 
 
 def test_a_missing_picture_names_its_path(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Who is admitted, while key files come and go."""
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,18 @@ def test_another_key_of_the_same_size_and_time_is_seen(tmp_path: Path) -> None:
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert file.stat().st_size == before.st_size
     assert (allowed.callback("*", ann), allowed.callback("*", other)) == (False, True)
+
+
+def test_a_process_that_can_open_no_more_files_admits_whom_it_did_before(tmp_path: Path) -> None:
+    ann, bo = new_key(), new_key()
+    write_public(tmp_path, "ann", ann)
+    allowed = AllowList(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        admitted = allowed.callback("*", ann), allowed.callback("*", bo)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert admitted == (True, False)
+    write_public(tmp_path, "bo", bo)
+    assert allowed.callback("*", bo)

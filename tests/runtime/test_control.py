@@ -1,5 +1,7 @@
+import contextlib
 import json
 import os
+import socket
 import stat
 import threading
 from collections.abc import Iterator
@@ -38,6 +40,21 @@ def running(own_folder: Path, tiny_family: Family, tiny_set: Path) -> Iterator[R
         playback=Playback(fps=100, loop=True),
     ) as device:
         yield device
+
+
+@contextlib.contextmanager
+def listening(folder: Path, pid: int) -> Iterator[None]:
+    """Listen at the control address of a process."""
+    with socket.socket(socket.AF_UNIX) as device:
+        device.bind(str(folder / f"device-{pid}.ipc"))
+        device.listen()
+        yield
+
+
+def left_behind(folder: Path, pid: int) -> None:
+    """Leave the address of a device behind that was killed."""
+    with listening(folder, pid):
+        pass
 
 
 def test_a_switch_is_acknowledged_with_the_frame_it_took_effect_at(running: RunningDevice) -> None:
@@ -141,16 +158,20 @@ def test_a_device_that_does_not_answer_is_a_peer_error() -> None:
 
 def test_an_address_left_by_a_killed_device_is_not_found(own_folder: Path) -> None:
     own_folder.mkdir(mode=0o700)
-    own_folder.joinpath("device-999999999.ipc").touch()
+    left_behind(own_folder, os.getpid())  # the number of a program that runs, and is no device
     with pytest.raises(PeerError, match="no running device"):
         control.find_device()
+    with listening(own_folder, 1):
+        assert control.find_device() == f"ipc://{own_folder}/device-1.ipc"
 
 
 def test_several_devices_have_to_be_told_apart(own_folder: Path) -> None:
     own_folder.mkdir(mode=0o700)
-    for pid in (os.getpid(), os.getppid()):
-        own_folder.joinpath(f"device-{pid}.ipc").touch()
-    with pytest.raises(UsageError, match="several devices run here, choose one of ipc://"):
+    with (
+        listening(own_folder, 1),
+        listening(own_folder, 2),
+        pytest.raises(UsageError, match="several devices run here, choose one of ipc://"),
+    ):
         control.find_device()
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from headgate.runtime.edge_peers import device_identity
 from headgate.runtime.edge_session import EdgeLimits
 from headgate.runtime.fragments import fragment
-from headgate.runtime.wire import Goodbye, RejectReason, Result
+from headgate.runtime.wire import Goodbye, Probe, RejectReason, Result
 from runtime.edge_bench import OFFLOAD, Bench, frame, hello, reasons
 
 
@@ -101,6 +101,33 @@ def test_devices_beyond_the_limit_are_told_that_the_edge_is_full() -> None:
     assert reasons(bench.say(b"c", hello())) == [RejectReason.BUSY]
     bench.say(b"a", Goodbye())
     bench.hello(b"c")
+
+
+def test_a_full_edge_lets_the_longest_silent_device_of_which_nothing_waits_make_room() -> None:
+    bench = Bench(EdgeLimits(max_peers=3, yield_s=10.0))
+    bench.hello(b"waits")
+    bench.say(b"waits", frame(1))
+    bench.hello(b"silent", b"talks")
+    bench.say(b"silent", fragment(frame(1), 4)[0])
+    bench.now_s += 9.9
+    bench.say(b"talks", Probe(0, b"", 0))
+    assert reasons(bench.say(b"new", hello())) == [RejectReason.BUSY]
+    bench.now_s += 0.2
+    bench.hello(b"new")
+    assert bench.session.stats(now_s=bench.now_s).num_peers == 3
+    assert reasons(bench.say(b"other", hello())) == [RejectReason.BUSY]
+    assert [peer for peer, _ in bench.finish()] == [b"waits"]
+
+
+def test_a_device_that_made_room_is_told_to_say_hello_again() -> None:
+    bench = Bench(EdgeLimits(max_peers=2, yield_s=10.0))
+    bench.hello(b"a", b"b")
+    bench.now_s += 10.0
+    bench.say(b"b", Probe(0, b"", 0))
+    bench.hello(b"c")
+    bench.now_s += 10.0
+    assert reasons(bench.say(b"a", frame(7))) == [RejectReason.UNKNOWN_PEER]
+    bench.hello(b"a")
 
 
 def test_strangers_never_take_the_place_of_a_device() -> None:

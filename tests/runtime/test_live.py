@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -45,3 +46,14 @@ def test_the_view_fits_80_columns_and_leaves_room_for_an_echoed_interrupt() -> N
     assert max(map(len, out.getvalue().splitlines())) <= 80 - len("^C")
     assert "1000 ms" in out.getvalue()
     assert "…" not in out.getvalue()
+
+
+def test_the_view_shows_brackets_in_paths_and_profiles_as_they_are() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=100)
+    view = LiveView(title="dir:/a[/b]", console=console)
+    console.print(view.render())
+    view.add(replace(record(0), profile="[/night]"))
+    console.print(view.render())
+    assert out.getvalue().count("dir:/a[/b]") == 2
+    assert "[/night]" in out.getvalue()

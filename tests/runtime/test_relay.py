@@ -12,7 +12,7 @@ import pytest
 
 from headgate.profiles.errors import UsageError
 from headgate.profiles.trace import Trace
-from headgate.runtime.relay import LinkPlan, Relay
+from headgate.runtime.relay import MAX_CONNECTIONS, LinkPlan, Relay
 from headgate.runtime.shaper import Window
 
 LOOPBACK = ("127.0.0.1", 0)
@@ -142,6 +142,31 @@ def test_a_far_side_that_is_not_there_closes_the_connection_and_the_relay_lives(
         for _ in range(2):
             with contextlib.suppress(ConnectionError), connect(relay) as conn:
                 assert conn.recv(1) == b""
+
+
+def test_connections_beyond_the_limit_are_closed_and_those_before_go_on() -> None:
+    with linked(LinkPlan(None), handle=echo) as relay, contextlib.ExitStack() as stack:
+        conns = [stack.enter_context(connect(relay)) for _ in range(MAX_CONNECTIONS)]
+        for conn in conns:
+            conn.sendall(b"x")
+            assert receive(conn, 1) == b"x"
+        with connect(relay) as refused:
+            assert refused.recv(1) == b""
+        conns[0].sendall(b"y")
+        assert receive(conns[0], 1) == b"y"
+        conns[-1].close()
+        assert exchanged(relay, b"z")
+
+
+def exchanged(relay: Relay, data: bytes) -> bool:
+    """Return whether a new connection passes `data` there and back, within PATIENCE_S."""
+    until_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until_s:
+        with connect(relay) as conn, contextlib.suppress(OSError):
+            conn.sendall(data)
+            if receive(conn, len(data)) == data:
+                return True
+    return False
 
 
 def test_the_clock_of_the_trace_starts_with_the_first_connection() -> None:

@@ -48,8 +48,9 @@ def test_edge_that_is_never_there_leaves_all_to_local() -> None:
     assert result.expected_credited == pytest.approx(LOCAL_ACCURACY)
 
 
-def test_link_that_is_dead_from_the_start_costs_nothing() -> None:
-    result = summary(run(Link(named_trace("steady:0"), 0.02)))
+@pytest.mark.parametrize("jitter_s", [0.0, 0.01])
+def test_link_that_is_dead_from_the_start_costs_nothing(jitter_s: float) -> None:
+    result = summary(run(Link(named_trace("steady:0"), 0.02, jitter_s=jitter_s)))
     assert result.expected_credited == pytest.approx(LOCAL_ACCURACY)
 
 

@@ -158,6 +158,17 @@ def test_the_summary_shows_what_answered_and_each_thing_once() -> None:
     assert rows["exceptions"] == "edge too late 1, superseded 1"
 
 
+def test_brackets_in_a_path_or_a_reason_stand_in_the_summary_as_they_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tally = Tally()
+    tally.add(replace(record(0, source=Source.NONE), reason="failed: [/x]"))
+    print_summary(tally.summary(), name="dir:/a[/b]")
+    text = capsys.readouterr().err
+    assert "dir:/a[/b]: 1 frames" in text
+    assert "failed: [/x] 1" in text
+
+
 def test_a_run_without_exceptions_says_so() -> None:
     tally = Tally()
     tally.add(record(0))

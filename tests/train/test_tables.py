@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from headgate.train.run_record import QuantisedEntry, RunRecord
-from headgate.train.tables import members_table
+from headgate.train.tables import members_table, print_table
 from train.tiny_runs import train_tiny, write_pictures
 
 LEVELS = (256, 64, 16, 8, 4)
@@ -45,3 +45,10 @@ def test_a_member_trained_without_rounding_is_shown_too(record: RunRecord) -> No
     (member,) = record.members
     bare = replace(record, members=(replace(member, quantised=()),))
     assert "b128r2" in printed(members_table(bare))
+
+
+def test_brackets_in_the_path_of_a_data_set_are_printed_as_they_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_table(Table("a column as wide as the title", title="npz:/a[/b].npz"))
+    assert "npz:/a[/b].npz" in capsys.readouterr().out

@@ -132,7 +132,7 @@ def export(
     if as_json:
         click.echo(json.dumps(family_to_json(manifest)))
         return
-    console = Console()
+    console = Console(markup=False)
     if not console.is_terminal:
         console.width = PIPED_WIDTH
     console.print(points_table(manifest))

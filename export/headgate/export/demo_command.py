@@ -102,7 +102,7 @@ def _print(content: ReportContent, out: Path) -> None:
             f"{100 * run.in_time:.1f} %",
             f"{run.mean_bytes:.0f}",
         )
-    Console().print(table)
+    Console(markup=False).print(table)
     for sentence in sentences(content):
         click.echo(sentence)
     click.echo(f"report: {out / 'report.html'}")

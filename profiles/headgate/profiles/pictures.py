@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from headgate.profiles.errors import DataError
 
@@ -37,6 +37,15 @@ _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 _MAX_SIDE_PX = {"jpeg": 65_535, "webp": 16_383}
+_TURNS = {  # by the EXIF's orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 # What Pillow's decoders raise for data that is cut, damaged or too large.
 _BROKEN = (
     OSError,
@@ -135,8 +144,7 @@ def _decode(data: bytes, *, formats: tuple[str, ...], max_pixels: int, where: st
     try:
         image = Image.open(BytesIO(data), formats=formats)
         _check_pixels(image.size, max_pixels=max_pixels, where=where)
-        upright = ImageOps.exif_transpose(image)
-        return _rgb(upright)
+        return _rgb(_upright(image))
     except _BROKEN as broken:
         reason = (str(broken).splitlines() or [""])[0]
         if "BytesIO" in reason or not reason:
@@ -145,6 +153,16 @@ def _decode(data: bytes, *, formats: tuple[str, ...], max_pixels: int, where: st
             f"{where}: {len(data)} bytes, {reason[:100]}, expected one whole "
             f"{' or '.join(formats)}; make it again"
         ) from None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn a picture as its EXIF says.
+
+    Pillow's own function writes the EXIF anew, and ends in errors of all kinds where that holds
+    values that are not of their tags' types: a peer could end an edge.
+    """
+    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return image if turn is None else image.transpose(turn)
 
 
 def _rgb(image: Image.Image) -> Picture:

@@ -32,7 +32,12 @@ class AllowList:
         return key in self._admitted
 
     def _refresh(self) -> None:
-        state = _state_of(self._folder)
+        try:
+            state = _state_of(self._folder)
+        except OSError as reason:  # raised further it would end ZeroMQ's thread: nobody gets in
+            text = "%s: cannot be listed (%s), so those let in before are; let us read it"
+            log.warning(text, self._folder, reason.strerror or reason)
+            return
         if state == self._state:
             return
         self._state = state

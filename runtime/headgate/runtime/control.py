@@ -11,6 +11,7 @@ holds a key pair that the device's keys folder names (the device's own, or the e
 
 import json
 import os
+import socket
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -176,14 +177,16 @@ def _state_from_bytes(data: bytes, address: str) -> State:
 
 
 def _is_alive(path: Path) -> bool:
-    """Say whether the process that a control address is named after still runs."""
-    number = path.stem.removeprefix("device-")
-    if not number.isdecimal():
-        return False
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    """Say whether anybody listens at a control address.
+
+    A device that was killed leaves its address behind, and another program may have its number.
+    """
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.setblocking(False)
+        try:
+            caller.connect(str(path))
+        except BlockingIOError:  # so many call that it takes no more at once
+            return True
+        except OSError:
+            return False
     return True

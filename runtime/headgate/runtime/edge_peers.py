@@ -46,7 +46,11 @@ class Peer:
 
 
 class Peers:
-    """A bounded table of peers. Strangers make room for others; welcomed ones never do."""
+    """A bounded table of peers. Strangers make room for others; welcomed ones if they are silent.
+
+    Devices that lost power never said GOODBYE and come back under other names: their old places
+    must not shut them out.
+    """
 
     def __init__(self, limits: EdgeLimits) -> None:
         self._limits = limits
@@ -99,6 +103,18 @@ class Peers:
             and now_s >= peer.ignored_until_s
             and not peer.in_flight
         ]
+
+    def longest_silent(self, *, now_s: float) -> Peer | None:
+        """Return the welcomed peer that may be forgotten first if another needs its place."""
+        limits = self._limits
+        silent = (
+            peer
+            for peer in self
+            if now_s - peer.heard_s >= limits.yield_s
+            and now_s >= peer.ignored_until_s
+            and not peer.in_flight
+        )
+        return min(silent, key=lambda peer: peer.heard_s, default=None)
 
     def count_malformed(self, peer: Peer, *, now_s: float) -> bool:
         """Count one malformed message; return whether the peer is ignored from now on.

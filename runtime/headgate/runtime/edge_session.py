@@ -148,7 +148,7 @@ class EdgeSession:
         `authorised` is False where the shell knows that the peer's key is not on its list.
         """
         self._note_lateness(now_s=now_s)
-        known = self._peers.hear(peer, now_s=now_s)
+        known = self._hear(peer, now_s=now_s)
         self._sweep_s = min(self._sweep_s, now_s + self._limits.ignore_s)
         if known is None:
             self._tally.messages_ignored += 1
@@ -204,6 +204,15 @@ class EdgeSession:
         return effects
 
     # --- what peers say
+
+    def _hear(self, peer_id: bytes, *, now_s: float) -> Peer | None:
+        """Return the peer; if the table is full, in the place of one that has long been silent."""
+        known = self._peers.hear(peer_id, now_s=now_s)
+        silent = self._peers.longest_silent(now_s=now_s) if known is None else None
+        if silent is None:
+            return known
+        self._leave(silent)
+        return self._peers.hear(peer_id, now_s=now_s)
 
     def _handle(self, peer: Peer, message: Message, *, now_s: float) -> list[EdgeEffect]:
         match message:

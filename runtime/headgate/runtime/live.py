@@ -45,7 +45,7 @@ class LiveView:
     """
 
     def __init__(self, *, title: str, console: Console | None = None) -> None:
-        self._title = title
+        self._title = Text(title)  # no markup: a path or a name may hold brackets
         self._tally = Tally()
         self._recent: deque[FrameRecord] = deque(maxlen=SHOWN_FRAMES)
         self._console = console or Console(stderr=True)
@@ -96,7 +96,7 @@ class LiveView:
             "SLA",
             "none" if last.sla_s is None else f"{1000 * last.sla_s:.0f} ms",
         )
-        rows.add_row("point", str(last.point), "profile", last.profile)
+        rows.add_row("point", Text(str(last.point)), "profile", Text(last.profile))
         rows.add_row(
             "frames",
             f"{summary.frames} ({counts})",

@@ -38,6 +38,7 @@ SOCKET_BUFFER_BYTES = 64 * 1024
 SEGMENT_BYTES = 1460
 MAX_UNSENT_BYTES = 256 * 1024  # what a peer that does not read may leave here
 LONGEST_WAIT_S = 1.0
+MAX_CONNECTIONS = 128  # two sockets each: select(2) takes descriptors below 1024 only
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -229,6 +230,10 @@ class Relay:
             near, peer = self._listener.accept()
         except OSError as error:
             log.warning("accept failed error=%s", error)
+            return
+        if len(self._ends) >= 2 * MAX_CONNECTIONS:
+            log.warning("connection refused peer=%s connections=%d", peer[0], MAX_CONNECTIONS)
+            near.close()
             return
         far = socket.socket(self._far_family(), socket.SOCK_STREAM)
         for sock in (near, far):

@@ -65,7 +65,7 @@ class Uplink:
 
     def _delayed(self, leaves_s: float, direction: int, device: int) -> float:
         arrives_s = leaves_s + self._link.rtt_s / 2
-        if self._link.jitter_s > 0:
+        if self._link.jitter_s > 0 and arrives_s < math.inf:
             slot = 2 * int(leaves_s / JITTER_SLOT_S) + direction
             arrives_s += -self._link.jitter_s * math.log(1 - uniform(slot))
             arrives_s = max(arrives_s, self._arrived_s.get((direction, device), 0.0))

@@ -162,7 +162,7 @@ def print_summary(summary: Summary, *, name: str, console: Console | None = None
     table.add_column()
     for label, text in summary_rows(summary):
         table.add_row(label, text)
-    (console or Console(stderr=True)).print(table)
+    (console or Console(stderr=True, markup=False)).print(table)
 
 
 def summary_rows(summary: Summary) -> list[tuple[str, str]]:

@@ -13,9 +13,9 @@ from headgate.train.stages import PICTURES, SLIM
 
 def print_table(table: Table) -> None:
     """Print a table on stdout, as wide as it needs where that is not a terminal."""
-    console = Console()
+    console = Console(markup=False)
     if not console.is_terminal:
-        console = Console(width=200)
+        console = Console(width=200, markup=False)
     console.print(table)
 
 

@@ -25,7 +25,7 @@ def inspect(family: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(family_to_json(manifest)))
         return
-    console = Console()
+    console = Console(markup=False)
     if not console.is_terminal:
         console.width = PIPED_WIDTH
     console.print(points_table(manifest))
