@@ -4,6 +4,7 @@ import pytest
 
 from headgate.profiles.manifest import PointTime
 from headgate.runtime.costs import PointCosts
+from headgate.runtime.messages import Reject, RejectReason
 from runtime.ladders import DEVICE_S, EDGE_S, ladder_manifest
 
 MANIFEST = ladder_manifest(spread=0.1)
@@ -40,6 +41,37 @@ def test_queue_at_the_edge_counts_for_every_point_that_sends() -> None:
         costs.edge_took("b1r1-l16", queue_s=0.02, serve_s=EDGE_S)
     assert costs.edge_s("webp-q80") == pytest.approx(0.02 + EDGE_S, rel=0.01)
     assert costs.edge_s("local-full") == 0.0
+
+
+def rejected(costs: PointCosts, reason: RejectReason, *, left_s: float | None) -> float:
+    """Return the edge's likely time after six frames were rejected with so much time left."""
+    for frame_id in range(6):
+        reject = Reject(frame_id, reason, "")
+        costs.edge_rejected(reject, deadline_s=left_s, now_s=0.0)
+    return costs.edge_s("webp-q80")
+
+
+def test_edge_that_has_no_time_for_frames_is_known_to_take_longer_than_they_had() -> None:
+    assert rejected(PointCosts(MANIFEST), RejectReason.EXPIRED, left_s=0.04) > 0.04
+    costs = PointCosts(MANIFEST)
+    rejected(costs, RejectReason.EXPIRED, left_s=0.04)
+    for _ in range(1000):
+        costs.choosing()
+    assert costs.edge_s("webp-q80") == pytest.approx(EDGE_S, rel=0.01)  # worth another try
+
+
+@pytest.mark.parametrize(
+    ("reason", "left_s"),
+    [
+        (RejectReason.EXPIRED, -0.01),  # the link was late
+        (RejectReason.EXPIRED, None),
+        (RejectReason.MALFORMED, 0.04),
+    ],
+)
+def test_other_rejections_say_nothing_of_the_edges_time(
+    reason: RejectReason, left_s: float | None
+) -> None:
+    assert rejected(PointCosts(MANIFEST), reason, left_s=left_s) == EDGE_S
 
 
 def test_sizes_follow_what_is_really_produced() -> None:

@@ -72,3 +72,19 @@ def test_split_frame_that_its_exit_answers_teaches_nothing_of_pictures() -> None
     for _ in range(100):
         judge.let_down(SPLIT, rescued=False)
     assert credit(judge) == pytest.approx(0.9 * LOCAL_ACCURACY)
+
+
+def split_credit(judge: LateCredit) -> float:
+    return judge.of(SPLIT, period_s=1 / 30, fallback=0.6, rescues=True, miss_price=0.5)
+
+
+def test_late_split_frame_earns_its_exit_and_a_better_local_answer_as_often_as_one_comes() -> None:
+    judge = late_credit()
+    assert LOCAL_ACCURACY > EXIT_ACCURACY
+    assert split_credit(judge) == LOCAL_ACCURACY
+    judge.let_down(SPLIT, rescued=False)
+    better = LOCAL_ACCURACY - EXIT_ACCURACY
+    assert split_credit(judge) == pytest.approx(EXIT_ACCURACY + 10 / 11 * better)
+    for _ in range(1000):
+        judge.let_down(SPLIT, rescued=False)
+    assert split_credit(judge) == pytest.approx(EXIT_ACCURACY + 0.2 * better, abs=0.1 * better)

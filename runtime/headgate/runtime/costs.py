@@ -1,61 +1,19 @@
 """What each operating point costs in time and bytes, measured online, with the manifest as prior.
 
 A point that was not used yet is judged by its prior, scaled by how far the priors were off for the
-points that were used: a slow device is slow at all of them.
+points that were used: a slow device is slow at all of them. What was measured long ago fades, see
+`compute_times`.
 """
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind, PointTime
-from headgate.runtime.messages import Result
+from headgate.runtime.compute_times import ComputeTimes, Fading
+from headgate.runtime.messages import Reject, RejectReason, Result
 
-GAIN = 0.1
-# Compute times scatter; predict a little above the mean, as TCP does for its timer.
-DEVIATIONS = 2.0
-
-
-@dataclass(slots=True)
-class _Scatter:
-    """Exponentially weighted mean and mean absolute deviation, in seconds."""
-
-    mean_s: float
-    deviation_s: float = 0.0
-
-    def add(self, value_s: float) -> None:
-        self.deviation_s += GAIN * (abs(value_s - self.mean_s) - self.deviation_s)
-        self.mean_s += GAIN * (value_s - self.mean_s)
-
-    @property
-    def likely_s(self) -> float:
-        return self.mean_s + DEVIATIONS * self.deviation_s
-
-
-class _Times:
-    """One kind of time (device or edge) of every point."""
-
-    def __init__(self, priors_s: dict[str, float]) -> None:
-        self._priors_s = priors_s
-        self._measured: dict[str, _Scatter] = {}
-        self._log_ratio = 0.0  # measured over prior, over all points
-
-    def add(self, point_id: str, value_s: float) -> None:
-        prior_s = self._priors_s.get(point_id, 0.0)
-        if prior_s > 0 and value_s > 0:
-            gain = GAIN if self._measured else 1.0
-            self._log_ratio += gain * (math.log(value_s / prior_s) - self._log_ratio)
-        known = self._measured.get(point_id)
-        if known is None:
-            self._measured[point_id] = _Scatter(value_s)
-        else:
-            known.add(value_s)
-
-    def likely_s(self, point_id: str) -> float:
-        known = self._measured.get(point_id)
-        if known is not None:
-            return known.likely_s
-        return self._priors_s.get(point_id, 0.0) * math.exp(self._log_ratio)
+GAIN = 0.1  # of sizes
+# How long a frame would have taken that the edge refuses is not known: so many times what it had.
+REFUSED = 2.0
 
 
 class PointCosts:
@@ -65,15 +23,20 @@ class PointCosts:
         """`times` are the priors per point; without them, those of the manifest's first machine."""
         priors = next(iter(manifest.times.values()), {}) if times is None else times
         self._points = {point.id: point for point in manifest.points}
-        self._device = _Times({key: time.device_s for key, time in priors.items()})
-        self._edge = _Times({key: time.edge_s for key, time in priors.items()})
-        self._queue = _Scatter(0.0)
+        self._device = ComputeTimes({key: time.device_s for key, time in priors.items()})
+        self._edge = ComputeTimes({key: time.edge_s for key, time in priors.items()})
+        self._queue = Fading(0.0, at=0)
+        self._num_choices = 0
         self._size_ratio: dict[str, float] = {}  # bytes seen over mean bytes measured at export
         self._lacking: frozenset[str] = frozenset()
 
+    def choosing(self) -> None:
+        """Take note that a choice is made now: estimates age by choices."""
+        self._num_choices += 1
+
     def device_took(self, point_id: str, *, device_s: float) -> None:
         """Learn from one frame's compute on the device: network plus encoding."""
-        self._device.add(point_id, device_s)
+        self._device.add(point_id, device_s, at=self._num_choices)
 
     def payload_was(self, point_id: str, *, num_bytes: int) -> None:
         """Learn from one payload's size."""
@@ -91,8 +54,8 @@ class PointCosts:
 
     def edge_took(self, point_id: str, *, queue_s: float, serve_s: float) -> None:
         """Learn from one answer: time in the edge's queue, and time from there to sending."""
-        self._queue.add(queue_s)
-        self._edge.add(point_id, serve_s)
+        self._queue.add(queue_s, at=self._num_choices, rest=0.0)
+        self._edge.add(point_id, serve_s, at=self._num_choices)
 
     def edge_answered(self, point: OperatingPoint, result: Result) -> None:
         """Learn from an answer what the edge takes.
@@ -105,15 +68,28 @@ class PointCosts:
             serve_s = (result.decode_us + result.tail_us) / 1e6
         self.edge_took(point.id, queue_s=queue_s, serve_s=serve_s)
 
+    def edge_rejected(self, reject: Reject, *, deadline_s: float | None, now_s: float) -> None:
+        """Learn from a frame that the edge had no time for: it takes longer than what was left.
+
+        That counts as time in the queue, which all points share. Without it a device would go on
+        to send what comes back unanswered, since nothing else tells how long the edge takes.
+        """
+        if reject.reason is not RejectReason.EXPIRED or deadline_s is None or now_s >= deadline_s:
+            return  # a frame that the link brings too late says nothing of the edge
+        at = self._num_choices
+        queue_s = max(REFUSED * (deadline_s - now_s), self._queue.mean(at=at, rest=0.0))
+        self._queue.add(queue_s, at=at, rest=0.0)
+
     def device_s(self, point_id: str) -> float:
         """Return the likely compute time on the device."""
-        return self._device.likely_s(point_id)
+        return self._device.likely_s(point_id, at=self._num_choices)
 
     def edge_s(self, point_id: str) -> float:
         """Return the likely residence at the edge, queue included; 0 for local points."""
         if self._points[point_id].kind is PointKind.LOCAL:
             return 0.0
-        return self._queue.likely_s + self._edge.likely_s(point_id)
+        at = self._num_choices
+        return self._queue.likely(at=at, rest=0.0) + self._edge.likely_s(point_id, at=at)
 
     def sizes_bytes(self, point: OperatingPoint) -> tuple[float, float, float]:
         """Return a small, a middling and a large payload: the 5, 50 and 95 % quantiles."""

@@ -288,6 +288,7 @@ class DeviceSession:
         if frame.deadline_s is not None and now_s >= frame.deadline_s:
             self._pending = None
             return [self._end(frame, None, "too late to start", now_s=now_s)]
+        self._costs.choosing()
         choice = self._chooser.choose(frame, now_s=now_s)
         if choice.point is not None and self._rescues.go_before(choice.point, now_s=now_s):
             return self._start_next(now_s=now_s)
@@ -356,10 +357,10 @@ class DeviceSession:
         effects: list[Effect] = [*self._edge.rejected(reject, now_s=now_s)]
         self._references.rejected(reject)
         reason = f"edge rejected: {reject.reason.name.lower()}"
-        if reject.frame_id is not None:
-            frame = self._waiting.pop(reject.frame_id, None)
-            if frame is not None:
-                effects += self._end_without_edge(frame, reason, now_s=now_s)
+        frame = None if reject.frame_id is None else self._waiting.pop(reject.frame_id, None)
+        if frame is not None:
+            self._costs.edge_rejected(reject, deadline_s=frame.deadline_s, now_s=now_s)
+            effects += self._end_without_edge(frame, reason, now_s=now_s)
         if not self.has_edge:
             effects += self._edge_lost(reason, now_s=now_s)
         return [*effects, *self._leave_when_drained()]

@@ -7,6 +7,9 @@ else the device has to do. So the share is counted, by Bayes' rule over the fram
 down: a Beta prior that is worth PRIOR_WEIGHT frames, and evidence that is forgotten as newer comes,
 since a device may get hot, and a link that stalls is another than one that jitters.
 
+A split frame has its exit's answer. Where a local point is better it is computed in a case of
+doubt; how often that is in time is counted in the same way, and taken for granted at first.
+
     share  =  (PRIOR_WEIGHT * PRIOR_SHARE + rescued) / (PRIOR_WEIGHT + let down)
 """
 
@@ -23,13 +26,14 @@ MEMORY = 50.0  # frames let down: each counts 1 / MEMORY less with every newer o
 class RescuedShare:
     """The share of frames let down by the edge that a local point answers in time."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, prior: float = PRIOR_SHARE) -> None:
+        self._prior = prior
         self._num_rescued = self._num_let_down = 0.0
 
     @property
     def share(self) -> float:
         """The expected share, above 0 and below 1."""
-        rescued = PRIOR_WEIGHT * PRIOR_SHARE + self._num_rescued
+        rescued = PRIOR_WEIGHT * self._prior + self._num_rescued
         return rescued / (PRIOR_WEIGHT + self._num_let_down)
 
     def learn(self, *, rescued: bool) -> None:
@@ -52,6 +56,7 @@ class LateCredit:
         """Both qualities are by point id; the exits' only of points that have one."""
         self._costs, self._quality, self._exit_quality = costs, quality, exit_quality
         self._rescued = RescuedShare()
+        self._bettered = RescuedShare(prior=1.0)  # of frames that have a worse answer, an exit's
         self._local: tuple[OperatingPoint, ...] = ()
         self._sla_s: float | None = None
 
@@ -61,8 +66,13 @@ class LateCredit:
 
     def let_down(self, point: OperatingPoint, *, rescued: bool) -> None:
         """Learn from a frame at this point; nothing where no rescue was to be expected."""
-        if point.id not in self._exit_quality and self._stand_in(point) is not None:
+        local, exit_quality = self._stand_in(point), self._exit_quality.get(point.id)
+        if local is None:
+            return
+        if exit_quality is None:
             self._rescued.learn(rescued=rescued)
+        elif self._quality[local.id] > exit_quality:
+            self._bettered.learn(rescued=rescued)
 
     def of(
         self,
@@ -86,7 +96,8 @@ class LateCredit:
         local = self._best_local(min(period_s, self._sla_s / 2) - self._costs.device_s(point.id))
         if local is None or self._quality[local.id] > fallback:
             return exit_quality
-        return max(exit_quality, self._quality[local.id])
+        gain = max(0.0, self._quality[local.id] - exit_quality)
+        return exit_quality + self._bettered.share * gain
 
     def _rescued_credit(self, point: OperatingPoint, miss_price: float) -> float:
         local = self._stand_in(point)
