@@ -102,7 +102,7 @@ def test_busy_edge_is_left_alone_for_a_while_and_longer_each_time() -> None:
             if bench.computes[-1].point.kind is not PointKind.LOCAL:
                 bench.next_id -= 1
                 bench.compute()
-                bench.receive(Reject(bench.next_id, RejectReason.EXPIRED, ""))
+                bench.receive(Reject(bench.next_id, RejectReason.LOST_REFERENCE, ""))
                 bench.next_id += 1
                 break
             bench.compute()

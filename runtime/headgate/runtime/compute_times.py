@@ -18,7 +18,7 @@ GAIN = 0.1
 # Compute times scatter; predict a little above the mean, as TCP does for its timer.
 DEVIATIONS = 2.0
 # In choices, not in seconds: what a trial costs is a frame, however fast they come.
-HOLDS = 30
+HOLDS = 15
 FADES = 60
 TRIAL = 0.5  # an estimate of which less is left is tried anew by the next sample
 MOST_PATIENCE = 4.0

@@ -13,7 +13,7 @@ from headgate.runtime.messages import Reject, RejectReason, Result
 
 GAIN = 0.1  # of sizes
 # How long a frame would have taken that the edge refuses is not known: so many times what it had.
-REFUSED = 2.0
+REFUSED = 1.5
 
 
 class PointCosts:
