@@ -81,3 +81,24 @@ def test_sizes_follow_what_is_really_produced() -> None:
     for _ in range(100):
         costs.payload_was("b1r1-l16", num_bytes=3000)
     assert costs.sizes_bytes(point) == pytest.approx((2700, 3000, 3300), rel=0.01)
+
+
+def test_busy_scene_makes_all_points_of_the_kind_larger_and_no_pictures() -> None:
+    costs = PointCosts(MANIFEST)
+    for _ in range(100):
+        costs.payload_was("b1r1-l16", num_bytes=3000)  # half more than at export
+    other = MANIFEST.point("b1r1-l17")
+    assert costs.sizes_bytes(other)[1] == pytest.approx(1.5 * other.bytes.p50, rel=0.01)
+    picture = MANIFEST.point("webp-q80")
+    assert costs.sizes_bytes(picture)[1] == picture.bytes.p50
+
+
+def test_size_of_a_point_that_is_not_used_follows_those_that_are() -> None:
+    costs = PointCosts(MANIFEST)
+    point, other = MANIFEST.point("b1r1-l16"), MANIFEST.point("b1r1-l17")
+    for _ in range(100):
+        costs.payload_was(point.id, num_bytes=round(3 * point.bytes.mean))
+    for _ in range(500):  # the scene is calm again, but the point looks too large to try
+        costs.choosing()
+        costs.payload_was(other.id, num_bytes=round(other.bytes.mean))
+    assert costs.sizes_bytes(point)[1] == pytest.approx(point.bytes.p50, rel=0.02)

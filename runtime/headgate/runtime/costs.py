@@ -1,8 +1,8 @@
 """What each operating point costs in time and bytes, measured online, with the manifest as prior.
 
 A point that was not used yet is judged by its prior, scaled by how far the priors were off for the
-points that were used: a slow device is slow at all of them. What was measured long ago fades, see
-`compute_times`.
+points that were used: a slow device is slow at all of them, and a busy scene makes all payloads
+larger. What was measured long ago fades, see `compute_times`.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,6 @@ from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind, Poin
 from headgate.runtime.compute_times import ComputeTimes, Fading
 from headgate.runtime.messages import Reject, RejectReason, Result
 
-GAIN = 0.1  # of sizes
 # How long a frame would have taken that the edge refuses is not known: so many times what it had.
 REFUSED = 1.5
 
@@ -27,7 +26,9 @@ class PointCosts:
         self._edge = ComputeTimes({key: time.edge_s for key, time in priors.items()})
         self._queue = Fading(0.0, at=0)
         self._num_choices = 0
-        self._size_ratio: dict[str, float] = {}  # bytes seen over mean bytes measured at export
+        # Bytes seen over mean bytes measured at export: by point, and over points of one kind.
+        self._size_ratio: dict[str, Fading] = {}
+        self._kind_ratio: dict[PointKind, Fading] = {}
         self._lacking: frozenset[str] = frozenset()
 
     def choosing(self) -> None:
@@ -40,10 +41,14 @@ class PointCosts:
 
     def payload_was(self, point_id: str, *, num_bytes: int) -> None:
         """Learn from one payload's size."""
-        mean = self._points[point_id].bytes.mean
-        if mean > 0:
-            ratio = self._size_ratio.get(point_id, 1.0)
-            self._size_ratio[point_id] = ratio + GAIN * (num_bytes / mean - ratio)
+        point, at = self._points[point_id], self._num_choices
+        if point.bytes.mean <= 0:
+            return
+        ratio, rest = num_bytes / point.bytes.mean, self._usual_ratio(point)
+        self._size_ratio.setdefault(point_id, Fading(rest, at=at)).add(ratio, at=at, rest=rest)
+        if point.twin is None:
+            kind = self._kind_ratio.setdefault(point.kind, Fading(1.0, at=at))
+            kind.add(ratio, at=at, rest=1.0)
 
     def lacking(self, point_ids: frozenset[str]) -> None:
         """Tell which predicted points have no reference now: their next frame goes whole."""
@@ -93,7 +98,8 @@ class PointCosts:
 
     def sizes_bytes(self, point: OperatingPoint) -> tuple[float, float, float]:
         """Return a small, a middling and a large payload: the 5, 50 and 95 % quantiles."""
-        ratio = self._size_ratio.get(point.id, 1.0)
+        known, rest = self._size_ratio.get(point.id), self._usual_ratio(point)
+        ratio = rest if known is None else known.mean(at=self._num_choices, rest=rest)
         sizes = (ratio * point.bytes.p5, ratio * point.bytes.p50, ratio * point.bytes.p95)
         if point.twin is None:
             return sizes
@@ -101,3 +107,11 @@ class PointCosts:
         if point.id in self._lacking:
             return small, middling, large
         return min(sizes[0], small), min(sizes[1], middling), min(sizes[2], large)
+
+    def _usual_ratio(self, point: OperatingPoint) -> float:
+        """Return how large frames are now at points like this one.
+
+        Predicted ones are like no other: what they send hangs on what moved since their reference.
+        """
+        known = None if point.twin is not None else self._kind_ratio.get(point.kind)
+        return 1.0 if known is None else known.mean(at=self._num_choices, rest=1.0)
