@@ -47,7 +47,7 @@ def rejected(costs: PointCosts, reason: RejectReason, *, left_s: float | None) -
     """Return the edge's likely time after six frames were rejected with so much time left."""
     for frame_id in range(6):
         reject = Reject(frame_id, reason, "")
-        costs.edge_rejected(reject, deadline_s=left_s, now_s=0.0)
+        costs.edge_rejected(MANIFEST.point("webp-q80"), reject, deadline_s=left_s, now_s=0.0)
     return costs.edge_s("webp-q80")
 
 
@@ -64,6 +64,7 @@ def test_edge_that_has_no_time_for_frames_is_known_to_take_longer_than_they_had(
     ("reason", "left_s"),
     [
         (RejectReason.EXPIRED, -0.01),  # the link was late
+        (RejectReason.EXPIRED, EDGE_S),  # here too: so much is what the edge needs
         (RejectReason.EXPIRED, None),
         (RejectReason.MALFORMED, 0.04),
     ],

@@ -88,3 +88,11 @@ def test_late_split_frame_earns_its_exit_and_a_better_local_answer_as_often_as_o
     for _ in range(1000):
         judge.let_down(SPLIT, rescued=False)
     assert split_credit(judge) == pytest.approx(EXIT_ACCURACY + 0.2 * better, abs=0.1 * better)
+
+
+def test_bettering_is_taken_for_granted_in_layers() -> None:
+    judge = late_credit()
+    for _ in range(1000):
+        judge.let_down(SPLIT, rescued=False)
+    judge.set_profile(local=LOCAL, sla_s=0.1, in_layers=True)
+    assert split_credit(judge) == LOCAL_ACCURACY

@@ -59,10 +59,17 @@ class LateCredit:
         self._bettered = RescuedShare(prior=1.0)  # of frames that have a worse answer, an exit's
         self._local: tuple[OperatingPoint, ...] = ()
         self._sla_s: float | None = None
+        self._in_layers = False
 
-    def set_profile(self, *, local: tuple[OperatingPoint, ...], sla_s: float | None) -> None:
-        """Obey another profile: its local points, and its SLA."""
-        self._local, self._sla_s = local, sla_s
+    def set_profile(
+        self, *, local: tuple[OperatingPoint, ...], sla_s: float | None, in_layers: bool = False
+    ) -> None:
+        """Obey another profile: its local points, its SLA, and whether frames go in layers.
+
+        Of those few are let down, and they tell nothing of the others: bettering is taken for
+        granted there.
+        """
+        self._local, self._sla_s, self._in_layers = local, sla_s, in_layers
 
     def let_down(self, point: OperatingPoint, *, rescued: bool) -> None:
         """Learn from a frame at this point; nothing where no rescue was to be expected."""
@@ -97,7 +104,7 @@ class LateCredit:
         if local is None or self._quality[local.id] > fallback:
             return exit_quality
         gain = max(0.0, self._quality[local.id] - exit_quality)
-        return exit_quality + self._bettered.share * gain
+        return exit_quality + (1.0 if self._in_layers else self._bettered.share) * gain
 
     def _rescued_credit(self, point: OperatingPoint, miss_price: float) -> float:
         local = self._stand_in(point)
