@@ -57,7 +57,7 @@ def play(times: Slowness | None = None, *, sla_s: float = 0.1) -> list[FrameReco
 def test_edge_that_was_slow_is_used_again(edge_s: float, sla_s: float) -> None:
     best = summary(after(play(sla_s=sla_s), 15.0)).expected_credited
     recovered = after(play(Slowness(edge_s=edge_s, to_s=SLOW_TO_S), sla_s=sla_s), 15.0)
-    assert summary(recovered).expected_credited > best - 0.02 > LOCAL_ACCURACY + 0.1
+    assert summary(recovered).expected_credited > best - 0.05 > LOCAL_ACCURACY + 0.1
 
 
 def test_one_hiccup_of_the_device_costs_no_point_for_good() -> None:
