@@ -47,7 +47,7 @@ def rejected(costs: PointCosts, reason: RejectReason, *, left_s: float | None) -
     """Return the edge's likely time after six frames were rejected with so much time left."""
     for frame_id in range(6):
         reject = Reject(frame_id, reason, "")
-        costs.edge_rejected(MANIFEST.point("webp-q80"), reject, deadline_s=left_s, now_s=0.0)
+        costs.edge_rejected(MANIFEST.point("webp-q80"), reject, left_s=left_s)
     return costs.edge_s("webp-q80")
 
 

@@ -23,6 +23,7 @@ from headgate.runtime.simulate import (
 from headgate.runtime.simulated_answers import layers_of, payload_bytes
 from headgate.runtime.simulated_link import Uplink
 from runtime.ladders import EXIT_ACCURACY, LOCAL_ACCURACY, RUNGS, progressive_manifest
+from runtime.simulated import steps
 
 MANIFEST = progressive_manifest()
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -66,14 +67,6 @@ def run(
 def credit(records: list[FrameRecord], start_s: float = 0.0) -> float:
     counted = [r for r in records if r.captured_s >= start_s]
     return sum(r.quality * r.deadline_met for r in counted) / len(counted)
-
-
-def steps(*mbps_for_s: tuple[float, float]) -> Trace:
-    times_s, now_s = [], 0.0
-    for _, duration_s in mbps_for_s:
-        times_s.append(now_s)
-        now_s += duration_s
-    return Trace("steps", tuple(times_s), tuple(mbps * 1e6 for mbps, _ in mbps_for_s), now_s)
 
 
 def test_layers_add_up_to_the_bytes_of_their_prefix() -> None:

@@ -101,8 +101,7 @@ class Controller:
         accurate = profile.prefer is Preference.ACCURACY
         together = self.sends_layers and sla_s is not None and accurate
         self._series = series_among(self._manifest, sending) if together else ()
-        in_layers = bool(self._series)
-        self._late.set_profile(local=self._local, sla_s=sla_s, in_layers=in_layers)
+        self._late.set_profile(local=self._local, sla_s=sla_s, in_layers=bool(self._series))
         ladder = [p for p in sending if not together or p.prefix is None]
         self._ladder = undominated(ladder, self._merits)
         self._queueing = Queueing([(p.bytes.mean, self._quality[p.id]) for p in self._ladder])

@@ -74,23 +74,18 @@ class PointCosts:
         self.edge_took(point.id, queue_s=queue_s, serve_s=serve_s)
 
     def edge_rejected(
-        self,
-        point: OperatingPoint | None,
-        reject: Reject,
-        *,
-        deadline_s: float | None,
-        now_s: float,
+        self, point: OperatingPoint | None, reject: Reject, *, left_s: float | None
     ) -> None:
         """Learn from a frame that the edge had no time for: it takes longer than what was left.
 
         That counts as time in the queue, which all points share. Without it a device would go on
         to send what comes back unanswered, since nothing else tells how long the edge takes.
         """
-        if reject.reason is not RejectReason.EXPIRED or point is None or deadline_s is None:
+        if reject.reason is not RejectReason.EXPIRED or point is None or left_s is None:
             return
-        had_s, at = deadline_s - now_s, self._num_choices
-        if had_s > self.edge_s(point.id):  # else the link was late
-            queue_s = max(REFUSED * had_s, self._queue.mean(at=at, rest=0.0))
+        if left_s > self.edge_s(point.id):  # else the link was late
+            at = self._num_choices
+            queue_s = max(REFUSED * left_s, self._queue.mean(at=at, rest=0.0))
             self._queue.add(queue_s, at=at, rest=0.0)
 
     def device_s(self, point_id: str) -> float:

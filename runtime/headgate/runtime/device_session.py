@@ -359,8 +359,7 @@ class DeviceSession:
         reason = f"edge rejected: {reject.reason.name.lower()}"
         frame = None if reject.frame_id is None else self._waiting.pop(reject.frame_id, None)
         if frame is not None:
-            deadline_s = None if frame.layers else frame.deadline_s  # layers: none may have come
-            self._costs.edge_rejected(frame.point, reject, deadline_s=deadline_s, now_s=now_s)
+            self._costs.edge_rejected(frame.point, reject, left_s=frame.left_whole_s(now_s))
             effects += self._end_without_edge(frame, reason, now_s=now_s)
         if not self.has_edge:
             effects += self._edge_lost(reason, now_s=now_s)

@@ -63,6 +63,15 @@ class FrameOnItsWay:
     def deadline_s(self) -> float | None:
         return None if self.sla_s is None else self.captured_s + self.sla_s
 
+    def left_whole_s(self, now_s: float) -> float | None:
+        """Return the time left of a frame that goes whole; None of others, and without an SLA.
+
+        What becomes of one in layers hangs on which of them have come, too.
+        """
+        if self.deadline_s is None or self.layers is not None:
+            return None
+        return self.deadline_s - now_s
+
     @property
     def late_reason(self) -> str:
         """Say why the edge has not answered when its time is over: perhaps it never was asked."""
