@@ -1,6 +1,6 @@
 """The device's side of the protocol as a state machine: events in, effects out, no clock.
 
-A frame's way, and what can end it (every frame ends once, in a `Deliver`):
+A frame's way, and what can end it (each ends once, in a `Deliver` made by `endings`):
 
     captured -> pending -> computing -> waiting -> answered by the edge
                   |            |           |------> deadline: the device's own answer, if any
@@ -22,21 +22,14 @@ from headgate.runtime.chooser import Chooser
 from headgate.runtime.controller import Controller
 from headgate.runtime.conversation import Conversation
 from headgate.runtime.costs import PointCosts
-from headgate.runtime.events import Answer, Compute, Computed, ComputeFailed, Deliver, Effect
-from headgate.runtime.frame_fate import (
-    DEFAULT_SETTINGS,
-    NOT_SENT,
-    FrameOnItsWay,
-    SessionSettings,
-    deliver,
-    deliver_result,
-)
+from headgate.runtime.endings import Endings
+from headgate.runtime.events import Compute, Computed, ComputeFailed, Effect
+from headgate.runtime.frame_fate import DEFAULT_SETTINGS, NOT_SENT, FrameOnItsWay, SessionSettings
 from headgate.runtime.greeting import State
 from headgate.runtime.guard import Guard
 from headgate.runtime.messages import Ack, Goodbye, Message, ProbeReply, Reject, Result, Welcome
 from headgate.runtime.outbox import Outbox
 from headgate.runtime.policy import PolicyMaker
-from headgate.runtime.records import Source
 from headgate.runtime.references import DeviceReferences
 from headgate.runtime.rescue import Rescues
 from headgate.runtime.skipping import SKIPPED, weigh
@@ -106,6 +99,9 @@ class DeviceSession:
             settings=settings,
             guard=self._guard,
         )
+        self._endings = Endings(
+            manifest, controller=self._controller, outbox=self._outbox, rescues=self._rescues
+        )
         self._pending: FrameOnItsWay | None = None
         self._computing: FrameOnItsWay | None = None
         self._next_frame_id, self._finishing = 0, False
@@ -169,7 +165,7 @@ class DeviceSession:
         effects: list[Effect] = []
         if self._pending is not None:
             self._terms.hold_for(self._pending)
-            effects.append(self._end(self._pending, None, "superseded", now_s=now_s))
+            effects.append(self._endings.here(self._pending, None, "superseded", now_s=now_s))
         self._pending = FrameOnItsWay(frame_id, captured_s, truth)
         return [*effects, *self._start_next(now_s=now_s)]
 
@@ -256,7 +252,7 @@ class DeviceSession:
         effects: list[Effect] = []
         if at_once:
             for frame in self._open_frames():
-                effects.append(self._end(frame, frame.insurance, "stopped", now_s=now_s))
+                effects.append(self._endings.here(frame, frame.insurance, "stopped", now_s=now_s))
             self._waiting.clear()
             self._rescues.clear()
             self._outbox.clear()
@@ -273,7 +269,7 @@ class DeviceSession:
         if self._computing is not None:
             return []
         rescued, lost = self._rescues.take(now_s=now_s)
-        effects: list[Effect] = [self._end(f, None, why, now_s=now_s) for f, why in lost]
+        effects: list[Effect] = [self._endings.here(f, None, why, now_s=now_s) for f, why in lost]
         if rescued is None or rescued.rescue is None:
             return [*effects, *self._start_pending(now_s=now_s)]
         self._computing = rescued
@@ -287,7 +283,7 @@ class DeviceSession:
         self._terms.hold_for(frame)
         if frame.deadline_s is not None and now_s >= frame.deadline_s:
             self._pending = None
-            return [self._end(frame, None, "too late to start", now_s=now_s)]
+            return [self._endings.here(frame, None, "too late to start", now_s=now_s)]
         self._costs.choosing()
         choice = self._chooser.choose(frame, now_s=now_s)
         if choice.point is not None and self._rescues.go_before(choice.point, now_s=now_s):
@@ -296,7 +292,7 @@ class DeviceSession:
         frame.point, frame.estimate, frame.layers = choice.point, choice.estimate, choice.layers
         if choice.point is None:
             reason = "uplink full" if self.has_edge else "no edge"
-            return [self._end(frame, None, reason, now_s=now_s)]
+            return [self._endings.here(frame, None, reason, now_s=now_s)]
         frame.started_s = now_s
         self._computing = frame
         reference = self._references.choose(choice.point, frame_id=frame.frame_id, now_s=now_s)
@@ -307,17 +303,17 @@ class DeviceSession:
     ) -> list[Effect]:
         assert frame.point is not None
         if isinstance(outcome, ComputeFailed):
-            return [self._end(frame, None, f"failed: {outcome.reason}", now_s=now_s)]
+            return [self._endings.here(frame, None, f"failed: {outcome.reason}", now_s=now_s)]
         frame.head_s, frame.encode_s = outcome.head_s, outcome.encode_s
         self._costs.device_took(frame.point.id, device_s=outcome.head_s + outcome.encode_s)
         if outcome.payload is None:
-            return [self._end(frame, outcome.answer, "local", now_s=now_s)]
+            return [self._endings.here(frame, outcome.answer, "local", now_s=now_s)]
         frame.insurance = outcome.answer
         readable = self._references.computed(frame.point, outcome.payload)
         frame.chances = weigh(self._skip, self._manifest, frame.point, outcome.answer)
         if frame.chances is not None and frame.chances.enough:
             self._chooser.kept_back()
-            return [self._end(frame, outcome.answer, SKIPPED, now_s=now_s)]
+            return [self._endings.here(frame, outcome.answer, SKIPPED, now_s=now_s)]
         if frame.deadline_s is not None and now_s >= frame.deadline_s - self._guard.guard_s:
             return self._end_without_edge(frame, "too late to send", now_s=now_s)
         why_not = self._outbox.why_not(frame, outcome) if readable else "edge reconnected"
@@ -334,7 +330,7 @@ class DeviceSession:
         self._rescues.computed(frame, outcome)
         if frame.ended or frame.frame_id in self._waiting:  # by the edge; or by it, perhaps
             return []
-        return [self._end(frame, frame.insurance, reason, now_s=now_s)]
+        return [self._endings.here(frame, frame.insurance, reason, now_s=now_s)]
 
     def _take_result(self, result: Result, *, now_s: float) -> list[Effect]:
         """Learn from the answer, and deliver it if its frame still waits."""
@@ -347,11 +343,9 @@ class DeviceSession:
             self._costs.edge_answered(point, result)
         if frame is None:
             return []
-        effect = deliver_result(
-            frame, result, manifest=self._manifest, now_s=now_s, uplink_s=trip_s
-        )
+        effect = self._endings.by_edge(frame, result, uplink_s=trip_s, now_s=now_s)
         del self._waiting[frame.frame_id]
-        return [self._ended(frame, effect), *self._leave_when_drained()]
+        return [effect, *self._leave_when_drained()]
 
     def _take_reject(self, reject: Reject, *, now_s: float) -> list[Effect]:
         effects: list[Effect] = [*self._edge.rejected(reject, now_s=now_s)]
@@ -375,27 +369,7 @@ class DeviceSession:
     def _end_without_edge(self, frame: FrameOnItsWay, reason: str, *, now_s: float) -> list[Effect]:
         if frame.insurance is None and self._rescues.add(frame, reason, now_s=now_s):
             return self._start_next(now_s=now_s)
-        return [self._end(frame, frame.insurance, reason, now_s=now_s)]
-
-    def _end(
-        self, frame: FrameOnItsWay, answer: Answer | None, reason: str, *, now_s: float
-    ) -> Deliver:
-        """End a frame with the device's own answer, or with none."""
-        effect = deliver(
-            frame,
-            answer,
-            source=Source.NONE if answer is None else Source.LOCAL,
-            reason=reason,
-            manifest=self._manifest,
-            now_s=now_s,
-        )
-        return self._ended(frame, effect)
-
-    def _ended(self, frame: FrameOnItsWay, effect: Deliver) -> Deliver:
-        self._outbox.drop(frame.frame_id)
-        self._rescues.ended(frame, effect.record)
-        self._controller.finished(missed=not effect.record.deadline_met)
-        return effect
+        return [self._endings.here(frame, frame.insurance, reason, now_s=now_s)]
 
     def _leave_when_drained(self) -> list[Effect]:
         return [*self._edge.goodbye()] if self.drained else []
