@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from headgate.profiles.errors import UsageError
 from headgate.profiles.quantise import MAX_LEVELS, MIN_LEVELS
-from headgate.train.progressive import check_progressive_run
+from headgate.train.progressive_checks import check_progressive_run
 from headgate.train.recipe import (
     DEVICES,
     PRECISIONS,
@@ -21,7 +22,15 @@ MAX_THREADS = 1024
 
 def check_config(config: PruneConfig) -> None:
     """Refuse settings that no data set or network could make sense of."""
-    _require_whole(config)
+    _check_whole_numbers(config)
+    _check_numbers(config)
+    _check_levels(config.levels)
+    _check_words(config)
+    check_progressive_run(config)
+    _check_together(config)
+
+
+def _check_numbers(config: PruneConfig) -> None:
     positive = {"--lr": config.lr, "--member-lr": config.member_lr, "--gamma": config.raised}
     not_negative = {
         "--epsilon": config.epsilon,
@@ -43,16 +52,24 @@ def check_config(config: PruneConfig) -> None:
             raise UsageError(f"{option}: found {share}, expected 0 to 1")
     if config.momentum >= 1:
         raise UsageError(f"--momentum: found {config.momentum}, expected less than 1")
-    for levels in config.levels:
+    if config.slim_head is not None and not 0 < config.slim_head < 1:
+        raise UsageError(f"--slim-head: found {config.slim_head}, expected above 0 and below 1")
+
+
+def _check_levels(all_levels: Sequence[int]) -> None:
+    for levels in all_levels:
         if not MIN_LEVELS <= levels <= MAX_LEVELS:
             raise UsageError(
                 f"--levels: {levels} is impossible; give numbers from {MIN_LEVELS} to {MAX_LEVELS}"
             )
-    for levels in config.levels:
-        if config.levels.count(levels) > 1:
+    for levels in all_levels:
+        if all_levels.count(levels) > 1:
             raise UsageError(f"--levels: {levels} is given more than once; name each number once")
-    if not config.levels:
+    if not all_levels:
         raise UsageError("--levels: the list is empty; give at least one number, 256 is 8 bits")
+
+
+def _check_words(config: PruneConfig) -> None:
     for option, word, known in (
         ("--schedule", config.schedule, SCHEDULES),
         ("--precision", config.precision, PRECISIONS),
@@ -62,11 +79,12 @@ def check_config(config: PruneConfig) -> None:
     ):
         if word not in known:
             raise UsageError(f"{option}: {word!r} is not one of {', '.join(known)}")
-    check_progressive_run(config)
+
+
+def _check_together(config: PruneConfig) -> None:
+    """Refuse options that contradict each other: a run from scratch has nothing to start from."""
     if config.from_scratch and config.backbone:
         raise UsageError("--backbone: cannot be given with --from-scratch; leave one of them out")
-    if config.slim_head is not None and not 0 < config.slim_head < 1:
-        raise UsageError(f"--slim-head: found {config.slim_head}, expected above 0 and below 1")
     if config.from_scratch and config.slim_head is not None:
         raise UsageError("--slim-head: a run from scratch has no trained head to learn from")
     if config.from_scratch and config.picture_epochs:
@@ -77,7 +95,7 @@ def check_config(config: PruneConfig) -> None:
         raise UsageError("--hint: a run from scratch has no trained features to restore")
 
 
-def _require_whole(config: PruneConfig) -> None:
+def _check_whole_numbers(config: PruneConfig) -> None:
     smallest = 0 if config.backbone else 1
     rules: dict[str, tuple[int | None, int]] = {
         "--epochs": (config.epochs, smallest),
