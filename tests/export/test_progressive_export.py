@@ -24,13 +24,8 @@ from headgate.export.samples import HeldOut
 from headgate.profiles.datasets import open_dataset
 from headgate.profiles.errors import FamilyError, GateError, UsageError
 from headgate.profiles.family import Family, open_family
-from headgate.profiles.manifest import (
-    Member,
-    OperatingPoint,
-    PointKind,
-    manifest_from_json,
-    manifest_to_json,
-)
+from headgate.profiles.manifest import Member, OperatingPoint, PointKind
+from headgate.profiles.manifest_json import manifest_from_json, manifest_to_json
 from headgate.profiles.pictures import preprocess
 from headgate.profiles.progressive import layer_bounds
 from headgate.runtime.engine import DeviceEngine, TailEngine

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from headgate.profiles.confidence import Curve, picture_fingerprint
-from headgate.profiles.manifest import manifest_from_json, manifest_to_json
+from headgate.profiles.manifest_json import manifest_from_json, manifest_to_json
 from profiles.manifests import small_manifest
 
 

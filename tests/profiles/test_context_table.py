@@ -8,7 +8,8 @@ import pytest
 
 from headgate.profiles.context_table import ContextTable, make_table, table_fault
 from headgate.profiles.errors import FamilyError
-from headgate.profiles.manifest import Manifest, manifest_from_json, manifest_to_json
+from headgate.profiles.manifest import Manifest
+from headgate.profiles.manifest_json import manifest_from_json, manifest_to_json
 from profiles.manifests import write_small_family
 
 TABLE = make_table(

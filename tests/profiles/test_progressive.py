@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 from headgate.profiles.errors import FamilyError
-from headgate.profiles.manifest import FileEntry, Manifest, manifest_from_json, manifest_to_json
+from headgate.profiles.manifest import FileEntry, Manifest
+from headgate.profiles.manifest_json import manifest_from_json, manifest_to_json
 from headgate.profiles.progressive import answered_as, layer_bounds, maps_of_prefix, prefixes_of
 from profiles.manifests import small_manifest
 

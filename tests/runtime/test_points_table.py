@@ -7,7 +7,8 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from headgate.profiles.family import Family
-from headgate.profiles.manifest import Manifest, manifest_from_json, manifest_to_json
+from headgate.profiles.manifest import Manifest
+from headgate.profiles.manifest_json import manifest_from_json, manifest_to_json
 from headgate.runtime.cli import main
 from headgate.runtime.points_table import (
     PointCost,

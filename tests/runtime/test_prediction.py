@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headgate.profiles.errors import FamilyError, WireError
-from headgate.profiles.manifest import OperatingPoint, manifest_from_json, manifest_to_json
+from headgate.profiles.manifest import OperatingPoint
+from headgate.profiles.manifest_json import manifest_from_json, manifest_to_json
 from headgate.runtime.prediction import (
     Integers,
     Reference,

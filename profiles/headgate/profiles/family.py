@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headgate.profiles.errors import FamilyError
-from headgate.profiles.manifest import Manifest, manifest_from_json, manifest_to_json
+from headgate.profiles.manifest import Manifest
+from headgate.profiles.manifest_json import manifest_from_json, manifest_to_json
 from headgate.profiles.storage import read_json, recover_folder, sha256_file
 
 MANIFEST_NAME = "family.json"
