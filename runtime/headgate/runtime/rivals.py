@@ -15,7 +15,6 @@ every policy (probes while local, local during a stall) they have as well.
 """
 
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
@@ -153,26 +152,7 @@ class Corrected(Rival):
     """Takes the delay off the latency before it divides; adds delay and queue when it predicts."""
 
     _share = 1.0  # of the estimate that it counts on
-
-    def __init__(
-        self,
-        *,
-        manifest: Manifest,
-        costs: PointCosts,
-        profile: Profile,
-        points: tuple[OperatingPoint, ...],
-        sla_s: float | None,
-        source_waits: bool,
-    ) -> None:
-        super().__init__(
-            manifest=manifest,
-            costs=costs,
-            profile=profile,
-            points=points,
-            sla_s=sla_s,
-            source_waits=source_waits,
-        )
-        self._average_bps = FIRST_RATE_BPS
+    _average_bps = FIRST_RATE_BPS
 
     def observe(self, sample: Sample) -> None:
         """Turn one answer into a sample of the rate.
@@ -220,18 +200,18 @@ class RobustMpc(Corrected):
     over a playback buffer; here the queue on the link takes its place.
     """
 
+    _samples_bps: tuple[float, ...] = ()  # the last few
+    _errors: tuple[float, ...] = ()  # of what was predicted before each, as shares of it
+
     def _learn(self, rate_bps: float) -> None:
-        if not hasattr(self, "_samples"):
-            self._samples: deque[float] = deque(maxlen=MPC_SAMPLES)
-            self._errors: deque[float] = deque(maxlen=MPC_SAMPLES)
-        if self._samples:
-            predicted_bps = self._harmonic_bps()
-            self._errors.append(abs(predicted_bps - rate_bps) / rate_bps)
-        self._samples.append(rate_bps)
+        if self._samples_bps:
+            error = abs(self._harmonic_bps() - rate_bps) / rate_bps
+            self._errors = (*self._errors, error)[-MPC_SAMPLES:]
+        self._samples_bps = (*self._samples_bps, rate_bps)[-MPC_SAMPLES:]
         self._average_bps = self._harmonic_bps() / (1 + max(self._errors, default=0.0))
 
     def _harmonic_bps(self) -> float:
-        return len(self._samples) / sum(1 / rate_bps for rate_bps in self._samples)
+        return len(self._samples_bps) / sum(1 / rate_bps for rate_bps in self._samples_bps)
 
     def _best_sending(
         self, situation: Situation, outlook: Outlook, *, left_s: float
