@@ -1,4 +1,5 @@
 import contextlib
+import logging
 import subprocess
 import sys
 import threading
@@ -89,6 +90,21 @@ def test_a_frame_is_answered_with_the_right_probabilities(
             assert isinstance(result, Result)
             assert result.frame_id == frame_id
             assert int(result.tensors[0].array.argmax()) == label
+
+
+def test_an_edge_that_ends_logs_what_it_has_done(
+    tiny_family: Family, context: Context, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO), edge_thread(tiny_family) as server:
+        peer = Peer(context, server.endpoint)
+        peer.greet(tiny_family.manifest.digest)
+        for frame_id, payload in enumerate((None, None, b"no payload")):
+            frame, _ = frame_of(tiny_family, frame_id, payload=payload)
+            peer.say(frame)
+            assert isinstance(peer.hear(), Reject if payload else Result)
+    line = caplog.messages[-1]
+    assert "frames_received=3 frames_answered=2 rejected=malformed:1 batches=3 " in line
+    assert "mean_tail_s=0.000000 " not in line
 
 
 def test_a_progressive_frame_is_answered_from_the_layers_that_came(

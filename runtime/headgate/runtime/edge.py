@@ -171,6 +171,7 @@ class EdgeServer:
                     draining = True
                     log.info("draining: queued frames are rejected, the running batch finishes")
                     self._obey(self._session.drain(now_s=now_s))
+            log.info("edge ended %s", self._session.stats(now_s=time.monotonic()).to_line())
         finally:
             self._close()
 

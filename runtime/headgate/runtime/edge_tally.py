@@ -1,4 +1,4 @@
-"""What an edge counts of its own work, for telemetry."""
+"""What an edge counts of its own work; `headgate edge` logs it when it ends."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from headgate.runtime.messages import RejectReason
 
 @dataclass(frozen=True, slots=True)
 class EdgeStats:
-    """A snapshot for telemetry. Counts and sums are since the start."""
+    """The counts at a moment; they and the sums are since the start."""
 
     num_peers: int  # welcomed and not forgotten
     frames_queued: int
@@ -17,7 +17,7 @@ class EdgeStats:
     frames_received: int  # whole ones, of welcomed peers
     frames_answered: int
     frames_rejected: Mapping[RejectReason, int]
-    messages_refused: int  # malformed, unauthorised, of another family or version
+    messages_refused: int  # malformed, of another family or version
     messages_ignored: int  # of peers that were being ignored
     batches: int
     frames_batched: int
@@ -28,6 +28,23 @@ class EdgeStats:
     reference_bytes: int = 0  # held to predict later frames from
     frames_cut_short: int = 0  # answered from fewer layers than their device had planned
     layers_late: int = 0  # came after their frame's batch began, or after it was rejected
+
+    def to_line(self) -> str:
+        """Return what the edge has done so far as one line of a log."""
+        rejected = ",".join(
+            f"{why.name.lower()}:{num}" for why, num in self.frames_rejected.items()
+        )
+        answered = max(1, self.frames_answered)
+        return (
+            f"frames_received={self.frames_received} frames_answered={self.frames_answered} "
+            f"rejected={rejected or 'none'} batches={self.batches} "
+            f"frames_batched={self.frames_batched} payload_bytes={self.payload_bytes} "
+            f"mean_queue_s={self.queue_s / answered:.6f} "
+            f"mean_decode_s={self.decode_s / answered:.6f} "
+            f"mean_tail_s={self.tail_s / answered:.6f} "
+            f"frames_cut_short={self.frames_cut_short} layers_late={self.layers_late} "
+            f"messages_refused={self.messages_refused} messages_ignored={self.messages_ignored}"
+        )
 
 
 @dataclass(slots=True)
