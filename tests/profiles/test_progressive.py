@@ -5,7 +5,7 @@ import pytest
 from headgate.profiles.errors import FamilyError
 from headgate.profiles.manifest import FileEntry, Manifest
 from headgate.profiles.manifest_json import manifest_from_json, manifest_to_json
-from headgate.profiles.progressive import answered_as, layer_bounds, maps_of_prefix, prefixes_of
+from headgate.profiles.progressive import layer_bounds, maps_of_prefix, prefixes_of
 from profiles.manifests import small_manifest
 
 FILE = FileEntry("00" * 32, 4, ("device", "edge"))
@@ -41,7 +41,6 @@ def test_prefixes_of_a_point_come_by_rising_size_and_from_its_own_series_only() 
     ]
     assert prefixes_of(manifest.point("b2r1-l16-p1"), manifest.points)[-1].prefix == 1
     assert prefixes_of(manifest.point("webp-q50"), manifest.points) == ()
-    assert answered_as(manifest, large, 1).id == "b2r1-l16-p1"
 
 
 def test_layers_say_which_maps_they_hold() -> None:

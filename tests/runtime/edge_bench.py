@@ -47,8 +47,8 @@ class Bench:
         """Let a peer say something; return what the edge says to that peer at once."""
         return self.raw(peer, encode(message))
 
-    def raw(self, peer: bytes, parts: list[bytes], *, authorised: bool = True) -> list[Message]:
-        effects = self.session.received(peer, parts, now_s=self.now_s, authorised=authorised)
+    def raw(self, peer: bytes, parts: list[bytes]) -> list[Message]:
+        effects = self.session.received(peer, parts, now_s=self.now_s)
         said = self.take(effects)
         assert all(to == peer for to, _ in said)
         return [message for _, message in said]

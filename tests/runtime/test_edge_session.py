@@ -102,14 +102,6 @@ def test_a_refused_hello_ends_an_earlier_welcome() -> None:
     assert reasons(bench.say(b"a", frame(7))) == [RejectReason.UNKNOWN_PEER]
 
 
-def test_an_unauthorised_device_is_told_so_and_after_a_while_not_even_that() -> None:
-    bench = Bench(EdgeLimits(max_malformed=2))
-    for _ in range(3):
-        messages = bench.raw(b"a", encode(hello()), authorised=False)
-        assert reasons(messages) == [RejectReason.UNAUTHORISED]
-    assert bench.raw(b"a", encode(hello()), authorised=False) == []
-
-
 def test_what_only_an_edge_says_is_malformed_from_a_device() -> None:
     bench = Bench()
     (reject,) = bench.say(b"a", Welcome(3, MANIFEST.digest, 1, 1))

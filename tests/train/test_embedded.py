@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from headgate.profiles.datasets import open_dataset
 from headgate.profiles.errors import UsageError
 from headgate.profiles.labelled import Split
 from headgate.train import embedded
-from headgate.train.embedded import EmbeddedSpec, make_embedded, parse_embedded, write_embedded
+from headgate.train.embedded import EmbeddedSpec, make_embedded, parse_embedded
 
 
 @pytest.mark.parametrize(
@@ -97,13 +95,3 @@ def test_every_size_is_made(px: int) -> None:
 def test_all_digits_occur_about_equally() -> None:
     labels = make_embedded(EmbeddedSpec(train=384), "train").all_labels()
     assert np.bincount(labels, minlength=10).min() > 15
-
-
-def test_the_written_file_opens_as_the_same_data_set(tmp_path: Path) -> None:
-    spec = EmbeddedSpec(train=3, val=2)
-    write_embedded(spec, tmp_path / "digits.npz")
-    opened = open_dataset(f"npz:{tmp_path / 'digits.npz'}", "val")
-    made = make_embedded(spec, "val")
-    assert opened.labels == made.labels
-    assert [opened.label(index) for index in range(2)] == list(made.all_labels())
-    np.testing.assert_array_equal(opened.picture(1), made.picture(1))

@@ -35,7 +35,6 @@ SPLIT_MARKERS = ("o", "^", "v", "<", ">", "p", "h", "*")
 PICTURE_STYLES = {Series.JPEG: (ORANGE, "s"), Series.WEBP: (VERMILLION, "D")}
 PAPER_MARKERS = ("x", "+")
 LINE_STYLES = ("-", "--", ":", "-.")
-MAX_LOCAL_LINES = 3
 
 
 def draw_rates(rates: Rates, width_in: float = WIDE_IN, theme: Theme = LIGHT) -> bytes:

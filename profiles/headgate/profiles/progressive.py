@@ -7,7 +7,7 @@ them that is planned, and answered as whichever of them had arrived.
 
 from collections.abc import Iterable
 
-from headgate.profiles.manifest import Manifest, Member, OperatingPoint
+from headgate.profiles.manifest import Member, OperatingPoint
 
 
 def layer_bounds(member: Member) -> tuple[int, ...]:
@@ -38,8 +38,3 @@ def prefixes_of(
         if each.prefix is not None and each.prefix <= point.prefix and each.series == point.series
     ]
     return tuple(sorted(series, key=lambda each: each.prefix or 0))
-
-
-def answered_as(manifest: Manifest, point: OperatingPoint, num_layers: int) -> OperatingPoint:
-    """Return the point of a frame planned as `point` of which so many layers arrived."""
-    return prefixes_of(point, manifest.points)[num_layers - 1]

@@ -140,13 +140,8 @@ class EdgeSession:
             self._sweep_s = now_s + self._limits.ignore_s if any(self._peers) else inf
         return self._advance(now_s=now_s)
 
-    def received(
-        self, peer: bytes, parts: Sequence[bytes], *, now_s: float, authorised: bool = True
-    ) -> list[EdgeEffect]:
-        """Take one message (without the identity part); never raises for what a peer sends.
-
-        `authorised` is False where the shell knows that the peer's key is not on its list.
-        """
+    def received(self, peer: bytes, parts: Sequence[bytes], *, now_s: float) -> list[EdgeEffect]:
+        """Take one message (without the identity part); never raises for what a peer sends."""
         self._note_lateness(now_s=now_s)
         known = self._hear(peer, now_s=now_s)
         self._sweep_s = min(self._sweep_s, now_s + self._limits.ignore_s)
@@ -157,9 +152,6 @@ class EdgeSession:
         if now_s < known.ignored_until_s:
             self._tally.messages_ignored += 1
             return []
-        if not authorised:
-            text = "the key of this device is not on the edge's list; add it there"
-            return self._refuse(known, None, RejectReason.UNAUTHORISED, text, now_s=now_s)
         try:
             message = decode(parts, self._limits.wire)
         except WireError as error:

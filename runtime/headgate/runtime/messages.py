@@ -19,7 +19,7 @@ class RejectReason(IntEnum):
     BUSY = 2  # too many frames of this peer, or of all, are waiting
     MALFORMED = 3  # the bytes are not what the point says
     UNKNOWN_POINT = 4  # no such operating point in the family, or one the edge cannot answer
-    UNAUTHORISED = 5  # this peer may not use this edge; asking again will not help
+    UNAUTHORISED = 5  # this peer may not use this edge; ours refuses keys before any message
     WRONG_FAMILY = 6  # none of the edge's families has the digest of HELLO; final
     WRONG_VERSION = 7  # no version of the protocol in common; final
     UNKNOWN_PEER = 8  # the edge knows no HELLO of this peer (it restarted): say HELLO again

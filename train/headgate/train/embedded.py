@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass, fields
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +22,7 @@ from torch import Tensor
 
 from headgate.profiles.errors import UsageError
 from headgate.profiles.labelled import ArrayDataset, Labels, Picture, Split
-from headgate.profiles.storage import canonical_json, write_atomic
+from headgate.profiles.storage import canonical_json
 
 # Shapes: N pictures, B of them in one block, H height, W width, P photograph crops, C colours
 
@@ -136,24 +134,6 @@ def make_embedded(spec: EmbeddedSpec, split: Split, *, limit: int | None = None)
         chosen_N[begin : begin + size] = labels_N[draws.digit[:size]]
     digest = hashlib.sha256(f"{spec.digest} {split} {count}".encode()).hexdigest()
     return ArrayDataset(pictures_NHWC=pictures_NHWC, labels_N=chosen_N, names=NAMES, digest=digest)
-
-
-def write_embedded(spec: EmbeddedSpec, path: Path, *, limit: int | None = None) -> None:
-    """Write the same pictures as `make_embedded` to an .npz that `npz:PATH` opens.
-
-    A device can play that file without scikit-learn or torch.
-    """
-    train, val = (make_embedded(spec, split, limit=limit) for split in _SPLITS)
-    content = BytesIO()
-    np.savez(
-        content,
-        train_pictures=train.all_pictures(),
-        train_labels=train.all_labels(),
-        val_pictures=val.all_pictures(),
-        val_labels=val.all_labels(),
-        label_names=np.array(NAMES),
-    )
-    write_atomic(path, content.getvalue())
 
 
 def _load_digits(split: Split) -> tuple[Tensor, Labels]:

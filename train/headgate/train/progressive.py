@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from headgate.profiles.errors import UsageError
 from headgate.profiles.parse import ADDED
 
-METHODS = ("nair", "clio")
 ORDERS = ("importance", "natural")
 IMPORTANCES = ("folded", "plain")
 WEIGHTS_FROM = ("start", "now")
@@ -33,7 +32,7 @@ class WeightSource:
 class ProgressiveConfig:
     """What decides a progressive member, beside the settings that all runs have."""
 
-    method: str = "nair"
+    method: str = "nair"  # or "clio"
     slice_maps: int = SLICE_MAPS  # maps of a slice, the least that is sent or not sent
     order: str = "importance"  # of the maps: by importance, or as the network has them
     importance: str = "folded"  # of a filter, with batch norm folded into it or as it is
