@@ -11,8 +11,8 @@ from headgate.runtime.bursts import (
     MIN_SLICES,
     TOGETHER_S,
     ArrivalMeter,
-    Pace,
-    Window,
+    BurstPace,
+    TcpWindow,
     pace,
     slice_bytes,
 )
@@ -61,7 +61,7 @@ def test_a_steady_link_shows_its_rate_whatever_waited_before() -> None:
     """2064 bytes every 4 ms are 4.128 Mbit/s."""
     burst = metered(*[(7.0 + 0.004 * i, 2000) for i in range(5)])
     found = pace(burst, sent_bytes=5 * 2064, window_bytes=FIRST_WINDOW_BYTES, delay_s=0.02)
-    assert found == Pace(4 * 2064, 0.016, held_up=False)
+    assert found == BurstPace(4 * 2064, 0.016, held_up=False)
 
 
 def test_few_arrivals_or_very_close_ones_say_nothing() -> None:
@@ -107,7 +107,7 @@ def test_a_frame_of_three_and_a_half_windows_waits_twice_and_is_known_by_it() ->
 
 
 def test_the_window_grows_with_what_gets_through_and_shrinks_in_a_pause() -> None:
-    window = Window()
+    window = TcpWindow()
     assert window.sent(delay_s=0.05, now_s=0.0) == FIRST_WINDOW_BYTES
     window.answered(2000)
     window.answered(50_000)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from headgate.runtime.backlog import Backlog, Step
 from headgate.runtime.belief import Forecast
 from headgate.runtime.layer_sender import (
-    LayeredFrame,
     LayerSender,
+    OutgoingFrame,
     Release,
     message_bytes,
     room_bytes,
@@ -49,9 +49,9 @@ def outlook(
 
 def frame(
     frame_id: int, *, captured_s: float = 0.0, sizes: tuple[int, ...] = SIZES
-) -> LayeredFrame:
+) -> OutgoingFrame:
     plan = replace(PLAN, qualities=QUALITIES[: len(sizes)])
-    return LayeredFrame(frame_id, captured_s, captured_s + SLA_S, EDGE_S, sizes, plan)
+    return OutgoingFrame(frame_id, captured_s, captured_s + SLA_S, EDGE_S, sizes, plan)
 
 
 def all_releases(sender: LayerSender, link: Outlook, *, now_s: float = 0.0) -> list[Release]:

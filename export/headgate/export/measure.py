@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from headgate.export.points import Measured, with_measurements
 from headgate.profiles.errors import GateError
 from headgate.profiles.manifest import OperatingPoint, PointKind, PointTime
+from headgate.runtime.edge_events import BatchItem, ItemOutcome
 from headgate.runtime.edge_rules import graph_key
-from headgate.runtime.edge_session import BatchItem, ItemOutcome
 from headgate.runtime.engine import DeviceEngine, TailEngine
 from headgate.runtime.events import Answer, Computed
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from headgate.runtime.edge_session import BatchItem, ItemOutcome
+from headgate.runtime.edge_events import BatchItem, ItemOutcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ class ArrivalMeter:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class BurstPace:
     """What a burst says of the link: so many bytes in that time. `held_up`: it says nothing."""
 
     num_bytes: int
@@ -86,7 +86,7 @@ class Pace:
     held_up: bool
 
 
-class Window:
+class TcpWindow:
     """What the sender's TCP window has been seen to hold: at least the frames that got through."""
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class Window:
         self._num_bytes = max(self._num_bytes, num_bytes)
 
 
-def pace(burst: Burst, *, sent_bytes: int, window_bytes: int, delay_s: float) -> Pace | None:
+def pace(burst: Burst, *, sent_bytes: int, window_bytes: int, delay_s: float) -> BurstPace | None:
     """Return the pace of a frame's arrivals, or None if there were too few to tell.
 
     `sent_bytes` are those of the whole frame with the overhead of its messages. A frame larger
@@ -122,7 +122,7 @@ def pace(burst: Burst, *, sent_bytes: int, window_bytes: int, delay_s: float) ->
         and gap_s > WINDOW_GAP * delay_s
         and gap_s > WINDOW_GAP_TIMES * usual_gap_s
     )
-    return Pace(burst.num_bytes, spread_s, held_up)
+    return BurstPace(burst.num_bytes, spread_s, held_up)
 
 
 def _microseconds(duration_s: float) -> int:

@@ -30,7 +30,7 @@ from headgate.runtime.keys import Authenticator, Context, DeviceKeys
 from headgate.runtime.playback import Captured, Playback, Player
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.skipping import SkipRule
-from headgate.runtime.sources import Source
+from headgate.runtime.sources import PictureSource
 from headgate.runtime.summary import Summary, Tally
 from headgate.runtime.wakeup import Wakeup, poll_timeout_ms
 from headgate.runtime.wire import DEFAULT_LIMITS
@@ -64,7 +64,7 @@ class Device:
         self,
         manifest: Manifest,
         backend: HeadBackend,
-        source: Source,
+        source: PictureSource,
         settings: DeviceSettings,
         *,
         deliver: Callable[[FrameRecord, Answer | None], None],

@@ -25,7 +25,7 @@ from headgate.runtime.edge_rules import (
     why_busy,
     why_unknown,
 )
-from headgate.runtime.edge_tally import Tally
+from headgate.runtime.edge_tally import EdgeTally
 from headgate.runtime.fragments import Assembled
 from headgate.runtime.headers import supports_layers
 from headgate.runtime.layers import LayeredFrame, Prefixes
@@ -55,7 +55,7 @@ class Intake:
         references: EdgeReferences,
         prefixes: Mapping[str, Prefixes],
         limits: EdgeLimits,
-        tally: Tally,
+        tally: EdgeTally,
     ) -> None:
         """`prefixes` by family digest. The room, the references and the tally are the session's."""
         self._room = room

@@ -36,7 +36,7 @@ from headgate.runtime.edge_rules import (
     priors_s,
     result_of,
 )
-from headgate.runtime.edge_tally import EdgeStats, Tally
+from headgate.runtime.edge_tally import EdgeStats, EdgeTally
 from headgate.runtime.layers import prefixes_by_point
 from headgate.runtime.messages import (
     Ack,
@@ -97,7 +97,7 @@ class EdgeSession:
         self._now_s = -inf  # when something happened last
         self._draining = False
         self._sweep_s = inf  # when to look for silent peers
-        self._tally = Tally()
+        self._tally = EdgeTally()
         self._references = EdgeReferences(self._families, self._limits)
         self._prefixes = {d: prefixes_by_point(family) for d, family in self._families.items()}
         self._intake = Intake(

@@ -48,7 +48,7 @@ class EdgeStats:
 
 
 @dataclass(slots=True)
-class Tally:
+class EdgeTally:
     """The running counts behind `EdgeStats`. Only the session writes them."""
 
     frames_received: int = 0

@@ -19,8 +19,8 @@ from headgate.profiles.family import Family
 from headgate.profiles.manifest import OperatingPoint, PointKind
 from headgate.profiles.pictures import decode_picture, encode_picture, preprocess
 from headgate.runtime.backend import BackendDescription
+from headgate.runtime.edge_events import FULL_GRAPH_KEY, BatchItem, ItemOutcome
 from headgate.runtime.edge_rules import graph_key
-from headgate.runtime.edge_session import FULL_GRAPH_KEY, BatchItem, ItemOutcome
 from headgate.runtime.events import Answer, Computed
 from headgate.runtime.graphs import (
     CPU_PROVIDER,

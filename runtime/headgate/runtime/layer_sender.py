@@ -39,7 +39,7 @@ MAX_LAYERS_PER_MESSAGE = 16  # as many payload parts as the wire allows
 
 
 @dataclass(frozen=True, slots=True)
-class LayeredFrame:
+class OutgoingFrame:
     """A frame whose layers are to be sent as far as they are worth it."""
 
     frame_id: int
@@ -65,7 +65,7 @@ class Release:
 class _Sending:
     """How far one frame has got."""
 
-    def __init__(self, frame: LayeredFrame) -> None:
+    def __init__(self, frame: OutgoingFrame) -> None:
         self.frame = frame
         self.layer = 0  # the first that has not been sent whole
         self.fragment = 0  # of that layer, the next to be sent
@@ -109,7 +109,7 @@ class LayerSender:
         """Return how many frames may still send something."""
         return len(self._frames)
 
-    def add(self, frame: LayeredFrame) -> None:
+    def add(self, frame: OutgoingFrame) -> None:
         """Take a frame; it is newer than all before it."""
         assert len(frame.sizes_bytes) == len(frame.plan.qualities) > 0
         assert not self._frames or frame.frame_id > self._frames[-1].frame.frame_id

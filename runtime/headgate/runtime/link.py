@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from headgate.runtime.belief import Forecast, RateBelief, Waiting
-from headgate.runtime.bursts import Window, pace
+from headgate.runtime.bursts import TcpWindow, pace
 from headgate.runtime.least_delay import (
     MIN_NOISE_S,
     Least,
@@ -126,7 +126,7 @@ class LinkEstimator:
         self._delays = LeastDelay()  # there and back
         self._noise_s = MIN_NOISE_S
         self._one_way = OneWay()
-        self._window = Window()
+        self._window = TcpWindow()
         self._residence_s = 0.0  # at the edge: falls slowly from the largest seen
         self._queue: deque[_Outstanding] = deque()  # not known to have arrived, in order
         self._outstanding: dict[int, _Outstanding] = {}
@@ -211,7 +211,7 @@ class LinkEstimator:
         self._ahead_bytes = 0
         self._free_s = -math.inf
         self._short = None
-        self._window = Window()
+        self._window = TcpWindow()
         self._one_way = OneWay()  # the next edge may have another clock
 
     def answered(

@@ -13,8 +13,8 @@ from headgate.runtime.greeting import State
 from headgate.runtime.guard import Guard
 from headgate.runtime.layer_sender import (
     MAX_LAYERS_PER_MESSAGE,
-    LayeredFrame,
     LayerSender,
+    OutgoingFrame,
     Release,
 )
 from headgate.runtime.messages import MAX_BUDGET_US, NO_BUDGET_US
@@ -62,7 +62,7 @@ class Outbox:
             return self._send_all_layers(frame, outcome.layers, now_s=now_s)
         plan = frame.layers
         self._sender.add(
-            LayeredFrame(
+            OutgoingFrame(
                 frame_id=frame.frame_id,
                 captured_s=frame.captured_s,
                 deadline_s=frame.deadline_s - self._guard.guard_s,

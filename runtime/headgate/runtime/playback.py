@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from headgate.runtime.sources import Source, SourceFrame
+from headgate.runtime.sources import PictureSource, SourceFrame
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,9 @@ class Player:
     every picture is seen exactly once.
     """
 
-    def __init__(self, source: Source, playback: Playback, *, on_frame: Callable[[], None]) -> None:
+    def __init__(
+        self, source: PictureSource, playback: Playback, *, on_frame: Callable[[], None]
+    ) -> None:
         rate = playback.fps if playback.fps is not None else source.fps
         self.on_demand = rate is None and not source.is_live
         self.failure: BaseException | None = None

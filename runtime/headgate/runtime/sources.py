@@ -40,7 +40,7 @@ class SourceFrame:
     truth: int | None = None
 
 
-class Source(Protocol):
+class PictureSource(Protocol):
     """Something that yields pictures; iterating again starts again, where that is possible."""
 
     @property
@@ -189,7 +189,7 @@ class VideoSource:
             ) from None
 
 
-def open_source(spec: str, *, place: str = "INPUT") -> Source:
+def open_source(spec: str, *, place: str = "INPUT") -> PictureSource:
     """Return the source that `spec` names, or raise UsageError or DataError.
 
     `place` is the argument or option that it was given for, to begin what is said of it.

@@ -19,7 +19,7 @@ PATIENCE_S = 1.0  # a frame with a longer budget, or none, is ordered as if it h
 FORGET_S = 1e-6  # what a peer had, once it is so little
 
 
-class Waiting(Protocol):
+class TurnTaker(Protocol):
     """What is asked of a frame."""
 
     @property
@@ -32,7 +32,7 @@ class Waiting(Protocol):
     def deadline_s(self) -> float: ...
 
 
-F = TypeVar("F", bound=Waiting)
+F = TypeVar("F", bound=TurnTaker)
 
 
 class Turns:
@@ -58,7 +58,7 @@ class Turns:
         turns.sort(key=lambda turn: turn[0])
         return [frame for _, _, frame in turns]
 
-    def ahead_s(self, frame: Waiting, waiting: Iterable[Waiting], *, now_s: float) -> float:
+    def ahead_s(self, frame: TurnTaker, waiting: Iterable[TurnTaker], *, now_s: float) -> float:
         """Return what the worker will do before a frame's turn that waits from now on."""
         turns = self._turns(waiting, now_s=now_s)
         own_s = sum([cost_s for _, cost_s, each in turns if each.peer == frame.peer])
@@ -93,7 +93,7 @@ class Turns:
         self._as_of_s = now_s
 
 
-def due_s(frame: Waiting) -> float:
+def due_s(frame: TurnTaker) -> float:
     """Return the time to order by: patient frames must not wait for ever behind hurried ones."""
     patient_s = frame.arrived_s + PATIENCE_S
     return patient_s if patient_s < frame.deadline_s else frame.deadline_s
