@@ -63,6 +63,12 @@ class InPlace(Network):
         return x.sigmoid().mul_(2).relu()
 
 
+class PerMap(Network):
+    def forward(self, x: Tensor) -> Tensor:
+        maps: Tensor = self.second(self.first(x))
+        return maps
+
+
 class OneByOne(Network):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x).view(1, -1)

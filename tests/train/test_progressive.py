@@ -25,7 +25,6 @@ from train.tiny_runs import (
     digests,
     tiny_config,
     train_tiny,
-    write_pictures,
 )
 
 PURE = ProgressiveConfig(bottleneck=False, penalty=0.5, epochs=2)
@@ -45,11 +44,6 @@ RUNS = {
     "narrow": {"progressive": NARROW, "budgets": (4,)},
     "clio": {"progressive": CLIO, "budgets": (), "rate_weight": 0.0},
 }
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pictures(tmp_path_factory.mktemp("pictures") / "tiny.npz")
 
 
 @pytest.fixture(scope="module")
