@@ -21,7 +21,8 @@ from headgate.export.workers import in_order
 from headgate.profiles.errors import UsageError
 from headgate.profiles.manifest import Manifest, PointKind
 from headgate.profiles.profile import Profile
-from headgate.profiles.trace import MAX_MBPS, Trace, open_trace, shared_trace
+from headgate.profiles.trace import MAX_MBPS, Trace, shared_trace
+from headgate.profiles.trace_files import open_trace
 from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.rivals import Whole
 from headgate.runtime.simulate import Link, Pace, simulate_many

@@ -36,7 +36,8 @@ from headgate.profiles.errors import PeerError, UsageError
 from headgate.profiles.manifest import Manifest
 from headgate.profiles.profile import Profile, allowed_points, load_profile
 from headgate.profiles.storage import naming, write_atomic
-from headgate.profiles.trace import Trace, open_trace, shared_trace
+from headgate.profiles.trace import Trace, shared_trace
+from headgate.profiles.trace_files import open_trace
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.relay import LinkPlan, Relay
 from headgate.runtime.simulate import Link, Pace, simulate

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from headgate.profiles.errors import TraceError, UsageError
-from headgate.profiles.trace import Trace, open_trace, read_trace
+from headgate.profiles.trace import Trace
+from headgate.profiles.trace_files import open_trace, read_trace
 
 NOT_TRACES = (".md", ".json", ".toml", ".html", ".pdf", ".png", ".jpg", ".zip", ".gz", ".py")
 

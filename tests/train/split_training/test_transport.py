@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from headgate.profiles.errors import PeerError, TrainingError, UsageError
-from headgate.profiles.trace import open_trace
+from headgate.profiles.trace_files import open_trace
 from headgate.runtime.keys import make_set
 from headgate.runtime.relay import LinkPlan, Relay
 from headgate.runtime.shaper import Window

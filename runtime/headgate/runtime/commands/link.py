@@ -50,7 +50,7 @@ def link(
     TRACE is a file (CSV `t_s,mbps` or mahimahi) or a built-in name: `demo`, `steady:8` for 8
     Mbit/s. Point the device's --edge at --listen. The trace starts with the first connection.
     """
-    from headgate.profiles.trace import open_trace
+    from headgate.profiles.trace_files import open_trace
     from headgate.runtime.commands.logs import log_to_stderr
     from headgate.runtime.relay import LinkPlan, Relay
     from headgate.runtime.signals import stopping_on_signals
