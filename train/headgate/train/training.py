@@ -25,6 +25,7 @@ from headgate.train.feature_cache import FeatureCache
 from headgate.train.loop import (
     NO_SUMS,
     EpochPlan,
+    Objective,
     Place,
     ReadSums,
     check_finite,
@@ -91,19 +92,8 @@ class Training:
     def _train_stage(self, stage: Stage) -> None:
         begin = self.state.position
         before = {done.stage: done for done in self.state.finished}
-        setting = Setting(self._fabric, self._plan, self._folder, before)
-        self._side = side = open_side_stage(stage, setting)
-        model: nn.Module
-        if side is not None:
-            model = side.model
-        else:
-            model = starting_model(
-                stage, self._plan, folder=self._folder, finished=before, device=self._fabric.device
-            )
-        if isinstance(model, SplitModel) and self.state.selected is not None:
-            model.freeze_selection(self.state.selected)
-        # As pictures are, see `as_floats`; torch's stubs do not know the argument.
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._side = open_side_stage(stage, Setting(self._fabric, self._plan, self._folder, before))
+        model = self._model(stage, before)
         subject = _Subject(stage, model, make_optimizer(model, self._plan.config))
         wrapped, wrapped_optimizer = self._fabric.setup(model, subject.optimizer)
         if self.state.tensors is not None:
@@ -114,19 +104,8 @@ class Training:
             num_steps=stage.epochs * self._steps,
             steps_done=begin.epoch * self._steps + begin.step,
         )
-        material = side.material if side is not None else self._material(model)
-        objective = (
-            side.objective
-            if side is not None
-            else stage_objective(
-                stage,
-                model,
-                self._plan,
-                folder=self._folder,
-                finished=before,
-                has_answers=isinstance(material, FeatureCache),
-            )
-        )
+        material = self._material(model)
+        objective = self._objective(stage, model, material, before)
         for _ in range(begin.epoch, stage.epochs):
             plan = self._epoch_plan(stage)
             began_s = time.monotonic()
@@ -143,6 +122,38 @@ class Training:
             share_buffers(self._fabric, model)
             self._end_epoch(subject, plan, sums, train_s=time.monotonic() - began_s)
         self._end_stage(stage, model)
+
+    def _model(self, stage: Stage, before: dict[str, FinishedStage]) -> nn.Module:
+        """Return what the stage trains, as it begins; `before` are the finished stages by id."""
+        if self._side is not None:
+            model = self._side.model
+        else:
+            model = starting_model(
+                stage, self._plan, folder=self._folder, finished=before, device=self._fabric.device
+            )
+        if isinstance(model, SplitModel) and self.state.selected is not None:
+            model.freeze_selection(self.state.selected)
+        # As pictures are, see `as_floats`; torch's stubs do not know the argument.
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model
+
+    def _objective(
+        self,
+        stage: Stage,
+        model: nn.Module,
+        material: Material,
+        before: dict[str, FinishedStage],
+    ) -> Objective:
+        if self._side is not None:
+            return self._side.objective
+        return stage_objective(
+            stage,
+            model,
+            self._plan,
+            folder=self._folder,
+            finished=before,
+            has_answers=isinstance(material, FeatureCache),
+        )
 
     def _epoch_plan(self, stage: Stage) -> EpochPlan:
         config = self._plan.config
@@ -179,6 +190,8 @@ class Training:
 
     def _material(self, model: nn.Module) -> Material:
         """Return what a stage is dealt: pictures, unless a frozen head makes a cache pay."""
+        if self._side is not None:
+            return self._side.material
         if isinstance(model, SplitModel) and model.head_is_frozen:
             if self._cache is None:
                 self._cache = cached_features(
@@ -262,35 +275,7 @@ class Training:
             write_tensors(path, self._own_weights(model) if shares else model.state_dict())
         self._fabric.barrier()
         digest = sha256_file(path)
-        state = self.state
-        if isinstance(model, SplitModel):
-            assert model.selected is not None
-            if stage.kept:
-                member = measured_member(
-                    self._fabric,
-                    self._plan,
-                    stage,
-                    model,
-                    file=WeightsFile(file, digest, shares_backbone=shares),
-                    cache=self._cache,
-                )
-                state = replace(state, members=(*state.members, member))
-        elif self._side is not None:
-            head_macs, whole_head_macs = self._side.macs
-            side = SideEntry(
-                file,
-                digest,
-                accuracy=self._side.evaluate().accuracy,
-                plain_accuracy=self._side.evaluate_plain().accuracy,
-                epochs=stage.epochs,
-                head_macs=head_macs,
-                whole_head_macs=whole_head_macs,
-            )
-            state = replace(state, sides=state.sides | {stage.id: side})
-        else:
-            accuracy = self._evaluate(model).accuracy
-            entry = BackboneEntry(file, digest, accuracy=accuracy, epochs=stage.epochs)
-            state = replace(state, backbone=entry)
+        state = self._with_entry(stage, model, WeightsFile(file, digest, shares_backbone=shares))
         done = FinishedStage(
             stage.id,
             file,
@@ -306,6 +291,33 @@ class Training:
             finished=(*state.finished, done),
         )
         self._checkpoint(state, None)
+
+    def _with_entry(self, stage: Stage, model: nn.Module, weights: WeightsFile) -> Checkpoint:
+        """Return the state with what a stage made, measured: its entry in run.json."""
+        state, file, digest = self.state, weights.file, weights.sha256
+        if isinstance(model, SplitModel):
+            assert model.selected is not None
+            if not stage.kept:
+                return state
+            member = measured_member(
+                self._fabric, self._plan, stage, model, file=weights, cache=self._cache
+            )
+            return replace(state, members=(*state.members, member))
+        if self._side is not None:
+            head_macs, whole_head_macs = self._side.macs
+            side = SideEntry(
+                file,
+                digest,
+                accuracy=self._side.evaluate().accuracy,
+                plain_accuracy=self._side.evaluate_plain().accuracy,
+                epochs=stage.epochs,
+                head_macs=head_macs,
+                whole_head_macs=whole_head_macs,
+            )
+            return replace(state, sides=state.sides | {stage.id: side})
+        accuracy = self._evaluate(model).accuracy
+        entry = BackboneEntry(file, digest, accuracy=accuracy, epochs=stage.epochs)
+        return replace(state, backbone=entry)
 
     def _own_weights(self, model: nn.Module) -> dict[str, Tensor]:
         backbone = self.state.finished[0]
