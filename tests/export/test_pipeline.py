@@ -19,15 +19,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from export.tiny_run import LENET, NUM_PICTURES, TinyRun, write_pictures, write_run
+from export.tiny_run import LENET, NUM_PICTURES, TinyRun, write_run
 from headgate.export.deploy import MemberReference
 from headgate.export.measure import Engines
 from headgate.export.options import ExportOptions
 from headgate.export.parity_gate import check_member
 from headgate.export.pipeline import export_family
-from headgate.export.samples import load_samples
 from headgate.profiles.datasets import open_dataset
-from headgate.profiles.errors import DataError, FamilyError, GateError, UsageError
+from headgate.profiles.errors import FamilyError, GateError
 from headgate.profiles.family import Family, open_family
 from headgate.profiles.manifest import InputSpec, OperatingPoint, PointKind
 from headgate.profiles.pictures import decode_picture, encode_picture, preprocess
@@ -278,49 +277,11 @@ def test_a_graph_that_answers_differently_fails_and_nothing_is_written(tmp_path:
     assert {path.name for path in tmp_path.iterdir()} == {"colours.npz", "run", "family"}
 
 
-def test_pictures_set_aside_for_confidence_are_not_measured(run: Path) -> None:
-    samples = load_samples(load_run(run), data=None, num_calibration=4, limit=30, num_confidence=12)
-    aside = {picture.tobytes() for picture in samples.confidence.pictures}
-    assert (len(aside), len(samples.confidence.labels), len(samples.labels)) == (12, 12, 30)
-    assert aside.isdisjoint(picture.tobytes() for picture in samples.pictures)
-    with pytest.raises(UsageError, match=f"found {NUM_PICTURES}, and npz:.* has {NUM_PICTURES}"):
-        load_samples(
-            load_run(run), data=None, num_calibration=4, limit=None, num_confidence=NUM_PICTURES
-        )
-
-
-def test_an_existing_family_is_refused_unless_forced(run: Path, tmp_path: Path) -> None:
-    (tmp_path / "family").mkdir()
-    (tmp_path / "family" / "family.json").write_text("{}")
-    with pytest.raises(UsageError, match=r"exists already.*--force"):
-        export_family(run, tmp_path / "family", QUICK, silent)
-    assert (tmp_path / "family" / "family.json").read_text() == "{}"
-
-
-def test_force_replaces_families_only(run: Path, tmp_path: Path) -> None:
-    (tmp_path / "precious").mkdir()
-    (tmp_path / "precious" / "thesis.tex").write_text("mine")
-    forced = replace(QUICK, force=True)
-    with pytest.raises(UsageError, match=r"is not a family folder .*holds 'thesis.tex'"):
-        export_family(run, tmp_path / "precious", forced, silent)
-    (tmp_path / "precious" / "family.json").write_text("{}")
-    with pytest.raises(UsageError, match=r"is not a family folder .*holds 'thesis.tex'"):
-        export_family(run, tmp_path / "precious", forced, silent)
-    for target in (run.parent, run, run / "family"):
-        with pytest.raises(UsageError, match="cannot lie in one another"):
-            export_family(run, target, forced, silent)
-    assert (tmp_path / "precious" / "thesis.tex").read_text() == "mine"
-
-
 KILLED_WHILE_WRITING = """
 import os, signal, sys
 from pathlib import Path
-from headgate.export.deploy import MemberReference
-from headgate.export.measure import Engines
 from headgate.export.options import ExportOptions
-from headgate.export.parity_gate import check_member
 from headgate.export.pipeline import export_family
-from headgate.export.samples import load_samples
 
 def progress(line):
     if line.startswith("full: writing"):
@@ -345,26 +306,6 @@ def test_a_killed_export_leaves_the_old_family(run: Path, exported: Family, tmp_
     assert open_family(target).manifest == exported.manifest
 
 
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        (replace(QUICK, levels=(1,)), "--levels: 1 is impossible"),
-        (replace(QUICK, levels=(512,)), "--levels: 512 is impossible"),
-        (replace(QUICK, levels=()), "--levels: found 0"),
-        (replace(QUICK, levels=(4, 4)), "--levels: 4 is given more than once"),
-        (replace(QUICK, jpeg_qualities=(0,)), "--jpeg-qualities: 0 is impossible"),
-        (replace(QUICK, webp_qualities=(101,)), "--webp-qualities: 101 is impossible"),
-        (replace(QUICK, limit=0), "--limit: found 0"),
-        (replace(QUICK, num_confidence=20), "--confidence-pictures: found 20"),
-    ],
-)
-def test_impossible_options_are_refused_by_name(
-    wrong: ExportOptions, said: str, tmp_path: Path
-) -> None:
-    with pytest.raises(UsageError, match=said):
-        export_family(tmp_path / "run", tmp_path / "family", wrong, silent)
-
-
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FamilyError, match=r"no run\.json"):
         export_family(tmp_path, tmp_path / "family", QUICK, silent)
@@ -379,21 +320,6 @@ def test_weights_with_a_flipped_byte_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FamilyError, match=r"b2r1\.safetensors: sha256"):
         export_family(run, tmp_path / "family", QUICK, silent)
     assert not (tmp_path / "family").exists()
-
-
-def test_a_data_set_that_changed_since_training_is_refused(tmp_path: Path) -> None:
-    run = write_run(tmp_path, LENET)
-    write_pictures(tmp_path / "colours.npz", seed=9)
-    with pytest.raises(DataError, match="was trained on"):
-        export_family(run, tmp_path / "family", QUICK, silent)
-
-
-def test_a_data_set_of_other_classes_is_refused(run: Path, tmp_path: Path) -> None:
-    with np.load(run.parent / "colours.npz") as arrays:
-        np.savez(tmp_path / "other.npz", **arrays, label_names=np.array(["a", "b", "c"]))
-    options = replace(QUICK, data=f"npz:{tmp_path / 'other.npz'}")
-    with pytest.raises(DataError, match="3 classes are not the 3"):
-        export_family(run, tmp_path / "family", options, silent)
 
 
 def test_a_manifest_is_readable_json(family: Family) -> None:

@@ -1,0 +1,61 @@
+"""Claims about what is refused before an export does any work."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from export.tiny_run import LENET, write_run
+from headgate.export.options import ExportOptions
+from headgate.export.pipeline import export_family
+from headgate.profiles.errors import UsageError
+
+OPTIONS = ExportOptions(num_calibration=16)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("lenet"), LENET)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (replace(OPTIONS, levels=(1,)), "--levels: 1 is impossible"),
+        (replace(OPTIONS, levels=(512,)), "--levels: 512 is impossible"),
+        (replace(OPTIONS, levels=()), "--levels: found 0"),
+        (replace(OPTIONS, levels=(4, 4)), "--levels: 4 is given more than once"),
+        (replace(OPTIONS, jpeg_qualities=(0,)), "--jpeg-qualities: 0 is impossible"),
+        (replace(OPTIONS, webp_qualities=(101,)), "--webp-qualities: 101 is impossible"),
+        (replace(OPTIONS, limit=0), "--limit: found 0"),
+        (replace(OPTIONS, num_confidence=20), "--confidence-pictures: found 20"),
+    ],
+)
+def test_impossible_options_are_refused_by_name(
+    wrong: ExportOptions, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        export_family(tmp_path / "run", tmp_path / "family", wrong, print)
+
+
+def test_an_existing_family_is_refused_unless_forced(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "family").mkdir()
+    (tmp_path / "family" / "family.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"exists already.*--force"):
+        export_family(run, tmp_path / "family", OPTIONS, print)
+    assert (tmp_path / "family" / "family.json").read_text() == "{}"
+
+
+def test_force_replaces_families_only(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.tex").write_text("mine")
+    forced = replace(OPTIONS, force=True)
+    with pytest.raises(UsageError, match=r"is not a family folder .*holds 'thesis.tex'"):
+        export_family(run, tmp_path / "precious", forced, print)
+    (tmp_path / "precious" / "family.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"is not a family folder .*holds 'thesis.tex'"):
+        export_family(run, tmp_path / "precious", forced, print)
+    for target in (run.parent, run, run / "family"):
+        with pytest.raises(UsageError, match="cannot lie in one another"):
+            export_family(run, target, forced, print)
+    assert (tmp_path / "precious" / "thesis.tex").read_text() == "mine"

@@ -1,0 +1,47 @@
+"""Claims about the pictures of an export: whose they are, and which are set aside."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.tiny_run import LENET, NUM_PICTURES, write_pictures, write_run
+from headgate.export.options import ExportOptions
+from headgate.export.pipeline import export_family
+from headgate.export.samples import load_samples
+from headgate.profiles.errors import DataError, UsageError
+from headgate.train.run_folder import load_run
+
+OPTIONS = ExportOptions(num_calibration=16)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("lenet"), LENET)
+
+
+def test_pictures_set_aside_for_confidence_are_not_measured(run: Path) -> None:
+    samples = load_samples(load_run(run), data=None, num_calibration=4, limit=30, num_confidence=12)
+    aside = {picture.tobytes() for picture in samples.confidence.pictures}
+    assert (len(aside), len(samples.confidence.labels), len(samples.labels)) == (12, 12, 30)
+    assert aside.isdisjoint(picture.tobytes() for picture in samples.pictures)
+    with pytest.raises(UsageError, match=f"found {NUM_PICTURES}, and npz:.* has {NUM_PICTURES}"):
+        load_samples(
+            load_run(run), data=None, num_calibration=4, limit=None, num_confidence=NUM_PICTURES
+        )
+
+
+def test_a_data_set_that_changed_since_training_is_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path, LENET)
+    write_pictures(tmp_path / "colours.npz", seed=9)
+    with pytest.raises(DataError, match="was trained on"):
+        export_family(run, tmp_path / "family", OPTIONS, print)
+
+
+def test_a_data_set_of_other_classes_is_refused(run: Path, tmp_path: Path) -> None:
+    with np.load(run.parent / "colours.npz") as arrays:
+        np.savez(tmp_path / "other.npz", **arrays, label_names=np.array(["a", "b", "c"]))
+    options = replace(OPTIONS, data=f"npz:{tmp_path / 'other.npz'}")
+    with pytest.raises(DataError, match="3 classes are not the 3"):
+        export_family(run, tmp_path / "family", options, print)
