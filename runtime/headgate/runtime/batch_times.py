@@ -11,8 +11,8 @@ nobody would wait for it, is doubted (`doubt`) until it is.
 
 from typing import NamedTuple
 
-NEW_SAMPLE_WEIGHT = 0.2
-OTHER_SIZES_WEIGHT = 0.05
+NEW_SAMPLE_WEIGHT = 0.2  # of a batch, in the mean of its size
+OTHER_SIZES_WEIGHT = 0.05  # and in the means of the other sizes
 MOST_RISE = 4.0  # of a sample above the mean, as a share of that
 DEVIATIONS = 2.0  # predict so many mean deviations above the mean where being late costs a frame
 MAX_SLACK = 0.5  # relative: on a machine so uneven, caution would cost more than lateness

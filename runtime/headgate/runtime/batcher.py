@@ -35,8 +35,8 @@ from headgate.runtime.turns import Turns
 
 __all__ = ["BatchTimes", "Batcher", "GraphKey", "Queued"]
 
-BUSY_TAU_S = 1.0
-BUSY_ENOUGH_TO_WAIT = 0.5
+BUSY_TAU_S = 1.0  # how fast the busy share forgets
+BUSY_ENOUGH_TO_WAIT = 0.5  # busy share above which waiting for one more frame may pay
 DOUBT_AFTER_S = 0.25  # without a batch of a graph; while it runs, measuring corrects its times
 MOST_HALVINGS = 20.0  # at once, of an estimate that is doubted
 ANSWER_S = 0.0001  # to write one answer of a batch (measured: 0.05 to 0.1 ms)

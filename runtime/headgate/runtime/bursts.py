@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from headgate.runtime.messages import NO_BURST, Burst
 
 MESSAGE_OVERHEAD_BYTES = 64  # of one message: our header and ZeroMQ's
-SLICE_BYTES = 2000
+SLICE_BYTES = 2000  # at least
 MIN_SLICES, MAX_SLICES = 5, 10  # more would cost both sides time for nothing
 TOGETHER_S = 0.0002  # slices closer than this were read together
-MIN_ARRIVALS = 3
+MIN_ARRIVALS = 3  # with fewer a burst says nothing of the link
 MIN_SPREAD_S = 0.001  # shorter ones are the edge's loop and not the link
 # A sender whose window is smaller than the frame waits for acknowledgements, a round trip each.
 FIRST_WINDOW_BYTES = 14_000  # Linux starts at 10 segments, and goes back to it after a pause

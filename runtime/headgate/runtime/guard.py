@@ -14,10 +14,10 @@ import math
 
 from headgate.runtime.recent import RecentHigh
 
-LEAST_S = 0.002
-SLACK_S = 0.001
-MOST_S = 0.020
-QUANTILE = 0.99
+LEAST_S = 0.002  # however punctual the loop is
+SLACK_S = 0.001  # beyond what was measured
+MOST_S = 0.020  # however late the loop is: the edge's answers need time as well
+QUANTILE = 0.99  # of timers' lateness
 
 
 class Guard:

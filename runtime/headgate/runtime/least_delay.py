@@ -16,8 +16,8 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 WINDOW_S = 10.0  # a path that changed is forgotten after it
-MIN_NOISE_S = 0.0005
-NOISE_GAIN = 0.1
+MIN_NOISE_S = 0.0005  # no path is believed to be steadier
+NOISE_GAIN = 0.1  # of a sample, in the mean
 MAX_RISE = 8.0  # a sample of the noise counts as at most so many times what it was
 
 

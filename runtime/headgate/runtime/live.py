@@ -13,7 +13,7 @@ from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.summary import Tally
 
 BARS = "▁▂▃▄▅▆▇█"
-SHOWN_FRAMES = 60
+SHOWN_FRAMES = 60  # the last ones, a bar each
 REFRESHES_PER_S = 4
 LABEL_WIDTH = 8
 FRAME_WIDTH = 4  # of the panel's border and its padding

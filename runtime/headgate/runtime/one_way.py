@@ -30,10 +30,10 @@ from headgate.runtime.least_delay import (
     smoothed_noise_s,
 )
 
-SKEW_WINDOW_S = 60.0
-MIN_SKEW_SPAN_S = 15.0
-BUCKET_S = 1.0
-MAX_SKEW = 500e-6
+SKEW_WINDOW_S = 60.0  # the skew is that of the last minute
+MIN_SKEW_SPAN_S = 15.0  # none is believed from less: jitter would look like skew
+BUCKET_S = 1.0  # one least way back is kept of each
+MAX_SKEW = 500e-6  # seconds per second; more is not two quartzes, so it is not believed
 SMALL_BYTES = 128  # messages up to this size measure delays
 
 

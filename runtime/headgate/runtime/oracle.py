@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from headgate.profiles.trace import Trace
 
-GRID_S = 0.001
+GRID_S = 0.001  # of the times at which the uplink becomes free
 CHUNK = 256  # frames whose finish times are computed together
 Array = npt.NDArray[np.float64]
 

@@ -10,10 +10,10 @@ with one device that sends one frame after the other. What does come then is not
 blurs the device's view of its link: so the first message that did ends it for many runs.
 """
 
-QUICK_S = 0.001
-ALONE_S = 0.005
+QUICK_S = 0.001  # mean time up to which work is done where it is
+ALONE_S = 0.005  # the same while nothing ever comes meanwhile
 ALONE_RUNS = 16  # without anything that came meanwhile
-GAIN = 0.2
+GAIN = 0.2  # of a run, in the mean of its kind
 MIN_RUNS = 3  # the first runs of a graph are slow: judge after so many
 
 

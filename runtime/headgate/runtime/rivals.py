@@ -33,11 +33,11 @@ from headgate.runtime.situation import Choice, Situation
 from headgate.runtime.whole_worth import OVERHEAD_BYTES
 
 GAIN = 0.2  # of the moving averages
-FIRST_RATE_BPS = 1e6
-MIN_SERVICE_S = 0.0005
-MPC_SAMPLES = 5
+FIRST_RATE_BPS = 1e6  # before anything was measured
+MIN_SERVICE_S = 0.0005  # a shorter one is jitter: it would show an endless rate
+MPC_SAMPLES = 5  # in the harmonic mean, and errors looked back on
 MPC_HORIZON = 5  # frames
-SENSED_S = 0.1
+SENSED_S = 0.1  # what perfect sensing averages the true rate over
 
 
 class Rival(ABC):

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 
 from headgate.profiles.trace import Trace
 
-PIECE_S = 0.001
+PIECE_S = 0.001  # of the link's time is one piece, within these sizes
 MIN_PIECE_BYTES = 128
 MAX_PIECE_BYTES = 16 * 1024
-DEFAULT_QUEUE_BYTES = 64 * 1024
+DEFAULT_QUEUE_BYTES = 64 * 1024  # before the server, where nothing else is asked for
 # Bytes in the pipe are not queueing, but an unlimited link must not hold all that a peer can send.
 MAX_PIPE_BYTES = 4 * 1024 * 1024
 

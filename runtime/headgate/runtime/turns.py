@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 from headgate.runtime.batch_times import GraphKey
 
-SERVED_TAU_S = 1.0
+SERVED_TAU_S = 1.0  # how fast what a peer had is forgotten
 PATIENCE_S = 1.0  # a frame with a longer budget, or none, is ordered as if it had this
 FORGET_S = 1e-6  # what a peer had, once it is so little
 
