@@ -181,6 +181,20 @@ def take_turns(
     }
 
 
+COLUMNS = (
+    "what",
+    "multiply-adds, M",
+    "of the whole, %",
+    "network, ms",
+    "codec, ms",
+    "together, ms",
+    "fastest, ms",
+    "JPEGs",
+    "accuracy, %",
+    "mean bytes",
+)
+
+
 def head_table(
     options: HeadOptions,
     subjects: Sequence[Subject],
@@ -190,44 +204,23 @@ def head_table(
     note: str,
 ) -> BenchResult:
     """Lay out what was measured; the first subject is the whole network."""
-    whole = subjects[0]
     jpegs = [s.name for s in subjects if s.point and s.point.picture_format == "jpeg"]
-    jpeg_s = [times[name].codec_s for name in jpegs]
-    rows = []
-    for subject in subjects:
-        spent = times[subject.name]
-        together_s = spent.network_s + spent.codec_s
-        right, num_bytes = accuracy.get(subject.name, (None, None))
-        rows.append(
-            (
-                subject.name,
-                f"{subject.macs / 1e6:.1f}" if subject.macs else "",
-                f"{100 * subject.macs / whole.macs:.0f}" if subject.macs else "",
-                milliseconds(spent.network_s) if subject.macs else "",
-                milliseconds(spent.codec_s) if spent.codec_s else "",
-                milliseconds(together_s),
-                milliseconds(spent.fastest_s),
-                f"{together_s / median(jpeg_s):.2f}" if jpeg_s else "",
-                "" if right is None else f"{100 * right:.1f}",
-                "" if num_bytes is None else f"{num_bytes:.0f}",
-            )
+    jpeg_s = median([times[name].codec_s for name in jpegs]) if jpegs else None
+    rows = tuple(
+        _row(
+            subject,
+            times[subject.name],
+            accuracy.get(subject.name),
+            whole_macs=subjects[0].macs,
+            jpeg_s=jpeg_s,
         )
+        for subject in subjects
+    )
     size = options.family.manifest.input
     return BenchResult(
         name="Head",
-        columns=(
-            "what",
-            "multiply-adds, M",
-            "of the whole, %",
-            "network, ms",
-            "codec, ms",
-            "together, ms",
-            "fastest, ms",
-            "JPEGs",
-            "accuracy, %",
-            "mean bytes",
-        ),
-        rows=tuple(rows),
+        columns=COLUMNS,
+        rows=rows,
         notes=(
             f"medians of {options.rounds} rounds in turns, one thread, input "
             f"{size.width_px} x {size.height_px} px",
@@ -238,6 +231,30 @@ def head_table(
             f"{options.num_calibration} pictures), its maps sent through the same codec and tail",
             note,
         ),
+    )
+
+
+def _row(
+    subject: Subject,
+    spent: Spent,
+    found: tuple[float, float] | None,
+    *,
+    whole_macs: int,
+    jpeg_s: float | None,
+) -> tuple[str, ...]:
+    """Return one row under COLUMNS; `found` are its accuracy and mean bytes, if measured."""
+    together_s = spent.network_s + spent.codec_s
+    return (
+        subject.name,
+        f"{subject.macs / 1e6:.1f}" if subject.macs else "",
+        f"{100 * subject.macs / whole_macs:.0f}" if subject.macs else "",
+        milliseconds(spent.network_s) if subject.macs else "",
+        milliseconds(spent.codec_s) if spent.codec_s else "",
+        milliseconds(together_s),
+        milliseconds(spent.fastest_s),
+        "" if jpeg_s is None else f"{together_s / jpeg_s:.2f}",
+        "" if found is None else f"{100 * found[0]:.1f}",
+        "" if found is None else f"{found[1]:.0f}",
     )
 
 
