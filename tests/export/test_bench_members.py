@@ -80,7 +80,7 @@ def test_each_rate_weight_has_its_points(recipe: PruneConfig, tmp_path: Path) ->
         (family_cost, ["--budgets", "4;2"], "--budgets: '4;2' is not a list"),
         (selection, ["--methods", "filter,guess"], "--methods: 'guess' is not one of"),
         (selection, ["--methods", "nair,nair"], "or is given twice"),
-        (rate_weights, ["--weights", "much"], "--weights: 'much' is no list"),
+        (rate_weights, ["--weights", "much"], "--weights: 'much' is not a list"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_a_sentence(

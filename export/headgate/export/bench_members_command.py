@@ -10,6 +10,7 @@ import click
 
 from headgate.export.bench_options import outputs, say, show
 from headgate.profiles.errors import UsageError
+from headgate.train.number_lists import numbers_in, whole_numbers_in
 
 if TYPE_CHECKING:
     from headgate.train.recipe import PruneConfig
@@ -55,7 +56,7 @@ def family_cost(twins: str, out: Path, as_json: bool, **settings: Any) -> None:
     from headgate.train.progress import choose_progress
 
     recipe = _recipe(settings)
-    wanted = _numbers("--twins", twins)
+    wanted = whole_numbers_in(twins, option="--twins", example="32,8,2")
     options = CostOptions(recipe=recipe, folder=out / "family-cost", twins=wanted)
     show(bench_costs(options, progress=choose_progress(), say=say), out, as_json=as_json)
 
@@ -82,7 +83,7 @@ def selection(seeds: str, methods: str, out: Path, as_json: bool, **settings: An
     options = SelectionOptions(
         recipe=_recipe(settings),
         folder=out / "selection",
-        seeds=_numbers("--seeds", seeds),
+        seeds=whole_numbers_in(seeds, option="--seeds", example="0,1,2"),
         methods=named,
     )
     show(bench_selection(options, progress=choose_progress(), say=say), out, as_json=as_json)
@@ -102,10 +103,7 @@ def rate_weights(
     from headgate.export.bench_rate_weights import RateWeightOptions, bench_rate_weights
     from headgate.train.progress import choose_progress
 
-    try:
-        numbers = tuple(float(part) for part in weights.split(","))
-    except ValueError:
-        raise UsageError(f"--weights: {weights!r} is no list such as 0,1e-4,1e-3") from None
+    numbers = numbers_in(weights, option="--weights", example="0,1e-4,1e-3")
     recipe = _recipe(settings)
     if backbone is not None:
         recipe = replace(recipe, backbone=backbone, epochs=None)
@@ -116,15 +114,6 @@ def rate_weights(
 def _recipe(settings: dict[str, Any]) -> PruneConfig:
     from headgate.train.recipe import PruneConfig
 
-    budgets = _numbers("--budgets", settings.pop("budgets"))
-    levels = _numbers("--levels", settings.pop("levels"))
+    budgets = whole_numbers_in(settings.pop("budgets"), option="--budgets", example="32,8,2")
+    levels = whole_numbers_in(settings.pop("levels"), option="--levels", example="256,16,4")
     return PruneConfig(limit=settings.pop("pictures"), budgets=budgets, levels=levels, **settings)
-
-
-def _numbers(option: str, text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(",")) if text.strip() else ()
-    except ValueError:
-        raise UsageError(
-            f"{option}: {text!r} is not a list of whole numbers such as 32,8,2"
-        ) from None

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from headgate.export.bench_options import outputs, say, show
+from headgate.train.number_lists import numbers_in
 
 RUN = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -53,7 +54,9 @@ def nair(
         rate_bps=1000 * kbps,
         times_s=PAPER_TIMES_S
         if times_ms is None
-        else tuple(each / 1000 for each in _numbers("--times-ms", times_ms)),
+        else tuple(
+            each / 1000 for each in numbers_in(times_ms, option="--times-ms", example="33,66,131")
+        ),
         data=data,
         pictures=pictures,
         codec_pictures=codec_pictures,
@@ -97,19 +100,12 @@ def link_loss(
     options = LinkLossOptions(
         runs=runs,
         splits=tuple(splits.split(",")) if splits else (),
-        shares=tuple(each / 100 for each in _numbers("--shares", shares)),
+        shares=tuple(
+            each / 100 for each in numbers_in(shares, option="--shares", example="1,5,10")
+        ),
         levels=levels,
         data=data,
         pictures=pictures,
         seed=seed,
     )
     show(bench_link_loss(options, say=say), out, as_json=as_json)
-
-
-def _numbers(option: str, text: str) -> tuple[float, ...]:
-    from headgate.profiles.errors import UsageError
-
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"{option}: {text!r} is not a list of numbers such as 1,5,10") from None

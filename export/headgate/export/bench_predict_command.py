@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from headgate.export.bench_options import outputs, say, show
-from headgate.train.command import NumberList
+from headgate.train.number_lists import NumberList
 
 
 @click.command()

@@ -10,7 +10,7 @@ import click
 
 from headgate.export.bench_options import outputs, say, show
 from headgate.export.command import OptionalNumbers
-from headgate.train.command import NumberList
+from headgate.train.number_lists import NumberList
 
 F = TypeVar("F", bound=Callable[..., Any])
 POSITIVE = click.FloatRange(min=0, min_open=True)

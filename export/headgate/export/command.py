@@ -11,7 +11,7 @@ from headgate.export.choose_codec import AUTO
 from headgate.export.options import ExportOptions
 from headgate.profiles.manifest import CODECS
 from headgate.runtime.commands.inspect import PIPED_WIDTH
-from headgate.train.command import NumberList
+from headgate.train.number_lists import NumberList
 
 DEFAULTS = ExportOptions()
 

@@ -9,42 +9,8 @@ import click
 from headgate.profiles.errors import UsageError
 from headgate.train.command_group import SentenceGroup
 from headgate.train.deprune_command import deprune
+from headgate.train.number_lists import BudgetList, NumberList
 from headgate.train.progressive_command import add_progressive_commands, given_options
-
-
-class NumberList(click.ParamType[tuple[int, ...]]):
-    """Whole numbers with commas between them, such as 128,32,4."""
-
-    name = "n,n,..."
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(int(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not a list of whole numbers such as 128,32,4", param, ctx)
-
-
-class BudgetList(click.ParamType[tuple[Any, ...]]):
-    """Numbers of maps, or shares of phi: 128,32,4 or phi,phi/4,2."""
-
-    name = "n,n,..."
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Any, ...]:
-        from headgate.train.phi import parse_budget
-
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(parse_budget(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not a list such as 128,32,4 or phi,phi/4,2", param, ctx)
-
 
 NUMBERS = NumberList()
 

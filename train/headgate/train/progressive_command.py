@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from headgate.train.number_lists import numbers_in
 from headgate.train.progressive import PENALTY
 
 if TYPE_CHECKING:
@@ -252,16 +253,7 @@ def given_options() -> set[str]:
 
 
 def _numbers(option: str, text: str | None) -> tuple[float, ...]:
-    from headgate.profiles.errors import UsageError
-
-    if text is None:
-        return ()
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(
-            f"{option}: {text!r} is not a list of numbers such as 100,250,1000"
-        ) from None
+    return () if text is None else numbers_in(text, option=option, example="100,250,1000")
 
 
 def _taken(settings: dict[str, Any]) -> dict[str, Any]:
