@@ -70,38 +70,33 @@ class DeviceSession:
             sla_s=self._terms.sla_s,
             source_waits=source_waits,
         )
-        self._edge = Conversation(family_digest=manifest.digest, observe=self._controller.observe)
-        self._references = DeviceReferences(manifest, costs=self._costs)
-        self._guard = Guard(least_s=settings.guard_s)
-        self._outbox = Outbox(
-            manifest,
-            edge=self._edge,
-            costs=self._costs,
-            references=self._references,
-            guard=self._guard,
+        controller, costs = self._controller, self._costs
+        self._edge = edge = Conversation(family_digest=manifest.digest, observe=controller.observe)
+        self._references = references = DeviceReferences(manifest, costs=costs)
+        self._guard = guard = Guard(least_s=settings.guard_s)
+        self._outbox = outbox = Outbox(
+            manifest, edge=edge, costs=costs, references=references, guard=guard
         )
         self._chooser = Chooser(
-            self._controller,
-            edge=self._edge,
-            outbox=self._outbox,
-            references=self._references,
+            controller,
+            edge=edge,
+            outbox=outbox,
+            references=references,
             terms=self._terms,
-            guard=self._guard,
+            guard=guard,
             rescues=settings.rescue,
         )
-        self._waiting = WaitingFrames(settings, self._guard)
-        self._rescues = Rescues(
+        self._waiting = WaitingFrames(settings, guard)
+        self._rescues = rescues = Rescues(
             manifest,
-            controller=self._controller,
-            costs=self._costs,
-            outbox=self._outbox,
+            controller=controller,
+            costs=costs,
+            outbox=outbox,
             waiting=self._waiting,
             settings=settings,
-            guard=self._guard,
+            guard=guard,
         )
-        self._endings = Endings(
-            manifest, controller=self._controller, outbox=self._outbox, rescues=self._rescues
-        )
+        self._endings = Endings(manifest, controller=controller, outbox=outbox, rescues=rescues)
         self._pending: FrameOnItsWay | None = None
         self._computing: FrameOnItsWay | None = None
         self._next_frame_id, self._finishing = 0, False
