@@ -15,7 +15,7 @@ from headgate.train.deprune_options import config_of, share_of, training_options
 if TYPE_CHECKING:
     from headgate.train.split_training.deprune import ClientOptions
     from headgate.train.split_training.epoch_record import DepruneEpoch
-    from headgate.train.split_training.server_session import Attendance
+    from headgate.train.split_training.server_effects import Attendance
 
 ROLES = ("local", "server", "client")
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:7710"
@@ -151,14 +151,20 @@ def _client_options(
     cpu_share: float,
 ) -> ClientOptions:
     from headgate.train.split_training.deprune import ClientOptions
+    from headgate.train.split_training.settings import MAX_NAME, is_name
 
     number, _ = part = share_of(share)
     if not 0 < cpu_share <= 1:
         raise UsageError(f"--cpu-share: found {cpu_share:g}, expected above 0 and at most 1")
     if resume and state is None:
         raise UsageError("--resume: a client goes on from its --state; name that folder")
+    if checkpoint_steps is not None and checkpoint_steps < 1:
+        raise UsageError(f"--checkpoint-steps: found {checkpoint_steps}, expected 1 or more")
+    name = f"client{number}" if name is None else name
+    if not is_name(name):
+        raise UsageError(f"--name: found {name!r}, expected 1 to {MAX_NAME} printable characters")
     return ClientOptions(
-        name=name or f"client{number}",
+        name=name,
         share=part,
         folder=state,
         resume=resume,

@@ -26,8 +26,7 @@ from headgate.train.split_training.epoch_record import (
 from headgate.train.split_training.growth import grown_selection
 from headgate.train.split_training.halves import pack_half
 from headgate.train.split_training.payload import Parcel, Payload
-from headgate.train.split_training.server_half import Answer, Batch, ServerHalf
-from headgate.train.split_training.server_session import (
+from headgate.train.split_training.server_effects import (
     Attendance,
     CloseEpoch,
     Effect,
@@ -37,9 +36,10 @@ from headgate.train.split_training.server_session import (
     Note,
     Refuse,
     Repeat,
-    ServerSession,
     Train,
 )
+from headgate.train.split_training.server_half import Answer, Batch, ServerHalf
+from headgate.train.split_training.server_session import ServerSession
 from headgate.train.split_training.settings import (
     DepruneSettings,
     disagreements,

@@ -35,12 +35,9 @@ from headgate.train.split_training.halves import (
     use_selection,
 )
 from headgate.train.split_training.server import SplitServer
+from headgate.train.split_training.server_effects import Attendance
 from headgate.train.split_training.server_half import ServerHalf
-from headgate.train.split_training.server_session import (
-    CLIENT_TIMEOUT_S,
-    Attendance,
-    ServerSession,
-)
+from headgate.train.split_training.server_session import CLIENT_TIMEOUT_S, ServerSession
 from headgate.train.split_training.settings import DepruneSettings, agreement
 from headgate.train.split_training.state_files import read_state, write_state
 from headgate.train.stages import member_id
