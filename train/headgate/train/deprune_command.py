@@ -55,7 +55,7 @@ DEFAULT_ENDPOINT = "tcp://127.0.0.1:7710"
     "--cpu-share", default=1.0, show_default=True, help="client: of a core, as if it were weaker"
 )
 @click.option("--resume", is_flag=True, help="go on where a checkpoint is; with the same settings")
-@click.option("--force", is_flag=True, help="replace the run that is at --out")
+@click.option("--force", is_flag=True, help="replace the run at --out; client: what is at --state")
 @click.option("--json", "as_json", is_flag=True, help="one JSON line per epoch on stdout")
 def deprune(
     role: str,
@@ -105,7 +105,7 @@ def deprune(
             raise UsageError(f"{option}: found {value:g}, expected more than 0")
     if role == "client":
         options = _client_options(
-            name, share, state, resume, checkpoint_steps, give_up_s, cpu_share
+            name, share, state, resume, force, checkpoint_steps, give_up_s, cpu_share
         )
         click.echo(f"{options.name}: connecting to {server}", err=True)
         with telling_how_to_go_on(lambda: _clients_way_on(state)):
@@ -115,6 +115,7 @@ def deprune(
                 options,
                 endpoint=server,
                 security=security,
+                force=force,
                 epoch_ended=lambda epoch, pictures: click.echo(
                     f"{options.name}: epoch {epoch} done, {pictures:,} pictures sent", err=True
                 ),
@@ -146,6 +147,7 @@ def _client_options(
     share: str,
     state: Path | None,
     resume: bool,
+    force: bool,
     checkpoint_steps: int | None,
     give_up_s: float,
     cpu_share: float,
@@ -158,6 +160,8 @@ def _client_options(
         raise UsageError(f"--cpu-share: found {cpu_share:g}, expected above 0 and at most 1")
     if resume and state is None:
         raise UsageError("--resume: a client goes on from its --state; name that folder")
+    if resume and force:
+        raise UsageError("--force: cannot be given with --resume; resume the state or replace it")
     if checkpoint_steps is not None and checkpoint_steps < 1:
         raise UsageError(f"--checkpoint-steps: found {checkpoint_steps}, expected 1 or more")
     name = f"client{number}" if name is None else name

@@ -92,13 +92,17 @@ class SplitClient:
         *,
         name: str,
         agreement: Mapping[str, Any],
+        dealt: Mapping[str, Any] | None = None,
         folder: Path | None = None,
         resume: bool = False,
         checkpoint_steps: int | None = None,
         answer_timeout_s: float = ANSWER_TIMEOUT_S,
         epoch_ended: EpochEnded | None = None,
     ) -> None:
-        """Keep a checkpoint in `folder` at each epoch's end, and every `checkpoint_steps`."""
+        """Keep a checkpoint in `folder` at each epoch's end, and every `checkpoint_steps`.
+
+        `agreement` is what the server must have in common, `dealt` what else a resumed client must.
+        """
         if source.num_steps < 1:
             raise DataError(
                 f"client {name}: {source.num_pictures} pictures shared by {source.world_size} "
@@ -117,11 +121,14 @@ class SplitClient:
         self._lessons: Iterator[Lesson] | None = None
         self._lessons_at: Place | None = None
         self._sent: Message | None = None  # what `SendAgain` repeats
-        self._kept = ClientCheckpoints(half, name=name, folder=folder)
+        settings = {key: str(value) for key, value in {**agreement, **(dealt or {})}.items()}
+        self._kept = ClientCheckpoints(half, name=name, folder=folder, settings=settings)
         num_steps = source.num_steps
         self.session = ClientSession(num_steps=num_steps, answer_timeout_s=answer_timeout_s)
         if resume:
             self.session = self._kept.resume(num_steps=num_steps, answer_timeout_s=answer_timeout_s)
+        else:
+            self._kept.start_over()
         if self.session.ended_at is not None:
             self._sent = self._half_at_end(self.session.ended_at)
 

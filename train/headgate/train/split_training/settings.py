@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -141,11 +143,16 @@ def rate_of(
 
 
 def agreement(
-    config: PruneConfig, settings: DepruneSettings, blueprint: Blueprint, *, wire_version: int
+    config: PruneConfig,
+    settings: DepruneSettings,
+    blueprint: Blueprint,
+    *,
+    labels: Sequence[str],
+    wire_version: int,
 ) -> dict[str, Any]:
     """Return what both sides must have in common, by the name that a user knows it by.
 
-    Pictures are not in it: each client has its own.
+    Pictures are not in it: each client has its own. What they show is: a label crosses as a number.
     """
     return {
         "wire version": wire_version,
@@ -155,6 +162,7 @@ def agreement(
         "maps at the split": blueprint.num_maps,
         "resolution": blueprint.resolution_factor,
         "classes": blueprint.num_classes,
+        "labels": _labels_text(labels),
         "input": f"{blueprint.size_px[1]} x {blueprint.size_px[0]} px",
         "schedule": ",".join(map(str, settings.phases)),
         "seed": config.seed,
@@ -174,6 +182,15 @@ def agreement(
         "join": settings.join,
         "on nan": settings.on_nan,
     }
+
+
+def _labels_text(labels: Sequence[str]) -> str:
+    """Return labels in their order, or the first few and a digest of all."""
+    text = ", ".join(labels)
+    if len(text) <= MAX_SHOWN:
+        return text
+    digest = hashlib.sha256("\0".join(labels).encode(errors="surrogatepass")).hexdigest()
+    return f"{text[: MAX_SHOWN - 16]}... {digest[:12]}"
 
 
 def disagreements(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
