@@ -28,11 +28,11 @@ class Kind(IntEnum):
 
 
 class Status(IntEnum):
-    """What a WELCOME, a GRADIENT or a GO adds to its kind."""
+    """What a message adds to its kind."""
 
     FINE = 0
     WAIT = 1  # WELCOME: a GO will follow
-    NOT_FINITE = 2  # GRADIENT: the step was refused, a number was not finite
+    NOT_FINITE = 2  # GRADIENT: the step was refused; REFUSE, GOODBYE: why, a number was not finite
     FINISHED = 3  # GO: no epoch follows
 
 
