@@ -85,6 +85,13 @@ def test_local_without_a_folder_is_refused(pictures: Path) -> None:
     assert "--out: missing" in result.output
 
 
+def test_torchrun_is_refused(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = run(*settings(pictures), "--out", "run")
+    assert result.exit_code == 2
+    assert "each side of split training is one process" in result.output
+
+
 def test_an_existing_run_is_not_overwritten_unless_asked(pictures: Path, tmp_path: Path) -> None:
     arguments = [*settings(pictures, "1:1"), "--out", str(tmp_path / "run")]
     assert run(*arguments).exit_code == 0

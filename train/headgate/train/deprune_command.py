@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,11 @@ def deprune(
     from headgate.train.split_training.server_run import ServerOptions
     from headgate.train.split_training.transport import Security
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            "--role: each side of split training is one process, and torchrun has started several; "
+            "run the command itself, and add clients to share the work"
+        )
     config, settings = config_of(trained)
     security = Security(keys, insecure)
     above_0 = {

@@ -295,7 +295,8 @@ def train_as_client(
         if lost_s is not None and now_s() >= lost_s + give_up_s:
             raise PeerError(
                 f"--server {endpoint}: no connection for {give_up_s:g} s; start the server, or "
-                "check address and keys, and go on with --resume"
+                "check address and keys, and repeat the command, where it has a --state with "
+                "--resume"
             )
         began_s = time.process_time()
         if ready.message and not ready.connection:  # else it comes with the next look
