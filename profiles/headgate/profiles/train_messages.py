@@ -47,7 +47,8 @@ class Place:
         return Place(self.epoch, self.step + 1)
 
     def __str__(self) -> str:
-        return f"step {self.step} of epoch {self.epoch}"
+        """Say it as the lines of epochs count, from 1."""
+        return f"epoch {self.epoch + 1}, batch {self.step + 1}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,7 @@ def test_features_that_only_batch_norm_makes_finite_are_refused_and_leave_no_tra
         spoil_head(client, 1e25)
         before = {n: t.clone() for n, t in client.half.model.state_dict().items()}
         table.connect(client)
-        with pytest.raises(TrainingError, match="client ann, step 0 of epoch 0: it has a number"):
+        with pytest.raises(TrainingError, match="client ann, epoch 1, batch 1: it has a number"):
             table.run()
     assert isinstance(client.failure, TrainingError)
     assert "a gradient or average is not a finite number" in str(client.failure)
@@ -201,7 +201,7 @@ def test_a_gradient_of_another_shape_is_refused(pictures: Path, tmp_path: Path) 
         assert isinstance(maps, Parcel)
         for wrong in ((), (Parcel(maps.values[:-1]), filter_gradient)):
             with pytest.raises(
-                WireError, match=r"GRADIENT at step 0 of epoch 0: (it holds none|of)"
+                WireError, match=r"GRADIENT at epoch 1, batch 1: (it holds none|of)"
             ):
                 client.received(out.header, wrong, now_s=0.0)
 

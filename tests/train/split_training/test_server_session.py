@@ -93,7 +93,7 @@ def test_a_batch_is_trained_once_then_repeated_and_what_is_out_of_order_is_refus
     for place in ((0, 3), (1, 0)):
         (refused,) = session.received(ANN, batch(*place), now_s=1.0)
         assert isinstance(refused, Refuse)
-        assert "expected step 2 of epoch 0" in refused.reason
+        assert "expected epoch 1, batch 3" in refused.reason
 
 
 def test_an_epoch_closes_when_all_have_ended_it_and_the_next_one_begins() -> None:

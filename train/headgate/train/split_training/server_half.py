@@ -80,7 +80,7 @@ class ServerHalf:
         assert isinstance(filter_C, Parcel)
         assert isinstance(labels, Parcel)
         settings = self._settings
-        where = f"batch at {header.place}"
+        where = f"BATCH at {header.place}"
         if header.place.epoch >= settings.num_epochs:
             raise WireError(f"{where}: the schedule has {settings.num_epochs} epochs")
         phase = settings.phase_of(header.place.epoch)

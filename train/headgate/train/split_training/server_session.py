@@ -275,7 +275,7 @@ class ServerSession:
         if member.place.epoch == epoch + 1 and member.place.step == 0:  # we have its half
             return []
         if header.place != member.place:
-            return [Note(f"client {member.name}: the end of epoch {epoch} is ignored")]
+            return [Note(f"client {member.name}: the end of epoch {epoch + 1} is ignored")]
         member.place, member.may_train, member.is_fresh = Place(epoch + 1), False, False
         is_late = epoch < self.epoch  # it was away while the others went on
         if is_late:
@@ -321,6 +321,5 @@ class ServerSession:
 
 
 def _where(place: Place) -> str:
-    """Return a place as the printed epochs count, from 1."""
-    text = f"epoch {place.epoch + 1}"
-    return f"{text}, batch {place.step + 1}" if place.step else text
+    """Return a place, but where an epoch begins the epoch alone."""
+    return str(place) if place.step else f"epoch {place.epoch + 1}"
