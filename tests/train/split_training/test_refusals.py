@@ -133,7 +133,7 @@ def test_a_client_with_a_bad_number_of_its_own_stops_and_says_goodbye(
 def spoil_head(client: SplitClient, factor: float) -> None:
     with torch.no_grad():
         weight = next(p for n, p in client.half.model.named_parameters() if n.startswith("head."))
-        weight *= factor
+        weight.mul_(factor)
 
 
 def test_features_that_only_batch_norm_makes_finite_are_refused_and_leave_no_trace(
