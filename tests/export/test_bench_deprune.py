@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -101,6 +102,28 @@ def test_an_unfinished_run_counts_with_the_epochs_it_has(folder: Path, tmp_path:
     keep_epochs(partial, 2)
     (run,) = find_runs([out])
     assert len(run.epochs) == 2
+    with (partial / "epochs.jsonl").open("a") as file:
+        file.write('{"schema": 1, "epo')  # as a full disk leaves it
+    (run,) = find_runs([out])
+    assert len(run.epochs) == 2
+    compared = bench_deprune_command(out, "--out", str(tmp_path / "report"))
+    assert compared.exit_code == 0, compared.output
+
+
+def test_a_run_without_an_epoch_is_refused_and_no_empty_report_written(
+    folder: Path, tmp_path: Path
+) -> None:
+    begun = tmp_path / "run.partial"
+    shutil.copytree(folder / "none", begun)
+    keep_epochs(begun, 0)
+    refused = bench_deprune_command(tmp_path / "run", "--out", str(tmp_path / "report"))
+    assert refused.exit_code == 2
+    assert "no epoch is done yet" in refused.output
+    assert not (tmp_path / "report").exists()
+
+
+def bench_deprune_command(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["bench", "deprune", *map(str, arguments)])
 
 
 def test_folders_without_such_runs_are_refused(folder: Path, tmp_path: Path) -> None:

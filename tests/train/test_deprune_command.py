@@ -63,6 +63,10 @@ def test_local_writes_a_run_and_a_json_line_per_epoch(pictures: Path, tmp_path: 
         (["--role", "client", "--share", "9/8"], "--share: '9/8'"),
         (["--role", "client", "--cpu-share", "0"], "--cpu-share: found 0"),
         (["--role", "client", "--resume"], "--resume: a client goes on from its --state"),
+        (["--role", "client", "--checkpoint-steps", "0"], "--checkpoint-steps: found 0"),
+        (["--role", "client", "--name", "a\nb"], "--name: found 'a\\nb'"),
+        (["--role", "client", "--name", ""], "--name: found ''"),
+        (["--role", "client", "--name", 65 * "x"], "expected 1 to 64 printable characters"),
     ],
 )
 def test_usage_errors_exit_with_2_and_leave_nothing(
@@ -81,6 +85,13 @@ def test_local_without_a_folder_is_refused(pictures: Path) -> None:
     assert "--out: missing" in result.output
 
 
+def test_torchrun_is_refused(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = run(*settings(pictures), "--out", "run")
+    assert result.exit_code == 2
+    assert "each side of split training is one process" in result.output
+
+
 def test_an_existing_run_is_not_overwritten_unless_asked(pictures: Path, tmp_path: Path) -> None:
     arguments = [*settings(pictures, "1:1"), "--out", str(tmp_path / "run")]
     assert run(*arguments).exit_code == 0
@@ -97,6 +108,28 @@ def test_a_client_without_a_server_gives_up_with_5(pictures: Path) -> None:
     )
     assert result.exit_code == 5
     assert "no connection for 0.2 s" in result.output
+
+
+def test_a_clients_state_is_not_overwritten_unless_asked(pictures: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "now.json").write_text("{}")
+    arguments = [*settings(pictures), "--role", "client", "--state", str(state)]
+    arguments += ["--server", "tcp://127.0.0.1:9", "--give-up-s", "0.2"]
+    refused = run(*arguments)
+    assert refused.exit_code == 2
+    assert "--resume goes on with it, --force replaces it" in refused.output
+    assert run(*arguments, "--force", "--resume").exit_code == 2
+    assert run(*arguments, "--force").exit_code == 5
+    assert list(state.iterdir()) == []
+
+
+def test_a_client_whose_state_has_no_place_does_not_begin(pictures: Path, tmp_path: Path) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.touch()
+    result = run(*settings(pictures), "--role", "client", "--state", str(in_the_way / "state"))
+    assert result.exit_code == 2
+    assert "this folder cannot be made" in result.output
 
 
 def test_server_and_client_are_processes_that_resume(pictures: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from headgate.train.deprune_options import config_of, options_of, training_optio
 
 
 @click.command()
-@click.argument("runs", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))  # also one that is under way
 @click.option("--clients", default=1, show_default=True, help="clients of each run made here")
 @click.option(
     "--seeds", type=NUMBERS, default=(0,), help="of the runs made here, as 0,1,2  [default: 0]"
@@ -31,7 +31,8 @@ def deprune(
 ) -> None:
     """Accuracy and bytes of split training: no compression, high compression, and deprune.
 
-    With RUNS, which are runs of `train deprune` or folders of such, they are compared. Without,
+    With RUNS, which are runs of `train deprune` or folders of such, they are compared; one that is
+    not finished counts with the epochs that it has. Without,
     three are trained here for each of --seeds, with all sides in one process. Writes
     deprune.html and deprune.png besides the table.
     """

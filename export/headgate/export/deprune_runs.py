@@ -115,7 +115,13 @@ def find_runs(paths: Sequence[Path]) -> list[DepruneRun]:
         if not places:
             raise UsageError(f"{path}: no run of `train deprune` in it; give another folder")
         runs += [_read(place) for place in places]
-    return [run for run in runs if run.epochs]
+    found = [run for run in runs if run.epochs]
+    if not found:
+        raise UsageError(
+            f"{', '.join(str(run.path) for run in runs)}: no epoch is done yet, there is nothing "
+            "to compare; wait for the first, or give another run"
+        )
+    return found
 
 
 def series_of(runs: Sequence[DepruneRun]) -> list[Series]:
@@ -142,9 +148,12 @@ def _read(path: Path) -> DepruneRun:
     if record.deprune is None:
         raise UsageError(f"{folder}: was not made by `train deprune`; give one that was")
     try:
-        lines = (folder / LOG_FILE).read_text(encoding="utf-8").splitlines()
+        data = (folder / LOG_FILE).read_bytes()
     except FileNotFoundError:
-        lines = []
+        data = b""
+    lines = data.splitlines(keepends=True)
+    if lines and not lines[-1].endswith(b"\n"):
+        lines.pop()  # a full disk or a kill has cut it off; --resume makes that epoch again
     epochs = []
     for number, line in enumerate(lines, start=1):
         where = f"{folder / LOG_FILE}, line {number}"

@@ -28,11 +28,11 @@ class Kind(IntEnum):
 
 
 class Status(IntEnum):
-    """What a WELCOME, a GRADIENT or a GO adds to its kind."""
+    """What a message adds to its kind."""
 
     FINE = 0
     WAIT = 1  # WELCOME: a GO will follow
-    NOT_FINITE = 2  # GRADIENT: the step was refused, a number was not finite
+    NOT_FINITE = 2  # GRADIENT: the step was refused; REFUSE, GOODBYE: why, a number was not finite
     FINISHED = 3  # GO: no epoch follows
 
 
@@ -47,7 +47,8 @@ class Place:
         return Place(self.epoch, self.step + 1)
 
     def __str__(self) -> str:
-        return f"step {self.step} of epoch {self.epoch}"
+        """Say it as the lines of epochs count, from 1."""
+        return f"epoch {self.epoch + 1}, batch {self.step + 1}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,3 +225,11 @@ def test_a_refusal_is_the_end() -> None:
     assert session.received(Header(Kind.REFUSE), now_s=1.0) == [Refused(Status.FINE)]
     assert session.state is State.DONE
     assert session.connected(now_s=2.0) == []
+
+
+def test_one_whose_batch_came_after_the_last_epoch_leaves_and_another_go_changes_nothing() -> None:
+    session = training()
+    assert session.received(go(1), now_s=2.0) == []
+    finished = Header(Kind.GO, Place(3), Status.FINISHED)
+    assert session.received(finished, now_s=3.0) == [Leave(None)]
+    assert session.state is State.DONE

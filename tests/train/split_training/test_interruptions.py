@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import torch
 
+from headgate.profiles.errors import UsageError
 from headgate.profiles.train_messages import Kind, Place
 from headgate.train.run_folder import load_run
 from headgate.train.split_training.deprune import deprune_locally
@@ -185,3 +187,52 @@ def test_a_client_with_a_checkpoint_of_each_step_loses_nothing(
         weights = weights_of(client, server)
     whole = deprune_locally(tiny_config(pictures, rate_weight=0.0), settings, tmp_path / "whole")
     assert differing(weights, whole.member("b2r1").state_dict()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "share", "said"),
+    [
+        ({"batch_size": 4}, (1, 1), "batch size: now 4, before 8"),
+        ({"augment": False}, (1, 1), "augment: now False, before True"),
+        ({"seed": 3}, (1, 1), "seed: now 3, before 0"),
+        ({"limit": 16}, (1, 1), "data: now"),
+        ({}, (1, 2), "share: now 1/2, before 1/1"),
+    ],
+)
+def test_a_client_does_not_resume_with_other_settings(
+    pictures: Path, tmp_path: Path, changes: dict[str, object], share: tuple[int, int], said: str
+) -> None:
+    settings = small_settings("2:1")
+    plan = small_plan(pictures, settings)
+    folder = tmp_path / "state"
+    with small_server(plan, settings, tmp_path / "run") as server:
+        table = Table(server)
+        table.connect(small_client(plan, settings, folder=folder))
+        table.run(num_messages=2)
+    other = small_plan(pictures, settings, **changes)
+    with pytest.raises(UsageError, match=said):
+        small_client(other, settings, share=share, folder=folder, resume=True)
+
+
+def test_a_client_that_begins_anew_never_resumes_what_lay_in_its_folder(
+    pictures: Path, tmp_path: Path
+) -> None:
+    settings = small_settings("2:2")
+    plan = small_plan(pictures, settings)
+    folder = tmp_path / "state"
+    with small_server(plan, settings, tmp_path / "first") as server:
+        table = Table(server)
+        table.connect(small_client(plan, settings, folder=folder))
+        table.run()
+        assert server.is_finished
+    with small_server(plan, settings, tmp_path / "second") as server:
+        table = Table(server)
+        first = small_client(plan, settings, folder=folder)
+        table.connect(first)
+        table.run(num_messages=3)
+        table.cut(first)
+        client = small_client(plan, settings, folder=folder, resume=True)
+        table.connect(client)
+        table.run()
+        assert server.is_finished
+    assert client.failure is None

@@ -65,3 +65,28 @@ def test_what_is_owed_belongs_to_the_map_and_not_to_its_place() -> None:
     sender.pack(codes()[:, :2], selected_C=torch.tensor([1, 3]))
     assert bool((sender.carried_P[[0, 2]] == 0).all())
     assert bool((sender.carried_P[[1, 3]] != 0).all())
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("bits", [16, 8, 2])
+def test_a_number_that_is_not_finite_crosses_as_it_is_and_owes_nothing(
+    bits: int, centred: bool, bad: float
+) -> None:
+    sender = packer(bits, centred=centred)
+    sender.pack(codes(), selected_C=ALL)
+    owed = sender.carried_P.clone()
+    x_BCHW = codes(1)
+    x_BCHW[3, 1, 2, 2] = bad
+    parcel = sender.pack(x_BCHW, selected_C=ALL)
+    assert torch.equal(parcel.open(), x_BCHW) or bool(parcel.open()[3, 1, 2, 2].isnan())
+    assert (parcel.bits, parcel.low_C) == (0, None)
+    assert torch.equal(sender.carried_P, owed)
+
+
+def test_what_float16_cannot_reach_crosses_as_float32() -> None:
+    sender = packer(16, centred=True)
+    x_BCHW = 1e6 * codes()
+    parcel = sender.pack(x_BCHW, selected_C=ALL)
+    assert torch.equal(parcel.open(), x_BCHW)
+    assert sender.pack(codes(), selected_C=ALL).values.dtype == torch.float16

@@ -12,7 +12,9 @@ import torch
 from headgate.profiles.errors import DataError, HeadgateError, TrainingError, UsageError, WireError
 from headgate.profiles.train_messages import Kind, Place, Status
 from headgate.train.material import Deal
+from headgate.train.split_training.client import SplitClient
 from headgate.train.split_training.epoch_record import DepruneEpoch
+from headgate.train.split_training.growth import bottleneck_of
 from headgate.train.split_training.payload import Parcel
 from train.split_training.small import (
     NUM_STEPS,
@@ -22,6 +24,7 @@ from train.split_training.small import (
     small_plan,
     small_server,
     small_settings,
+    two_clients,
 )
 
 
@@ -53,6 +56,19 @@ def test_sides_with_different_settings_refuse_and_say_which(
     assert isinstance(client.failure, WireError)
     assert said in str(client.failure)
     assert client.failure.exit_code == 4
+
+
+def test_sides_whose_labels_mean_other_things_refuse(pictures: Path, tmp_path: Path) -> None:
+    settings = small_settings()
+    plan = small_plan(pictures, settings)
+    other = replace(plan, data=replace(plan.data, labels=("1", "0")))
+    with small_server(plan, settings, tmp_path / "run") as server:
+        table = Table(server)
+        client = small_client(other, settings)
+        table.connect(client)
+        table.run()
+    assert isinstance(client.failure, WireError)
+    assert "labels: server 0, 1, client 1, 0" in str(client.failure)
 
 
 def test_another_wire_version_is_refused_at_the_handshake(pictures: Path, tmp_path: Path) -> None:
@@ -112,6 +128,82 @@ def test_a_client_with_a_bad_number_of_its_own_stops_and_says_goodbye(
     assert [h.kind for h, _ in said] == [Kind.GOODBYE]
     assert isinstance(client.failure, TrainingError)
     assert all(map(torch.equal, before, client.half.model.parameters()))
+
+
+def spoil_head(client: SplitClient, factor: float) -> None:
+    with torch.no_grad():
+        weight = next(p for n, p in client.half.model.named_parameters() if n.startswith("head."))
+        weight.mul_(factor)
+
+
+def test_features_that_only_batch_norm_makes_finite_are_refused_and_leave_no_trace(
+    pictures: Path, tmp_path: Path
+) -> None:
+    """Their variance is beyond float32, the code is 0, and no gradient shows it."""
+    settings = small_settings("2:1")
+    plan = small_plan(pictures, settings)
+    with small_server(plan, settings, tmp_path / "run") as server:
+        table = Table(server)
+        client = small_client(plan, settings)
+        spoil_head(client, 1e25)
+        before = {n: t.clone() for n, t in client.half.model.state_dict().items()}
+        table.connect(client)
+        with pytest.raises(TrainingError, match="client ann, epoch 1, batch 1: it has a number"):
+            table.run()
+    assert isinstance(client.failure, TrainingError)
+    assert "a gradient or average is not a finite number" in str(client.failure)
+    assert differing(before, client.half.model.state_dict()) == []
+
+
+def test_with_skip_a_client_without_finite_weights_leaves_and_the_other_goes_on(
+    pictures: Path, tmp_path: Path
+) -> None:
+    settings = small_settings("2:1", on_nan="skip")
+    plan = small_plan(pictures, settings)
+    with small_server(plan, settings, tmp_path / "run", num_clients=2) as server:
+        table = Table(server)
+        ann, bo = two_clients(plan, settings)
+        spoil_head(ann, float("nan"))
+        table.connect(ann)
+        table.connect(bo)
+        table.run()
+        assert server.is_finished
+    assert isinstance(ann.failure, TrainingError)
+    assert "at the end of epoch 1 its weights are not finite numbers any more" in str(ann.failure)
+    assert bo.failure is None
+
+
+def test_a_server_without_finite_weights_ends_at_the_end_of_the_epoch(
+    pictures: Path, tmp_path: Path
+) -> None:
+    settings = small_settings("2:2", on_nan="skip")
+    plan = small_plan(pictures, settings)
+    with small_server(plan, settings, tmp_path / "run") as server:
+        table = Table(server)
+        table.connect(small_client(plan, settings))
+        with torch.no_grad():
+            bottleneck_of(server.half.model).decoder.weight.mul_(float("inf"))
+        with pytest.raises(TrainingError, match="end of epoch 1 the server's weights are not"):
+            table.run()
+
+
+def test_a_gradient_of_another_shape_is_refused(pictures: Path, tmp_path: Path) -> None:
+    settings = small_settings("2:1")
+    plan = small_plan(pictures, settings)
+    with small_server(plan, settings, tmp_path / "run") as server:
+        table = Table(server)
+        client = small_client(plan, settings)
+        table.connect(client)
+        table.run(num_messages=1)
+        peer, header, parts = table.waiting.pop()
+        (out,) = server.received(peer, header, parts, num_bytes=1, now_s=0.0)
+        maps, filter_gradient = out.parts
+        assert isinstance(maps, Parcel)
+        for wrong in ((), (Parcel(maps.values[:-1]), filter_gradient)):
+            with pytest.raises(
+                WireError, match=r"GRADIENT at epoch 1, batch 1: (it holds none|of)"
+            ):
+                client.received(out.header, wrong, now_s=0.0)
 
 
 def not_finite(parcel: object) -> Parcel:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from headgate.profiles.train_messages import Header, Kind, Place, Status
-from headgate.train.split_training.server_session import (
+from headgate.train.split_training.server_effects import (
     Attendance,
     CloseEpoch,
     Effect,
@@ -17,9 +17,9 @@ from headgate.train.split_training.server_session import (
     Note,
     Refuse,
     Repeat,
-    ServerSession,
     Train,
 )
+from headgate.train.split_training.server_session import ServerSession
 
 ANN, BO = b"\x01", b"\x02"
 
@@ -93,7 +93,7 @@ def test_a_batch_is_trained_once_then_repeated_and_what_is_out_of_order_is_refus
     for place in ((0, 3), (1, 0)):
         (refused,) = session.received(ANN, batch(*place), now_s=1.0)
         assert isinstance(refused, Refuse)
-        assert "expected step 2 of epoch 0" in refused.reason
+        assert "expected epoch 1, batch 3" in refused.reason
 
 
 def test_an_epoch_closes_when_all_have_ended_it_and_the_next_one_begins() -> None:
@@ -179,6 +179,53 @@ def test_one_that_was_given_up_goes_on_with_its_next_batch() -> None:
         KeepHalf("ann", is_late=True),
         Go(b"\x03", "ann", Place(1), Status.FINE),
     ]
+
+
+def test_one_that_was_given_up_and_kept_its_connection_goes_on_there() -> None:
+    """Its link may need longer for each batch than we wait; or we were stopped, not the client."""
+    session = make(num_clients=2)
+    greet(session, ANN)
+    greet(session, BO, name="bo")
+    for step in range(3):
+        now_s = 100.0 * step
+        session.handle_timer(now_s=now_s + 50.0)
+        assert session.at_work == []
+        came, trained = session.received(ANN, batch(0, step), now_s=now_s + 90.0)
+        assert came == Attendance(
+            "ann", "comes back at epoch 1" + f", batch {step + 1}" * (step > 0)
+        )
+        assert trained == Train(ANN, "ann")
+        assert session.at_work == ["ann"]
+    assert without_notes(session.received(ANN, end(0, 3), now_s=295.0)) == [
+        KeepHalf("ann"),
+        CloseEpoch(0),
+    ]
+
+
+def test_with_relay_a_silent_one_goes_on_where_nobody_else_has_the_turn() -> None:
+    session = make(num_clients=2, sync="relay")
+    greet(session, ANN)
+    greet(session, BO, name="bo")
+    session.handle_timer(now_s=10.0)  # the turn is bo's now
+    assert without_notes(session.received(ANN, batch(0, 0), now_s=11.0)) == []
+    session.handle_timer(now_s=20.0)
+    assert without_notes(session.received(ANN, batch(0, 0), now_s=21.0)) == [Train(ANN, "ann")]
+    assert without_notes(session.received(BO, batch(0, 0), now_s=22.0)) == []
+
+
+@pytest.mark.parametrize("says", [batch(0, 1), end(0, 1)])
+def test_one_that_speaks_again_after_the_last_epoch_is_told_on_its_old_connection(
+    says: Header,
+) -> None:
+    session = make(num_epochs=1, num_clients=2)
+    greet(session, ANN)
+    greet(session, BO, name="bo")
+    session.received(ANN, batch(0, 0), now_s=1.0)
+    session.received(BO, end(0, 0), now_s=4.0)
+    session.handle_timer(now_s=11.0)
+    session.epoch_closed(now_s=11.0)
+    told = without_notes(session.received(ANN, says, now_s=12.0))
+    assert told == [Go(ANN, "ann", Place(1), Status.FINISHED)]
 
 
 @pytest.mark.parametrize(("trained", "says"), [(0, Place(0, 1)), (1, Place(0, 2)), (1, Place(1))])

@@ -5,11 +5,14 @@ from dataclasses import replace
 import pytest
 
 from headgate.profiles.errors import UsageError, WireError
+from headgate.profiles.manifest import InputSpec
+from headgate.train.blueprint import Blueprint
 from headgate.train.recipe import PruneConfig
 from headgate.train.split_training.settings import (
     DepruneSettings,
     Greeting,
     Phase,
+    agreement,
     disagreements,
     greeting_from_bytes,
     parse_schedule,
@@ -17,6 +20,9 @@ from headgate.train.split_training.settings import (
 )
 
 PAPER = DepruneSettings(parse_schedule("4:15,128:7"))
+BLUEPRINT = Blueprint(
+    "vgg11", 1.0, "features.7", 1, 500, 128, (256,), InputSpec(32, 32), (0.5,) * 3, (0.2,) * 3
+)
 RECIPE = PruneConfig(lr=0.1, gamma=3.0, raise_epochs=2, schedule="constant")
 
 
@@ -73,6 +79,25 @@ def test_what_differs_is_said_with_both_sides() -> None:
     assert disagreements(ours, dict(ours)) == []
 
 
+def test_what_a_peer_said_is_printed_short_and_harmless() -> None:
+    """It goes to the server's log, and back to the peer as UTF-8."""
+    (said,) = disagreements({}, {"\ud800": "\x1b[2J" + 9000 * "x"})
+    assert said.encode().isascii()
+    assert "\x1b" not in said
+    assert len(said) < 200
+
+
+def test_long_lists_of_labels_differ_by_their_digest() -> None:
+    lists = [[f"class {n}" for n in range(500)], [f"class {n}" for n in range(500)]]
+    lists[1][400:402] = ["class 401", "class 400"]
+    one, other = (
+        agreement(RECIPE, PAPER, BLUEPRINT, labels=labels, wire_version=2)["labels"]
+        for labels in lists
+    )
+    assert one != other
+    assert max(len(one), len(other)) <= 80
+
+
 GREETING = Greeting("ann", "1f", True, 32, {"seed": 0})
 
 
@@ -89,6 +114,9 @@ def test_a_greeting_is_read_as_it_was_written() -> None:
         (GREETING.to_bytes().replace(b"32", b'"a"'), "HELLO.num_pictures: expected int"),
         (GREETING.to_bytes().replace(b"true", b"1"), "HELLO.is_fresh: expected bool"),
         (GREETING.to_bytes().replace(b'"ann"', b'""'), "HELLO.name"),
+        (GREETING.to_bytes().replace(b"32", b"9" * 400), "HELLO.num_pictures: expected 0 to"),
+        (GREETING.to_bytes().replace(b"32", b"-1"), "HELLO.num_pictures: expected 0 to"),
+        (b"[" * 16_000, "not JSON"),
         (b" " * 20_000, "at most 16384"),
     ],
 )

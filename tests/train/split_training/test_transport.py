@@ -250,6 +250,22 @@ def test_a_client_without_keys_is_not_let_in_and_gives_up(pictures: Path, tmp_pa
     assert refused.value.exit_code == 5
 
 
+@pytest.mark.parametrize("timeout_s", [float("inf"), 1e300])
+def test_one_may_wait_for_ever(timeout_s: float) -> None:
+    """ZeroMQ takes no such number; --give-up-s and --client-timeout-s do."""
+    server = ServerSocket(LOOPBACK, Security())
+    client = ClientSocket(server.endpoint, Security())
+    try:
+        assert client.wait(timeout_s).connection
+        client.send([b"x"])
+        message = server.receive(timeout_s)
+        assert message is not None
+        assert message[1] == [b"x"]
+    finally:
+        client.close()
+        server.close()
+
+
 @pytest.mark.parametrize("side", [ServerSocket, ClientSocket])
 def test_beyond_loopback_keys_are_needed(side: Callable[[str, Security], object]) -> None:
     with pytest.raises(UsageError, match="is not loopback and there are no keys"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from headgate.train.deprune_options import config_of, share_of, training_options
 if TYPE_CHECKING:
     from headgate.train.split_training.deprune import ClientOptions
     from headgate.train.split_training.epoch_record import DepruneEpoch
-    from headgate.train.split_training.server_session import Attendance
+    from headgate.train.split_training.server_effects import Attendance
 
 ROLES = ("local", "server", "client")
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:7710"
@@ -55,7 +56,7 @@ DEFAULT_ENDPOINT = "tcp://127.0.0.1:7710"
     "--cpu-share", default=1.0, show_default=True, help="client: of a core, as if it were weaker"
 )
 @click.option("--resume", is_flag=True, help="go on where a checkpoint is; with the same settings")
-@click.option("--force", is_flag=True, help="replace the run that is at --out")
+@click.option("--force", is_flag=True, help="replace the run at --out; client: what is at --state")
 @click.option("--json", "as_json", is_flag=True, help="one JSON line per epoch on stdout")
 def deprune(
     role: str,
@@ -93,6 +94,11 @@ def deprune(
     from headgate.train.split_training.server_run import ServerOptions
     from headgate.train.split_training.transport import Security
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            "--role: each side of split training is one process, and torchrun has started several; "
+            "run the command itself, and add clients to share the work"
+        )
     config, settings = config_of(trained)
     security = Security(keys, insecure)
     above_0 = {
@@ -105,7 +111,7 @@ def deprune(
             raise UsageError(f"{option}: found {value:g}, expected more than 0")
     if role == "client":
         options = _client_options(
-            name, share, state, resume, checkpoint_steps, give_up_s, cpu_share
+            name, share, state, resume, force, checkpoint_steps, give_up_s, cpu_share
         )
         click.echo(f"{options.name}: connecting to {server}", err=True)
         with telling_how_to_go_on(lambda: _clients_way_on(state)):
@@ -115,6 +121,7 @@ def deprune(
                 options,
                 endpoint=server,
                 security=security,
+                force=force,
                 epoch_ended=lambda epoch, pictures: click.echo(
                     f"{options.name}: epoch {epoch} done, {pictures:,} pictures sent", err=True
                 ),
@@ -146,19 +153,28 @@ def _client_options(
     share: str,
     state: Path | None,
     resume: bool,
+    force: bool,
     checkpoint_steps: int | None,
     give_up_s: float,
     cpu_share: float,
 ) -> ClientOptions:
     from headgate.train.split_training.deprune import ClientOptions
+    from headgate.train.split_training.settings import MAX_NAME, is_name
 
     number, _ = part = share_of(share)
     if not 0 < cpu_share <= 1:
         raise UsageError(f"--cpu-share: found {cpu_share:g}, expected above 0 and at most 1")
     if resume and state is None:
         raise UsageError("--resume: a client goes on from its --state; name that folder")
+    if resume and force:
+        raise UsageError("--force: cannot be given with --resume; resume the state or replace it")
+    if checkpoint_steps is not None and checkpoint_steps < 1:
+        raise UsageError(f"--checkpoint-steps: found {checkpoint_steps}, expected 1 or more")
+    name = f"client{number}" if name is None else name
+    if not is_name(name):
+        raise UsageError(f"--name: found {name!r}, expected 1 to {MAX_NAME} printable characters")
     return ClientOptions(
-        name=name or f"client{number}",
+        name=name,
         share=part,
         folder=state,
         resume=resume,

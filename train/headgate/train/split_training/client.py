@@ -92,13 +92,17 @@ class SplitClient:
         *,
         name: str,
         agreement: Mapping[str, Any],
+        dealt: Mapping[str, Any] | None = None,
         folder: Path | None = None,
         resume: bool = False,
         checkpoint_steps: int | None = None,
         answer_timeout_s: float = ANSWER_TIMEOUT_S,
         epoch_ended: EpochEnded | None = None,
     ) -> None:
-        """Keep a checkpoint in `folder` at each epoch's end, and every `checkpoint_steps`."""
+        """Keep a checkpoint in `folder` at each epoch's end, and every `checkpoint_steps`.
+
+        `agreement` is what the server must have in common, `dealt` what else a resumed client must.
+        """
         if source.num_steps < 1:
             raise DataError(
                 f"client {name}: {source.num_pictures} pictures shared by {source.world_size} "
@@ -117,11 +121,14 @@ class SplitClient:
         self._lessons: Iterator[Lesson] | None = None
         self._lessons_at: Place | None = None
         self._sent: Message | None = None  # what `SendAgain` repeats
-        self._kept = ClientCheckpoints(half, name=name, folder=folder)
+        settings = {key: str(value) for key, value in {**agreement, **(dealt or {})}.items()}
+        self._kept = ClientCheckpoints(half, name=name, folder=folder, settings=settings)
         num_steps = source.num_steps
         self.session = ClientSession(num_steps=num_steps, answer_timeout_s=answer_timeout_s)
         if resume:
             self.session = self._kept.resume(num_steps=num_steps, answer_timeout_s=answer_timeout_s)
+        else:
+            self._kept.start_over()
         if self.session.ended_at is not None:
             self._sent = self._half_at_end(self.session.ended_at)
 
@@ -177,12 +184,22 @@ class SplitClient:
                 case Apply(place, refused):
                     self._apply(place, parts, refused=refused)
                     if self.failure is not None:
-                        out.append((Header(Kind.GOODBYE, place), ()))
+                        out.append(self._goodbye(place))
                     waiting += self.session.applied()
                     every = self._checkpoint_steps
                     if every is not None and (place.step + 1) % every == 0:
                         self._kept.keep(self.session)
                 case EndEpoch():
+                    if not self.half.is_finite:
+                        self._fail(
+                            TrainingError(
+                                f"client {self.name}: at the end of epoch "
+                                f"{self.session.place.epoch + 1} its weights are not finite "
+                                "numbers any more; lower --lr or --gamma, and start over"
+                            )
+                        )
+                        out.append(self._goodbye(self.session.place))
+                        break
                     if self._epoch_ended is not None:
                         self._epoch_ended(self.session.place.epoch + 1, self.num_pictures_done)
                     self._sent = self._half_at_end(self.session.place)
@@ -192,14 +209,14 @@ class SplitClient:
                 case Skipped(before, after):
                     log.warning("going on at %s: all from %s on is lost to us", after, before)
                 case Leave(reason):
-                    out.append((Header(Kind.GOODBYE, self.session.place), ()))
                     self._stop(reason)
+                    out.append(self._goodbye(self.session.place))
                 case Refused(status):
                     (text,) = parts
                     assert isinstance(text, bytes)
                     self._fail(_refusal(status, text.decode(errors="replace")))
                     if status is Status.NOT_FINITE:  # the server waits until all have heard it
-                        out.append((Header(Kind.GOODBYE, self.session.place), ()))
+                        out.append(self._goodbye(self.session.place))
         return out
 
     def _stop(self, reason: str | None) -> None:
@@ -212,6 +229,10 @@ class SplitClient:
 
     def _fail(self, failure: Exception) -> None:
         self.is_done, self.failure = True, failure
+
+    def _goodbye(self, place: Place) -> Message:
+        not_finite = isinstance(self.failure, TrainingError)
+        return Header(Kind.GOODBYE, place, Status.NOT_FINITE if not_finite else Status.FINE), ()
 
     def _greeting(self, place: Place) -> Message:
         greeting = Greeting(
@@ -265,19 +286,21 @@ class SplitClient:
 
     def _apply(self, place: Place, parts: tuple[Payload, ...], *, refused: bool) -> None:
         if refused:
-            log.warning("the server refused the step at %s: not a finite number", place)
+            log.warning("the server refused %s: not a finite number", place)
             self.half.forget()
             return
+        if len(parts) != 2:
+            raise WireError(f"GRADIENT at {place}: it holds none; update the older side")
         maps, filter_gradient = parts
         assert isinstance(maps, Parcel)
         assert isinstance(filter_gradient, Parcel)
         if not self.half.apply((maps, filter_gradient), place):
-            log.warning("our own step at %s is refused: not a finite number", place)
+            log.warning("we refuse our own part of %s: not a finite number", place)
             if self.half.stops_on_nan:
                 self._fail(
                     TrainingError(
-                        f"client {self.name}, {place}: a gradient is not a finite number; lower "
-                        "--lr, or go on without such batches with --on-nan skip"
+                        f"client {self.name}, {place}: a gradient or average is not a finite "
+                        "number; lower --lr, or go on without such batches with --on-nan skip"
                     )
                 )
 

@@ -6,12 +6,15 @@ now      as it is: at each epoch's end, and every so many steps where that is as
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
 
-from headgate.profiles.errors import DataError
+from headgate.profiles.errors import UsageError
+from headgate.profiles.parse import ADDED
+from headgate.profiles.storage import make_folder
 from headgate.profiles.train_messages import Place
 from headgate.train.split_training.client_half import CARRIED, ClientHalf
 from headgate.train.split_training.client_session import ClientSession
@@ -21,7 +24,7 @@ from headgate.train.split_training.halves import (
     unpack_side,
     use_selection,
 )
-from headgate.train.split_training.state_files import read_state, write_state
+from headgate.train.split_training.state_files import forget_state, read_state, write_state
 
 BEGIN, NOW = "begin", "now"
 
@@ -35,16 +38,28 @@ class ClientState:
     step: int
     ended_at: tuple[int, int] | None  # where the epoch before ended, if a GO is awaited
     selected: tuple[int, ...]
+    settings: dict[str, str] = field(default_factory=dict, metadata=ADDED)  # that it was made with
 
 
 class ClientCheckpoints:
     """Keeps and restores one client's half."""
 
-    def __init__(self, half: ClientHalf, *, name: str, folder: Path | None) -> None:
+    def __init__(
+        self, half: ClientHalf, *, name: str, folder: Path | None, settings: Mapping[str, str]
+    ) -> None:
+        """`settings`, by the names that a user knows, are those that a resumed client needs."""
         self._half = half
         self._name = name
         self._folder = folder
+        self._settings = dict(settings)
         self._begin: tuple[dict[str, Tensor], tuple[int, ...]] | None = None
+
+    def start_over(self) -> None:
+        """Make the folder one of a client without any state: none of another run is resumed."""
+        if self._folder is not None:
+            make_folder(self._folder)
+            for name in (BEGIN, NOW):
+                forget_state(self._folder, name)
 
     def epoch_begins(self, session: ClientSession) -> None:
         """Keep what the client is, to return to."""
@@ -112,6 +127,7 @@ class ClientCheckpoints:
             step=place.step,
             ended_at=(ended_at.epoch, ended_at.step) if ended_at is not None else None,
             selected=self._half.model.selected,
+            settings=self._settings,
         )
         write_state(self._folder, name, state, tensors=self._tensors())
 
@@ -119,9 +135,28 @@ class ClientCheckpoints:
         if self._folder is None:
             return None
         found = read_state(self._folder, name, ClientState)
-        if found is not None and found[0].name != self._name:
-            raise DataError(
-                f"{self._folder}: holds the state of client {found[0].name!r}, not of "
+        if found is None:
+            return None
+        state, _ = found
+        if state.name != self._name:
+            raise UsageError(
+                f"{self._folder}: holds the state of client {state.name!r}, not of "
                 f"{self._name!r}; give the same --name"
             )
+        before = state.settings or self._settings  # older ones do not say
+        changed = [
+            f"{key}: now {self._settings.get(key)}, before {before.get(key)}"
+            for key in {**self._settings, **before}
+            if self._settings.get(key) != before.get(key)
+        ]
+        if changed:
+            raise UsageError(
+                f"{self._folder}: cannot be resumed with other settings ({'; '.join(changed)}); "
+                "give the same ones, or begin as a new client without --resume"
+            )
         return found
+
+
+def has_state(folder: Path) -> bool:
+    """Say whether a client once began in this folder."""
+    return any((folder / f"{name}.json").exists() for name in (BEGIN, NOW))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from headgate.profiles.errors import WireError
 from headgate.profiles.train_messages import Header, Kind, Place
 from headgate.train.losses import prune_loss
 from headgate.train.material import Lesson
@@ -25,6 +26,7 @@ from headgate.train.split_model import SplitModel
 from headgate.train.split_training.growth import bottleneck_of, encode_following, grow
 from headgate.train.split_training.halves import (
     all_finite,
+    client_state,
     is_clients,
     load_half,
     precision_of,
@@ -133,15 +135,27 @@ class ClientHalf:
         return header, (maps, Parcel(filter_C.detach()), labels)
 
     def apply(self, gradient: tuple[Parcel, Parcel], place: Place) -> bool:
-        """Finish the step with the gradients that came back; False if that was refused here."""
+        """Finish the step with the gradients that came back; False if that was refused here.
+
+        Nothing is changed then. The averages tell where features have become so large that batch
+        norm makes nothing of them, which no gradient shows.
+        """
         under_way = self._take(place)
         maps, filter_gradient = gradient
+        for found, sent in ((maps, under_way.code_BCHW), (filter_gradient, under_way.filter_C)):
+            if found.values.shape != sent.shape:
+                raise WireError(
+                    f"GRADIENT at {place}: of shape {list(found.values.shape)}, expected "
+                    f"{list(sent.shape)}; update the older side"
+                )
         self.optimizer.zero_grad()
         torch.autograd.backward(
             [under_way.code_BCHW, under_way.filter_C, under_way.own_loss],
             [maps.open_maps(), filter_gradient.values, torch.ones_like(under_way.own_loss)],
         )
-        if not all_finite(*(p.grad for p in self._own if p.grad is not None)):
+        gradients = [p.grad for p in self._own if p.grad is not None]
+        if not all_finite(*gradients, *self._averages):
+            self._put_back(under_way)
             return False
         rate = rate_of(
             self._config,
@@ -159,11 +173,18 @@ class ClientHalf:
         """Let a batch that is under way, if one is, never have been made: no average follows it."""
         under_way, self._under_way = self._under_way, None
         if under_way is not None:
-            for average, before in zip(self._averages, under_way.averages, strict=True):
-                average.copy_(before)
+            self._put_back(under_way)
+
+    def _put_back(self, under_way: _UnderWay) -> None:
+        for average, before in zip(self._averages, under_way.averages, strict=True):
+            average.copy_(before)
 
     def phase_of(self, epoch: int) -> int:
         return self._settings.phase_of(epoch)
+
+    @property
+    def is_finite(self) -> bool:
+        return all_finite(*client_state(self.model).values())
 
     @property
     def stops_on_nan(self) -> bool:

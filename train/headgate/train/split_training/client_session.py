@@ -177,6 +177,7 @@ class ClientSession:
             self._deadline_s = None
             return [Apply(header.place, refused=header.status is Status.NOT_FINITE)]
         waits = self.state is State.GO or (self.state is State.GREETING and self._pending is None)
+        waits |= header.status is Status.FINISHED  # the others may have ended it without our batch
         if header.kind is Kind.GO and waits and header.place >= self.place:
             return self._go(header)
         return []

@@ -16,17 +16,18 @@ from headgate.train.plan import Plan, make_plan
 from headgate.train.recipe import PruneConfig
 from headgate.train.run_folder import Run, load_run, partial_folder
 from headgate.train.split_training.client import EpochEnded, Source, SplitClient
+from headgate.train.split_training.client_checkpoints import has_state
 from headgate.train.split_training.client_half import ClientHalf
 from headgate.train.split_training.local import train_locally
 from headgate.train.split_training.server_run import (
-    WIRE_VERSION,
     Attended,
     EpochDone,
     ServerOptions,
+    agreement_of,
     fresh_model,
     open_server,
 )
-from headgate.train.split_training.settings import DepruneSettings, agreement, check_settings
+from headgate.train.split_training.settings import DepruneSettings, check_settings
 from headgate.train.split_training.transport import (
     ClientSocket,
     Security,
@@ -128,7 +129,13 @@ def make_client(
         half,
         source,
         name=options.name,
-        agreement=agreement(config, settings, plan.blueprint, wire_version=WIRE_VERSION),
+        agreement=agreement_of(plan, settings),
+        dealt={
+            "data": plan.data.digest[:12],
+            "share": f"{number}/{of}",
+            "batch size": config.batch_size,
+            "augment": augmentation is not None,
+        },
         folder=options.folder,
         resume=options.resume,
         checkpoint_steps=options.checkpoint_steps,
@@ -244,9 +251,16 @@ def deprune_as_client(
     *,
     endpoint: str,
     security: Security,
+    force: bool = False,
     epoch_ended: EpochEnded | None = None,
 ) -> SplitClient:
-    """Train one client to the end of the run."""
+    """Train one client to the end of the run; with `force` its folder may hold a state."""
+    folder = options.folder
+    if folder is not None and has_state(folder) and not (options.resume or force):
+        raise UsageError(
+            f"{folder}: a client's state is here already; --resume goes on with it, --force "
+            "replaces it"
+        )
     plan = prepare(config, settings)
     device = device_of(plan.config)
     with _threads(config):

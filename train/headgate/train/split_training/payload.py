@@ -8,6 +8,9 @@ Error feedback: what rounding did to a map, on average over the batch, is added 
 next batch. Other pictures stand in the next batch, so an error of one pixel means nothing there;
 the mean of a map does, because what the layers before learn from a gradient, and batch norm from a
 code, are sums over the batch. So these sums are right in the long run, however coarse the grid.
+
+What has no place in few bits crosses as float32, for that batch alone, and owes nothing: a number
+that is not finite, so that the other side can refuse the step, or one beyond the reach of float16.
 """
 
 from __future__ import annotations
@@ -74,7 +77,10 @@ class Packer:
         owed_BCHW = x_BCHW + self.carried_P[selected_C].view(-1, 1, 1)
         is_half = self._bits == HALF_BITS
         parcel = Parcel(owed_BCHW.half()) if is_half else self._on_grid(owed_BCHW)
-        self.carried_P[selected_C] = (owed_BCHW - parcel.open()).mean(dim=(0, 2, 3))
+        error_C = (owed_BCHW - parcel.open()).mean(dim=(0, 2, 3))
+        if not bool(torch.isfinite(error_C).all()):
+            return Parcel(x_BCHW)
+        self.carried_P[selected_C] = error_C
         return parcel
 
     def _on_grid(self, x_BCHW: Tensor) -> Parcel:

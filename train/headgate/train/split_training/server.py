@@ -26,8 +26,7 @@ from headgate.train.split_training.epoch_record import (
 from headgate.train.split_training.growth import grown_selection
 from headgate.train.split_training.halves import pack_half
 from headgate.train.split_training.payload import Parcel, Payload
-from headgate.train.split_training.server_half import Answer, Batch, ServerHalf
-from headgate.train.split_training.server_session import (
+from headgate.train.split_training.server_effects import (
     Attendance,
     CloseEpoch,
     Effect,
@@ -37,9 +36,10 @@ from headgate.train.split_training.server_session import (
     Note,
     Refuse,
     Repeat,
-    ServerSession,
     Train,
 )
+from headgate.train.split_training.server_half import Answer, Batch, ServerHalf
+from headgate.train.split_training.server_session import ServerSession
 from headgate.train.split_training.settings import (
     DepruneSettings,
     disagreements,
@@ -135,6 +135,8 @@ class SplitServer:
             effects = self.session.received(peer, header, now_s=now_s)
         except WireError as reason:
             return self.malformed(peer, str(reason))
+        if header.kind is Kind.GOODBYE and header.status is Status.NOT_FINITE:
+            self._left_not_finite(name, header.place)
         return self._obey(effects, header=header, batch=batch, half=half)
 
     def malformed(self, peer: bytes, reason: str) -> list[Outgoing]:
@@ -247,6 +249,14 @@ class SplitServer:
         self._rate = self._rate_at(header)
         return Outgoing(peer, name, answer.header, answer.parts)
 
+    def _left_not_finite(self, name: str, place: Place) -> None:
+        log.warning("client %s: stopped at %s, it has a number that is not finite", name, place)
+        if self._settings.on_nan == "stop":
+            raise TrainingError(
+                f"client {name}, {place}: it has a number that is not finite; lower --lr or "
+                "--gamma, or go on without such clients and batches with --on-nan skip"
+            )
+
     def _rate_at(self, header: Header) -> float:
         place = header.place
         return rate_of(
@@ -307,6 +317,11 @@ class SplitServer:
         train_s = began_s - (began_s if self._began_s is None else self._began_s)
         model, settings = self.half.model, self._settings
         phase = settings.phase_of(epoch)
+        if not self.half.is_finite:
+            raise TrainingError(
+                f"at the end of epoch {epoch + 1} the server's weights are not finite numbers any "
+                "more; lower --lr or --gamma, and start over"
+            )
         self.halves.join(
             model,
             selected=self.half.selections[phase],

@@ -80,7 +80,7 @@ class ServerHalf:
         assert isinstance(filter_C, Parcel)
         assert isinstance(labels, Parcel)
         settings = self._settings
-        where = f"batch at {header.place}"
+        where = f"BATCH at {header.place}"
         if header.place.epoch >= settings.num_epochs:
             raise WireError(f"{where}: the schedule has {settings.num_epochs} epochs")
         phase = settings.phase_of(header.place.epoch)
@@ -140,7 +140,8 @@ class ServerHalf:
         assert code_BCHW.grad is not None
         assert filter_C.grad is not None
         gradients = [p.grad for p in self._own if p.grad is not None]
-        if not all_finite(loss, code_BCHW.grad, filter_C.grad, *gradients):
+        found = (loss, code_BCHW.grad, filter_C.grad, *gradients, *self._averages)
+        if not all_finite(*found):
             for average, before in zip(self._averages, averages, strict=True):
                 average.copy_(before)
             return Answer(Header(Kind.GRADIENT, place, Status.NOT_FINITE, header.phase), ())
@@ -166,6 +167,11 @@ class ServerHalf:
         )
         packed = self._packer(name).pack(code_BCHW.grad, selected_C=bottleneck.selected_C)
         return Answer(answer, (packed, Parcel(filter_C.grad)))
+
+    @property
+    def is_finite(self) -> bool:
+        """Say whether the server's weights can still be trained, and be measured."""
+        return all_finite(*self._own, *self._averages)
 
     def carried(self) -> dict[str, Tensor]:
         """Return the rounding errors still owed to each client's gradients."""

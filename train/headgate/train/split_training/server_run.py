@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -35,12 +36,9 @@ from headgate.train.split_training.halves import (
     use_selection,
 )
 from headgate.train.split_training.server import SplitServer
+from headgate.train.split_training.server_effects import Attendance
 from headgate.train.split_training.server_half import ServerHalf
-from headgate.train.split_training.server_session import (
-    CLIENT_TIMEOUT_S,
-    Attendance,
-    ServerSession,
-)
+from headgate.train.split_training.server_session import CLIENT_TIMEOUT_S, ServerSession
 from headgate.train.split_training.settings import DepruneSettings, agreement
 from headgate.train.split_training.state_files import read_state, write_state
 from headgate.train.stages import member_id
@@ -91,6 +89,17 @@ def fresh_model(plan: Plan, settings: DepruneSettings, *, device: torch.device) 
     model = plan.blueprint.build_split_model(budget=settings.phases[0].budget)
     model.freeze_selection()
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def agreement_of(plan: Plan, settings: DepruneSettings) -> dict[str, Any]:
+    """Return what both sides must have in common."""
+    return agreement(
+        plan.config,
+        settings,
+        plan.blueprint,
+        labels=plan.data.labels,
+        wire_version=WIRE_VERSION,
+    )
 
 
 @contextmanager
@@ -196,7 +205,7 @@ def _server(
         settings,
         half=half,
         session=session,
-        agreement=agreement(plan.config, settings, plan.blueprint, wire_version=WIRE_VERSION),
+        agreement=agreement_of(plan, settings),
         tally=Tally(total_bytes=state.total_bytes if state is not None else 0),
         now_s=now_s,
         keep=keep,

@@ -4,7 +4,8 @@ Batches are trained in the order in which they arrive, each exactly once: a clie
 known, a batch that was trained already gets the answer it got, and what came out of order is
 refused. An epoch ends when every client that is at work has ended it; a client not heard of for
 `client_timeout_s` holds nobody up. When it returns it goes on with the batch that is next; where it
-has not begun an epoch that is over by then, with the one under way.
+has not begun an epoch that is over by then, with the one under way. Whatever it says is a return:
+its link may carry a batch more slowly than we have patience, or it was we who did not listen.
 
 A client enters an epoch by a GO alone. One that greets and has not sent the first batch yet is told
 to wait, and gets its GO (again).
@@ -21,91 +22,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from headgate.profiles.train_messages import Header, Kind, Place, Status
+from headgate.train.split_training.server_effects import (
+    Attendance,
+    CloseEpoch,
+    Effect,
+    Go,
+    Greeted,
+    KeepHalf,
+    Note,
+    Refuse,
+    Repeat,
+    Train,
+)
 
 CLIENT_TIMEOUT_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Greeted:
-    """Send a WELCOME; with `gives_half` the client's half comes with it."""
-
-    peer: bytes
-    name: str
-    place: Place
-    status: Status
-    gives_half: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Train:
-    """Train on the batch just received, keep the answer for `Repeat`, send it."""
-
-    peer: bytes
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Repeat:
-    """Send the last answer once more."""
-
-    peer: bytes
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class KeepHalf:
-    """Keep the half just received as that client's; `is_late` if its epoch was over already."""
-
-    name: str
-    is_late: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Go:
-    """Send a GO to that place; FINISHED if no epoch is left.
-
-    With `is_fresh` the client holds nothing, and a half comes with it if there is one.
-    """
-
-    peer: bytes
-    name: str
-    place: Place
-    status: Status = Status.FINE
-    is_fresh: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class CloseEpoch:
-    """Join halves, measure, write a checkpoint; then say `epoch_closed`."""
-
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    """Tell the peer why nothing more is done for it."""
-
-    peer: bytes
-    reason: str
-    name: str | None = None  # that it said, where that is not one of ours
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Something that an operator should read."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Attendance:
-    """A client joined, came back, left or fell silent: `text` says which, and what follows."""
-
-    name: str
-    text: str
-
-
-Effect = Greeted | Train | Repeat | KeepHalf | Go | CloseEpoch | Refuse | Note | Attendance
 
 
 @dataclass(slots=True)
@@ -116,6 +46,7 @@ class Member:
     place: Place  # of the next batch; (epoch + 1, 0) once it has ended `epoch`
     instance: str = ""
     peer: bytes | None = None  # None: not at work (vanished, or known from a checkpoint)
+    silent_peer: bytes | None = None  # what `peer` was when it fell silent
     heard_s: float = 0.0
     num_pictures: int = 0
     may_train: bool = False  # it has had its GO for the epoch under way
@@ -178,7 +109,7 @@ class ServerSession:
         effects: list[Effect] = []
         for member in self._members.values():
             if self._is_waited_for(member) and now_s >= member.heard_s + self._timeout_s:
-                member.peer = None
+                member.peer, member.silent_peer = None, member.peer
                 member.may_train &= not self._one_at_a_time  # its turn is over
                 effects.append(self._silent(member))
         return [*effects, *self._advance(now_s=now_s)] if effects else []
@@ -216,6 +147,7 @@ class ServerSession:
                 effects.append(Refuse(member.peer, f"another client took the name {name!r}"))
         came = is_new or member.peer != peer
         member.peer, member.instance, member.heard_s = peer, instance, now_s
+        member.silent_peer = None
         member.num_pictures, member.is_fresh = num_pictures, is_fresh
         if self.is_finished:
             member.place, member.may_train = Place(self._num_epochs), False
@@ -263,14 +195,23 @@ class ServerSession:
 
     def received(self, peer: bytes, header: Header, *, now_s: float) -> list[Effect]:
         """Take a message other than a HELLO."""
-        member = next((m for m in self._members.values() if m.peer == peer), None)
+        member = self._member_of(peer)
         if member is None:
             return [Note(f"a {header.kind.name} from a peer that has not said HELLO is ignored")]
         member.heard_s = now_s
+        effects: list[Effect] = []
+        if member.peer is None and header.kind is not Kind.GOODBYE:
+            if self._one_at_a_time and any(m.may_train for m in self._members.values()):
+                return [Note(f"client {member.name}: back, but it is another one's turn by now")]
+            member.peer, member.silent_peer = peer, None
+            member.may_train |= member.place.epoch == self.epoch  # its turn goes on
+            effects = [self._came(member, is_new=False)]
+        if self.is_finished and header.kind in (Kind.BATCH, Kind.EPOCH_END):
+            return [*effects, self._finish(member, peer)]
         if header.kind is Kind.BATCH:
-            return self._batch(member, peer, header)
+            return [*effects, *self._batch(member, peer, header)]
         if header.kind is Kind.EPOCH_END:
-            return self._epoch_end(member, peer, header, now_s=now_s)
+            return [*effects, *self._epoch_end(member, peer, header, now_s=now_s)]
         if header.kind is Kind.GOODBYE:
             del self._members[member.name]
             return [self._left(member), *self._advance(now_s=now_s)]
@@ -278,16 +219,21 @@ class ServerSession:
 
     def name_of(self, peer: bytes) -> str | None:
         """Return the name that a peer said in its HELLO."""
-        return next((m.name for m in self._members.values() if m.peer == peer), None)
+        member = self._member_of(peer)
+        return None if member is None else member.name
+
+    def _member_of(self, peer: bytes) -> Member | None:
+        members = self._members.values()
+        return next((m for m in members if peer in (m.peer, m.silent_peer)), None)
 
     def dropped(self, peer: bytes, *, now_s: float) -> list[Effect]:
         """Hear that a peer was refused: nobody waits for it."""
-        for member in self._members.values():
-            if member.peer == peer:
-                member.peer = None
-                member.may_train &= not self._one_at_a_time
-                return self._advance(now_s=now_s)
-        return []
+        member = self._member_of(peer)
+        if member is None:
+            return []
+        member.peer = member.silent_peer = None
+        member.may_train &= not self._one_at_a_time
+        return self._advance(now_s=now_s)
 
     def epoch_closed(self, *, now_s: float) -> list[Effect]:
         """Hear that the epoch is measured and written: the next one begins."""
@@ -327,11 +273,9 @@ class ServerSession:
     ) -> list[Effect]:
         epoch = header.place.epoch
         if member.place.epoch == epoch + 1 and member.place.step == 0:  # we have its half
-            if self.is_finished:
-                return [self._finish(member, peer)]
             return []
         if header.place != member.place:
-            return [Note(f"client {member.name}: the end of epoch {epoch} is ignored")]
+            return [Note(f"client {member.name}: the end of epoch {epoch + 1} is ignored")]
         member.place, member.may_train, member.is_fresh = Place(epoch + 1), False, False
         is_late = epoch < self.epoch  # it was away while the others went on
         if is_late:
@@ -377,6 +321,5 @@ class ServerSession:
 
 
 def _where(place: Place) -> str:
-    """Return a place as the printed epochs count, from 1."""
-    text = f"epoch {place.epoch + 1}"
-    return f"{text}, batch {place.step + 1}" if place.step else text
+    """Return a place, but where an epoch begins the epoch alone."""
+    return str(place) if place.step else f"epoch {place.epoch + 1}"

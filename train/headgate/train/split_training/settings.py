@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +20,7 @@ ON_NAN = ("stop", "skip")
 GRID_BITS = (8, 7, 6, 5, 4, 3, 2)  # integers on a grid for each map
 BITS = (32, 16, *GRID_BITS)
 MAX_PHASES = 64
+MAX_SHOWN = 80  # characters of what a peer said
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +143,16 @@ def rate_of(
 
 
 def agreement(
-    config: PruneConfig, settings: DepruneSettings, blueprint: Blueprint, *, wire_version: int
+    config: PruneConfig,
+    settings: DepruneSettings,
+    blueprint: Blueprint,
+    *,
+    labels: Sequence[str],
+    wire_version: int,
 ) -> dict[str, Any]:
     """Return what both sides must have in common, by the name that a user knows it by.
 
-    Pictures are not in it: each client has its own.
+    Pictures are not in it: each client has its own. What they show is: a label crosses as a number.
     """
     return {
         "wire version": wire_version,
@@ -154,6 +162,7 @@ def agreement(
         "maps at the split": blueprint.num_maps,
         "resolution": blueprint.resolution_factor,
         "classes": blueprint.num_classes,
+        "labels": _labels_text(labels),
         "input": f"{blueprint.size_px[1]} x {blueprint.size_px[0]} px",
         "schedule": ",".join(map(str, settings.phases)),
         "seed": config.seed,
@@ -175,14 +184,31 @@ def agreement(
     }
 
 
+def _labels_text(labels: Sequence[str]) -> str:
+    """Return labels in their order, or the first few and a digest of all."""
+    text = ", ".join(labels)
+    if len(text) <= MAX_SHOWN:
+        return text
+    digest = hashlib.sha256("\0".join(labels).encode(errors="surrogatepass")).hexdigest()
+    return f"{text[: MAX_SHOWN - 16]}... {digest[:12]}"
+
+
 def disagreements(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     """Name each thing in which a client differs, as `model: server vgg11, client lenet`."""
     names = [*ours, *(name for name in theirs if name not in ours)]
     return [
-        f"{name}: server {ours.get(name, 'nothing')}, client {theirs.get(name, 'nothing')}"
+        f"{_shown(name)}: server {ours.get(name, 'nothing')}, "
+        f"client {_shown(theirs.get(name, 'nothing'))}"
         for name in names
         if ours.get(name) != theirs.get(name)
     ]
+
+
+def _shown(said: Any) -> str:
+    """Return what a peer said as one may print it: it goes to a log, and back to the peer."""
+    text = str(said)
+    text = text if text.isprintable() else ascii(text)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +235,12 @@ class Greeting:
 
 MAX_NAME = 64
 MAX_GREETING_BYTES = 1 << 14
+MAX_PICTURES = 1 << 53  # that a float counts exactly
+
+
+def is_name(name: str) -> bool:
+    """Say whether a client may be called so."""
+    return 0 < len(name) <= MAX_NAME and name.isprintable()
 
 
 def greeting_from_bytes(data: bytes) -> Greeting:
@@ -217,7 +249,7 @@ def greeting_from_bytes(data: bytes) -> Greeting:
         raise WireError(f"HELLO: {len(data)} bytes, at most {MAX_GREETING_BYTES} are taken")
     try:
         found = json.loads(bytes(data))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise WireError("HELLO: the text is not JSON") from None
     kinds = {
         "name": str,
@@ -231,6 +263,8 @@ def greeting_from_bytes(data: bytes) -> Greeting:
     for key, kind in kinds.items():
         if type(found[key]) is not kind:
             raise WireError(f"HELLO.{key}: expected {kind.__name__}")
-    if not (0 < len(found["name"]) <= MAX_NAME and found["name"].isprintable()):
+    if not is_name(found["name"]):
         raise WireError(f"HELLO.name: expected 1 to {MAX_NAME} printable characters")
+    if not 0 <= found["num_pictures"] <= MAX_PICTURES:
+        raise WireError(f"HELLO.num_pictures: expected 0 to {MAX_PICTURES}")
     return Greeting(**found)

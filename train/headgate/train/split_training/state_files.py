@@ -53,6 +53,13 @@ def read_state(folder: Path, name: str, kind: type[T]) -> tuple[T, dict[str, Ten
     return state, read_weights(folder / Path(stored["tensors"]).name, sha256=stored["sha256"])
 
 
+def forget_state(folder: Path, name: str) -> None:
+    """Remove what `write_state` wrote; a kill midway leaves all of it, or tensors of no state."""
+    (folder / f"{name}.json").unlink(missing_ok=True)
+    for path in _tensor_files(folder, name):
+        path.unlink()
+
+
 def _tensor_files(folder: Path, name: str) -> list[Path]:
     return [
         path

@@ -43,6 +43,7 @@ RECONNECT_MAX_MS = 2000
 FAREWELL_S = 10.0  # how long a server that ends waits for GOODBYEs of all that it knows
 LINGER_MS = 5000
 GIVE_UP_S = 300.0
+MAX_WAIT_S = 86_400.0  # at a time: ZeroMQ takes no number of any size, and a timer may be never
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +295,8 @@ def train_as_client(
         if lost_s is not None and now_s() >= lost_s + give_up_s:
             raise PeerError(
                 f"--server {endpoint}: no connection for {give_up_s:g} s; start the server, or "
-                "check address and keys, and go on with --resume"
+                "check address and keys, and repeat the command, where it has a --state with "
+                "--resume"
             )
         began_s = time.process_time()
         if ready.message and not ready.connection:  # else it comes with the next look
@@ -339,4 +341,4 @@ def _receive(socket: Socket) -> list[Any]:
 
 
 def _milliseconds(timeout_s: float | None) -> int | None:
-    return None if timeout_s is None else max(0, round(timeout_s * 1000))
+    return None if timeout_s is None else round(1000 * min(max(0.0, timeout_s), MAX_WAIT_S))
