@@ -115,7 +115,7 @@ def test_a_device_that_is_told_to_stop_sums_up_and_leaves_whole_lines(
     frames = tmp_path / "frames.jsonl"
     os.mkfifo(frames)
     # Under `nohup` the device would inherit that SIGHUP is ignored, and would never stop.
-    inherited = signal.signal(number, signal.SIG_DFL)
+    inherited = {each: signal.signal(each, signal.SIG_DFL) for each in (number, signal.SIGHUP)}
     process = subprocess.Popen(
         headgate(
             "device", str(tiny_family.path), "fake://16x16", str(frames), "--edge", NO_EDGE,
@@ -125,13 +125,16 @@ def test_a_device_that_is_told_to_stop_sums_up_and_leaves_whole_lines(
         stderr=subprocess.PIPE,
         text=True,
     )  # fmt: skip
-    signal.signal(number, inherited)
+    for each, handler in inherited.items():
+        signal.signal(each, handler)
     with frames.open() as lines:  # opened once the device writes
         first: dict[str, Any] = json.loads(lines.readline())
         process.send_signal(number)
+        process.send_signal(signal.SIGHUP)  # as a terminal that closes, or some supervisors do
         rest = lines.readlines()
     stdout, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, stderr
+    assert "Traceback" not in stderr
     assert all(line.endswith("\n") for line in rest)
     # A frame that is superseded ends before the older one that still computes: any order.
     numbers = sorted([first["frame"], *(json.loads(line)["frame"] for line in rest)])

@@ -222,11 +222,10 @@ class DeviceSession:
         if frame_id is None:
             return []  # greetings and probes are repeated in time
         self._edge.unsent(frame_id)
-        frame = self._waiting.pop(frame_id, None)
-        if frame is None:
-            return []
-        if frame.layers is None:
-            frame.num_bytes = 0
+        frame = self._waiting.get(frame_id)
+        if frame is None or self._outbox.take_back(frame):
+            return []  # some of its layers did leave: the edge may answer them
+        del self._waiting[frame_id]
         return self._end_without_edge(frame, NOT_SENT, now_s=now_s)
 
     def handle_timer(self, *, now_s: float) -> list[Effect]:
@@ -357,7 +356,7 @@ class DeviceSession:
         effects: list[Effect] = [*self._edge.rejected(reject, now_s=now_s)]
         self._references.rejected(reject)
         reason = f"edge rejected: {reject.reason.name.lower()}"
-        frame = None if reject.frame_id is None else self._waiting.pop(reject.frame_id, None)
+        frame = self._waiting.pop_sent(reject.frame_id)
         if frame is not None:
             self._costs.edge_rejected(frame.point, reject, left_s=frame.left_whole_s(now_s))
             effects += self._end_without_edge(frame, reason, now_s=now_s)
