@@ -7,6 +7,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -352,3 +353,28 @@ def test_a_file_that_is_full_ends_with_a_whole_line(
     assert device.returncode == 1
     assert len(read(frames)) >= 5
     assert frames.read_text().endswith("}\n")
+
+
+def test_a_bug_is_seen_after_the_summary_of_what_was_answered(
+    tiny_family: Family, tiny_set: Path, tmp_path: Path
+) -> None:
+    frames = tmp_path / "frames.jsonl"
+    # onnxruntime raises what it never should, at the tenth run.
+    script = (
+        "import itertools, onnxruntime as ort; run, count = ort.InferenceSession.run, "
+        "itertools.count(); ort.InferenceSession.run = lambda *a, **k: "
+        "run(*a, **k) if next(count) < 10 else 1 / 0; "
+        "from headgate.runtime.cli import main; main()"
+    )
+    arguments = ("device", str(tiny_family.path), f"npz:{tiny_set}", str(frames), "--json")
+    device = subprocess.run(
+        [sys.executable, "-c", script, *arguments, "--edge", NO_EDGE],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert device.returncode == 1
+    assert "ZeroDivisionError" in device.stderr.splitlines()[-1]
+    records = read(frames)
+    assert sorted(record.frame_id for record in records) == list(range(len(records)))
+    assert json.loads(device.stdout)["frames"] == len(records) > 0
