@@ -79,7 +79,7 @@ class DeviceSession:
         )
         self._edge = Conversation(family_digest=manifest.digest, observe=self._controller.observe)
         self._references = DeviceReferences(manifest, costs=self._costs)
-        self._guard = Guard(least_s=settings.guard_s)
+        self._guard = Guard(least_s=settings.guard_s, sla_s=self._terms.sla_s)
         self._outbox = Outbox(
             manifest,
             edge=self._edge,
@@ -232,7 +232,6 @@ class DeviceSession:
         """Do what was due at `next_timer_s`; harmless when called early."""
         effects: list[Effect] = []
         self._guard.timer_went_off(now_s=now_s)
-        self._guard.saw(now_s=now_s)
         for frame in self._waiting.take_over(now_s=now_s):
             effects += self._end_without_edge(frame, frame.late_reason, now_s=now_s)
         self._rescues.last_calls(by_s=now_s, pending=self._pending is not None, now_s=now_s)
@@ -246,6 +245,7 @@ class DeviceSession:
     ) -> int:
         """Switch the profile; returns the id of the first frame that will be chosen under it."""
         self._terms.switch(profile, points, policy=self._controller)
+        self._guard.keep_within(self._terms.sla_s)
         return self._next_frame_id if self._pending is None else self._pending.frame_id
 
     def finish(self, *, now_s: float, at_once: bool = False) -> list[Effect]:
