@@ -7,9 +7,10 @@ device measures by how much its timers are late, and leaves that much and a litt
     guard = the larger of  least_s  and  SLACK_S + 99 % of timers' lateness,
             at most MOST_S and MOST_OF_SLA of the time that a frame may take
 
-The longer the guard, the more answers of the edge come after it; one as long as the SLA would leave
-the edge nothing at all, for the sake of the one timer in a hundred. A machine whose loop is punctual
-keeps to the least. The edge does the same with frames that wait for layers (`edge_margin`).
+The longer the guard, the more answers of the edge come after it; one as long as the SLA would
+leave the edge nothing at all, for the sake of one timer in a hundred. A machine whose loop is
+punctual keeps to the least. The edge does the same with frames that wait for layers
+(`edge_margin`).
 """
 
 import math
