@@ -1,11 +1,13 @@
 """Who is admitted, while key files come and go."""
 
+import errno
 import os
 import resource
 from pathlib import Path
 
 import pytest
 import zmq
+import zmq.auth
 
 from headgate.runtime.allow_list import AllowList
 from headgate.runtime.keys import write_public
@@ -84,3 +86,27 @@ def test_a_process_that_can_open_no_more_files_admits_whom_it_did_before(tmp_pat
     assert admitted == (True, False)
     write_public(tmp_path, "bo", bo)
     assert allowed.callback("*", bo)
+
+
+def test_a_key_that_cannot_be_read_for_now_is_read_at_the_next_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, bo = new_key(), new_key()
+    write_public(tmp_path, "ann", ann)
+    allowed = AllowList(tmp_path)
+    write_public(tmp_path, "bo", bo)
+    with monkeypatch.context() as full:
+
+        def refuse(path: Path) -> tuple[bytes, None]:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        full.setattr(zmq.auth, "load_certificate", refuse)
+        assert (allowed.callback("*", ann), allowed.callback("*", bo)) == (True, False)
+    assert (allowed.callback("*", ann), allowed.callback("*", bo)) == (True, True)
+
+
+def test_a_pipe_among_the_keys_is_not_waited_for(tmp_path: Path) -> None:
+    ann = new_key()
+    write_public(tmp_path, "ann", ann)
+    os.mkfifo(tmp_path / "pipe.key")
+    assert AllowList(tmp_path).callback("*", ann)

@@ -6,6 +6,7 @@ from importlib.metadata import EntryPoint
 
 import click
 import pytest
+import zmq
 from click.testing import CliRunner
 
 from headgate.profiles.errors import (
@@ -106,6 +107,16 @@ def test_a_missing_extra_is_named() -> None:
     assert result.exit_code == 2
     assert "needs the Python module 'torch.nn'" in result.stderr
     assert "pip install '.[train]' in a copy of this repository" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EMFILE, "Too many open files"), zmq.ZMQError(errno.EMFILE)]
+)
+def test_a_want_of_descriptors_is_one_line_whoever_says_so(error: Exception) -> None:
+    result = CliRunner().invoke(failing(error), ["fail"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("headgate: error: too many files are open for one more; raise")
+    assert result.stderr.count("\n") == 1
 
 
 def test_a_bug_is_not_dressed_up() -> None:

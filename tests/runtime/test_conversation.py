@@ -5,15 +5,23 @@ from dataclasses import replace
 
 import pytest
 
-from headgate.runtime.conversation import MAX_AHEAD_BYTES, Conversation
+from headgate.profiles.errors import WireError
+from headgate.runtime.conversation import (
+    MANY_MALFORMED,
+    MAX_AHEAD_BYTES,
+    Conversation,
+)
 from headgate.runtime.events import Send
 from headgate.runtime.wire import (
     SPOKEN_VERSIONS,
     Frame,
+    Hello,
     Load,
     Message,
     Probe,
     ProbeReply,
+    Reject,
+    RejectReason,
     Result,
     Welcome,
     decode,
@@ -130,3 +138,54 @@ def test_delay_that_is_known_is_not_learnt_from_a_welcome_to_several_hellos() ->
     talk.handle_timer(None, now_s=5.5)
     talk.welcomed(Welcome(3, DIGEST, 1 << 22, 100), now_s=5.501)
     assert talk.delay_s == pytest.approx(0.02)
+
+
+def test_an_edge_that_finds_frame_after_frame_malformed_is_greeted_anew() -> None:
+    """At HELLO it forgets what it holds of us: one damaged frame id must not last for ever."""
+    talk = welcomed()
+    said: list[Message] = []
+    for frame_id in range(MANY_MALFORMED):
+        assert not any(isinstance(message, Hello) for message in said)
+        talk.send_frame(frame(500, frame_id=frame_id), now_s=1.0 + frame_id)
+        reject = Reject(frame_id, RejectReason.MALFORMED, "frame 2097434 began")
+        for send in talk.rejected(reject, now_s=1.1 + frame_id):
+            said += messages(send)
+    assert isinstance(said[-1], Hello)
+    assert talk.outlook(now_s=9.0) is None
+    talk.welcomed(Welcome(3, DIGEST, 1 << 22, 100), now_s=9.1)
+    assert talk.outlook(now_s=9.2) is not None
+
+
+def test_malformed_frames_among_answered_ones_are_no_reason_to_greet() -> None:
+    talk = welcomed()
+    for frame_id in range(0, 20, 2):
+        now_s = 1.0 + frame_id
+        talk.send_frame(frame(500, frame_id=frame_id), now_s=now_s)
+        talk.send_frame(frame(500, frame_id=frame_id + 1), now_s=now_s)
+        assert talk.rejected(Reject(frame_id, RejectReason.MALFORMED, ""), now_s=now_s + 0.1) == []
+        talk.answered(answer(frame_id + 1, now_s=now_s), now_s=now_s + 0.1)
+
+
+@pytest.mark.parametrize(
+    ("residence_s", "tail_s", "message"),
+    [
+        (0.060, 0.050, None),
+        (8.0, 0.050, "8.000 s at the edge, 0.070 s after it was sent"),
+        (4294.0, 4294.0, "check the edge's clock"),
+        (0.060, 2097.152, "2097.152 s of that in its stages"),
+    ],
+)
+def test_durations_that_cannot_be_teach_nothing(
+    residence_s: float, tail_s: float, message: str | None
+) -> None:
+    talk = welcomed()
+    talk.send_frame(frame(500), now_s=1.0)
+    told = Result(
+        7, 3, 1_000_000, round(residence_s * 1e6), 0, 0, round(tail_s * 1e6), Load(0, 0), ()
+    )
+    if message is None:
+        assert talk.answered(told, now_s=1.07) == pytest.approx(0.010)
+        return
+    with pytest.raises(WireError, match=message):
+        talk.answered(told, now_s=1.07)
+    assert talk.waited_s(now_s=2.0) > 0.9  # the frame counts as not answered

@@ -279,20 +279,33 @@ class Buggy:
         raise ZeroDivisionError("bug")
 
 
-def test_a_bug_in_the_backend_ends_the_run_and_closes_everything(tiny_family: Family) -> None:
+def test_a_bug_in_the_backend_ends_the_run_with_a_record_of_every_frame(
+    tiny_family: Family,
+) -> None:
+    records: list[FrameRecord] = []
     device = Device(
         tiny_family.manifest,
         Buggy(),
         open_source("fake://16x16"),
         DeviceSettings(edge=NO_EDGE, profile=Profile("any"), sla_s=1.0),
-        deliver=lambda record, answer: None,
+        deliver=lambda record, answer: records.append(record),
     )
     with pytest.raises(ZeroDivisionError):
         device.run()
+    check_complete(records)
+    assert [record.reason for record in records] == ["stopped"]
+    assert device.summary().frames == 1
 
 
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (DataError("picture: too strange; replace it"), "picture: too strange; replace it"),
+        (MemoryError(), "out of memory"),
+    ],
+)
 def test_a_picture_the_device_cannot_compute_fails_alone(
-    tiny_family: Family, tiny_set: Path
+    tiny_family: Family, tiny_set: Path, failure: Exception, reason: str
 ) -> None:
     engine = DeviceEngine(tiny_family)
     calls = []
@@ -306,7 +319,7 @@ def test_a_picture_the_device_cannot_compute_fails_alone(
         ) -> Computed:
             calls.append(point.id)
             if len(calls) == 3:
-                raise DataError("picture: too strange; replace it")
+                raise failure
             return engine.compute(point, picture_HWC)
 
     records: list[FrameRecord] = []
@@ -320,7 +333,7 @@ def test_a_picture_the_device_cannot_compute_fails_alone(
     device.run()
     assert len(records) == 40
     failed = [record for record in records if record.source is Source.NONE]
-    assert [record.reason for record in failed] == ["failed: picture: too strange; replace it"]
+    assert [record.reason for record in failed] == [f"failed: {reason}"]
 
 
 def test_pictures_that_wait_get_the_whole_network_however_slow_it_is(

@@ -26,6 +26,7 @@ from headgate.runtime.messages import (
     Probe,
     ProbeReply,
     Reject,
+    RejectReason,
     Result,
     Welcome,
     stamp_us,
@@ -248,6 +249,36 @@ def test_a_bug_in_a_backend_ends_the_edge_instead_of_leaving_it_deaf(
     peer.say(Hello(SPOKEN_VERSIONS, digest, 1 << 20), frame_of(tiny_family, 0)[0])
     with pytest.raises(ZeroDivisionError):
         server.run()
+
+
+class Hungry(Gated):
+    """Finds no memory for its first batch."""
+
+    def infer(self, graph_key: str, items: Sequence[BatchItem]) -> list[ItemOutcome]:
+        self.sizes.append(len(items))
+        if len(self.sizes) == 1:
+            raise MemoryError
+        return [ItemOutcome((), None, 0.0, 0.0) for _ in items]
+
+
+def test_a_batch_that_finds_no_memory_fails_alone(tiny_family: Family, context: Context) -> None:
+    digest = tiny_family.manifest.digest
+    server = EdgeServer(
+        {digest: Hungry(digest)}, {digest: tiny_family.manifest}, bind="tcp://127.0.0.1:*"
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    peer = Peer(context, server.endpoint)
+    peer.greet(digest)
+    peer.say(frame_of(tiny_family, 0)[0])
+    rejected = peer.hear()
+    assert isinstance(rejected, Reject)
+    assert (rejected.reason, rejected.detail) == (RejectReason.FAILED, "the edge is out of memory")
+    peer.say(frame_of(tiny_family, 1)[0])
+    assert isinstance(peer.hear(), Result)
+    server.stop()
+    thread.join(20)
+    assert not thread.is_alive()
 
 
 def test_an_address_in_use_is_a_clear_usage_error(tiny_family: Family) -> None:

@@ -1,6 +1,7 @@
 """A device whose connection dies without a word, over real sockets."""
 
 import contextlib
+import resource
 import socket
 import sys
 import threading
@@ -14,7 +15,7 @@ from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family
 from headgate.profiles.profile import Profile
 from headgate.runtime.edge_link import EdgeLink
-from headgate.runtime.edge_socket import LinkEvent
+from headgate.runtime.edge_socket import SPENT_S, LinkEvent
 from headgate.runtime.playback import Playback
 from headgate.runtime.records import Source
 from runtime.running import RunningDevice, edge_thread
@@ -152,5 +153,27 @@ def test_an_address_that_is_none_is_a_usage_error() -> None:
     link = EdgeLink(context, "tcp://nowhere", keys=None, max_part_bytes=1 << 20)
     with pytest.raises(UsageError, match="cannot connect there"):
         link.connect(zmq.Poller())
+    link.close()
+    context.term()
+
+
+def test_a_process_that_can_open_no_more_files_goes_on_with_the_connection_it_has() -> None:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    link = EdgeLink(context, "tcp://127.0.0.1:9", keys=None, max_part_bytes=1 << 20)
+    link.connect(zmq.Poller())
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        assert link.look(overdue_s=5.0, delay_s=0.01, now_s=100.0) == []
+        assert len(link.monitors) == 1
+        link._first.keep_for_now(now_s=100.0)
+        assert link.look(overdue_s=5.0, delay_s=0.01, now_s=100.0 + SPENT_S) == []
+        assert not link._first.is_spent(now_s=100.0 + SPENT_S)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    spent = link._first
+    assert link.look(overdue_s=5.0, delay_s=0.01, now_s=100.0 + 2 * SPENT_S) == []
+    assert link._first is not spent
+    assert len(link.monitors) == 2
     link.close()
     context.term()

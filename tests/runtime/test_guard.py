@@ -74,3 +74,23 @@ def test_a_load_that_is_over_is_forgotten() -> None:
 
 def test_the_least_is_the_callers() -> None:
     assert Guard(least_s=0.005).guard_s == 0.005
+
+
+@pytest.mark.parametrize(
+    ("sla_s", "most_s"), [(None, MOST_S), (0.1, MOST_S), (0.03, 0.01), (0.009, 0.003)]
+)
+def test_a_guard_leaves_the_edge_two_thirds_of_the_time(sla_s: float | None, most_s: float) -> None:
+    guard = Guard(sla_s=sla_s)
+    timer(guard, late_s=0.5, at_s=0.0)
+    assert guard.guard_s == pytest.approx(most_s)
+
+
+def test_a_guard_follows_the_profile_and_is_never_below_the_least() -> None:
+    guard = Guard(sla_s=0.1)
+    timer(guard, late_s=0.5, at_s=0.0)
+    guard.keep_within(0.012)
+    assert guard.guard_s == pytest.approx(0.004)
+    guard.keep_within(0.001)
+    assert guard.guard_s == LEAST_S
+    guard.keep_within(None)
+    assert guard.guard_s == MOST_S

@@ -211,6 +211,15 @@ def test_message_that_is_overdue_lowers_the_chances_at_once() -> None:
     assert fluid.link.waited_s(now_s=now_s + 0.5) == pytest.approx(0.48, abs=0.002)
 
 
+def test_an_edge_that_claims_to_have_had_a_message_for_an_hour_hides_no_stall() -> None:
+    fluid = Fluid(named_trace("steady:8"), delay_s=0.02)
+    now_s = fluid.exchange(40, now_s=0.0)
+    back_s = fluid.send(10_000, now_s=now_s)
+    fluid.link.answered(fluid._key, residence_s=3600.0, edge_s=None, now_s=back_s)
+    fluid.send(10_000, now_s=back_s)
+    assert fluid.link.waited_s(now_s=back_s + 0.5) > 0.4
+
+
 def test_estimate_is_widened_with_age() -> None:
     fluid = Fluid(named_trace("steady:8"), delay_s=0.02)
     now_s = fluid.exchange(40, now_s=0.0)

@@ -367,3 +367,60 @@ def test_profile_that_prefers_bytes_sends_no_more_layers_than_it_chose() -> None
     assert planned is not None
     assert planned < len(SIZES)
     assert layers_sent(bench, frame_id) <= planned
+
+
+def test_nobody_has_an_answer_to_a_frame_of_which_nothing_was_sent() -> None:
+    bench = Bench(mbps=0.02)
+    frame_id = bench.send()
+    assert bench.frames == []
+    with pytest.raises(WireError, match="made from 1 layers, of which 0 were sent"):
+        bench.answer(frame_id, 1)
+    bench.receive(Reject(frame_id, RejectReason.EXPIRED, "made up"))
+    assert bench.records == []
+    while not bench.records:
+        bench.timer()
+    (record,) = bench.records
+    assert (record.source, record.reason, record.num_bytes) == (Source.LOCAL, "not sent", 0)
+
+
+def test_an_answer_from_more_layers_than_were_sent_is_the_edges_fault() -> None:
+    bench = Bench()
+    frame_id = bench.send()
+    num_sent = layers_sent(bench, frame_id)
+    assert 0 < num_sent < len(SIZES)
+    with pytest.raises(WireError, match=f"of which {num_sent} were sent"):
+        bench.answer(frame_id, num_sent + 1)
+    bench.answer(frame_id, num_sent)
+    assert [record.answered_point for record in bench.records] == [f"s-p{num_sent}"]
+
+
+def test_a_frame_whose_later_layers_the_socket_refuses_counts_those_that_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(layer_worth, "LATE_PRICE", 0.0)  # a young session is too unsure to pay it
+    bench = Bench()
+    frame_id = bench.send()
+    before = bench.frames.copy()
+    bench.now_s += 0.025
+    bench.ack(frame_id, 1)
+    bench.ack(frame_id, 2)
+    refused = bench.frames[len(before) :]
+    assert refused
+    for _ in refused:
+        bench.take(bench.session.send_failed(frame_id, now_s=bench.now_s))
+    assert bench.records == []  # the edge may answer what it has
+    bench.take(bench.session.handle_timer(now_s=bench.now_s + 0.01))
+    assert len(bench.frames) == len(before) + len(refused)  # and nothing more is sent of it
+    bench.take(bench.session.disconnected(now_s=bench.now_s))
+    (record,) = bench.records
+    assert record.reason == "edge disconnected"
+    assert record.num_bytes == sum(len(f.payload) + sum(map(len, f.more_layers)) for f in before)
+
+
+def test_a_frame_of_which_the_socket_takes_nothing_was_not_sent() -> None:
+    bench = Bench()
+    frame_id = bench.send()
+    for _ in bench.frames:
+        bench.take(bench.session.send_failed(frame_id, now_s=bench.now_s))
+    (record,) = bench.records
+    assert (record.source, record.reason, record.num_bytes) == (Source.LOCAL, "not sent", 0)

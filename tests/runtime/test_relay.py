@@ -162,7 +162,7 @@ def exchanged(relay: Relay, data: bytes) -> bool:
     """Return whether a new connection passes `data` there and back, within PATIENCE_S."""
     until_s = time.monotonic() + PATIENCE_S
     while time.monotonic() < until_s:
-        with connect(relay) as conn, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), connect(relay) as conn:
             conn.sendall(data)
             if receive(conn, len(data)) == data:
                 return True
@@ -185,3 +185,30 @@ def test_a_port_that_is_taken_is_refused_with_a_sentence() -> None:
         pytest.raises(UsageError, match="cannot listen there"),
     ):
         Relay(listen=taken.getsockname()[:2], to=("127.0.0.1", 1), plan=LinkPlan(None))
+
+
+def test_what_ends_the_relay_is_not_taken_for_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    relay = Relay(listen=LOOPBACK, to=("127.0.0.1", 1), plan=LinkPlan(None))
+    monkeypatch.setattr(relay._selector, "select", None)
+    with relay, pytest.raises(TypeError):
+        relay.wait(PATIENCE_S)
+
+
+def test_a_port_that_is_given_away_during_a_cut_ends_no_link() -> None:
+    plan = LinkPlan(None, cuts=(Window(start_s=0.0, duration_s=0.3),))
+    with linked(plan, handle=echo) as relay:
+        with contextlib.suppress(OSError):
+            connect(relay).close()
+        thief = steal(relay.address)
+        assert not relay.wait(0.5)
+        thief.close()
+        assert exchanged(relay, b"back")
+
+
+def steal(address: tuple[str, int]) -> socket.socket:
+    """Listen there as soon as it is free, and answer nobody."""
+    until_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until_s:
+        with contextlib.suppress(OSError):
+            return socket.create_server(address)
+    pytest.fail("the relay went on listening")

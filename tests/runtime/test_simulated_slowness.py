@@ -6,8 +6,9 @@ import pytest
 
 from headgate.profiles.ladder import Ladder, LadderPoint, ladder_manifest
 from headgate.profiles.manifest import PointKind, PointTime
-from headgate.runtime.records import FrameRecord
+from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.simulate import Link, simulate
+from headgate.runtime.simulated_loop import Lateness, Machines
 from runtime.simulated import PACE, PROFILE, after, steps, summary
 
 LOCAL_ACCURACY = 0.6
@@ -69,3 +70,26 @@ def test_one_hiccup_of_the_device_costs_no_point_for_good() -> None:
 def test_edge_that_stays_slow_costs_few_frames_of_what_the_device_can_do_itself() -> None:
     records = after(play(Slowness(edge_s=0.2, to_s=1e9)), 8.0)
     assert summary(records).expected_credited > LOCAL_ACCURACY - 0.03
+
+
+def test_a_late_loop_leaves_the_edge_its_share_of_a_short_sla() -> None:
+    quick = ladder_manifest(
+        Ladder(
+            (
+                LadderPoint("local", PointKind.LOCAL, LOCAL_ACCURACY, device_ms=1),
+                LadderPoint(
+                    "s", PointKind.SPLIT, 0.75, bytes=1000, device_ms=0.5, exit_accuracy=0.55
+                ),
+            )
+        )
+    )
+    records = simulate(
+        quick,
+        profile=PROFILE,
+        link=Link(steps((20.0, 20.0)), 0.002),
+        pace=PACE,
+        sla_s=0.01,
+        machines=Machines(device=Lateness(mean_s=0.002)),
+    )
+    by_edge = sum(record.source is Source.EDGE for record in records)
+    assert by_edge > 0.62 * len(records)

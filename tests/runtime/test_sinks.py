@@ -173,3 +173,15 @@ def test_a_run_without_exceptions_says_so() -> None:
     tally = Tally()
     tally.add(record(0))
     assert dict(summary_rows(tally.summary()))["exceptions"] == "none"
+
+
+def test_a_record_that_cannot_be_a_line_is_a_failure_and_not_lost_unseen(tmp_path: Path) -> None:
+    failures: list[int] = []
+    lines = JsonLines(str(tmp_path / "frames.jsonl"), on_failure=lambda: failures.append(1))
+    lines.write(record(0))
+    lines.write(replace(record(1), captured_s=float("nan")))
+    unwritten = lines.close()
+    assert failures == [1]
+    assert unwritten is not None
+    assert "Out of range float values" in str(unwritten)
+    assert len((tmp_path / "frames.jsonl").read_text().splitlines()) == 1

@@ -1,6 +1,7 @@
 import contextlib
 import itertools
 import os
+import re
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -10,21 +11,30 @@ import pytest
 from PIL import Image
 
 from headgate.profiles.errors import DataError, HeadgateError, UsageError
-from headgate.runtime.sources import in_turns, open_source
+from headgate.runtime.sources import MANY_DAMAGED, in_turns, open_source
 from runtime.tiny_family import tinted_pictures
 
 
 def write_video(path: Path, *, num_frames: int, fps: int = 25) -> Path:
-    """Write a short MPEG-4 video whose frames get brighter."""
+    """Write an MPEG-4 video whose frames get brighter, and are dark again after twelve."""
     av = pytest.importorskip("av")
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=Fraction(fps))
         stream.width = stream.height = 32
         for index in range(num_frames):
-            picture = np.full((32, 32, 3), 20 * index, np.uint8)
+            picture = np.full((32, 32, 3), 20 * index % 256, np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
     return path
+
+
+def damage(clip: Path, first: int, end: int) -> None:
+    """Overwrite the pictures of an AVI file from number `first` to before `end`."""
+    data = bytearray(clip.read_bytes())
+    for chunk in list(re.finditer(rb"00dc", data))[first:end]:
+        size = int.from_bytes(data[chunk.end() : chunk.end() + 4], "little")
+        data[chunk.end() + 4 : chunk.end() + 4 + size] = bytes(size)
+    clip.write_bytes(data)
 
 
 def test_a_folder_yields_its_pictures_by_name_and_nothing_else(tmp_path: Path) -> None:
@@ -77,6 +87,24 @@ def test_a_video_that_cannot_be_decoded_is_refused_at_the_start(tmp_path: Path) 
     broken.write_bytes(b"not a video" * 100)
     with pytest.raises(DataError, match=r"broken.mp4: cannot be opened as video"):
         open_source(str(broken))
+
+
+def test_damaged_pictures_of_a_video_are_left_out_and_those_after_them_are_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clip = write_video(tmp_path / "clip.avi", num_frames=40)
+    damage(clip, 10, 13)
+    num_frames = len(list(open_source(str(clip)).frames()))
+    assert num_frames == 37
+    assert "a picture is damaged and left out" in caplog.text
+
+
+def test_a_video_of_which_nothing_can_be_decoded_any_more_ends(tmp_path: Path) -> None:
+    clip = write_video(tmp_path / "clip.avi", num_frames=3 * MANY_DAMAGED)
+    damage(clip, 20, 3 * MANY_DAMAGED)
+    frames = open_source(str(clip)).frames()
+    with pytest.raises(DataError, match=r"cannot be decoded after frame (19|20) "):
+        list(frames)
 
 
 def test_a_video_that_breaks_off_gives_what_it_has(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,7 @@ def test_a_device_that_is_told_to_stop_sums_up_and_leaves_whole_lines(
     frames = tmp_path / "frames.jsonl"
     os.mkfifo(frames)
     # Under `nohup` the device would inherit that SIGHUP is ignored, and would never stop.
-    inherited = signal.signal(number, signal.SIG_DFL)
+    inherited = {each: signal.signal(each, signal.SIG_DFL) for each in (number, signal.SIGHUP)}
     process = subprocess.Popen(
         headgate(
             "device", str(tiny_family.path), "fake://16x16", str(frames), "--edge", NO_EDGE,
@@ -125,13 +126,16 @@ def test_a_device_that_is_told_to_stop_sums_up_and_leaves_whole_lines(
         stderr=subprocess.PIPE,
         text=True,
     )  # fmt: skip
-    signal.signal(number, inherited)
+    for each, handler in inherited.items():
+        signal.signal(each, handler)
     with frames.open() as lines:  # opened once the device writes
         first: dict[str, Any] = json.loads(lines.readline())
         process.send_signal(number)
+        process.send_signal(signal.SIGHUP)  # as a terminal that closes, or some supervisors do
         rest = lines.readlines()
     stdout, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, stderr
+    assert "Traceback" not in stderr
     assert all(line.endswith("\n") for line in rest)
     # A frame that is superseded ends before the older one that still computes: any order.
     numbers = sorted([first["frame"], *(json.loads(line)["frame"] for line in rest)])
@@ -349,3 +353,28 @@ def test_a_file_that_is_full_ends_with_a_whole_line(
     assert device.returncode == 1
     assert len(read(frames)) >= 5
     assert frames.read_text().endswith("}\n")
+
+
+def test_a_bug_is_seen_after_the_summary_of_what_was_answered(
+    tiny_family: Family, tiny_set: Path, tmp_path: Path
+) -> None:
+    frames = tmp_path / "frames.jsonl"
+    # onnxruntime raises what it never should, at the tenth run.
+    script = (
+        "import itertools, onnxruntime as ort; run, count = ort.InferenceSession.run, "
+        "itertools.count(); ort.InferenceSession.run = lambda *a, **k: "
+        "run(*a, **k) if next(count) < 10 else 1 / 0; "
+        "from headgate.runtime.cli import main; main()"
+    )
+    arguments = ("device", str(tiny_family.path), f"npz:{tiny_set}", str(frames), "--json")
+    device = subprocess.run(
+        [sys.executable, "-c", script, *arguments, "--edge", NO_EDGE],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert device.returncode == 1
+    assert "ZeroDivisionError" in device.stderr.splitlines()[-1]
+    records = read(frames)
+    assert sorted(record.frame_id for record in records) == list(range(len(records)))
+    assert json.loads(device.stdout)["frames"] == len(records) > 0

@@ -7,6 +7,8 @@ not let in again; a connection that it has stays.
 
 import contextlib
 import logging
+import os
+import stat
 from pathlib import Path
 
 import zmq
@@ -23,13 +25,13 @@ class AllowList:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._state: State = ()
-        self._admitted: frozenset[bytes] = frozenset()
+        self._keys: dict[str, bytes] = {}  # by the file's name
         self._refresh()
 
     def callback(self, domain: str, key: bytes) -> bool:
         """Say whether a public key, as Z85 text, is listed. The name is pyzmq's."""
         self._refresh()
-        return key in self._admitted
+        return key in self._keys.values()
 
     def _refresh(self) -> None:
         try:
@@ -40,29 +42,48 @@ class AllowList:
             return
         if state == self._state:
             return
-        self._state = state
-        keys = (_public_key(self._folder / name) for name, _, _ in state)
-        self._admitted = frozenset(key for key in keys if key is not None)
+        found: dict[str, bytes] = {}
+        unread = set()
+        for name, _, _ in state:
+            try:
+                key = _public_key(self._folder / name)
+            except OSError as reason:  # too many open files, say: it is looked at again next time
+                unread.add(name)
+                key = self._keys.get(name)
+                text = "%s: cannot be read now (%s), so it counts as before; let us read it"
+                log.warning(text, self._folder / name, reason.strerror or reason)
+            if key is not None:
+                found[name] = key
+        self._keys = found
+        self._state = tuple(entry for entry in state if entry[0] not in unread)
 
 
 def _state_of(folder: Path) -> State:
     """Return what changes when a key file does, its contents or who may read it.
 
-    What cannot be looked at (removed meanwhile, a link to nothing) is passed over.
+    What cannot be looked at (removed meanwhile, a link to nothing) or is no file is passed over.
     """
+    names: list[str] = []
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".key"))
     found = []
-    for path in sorted(folder.glob("*.key")):
+    for name in names:
         with contextlib.suppress(OSError):
-            status = path.stat()
-            found.append((path.name, status.st_ctime_ns, status.st_size))
+            status = (folder / name).stat()
+            if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+                continue
+            found.append((name, status.st_ctime_ns, status.st_size))
     return tuple(found)
 
 
 def _public_key(path: Path) -> bytes | None:
-    """Return the key in a file; what is none is passed over, so that it keeps nobody else out."""
+    """Return the key in a file; what is none is passed over, so that it keeps nobody else out.
+
+    Raises OSError if there may be one that cannot be read for now.
+    """
     try:
         public, _ = zmq.auth.load_certificate(path)
-    except OSError as reason:
+    except (PermissionError, FileNotFoundError) as reason:
         log.warning("%s: cannot be read (%s); let us read it", path, reason.strerror or reason)
         return None
     except (ValueError, zmq.ZMQError) as reason:

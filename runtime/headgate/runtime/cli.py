@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from headgate.profiles.errors import HeadgateError
+from headgate.profiles.errors import HeadgateError, UsageError
 from headgate.profiles.refusals import refusal
 
 COMMAND_GROUP = "headgate.commands"
@@ -49,6 +49,23 @@ def missing_module_message(module: str | None) -> str:
 def with_notes(text: str, error: BaseException) -> str:
     """Return `text` with what was noted of `error` behind it, such as how to go on."""
     return "; ".join([text, *getattr(error, "__notes__", ())])
+
+
+def explained(error: Exception) -> HeadgateError | None:
+    """Return what to tell the user of an error, or None for what is a bug or click's own."""
+    if isinstance(error, HeadgateError):
+        return error
+    # ZeroMQ's errors are no OSErrors, and its module is not to be imported here.
+    if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+        return HeadgateError(
+            "too many files are open for one more; raise `ulimit -n`, or close other programs"
+        )
+    if isinstance(error, OSError) and error.errno != errno.EPIPE and error.filename is not None:
+        return refusal(error, place=error.filename2 or error.filename)
+    if isinstance(error, ModuleNotFoundError):
+        module = (error.name or "").partition(".")[0]
+        return UsageError(missing_module_message(error.name)) if module in EXTRA_BY_MODULE else None
+    return None  # of a reader that leaves, click makes a quiet end
 
 
 def available_commands() -> dict[str, EntryPoint]:
@@ -97,23 +114,15 @@ class HeadgateGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except HeadgateError as error:
-            click.echo(f"headgate: error: {error}", err=True)
-            ctx.exit(error.exit_code)
         except KeyboardInterrupt as interruption:
             click.echo(with_notes("headgate: interrupted", interruption), err=True)
             ctx.exit(INTERRUPTED_EXIT_CODE)
-        except OSError as error:
-            if error.errno == errno.EPIPE or error.filename is None:
-                raise  # click ends quietly when a reader leaves; without a file it is our bug
-            told = refusal(error, place=error.filename2 or error.filename)
+        except Exception as error:
+            told = explained(error)
+            if told is None:
+                raise
             click.echo(with_notes(f"headgate: error: {told}", error), err=True)
             ctx.exit(told.exit_code)
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] not in EXTRA_BY_MODULE:
-                raise
-            click.echo(f"headgate: error: {missing_module_message(error.name)}", err=True)
-            ctx.exit(2)
 
 
 @click.group(

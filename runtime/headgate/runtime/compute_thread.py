@@ -61,6 +61,8 @@ class ComputeThread:
             outcome = self._backend.compute(job.point, picture, job.reference)
         except HeadgateError as reason:
             return ComputeFailed(str(reason))
+        except MemoryError:  # the next frame may find some
+            return ComputeFailed("out of memory")
         self._quickness.took(job.point.id, time.perf_counter() - started_s)
         return outcome
 

@@ -38,6 +38,8 @@ from headgate.runtime.wire import (
 
 MAX_AHEAD_BYTES = 512 * 1024  # not known to have arrived: stale bytes cannot be recalled
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.05, 1.0
+MANY_MALFORMED = 3  # in a row: the edge must have taken something of ours for what it is not
+CLOCKS_APART, CLOCKS_APART_S = 0.001, 0.01  # device and edge on one duration: what damage exceeds
 LOST_S = 10.0  # an answer so late is not counted as in flight any more
 _HELLO_KEY = -(1 << 40)  # in the estimator; probes have the other negative keys
 _FIRST_LAYER_KEY = 1 << 40  # whole frames have their ids, messages with layers the keys from here
@@ -66,6 +68,7 @@ class Conversation:
         self._num_layer_messages = 0
         self._back_off_s = FIRST_BACKOFF_S
         self._closed_until_s = 0.0
+        self._num_malformed = 0  # frames rejected as such since one was answered
         self._sent_s = 0.0  # anything at all
         self._probing = Probing()
 
@@ -224,12 +227,14 @@ class Conversation:
     def answered(self, result: Result, *, layers: int = 0, now_s: float) -> float | None:
         """Learn from an answer; returns its time on the network, or None if it was not ours.
 
-        `layers` says how many it was made from, of a progressive frame.
+        `layers` says how many it was made from, of a progressive frame. Raises WireError, and
+        learns nothing, if its durations cannot be.
         """
         frame_id, residence_s = result.frame_id, result.residence_us / 1e6
-        if self._in_flight.pop(frame_id, None) is not None:
+        if frame_id in self._in_flight:
+            _check_durations(result, since_s=now_s - self._in_flight.pop(frame_id))
             self._answered_s.append(now_s)
-        self._back_off_s = FIRST_BACKOFF_S
+        self._back_off_s, self._num_malformed = FIRST_BACKOFF_S, 0
         key: int | None = frame_id
         sent_s: float | None = None
         if frame_id in self._layers:
@@ -273,6 +278,9 @@ class Conversation:
         elif reject.reason not in _NO_PAUSE:
             self._closed_until_s = now_s + self._back_off_s
             self._back_off_s = min(MAX_BACKOFF_S, 2 * self._back_off_s)
+            self._num_malformed += reject.reason is RejectReason.MALFORMED
+            if self._num_malformed >= MANY_MALFORMED:  # at HELLO it forgets what it holds of us
+                return self._lost_welcome(RejectReason.UNKNOWN_PEER, now_s=now_s)
         return []
 
     def left(self, *, now_s: float) -> None:
@@ -357,3 +365,23 @@ class Conversation:
         self._welcome = None
         self._greeting.begin()
         self._closed_until_s = 0.0
+        self._num_malformed = 0
+
+
+def _check_durations(result: Result, *, since_s: float) -> None:
+    """Raise WireError unless a frame sent so long ago can have been at the edge as it says.
+
+    Believed, one damaged number would keep a device from its edge for minutes.
+    """
+    whole_s = result.residence_us / 1e6
+    parts_s = (result.queue_us + result.decode_us + result.tail_us) / 1e6
+    if parts_s > whole_s + CLOCKS_APART_S:
+        raise WireError(
+            f"RESULT {result.frame_id}: was {whole_s:.3f} s at the edge, and {parts_s:.3f} s of "
+            "that in its stages; check the edge"
+        )
+    if whole_s > since_s * (1 + CLOCKS_APART) + CLOCKS_APART_S:
+        raise WireError(
+            f"RESULT {result.frame_id}: was {whole_s:.3f} s at the edge, {since_s:.3f} s after it "
+            "was sent; check the edge's clock"
+        )

@@ -173,6 +173,10 @@ class Device:
                     self._obey(self._session.finish(now_s=now_s, at_once=self._stopping))
                 elif finishing and self._stopping:
                     self._obey(self._session.finish(now_s=time.monotonic(), at_once=True))
+        except Exception:
+            # Whatever it is: no frame that was captured goes without its record.
+            self._obey(self._session.finish(now_s=time.monotonic(), at_once=True))
+            raise
         finally:
             self.close()
         self._raise_failures()

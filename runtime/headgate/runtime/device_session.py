@@ -73,7 +73,7 @@ class DeviceSession:
         controller, costs = self._controller, self._costs
         self._edge = edge = Conversation(family_digest=manifest.digest, observe=controller.observe)
         self._references = references = DeviceReferences(manifest, costs=costs)
-        self._guard = guard = Guard(least_s=settings.guard_s)
+        self._guard = guard = Guard(least_s=settings.guard_s, sla_s=self._terms.sla_s)
         self._outbox = outbox = Outbox(
             manifest, edge=edge, costs=costs, references=references, guard=guard
         )
@@ -213,18 +213,16 @@ class DeviceSession:
         if frame_id is None:
             return []  # greetings and probes are repeated in time
         self._edge.unsent(frame_id)
-        frame = self._waiting.pop(frame_id, None)
-        if frame is None:
-            return []
-        if frame.layers is None:
-            frame.num_bytes = 0
+        frame = self._waiting.get(frame_id)
+        if frame is None or self._outbox.take_back(frame):
+            return []  # some of its layers did leave: the edge may answer them
+        del self._waiting[frame_id]
         return self._end_without_edge(frame, NOT_SENT, now_s=now_s)
 
     def handle_timer(self, *, now_s: float) -> list[Effect]:
         """Do what was due at `next_timer_s`; harmless when called early."""
         effects: list[Effect] = []
         self._guard.timer_went_off(now_s=now_s)
-        self._guard.saw(now_s=now_s)
         for frame in self._waiting.take_over(now_s=now_s):
             effects += self._end_without_edge(frame, frame.late_reason, now_s=now_s)
         self._rescues.last_calls(by_s=now_s, pending=self._pending is not None, now_s=now_s)
@@ -238,6 +236,7 @@ class DeviceSession:
     ) -> int:
         """Switch the profile; returns the id of the first frame that will be chosen under it."""
         self._terms.switch(profile, points, policy=self._controller)
+        self._guard.keep_within(self._terms.sla_s)
         return self._next_frame_id if self._pending is None else self._pending.frame_id
 
     def finish(self, *, now_s: float, at_once: bool = False) -> list[Effect]:
@@ -346,7 +345,7 @@ class DeviceSession:
         effects: list[Effect] = [*self._edge.rejected(reject, now_s=now_s)]
         self._references.rejected(reject)
         reason = f"edge rejected: {reject.reason.name.lower()}"
-        frame = None if reject.frame_id is None else self._waiting.pop(reject.frame_id, None)
+        frame = self._waiting.pop_sent(reject.frame_id)
         if frame is not None:
             self._costs.edge_rejected(frame.point, reject, left_s=frame.left_whole_s(now_s))
             effects += self._end_without_edge(frame, reason, now_s=now_s)

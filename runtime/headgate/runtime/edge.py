@@ -36,6 +36,7 @@ from headgate.runtime.edge_session import (
 from headgate.runtime.edge_socket import has_message
 from headgate.runtime.handshakes import FAILED_HANDSHAKES, edge_complaint
 from headgate.runtime.keys import Authenticator, Context, EdgeKeys, Socket, secure_server
+from headgate.runtime.messages import RejectReason
 from headgate.runtime.quickness import Quickness
 from headgate.runtime.wakeup import Wakeup, poll_timeout_ms
 
@@ -89,7 +90,11 @@ class Worker:
     def run(self, batch: RunBatch) -> Sequence[ItemOutcome]:
         """Run the batch on the caller's thread; only while the worker's has none."""
         started_s = time.perf_counter()
-        outcomes = self._backends[batch.digest].infer(batch.graph_key, batch.items)
+        try:
+            outcomes = self._backends[batch.digest].infer(batch.graph_key, batch.items)
+        except MemoryError:  # the next batch may find some
+            lost = ItemOutcome(None, "the edge is out of memory", 0.0, 0.0, RejectReason.FAILED)
+            outcomes = [lost] * len(batch.items)
         if len(batch.items) == 1:
             self._quickness.took(batch.digest + batch.graph_key, time.perf_counter() - started_s)
         return outcomes

@@ -100,9 +100,10 @@ class EdgeLink:
         `overdue_s` and `delay_s` are the conversation's.
         """
         if self._first.is_spent(now_s=now_s):
-            self._begin_anew()
+            self._begin_anew(now_s=now_s)
         if self._second is not None and self._second.is_spent(now_s=now_s):
             self._close_second()
+        if self._second is None and self._standby.trying:
             self._open_second(delay_s=delay_s)
         if overdue_s < TIMED_OUT_S and not self._standby.trying:
             return []
@@ -145,14 +146,19 @@ class EdgeLink:
     def _open_first(self) -> EdgeSocket:
         return self._open(connect_timeout_ms=CONNECT_TIMEOUT_MS, reconnect_max_ms=RECONNECT_MAX_MS)
 
-    def _begin_anew(self) -> None:
+    def _begin_anew(self, *, now_s: float) -> None:
         """Put a fresh socket in the place of one that will not connect again."""
         assert self._poller is not None
         spent = self._first
+        try:
+            self._first = self._open_first()
+        except zmq.ZMQError as reason:
+            self._complain(reason)
+            spent.keep_for_now(now_s=now_s)
+            return
         for waited in (spent.dealer, spent.monitor):
             self._poller.unregister(waited)
         spent.close()
-        self._first = self._open_first()
         self.connect(self._poller)
 
     def _take_over(self) -> None:
@@ -166,8 +172,13 @@ class EdgeLink:
         self._register(self._first.dealer)
 
     def _open_second(self, *, delay_s: float) -> None:
+        """Connect once more; without a descriptor for it, the next `look` tries again."""
         timeout_ms = max(SECOND_CONNECT_TIMEOUT_MS, round(TIMEOUT_TIMES * delay_s * 1000))
-        self._second = self._open(connect_timeout_ms=timeout_ms, reconnect_max_ms=RECONNECT_MS)
+        try:
+            self._second = self._open(connect_timeout_ms=timeout_ms, reconnect_max_ms=RECONNECT_MS)
+        except zmq.ZMQError as reason:
+            self._complain(reason)
+            return
         self._register(self._second.monitor)
         self._second.connect()
 
@@ -178,6 +189,13 @@ class EdgeLink:
             self._poller.unregister(self._second.monitor)
         self._second.close()
         self._second = None
+
+    def _complain(self, reason: zmq.ZMQError) -> None:
+        """Log once that the system gives no socket."""
+        text = f"cannot open another connection ({reason.strerror}); trying again"
+        if text not in self._complained:
+            log.warning("edge %s: %s; close files or raise `ulimit -n`", self._endpoint, text)
+            self._complained.add(text)
 
     def _register(self, waited: Socket) -> None:
         assert self._poller is not None

@@ -85,7 +85,11 @@ class EdgeSocket:
         self._has_keys = keys is not None
         if keys is not None:
             secure_client(self.dealer, keys)
-        self.monitor: Socket = self.dealer.get_monitor_socket(_MONITORED)
+        try:
+            self.monitor: Socket = self.dealer.get_monitor_socket(_MONITORED)
+        except zmq.ZMQError:  # no descriptor is left for it
+            self.dealer.close(0)
+            raise
         self._complained = set() if complained is None else complained
         self._is_up = False
         self._ended_s: float | None = None  # when it was, and nothing has been tried since
@@ -100,6 +104,10 @@ class EdgeSocket:
     def spent_s(self) -> float | None:
         """From when on the socket is of no use, unless it is heard to try again; or None."""
         return None if self._ended_s is None else self._ended_s + SPENT_S
+
+    def keep_for_now(self, *, now_s: float) -> None:
+        """Count as of use a little longer: there is nothing yet to take its place."""
+        self._ended_s = now_s
 
     def is_spent(self, *, now_s: float) -> bool:
         """Return whether the connection ended for good."""

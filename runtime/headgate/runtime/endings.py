@@ -121,6 +121,12 @@ def _answered_point(
         return planned
     point = manifest.point_at(result.point_index)
     if point is not None and point in prefixes_of(planned, manifest.points):
+        assert point.prefix is not None
+        if point.prefix > frame.num_layers_sent:
+            raise WireError(
+                f"RESULT {result.frame_id}: made from {point.prefix} layers, of which "
+                f"{frame.num_layers_sent} were sent; check the edge"
+            )
         return point
     raise WireError(
         f"RESULT {result.frame_id}: point {result.point_index} is no prefix of {planned.id}, as "

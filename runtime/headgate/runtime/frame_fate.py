@@ -41,7 +41,8 @@ class FrameOnItsWay:
     started_s: float | None = None
     head_s: float | None = None
     encode_s: float | None = None
-    num_bytes: int = 0  # of the payload, once it was sent
+    sent_bytes: list[int] = field(default_factory=list)  # payload of each message that left
+    num_layers_sent: int = 0  # whole ones
     insurance: Answer | None = None  # the device's answer, while the edge's is awaited
     last_call_s: float | None = None  # when to look whether the device has to step in
     rescue_reason: str | None = None  # why it does
@@ -51,6 +52,11 @@ class FrameOnItsWay:
     layers: LayerPlan | None = None  # how to send it layer by layer
     answered: OperatingPoint | None = None  # the point of the edge's answer: a prefix of `point`
     ended: bool = False  # it has its record
+
+    @property
+    def num_bytes(self) -> int:
+        """Payload that left the device."""
+        return sum(self.sent_bytes)
 
     @property
     def deadline_s(self) -> float | None:

@@ -232,7 +232,8 @@ class LinkEstimator:
         item = self._outstanding.pop(key, None)
         if item is None:
             return None
-        trip_s = max(0.0, now_s - item.sent_s - residence_s)
+        residence_s = min(residence_s, now_s - item.sent_s)  # whatever its edge says
+        trip_s = now_s - item.sent_s - residence_s
         usual_s = self._residence_s + 0.05 * (residence_s - self._residence_s)
         self._residence_s = max(residence_s, usual_s)
         if self._observe is not None:

@@ -97,6 +97,16 @@ class Outbox:
             return 0.0
         return self._edge.answer_chance(frame.frame_id, by_s=by_s, now_s=now_s)
 
+    def take_back(self, frame: FrameOnItsWay) -> bool:
+        """Take back the last message of a frame that the socket did not take; send no more of it.
+
+        Returns whether any of it did leave.
+        """
+        if frame.sent_bytes:
+            frame.sent_bytes.pop()
+        self.drop(frame.frame_id)
+        return frame.num_bytes > 0
+
     def drop(self, frame_id: int) -> None:
         """Send no more of a frame: it has its record."""
         if self._frames.pop(frame_id, None) is not None:
@@ -111,7 +121,7 @@ class Outbox:
         payload = outcome.payload
         assert frame.point is not None
         assert payload is not None
-        frame.num_bytes = len(payload)
+        frame.sent_bytes.append(len(payload))
         grace_s = self._references.sent(frame.frame_id, frame.point, outcome, now_s=now_s)
         left_us = budget_us(frame, delay_s=self._edge.delay_s - grace_s, now_s=now_s)
         index = self._manifest.index_of(frame.point.id)
@@ -152,7 +162,9 @@ class Outbox:
             last=release.last,
             sent_us=sent_us,
         )
-        frame.num_bytes += len(first) + sum(map(len, more))
+        frame.sent_bytes.append(len(first) + sum(map(len, more)))
+        if release.fragment + 1 == release.fragments:
+            frame.num_layers_sent = release.layer + release.num_layers
         return self._edge.send_layers(message, now_s=now_s)
 
     def _layer_budget_us(self, frame: FrameOnItsWay, *, now_s: float) -> int:

@@ -10,6 +10,8 @@ reading, so that the kernel's own flow control reaches the sender.
 
 The trace's clock starts with the first connection, so that a run sees the trace from its start.
 A stall lets nothing move and keeps the connections; a cut closes them and refuses new ones.
+Where the system gives no socket, or has given our port away during a cut, the relay goes on with
+the connections that it has, and tries again.
 """
 
 from __future__ import annotations
@@ -23,19 +25,13 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from headgate.profiles.errors import UsageError
 from headgate.profiles.trace import Trace
+from headgate.runtime.relay_listener import Address, Listener, shrink_buffers
 from headgate.runtime.shaper import DEFAULT_QUEUE_BYTES, LinkShaper, Release, Window
 
 log = logging.getLogger(__name__)
 
-Address = tuple[str, int]
-
 READ_BYTES = 8 * 1024
-# The kernel would take megabytes ahead of the queue and hide it: keep its buffers small. Loopback
-# segments of 64 kB do not fit such a buffer and stall the sender: keep them small as well.
-SOCKET_BUFFER_BYTES = 64 * 1024
-SEGMENT_BYTES = 1460
 MAX_UNSENT_BYTES = 256 * 1024  # what a peer that does not read may leave here
 LONGEST_WAIT_S = 1.0
 MAX_CONNECTIONS = 128  # two sockets each: select(2) takes descriptors below 1024 only
@@ -88,10 +84,11 @@ class Relay:
         self._turn = 0
         self._started_s: float | None = None
         self._cut_done_s = -1.0
+        self._failure: BaseException | None = None
         self._stopping = threading.Event()
         self._finished = threading.Event()
-        self._listener: socket.socket | None = None
-        self.address: Address = self._listen(listen)
+        self._listener = Listener(listen, selector=self._selector)
+        self.address: Address = self._listener.address
         self._thread = threading.Thread(target=self._run, name="headgate-relay", daemon=True)
 
     def __enter__(self) -> Relay:
@@ -112,8 +109,14 @@ class Relay:
         return self._started_s
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until the link has closed for good (see `LinkPlan.loop`); True if it has."""
-        return self._finished.wait(timeout_s)
+        """Wait until the link has closed for good (see `LinkPlan.loop`); True if it has.
+
+        Raises what ended the relay's thread, if that was a bug.
+        """
+        finished = self._finished.wait(timeout_s)
+        if self._failure is not None:
+            raise self._failure
+        return finished
 
     def request_stop(self) -> None:
         """Ask the thread to end, without waiting for it: safe in a signal handler."""
@@ -145,6 +148,8 @@ class Relay:
                 first = self._turn = (self._turn + 1) % max(1, len(ready))
                 for key, events in ready[first:] + ready[:first]:
                     self._handle(key.fileobj, events)
+        except BaseException as failure:  # re-raised by `wait`: a bug must be seen
+            self._failure = failure
         finally:
             self._close_all()
             self._finished.set()
@@ -169,42 +174,19 @@ class Relay:
 
     def _apply_cut(self, now_s: float) -> None:
         """Close all connections when a cut begins, and stop listening until it ends."""
-        if self._started_s is None:
-            return
-        cut = next((c for c in self._plan.cuts if c.start_s <= now_s < c.end_s), None)
+        cuts = () if self._started_s is None else self._plan.cuts
+        cut = next((c for c in cuts if c.start_s <= now_s < c.end_s), None)
         # First the listener: whoever is thrown out must not slip in again.
-        if cut is not None and self._listener is not None:
-            self._selector.unregister(self._listener)
+        if cut is not None:
             self._listener.close()
-            self._listener = None
-        elif cut is None and self._listener is None:
-            self._listen(self.address)
-        begun = [c.start_s for c in self._plan.cuts if self._cut_done_s < c.start_s <= now_s]
+        else:
+            self._listener.open_again(now_s=time.monotonic())
+        begun = [c.start_s for c in cuts if self._cut_done_s < c.start_s <= now_s]
         if begun:
             self._cut_done_s = max(begun)
             log.info("link cut at_s=%.3f connections=%d", now_s, len(self._ends) // 2)
             for end in list(self._ends.values()):
                 self._close(end, reset=True)
-
-    def _listen(self, address: Address) -> Address:
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            _shrink_buffers(listener)  # before listen: the window's scale is fixed by then
-            listener.bind(address)
-            listener.listen(64)
-        except OSError as error:
-            listener.close()
-            raise UsageError(
-                f"--listen tcp://{address[0]}:{address[1]}: cannot listen there "
-                f"({error.strerror}); choose a free port of this machine"
-            ) from None
-        listener.setblocking(False)
-        self._selector.register(listener, selectors.EVENT_READ)
-        self._listener = listener
-        host, port = listener.getsockname()[:2]
-        return str(host), int(port)
 
     def _shaper(self, trace: Trace | None) -> LinkShaper:
         plan = self._plan
@@ -213,7 +195,7 @@ class Relay:
         )
 
     def _handle(self, source: object, events: int) -> None:
-        if source is self._listener:
+        if source is self._listener.sock:
             self._accept()
             return
         end = next((e for e in self._ends.values() if e.sock is source), None)
@@ -225,21 +207,24 @@ class Relay:
             self._read(end)
 
     def _accept(self) -> None:
-        assert self._listener is not None
-        try:
-            near, peer = self._listener.accept()
-        except OSError as error:
-            log.warning("accept failed error=%s", error)
+        accepted = self._listener.accept(now_s=time.monotonic())
+        if accepted is None:
             return
+        near, peer = accepted
         if len(self._ends) >= 2 * MAX_CONNECTIONS:
             log.warning("connection refused peer=%s connections=%d", peer[0], MAX_CONNECTIONS)
             near.close()
             return
-        far = socket.socket(self._far_family(), socket.SOCK_STREAM)
+        try:
+            far = socket.socket(self._far_family(), socket.SOCK_STREAM)
+        except OSError as error:
+            near.close()
+            self._listener.rest(error, now_s=time.monotonic())
+            return
         for sock in (near, far):
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        _shrink_buffers(far)
+        shrink_buffers(far)
         if self._started_s is None:
             self._started_s = time.monotonic()
         key = self._next_key = self._next_key + 1
@@ -356,13 +341,6 @@ class Relay:
     def _close_all(self) -> None:
         for end in list(self._ends.values()):
             self._close(end)
-        if self._listener is not None:
-            self._listener.close()
+        self._listener.close()
         self._selector.close()
         self._wake_read.close()
-
-
-def _shrink_buffers(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER_BYTES)
-    with contextlib.suppress(OSError, AttributeError):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT_BYTES)

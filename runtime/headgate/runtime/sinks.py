@@ -106,7 +106,7 @@ class JsonLines:
                 self._stream.flush()
                 self._num_written += 1
                 self._num_bytes += len(line.encode())
-            except OSError as reason:
+            except Exception as reason:  # a thread that just died would lose lines unseen
                 self._fail(_words(reason))
 
     def _wait_for_room(self) -> bool:
@@ -137,8 +137,8 @@ def _pollable(stream: IO[str]) -> "select.poll | None":
     return outlet
 
 
-def _words(reason: OSError) -> str:
-    return reason.strerror or type(reason).__name__
+def _words(reason: Exception) -> str:
+    return getattr(reason, "strerror", None) or f"{type(reason).__name__} {reason}".rstrip()
 
 
 def print_json(summary: Summary) -> HeadgateError | None:

@@ -11,8 +11,10 @@ A source only yields pictures; `playback` decides when. Videos and cameras need 
 `video`).
 """
 
+import logging
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -25,11 +27,15 @@ import numpy.typing as npt
 from headgate.profiles.datasets import Dataset, is_dataset_spec, open_dataset
 from headgate.profiles.errors import DataError, UsageError
 from headgate.profiles.pictures import PICTURE_SUFFIXES, load_picture
+from headgate.runtime.complaints import Complaints
+
+log = logging.getLogger(__name__)
 
 Picture = npt.NDArray[np.uint8]
 
 MAX_FAKE_PX = 1 << 24
 STREAM_TIMEOUT_S = 10.0
+MANY_DAMAGED = 100  # packets of a video in a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +167,7 @@ class VideoSource:
         try:
             stream = _video_stream(container, self._where)
             stream.thread_type = "AUTO"
-            for frame in container.decode(stream):
+            for frame in self._decoded(container.demux(stream), damage=av.error.InvalidDataError):
                 yield SourceFrame(frame.to_ndarray(format="rgb24"))
                 num_frames += 1
         except (av.FFmpegError, ValueError) as reason:
@@ -173,6 +179,28 @@ class VideoSource:
             container.close()
         if num_frames == 0:
             raise DataError(f"{self._where}: holds no video frame; check the file")
+
+    def _decoded(self, packets: Iterable[Any], *, damage: type[Exception]) -> Iterator[Any]:
+        """Yield what can be decoded; raises `damage` where too much in a row cannot.
+
+        A camera's cable or a lossy network damages a picture now and then, and the next is whole.
+        """
+        complaints = Complaints()
+        num_damaged = 0
+        for packet in packets:
+            try:
+                frames = packet.decode()
+            except damage as reason:
+                num_damaged += 1
+                if num_damaged >= MANY_DAMAGED:
+                    raise
+                text = f"{self._where}: a picture is damaged and left out ({_reason(reason)})"
+                line = complaints.say(text, now_s=time.monotonic())
+                if line is not None:
+                    log.warning("%s", line)
+                continue
+            num_damaged = 0
+            yield from frames
 
     def _open(self) -> Any:
         av = _import_av(self._where)

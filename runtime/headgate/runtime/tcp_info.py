@@ -105,15 +105,19 @@ class ConnectionTap:
             number = os.dup(descriptor)
         except OSError:
             return None
+        duplicate = None
         try:
             if stat.S_ISSOCK(os.fstat(number).st_mode):
                 duplicate = socket.socket(fileno=number)
                 if _is_connected_to(duplicate, endpoint):
                     return cls(duplicate)
-                number = duplicate.detach()
-        except OSError:
+        except OSError:  # it was connected when ZeroMQ said so
             pass
-        os.close(number)
+        # Once: ZeroMQ's thread may be given the number the moment that it is free.
+        if duplicate is None:
+            os.close(number)
+        else:
+            duplicate.close()
         return None
 
     def tune(self) -> None:

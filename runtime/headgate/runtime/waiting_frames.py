@@ -32,6 +32,17 @@ class WaitingFrames(dict[int, FrameOnItsWay]):
         self.clear()
         return frames
 
+    def pop_sent(self, frame_id: int | None) -> FrameOnItsWay | None:
+        """Remove and return a frame of which something was sent, if it waits.
+
+        Nobody can have an opinion of another: whoever seems to is broken or hostile.
+        """
+        frame = None if frame_id is None else self.get(frame_id)
+        if frame is None or frame.num_bytes == 0:
+            return None
+        del self[frame.frame_id]
+        return frame
+
     def _due_s(self, frame: FrameOnItsWay) -> float:
         over_s = self._over_s(frame)
         return over_s if frame.last_call_s is None else min(over_s, frame.last_call_s)

@@ -138,11 +138,8 @@ def play(
     family: Path, source: str, settings: DeviceConfig, *, output: str | None, as_json: bool
 ) -> None:
     """Run one device from start to summary."""
-    from headgate.profiles.errors import HeadgateError
-    from headgate.runtime.live import LiveView
-    from headgate.runtime.memory import freeze_loaded
     from headgate.runtime.signals import stopping_on_signals
-    from headgate.runtime.sinks import JsonLines, print_json, print_summary
+    from headgate.runtime.sinks import print_json, print_summary
 
     consumers: list[Callable[[FrameRecord], None]] = []
 
@@ -151,7 +148,30 @@ def play(
             consume(record)
 
     device = open_device(family, source, settings, deliver=_deliver)
-    failure: HeadgateError | None = None
+    with stopping_on_signals(device.stop):  # to the very end: the summary is part of stopping
+        failure = _run(device, source, settings, output=output, consumers=consumers)
+        summary = device.summary()
+        if as_json:
+            failure = print_json(summary) or failure
+        print_summary(summary, name=source)
+    if failure is not None:
+        raise failure
+
+
+def _run(
+    device: "Device",
+    source: str,
+    settings: DeviceConfig,
+    *,
+    output: str | None,
+    consumers: "list[Callable[[FrameRecord], None]]",
+) -> Exception | None:
+    """Run a device, its records going to `output` and the live view; return what failed."""
+    from headgate.runtime.live import LiveView
+    from headgate.runtime.memory import freeze_loaded
+    from headgate.runtime.sinks import JsonLines
+
+    failure: Exception | None = None
     with contextlib.ExitStack() as stack:
         stack.callback(device.close)
         lines = None if output is None else JsonLines(output, on_failure=device.stop)
@@ -159,7 +179,6 @@ def play(
             consumers.append(lines.write)
         if sys.stderr.isatty() and not (output == "-" and _is_terminal(sys.stdout)):
             consumers.append(stack.enter_context(LiveView(title=source)).add)
-        stack.enter_context(stopping_on_signals(device.stop))
         ready = {
             "event": "started",
             "control": device.control_address,
@@ -169,18 +188,13 @@ def play(
         freeze_loaded()
         try:
             device.run()
-        except HeadgateError as reason:  # what was answered until then still counts
+        except Exception as reason:  # raised after the summary: what was answered still counts
             failure = reason
         finally:
             if lines is not None:
                 unwritten = lines.close(is_stopped=lambda: device.stopped)
                 failure = failure or unwritten
-    summary = device.summary()
-    if as_json:
-        failure = print_json(summary) or failure
-    print_summary(summary, name=source)
-    if failure is not None:
-        raise failure
+    return failure
 
 
 def _is_terminal(stream: "IO[str] | None") -> bool:

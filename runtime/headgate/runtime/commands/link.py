@@ -10,7 +10,7 @@ import click
 from headgate.profiles.errors import UsageError
 
 if TYPE_CHECKING:
-    from headgate.runtime.relay import Address
+    from headgate.runtime.relay_listener import Address
     from headgate.runtime.shaper import Window
 
 FOREVER_S = 1e9
