@@ -177,7 +177,10 @@ def test_rates_of_a_manifest_have_a_verdict_without_intervals() -> None:
 def test_more_bytes_than_webp_are_not_called_times_fewer() -> None:
     heavy = (row("b4-l4", Series.SPLIT, 178, 3000), *ROWS[2:])
     said = verdict_lines(judge(Rates(heavy, Full(0.9, None), NUM)))[1]
-    assert "; 1.682 of WebP's interpolated bytes, 1.7 times as many (as many against the measured one)" in said
+    assert (
+        "; 1.682 of WebP's interpolated bytes, 1.7 times as many (as many against the measured one)"
+        in said
+    )
     assert "times fewer" not in said
 
 

@@ -75,7 +75,7 @@ def build_backbone(
         remedy = "" if name_or_spec == smallest else f" or use {smallest}"
         raise UsageError(
             f"model {name_or_spec}: the input is {size_px[0]} x {size_px[1]} px, expected at "
-            f"least {BUILT_IN_MIN_PX[name_or_spec]} px a side; enlarge the input{remedy}"
+            f"least {BUILT_IN_MIN_PX[name_or_spec]} px a side; give a larger --input-px{remedy}"
         )
     if not MIN_WIDTH <= width <= MAX_WIDTH:
         raise UsageError(
