@@ -20,7 +20,7 @@ from headgate.train.run_folder import load_run, read_weights
 from headgate.train.run_record import RUN_SCHEMA, TRAINING, DatasetEntry, RunRecord
 from headgate.train.splits import find_split
 from headgate.train.stages import Stage, StageKind, plan_stages
-from headgate.train.trial import check_answers, check_can_be_trained
+from headgate.train.trial import check_answers, check_can_be_exported, check_can_be_trained
 
 SUGGESTED_PX = (32, 224)  # sides that a message may suggest: what built-in networks are made for
 MAX_NATIVE_PX = 1024  # a side of pictures that is taken for the network's unasked
@@ -96,6 +96,7 @@ def make_plan(config: PruneConfig) -> Plan:
         (stage,) = (stage for stage in stages if stage.kind is StageKind.PROGRESSIVE)
         _try_progressive(config.progressive, blueprint, plain=plain, budget=stage.budget)
     check_can_be_trained(plain, blueprint)
+    check_can_be_exported(plain, blueprint)
     return Plan(config, data, blueprint, stages)
 
 
@@ -160,7 +161,8 @@ def _refuse_mixed_sizes(data: str) -> None:
         return
     smallest, largest = min(sizes, key=prod), max(sizes, key=prod)
     least_px, most_px = SUGGESTED_PX
-    suggested_px = max(least_px, min(most_px, median_low(min(size) for size in sizes)))
+    usual_px = median_low(min(size) for size in sizes) // 32 * 32
+    suggested_px = max(least_px, min(most_px, usual_px))
     raise UsageError(
         f"--input-px: missing, and the pictures of {data} are of several sizes, "
         f"{smallest[1]} x {smallest[0]} to {largest[1]} x {largest[0]} px among "
