@@ -62,6 +62,7 @@ bench-control: $(INSTALLED)
 	$(BIN)/headgate bench control $(POINTS) --traces $(TRACES) --out out/bench
 
 # FAMILY=families/x for your own; without it one is trained on DATA first (hours on a CPU).
+# A folder of pictures of several sizes also needs INPUT_PX, the side of the network's input.
 RATES_FAMILY := out/bench/rates/family
 FAMILY ?= $(RATES_FAMILY)
 DATA ?= embedded
@@ -77,7 +78,8 @@ bench-family: $(FAMILY)/family.json | $(INSTALLED)
 	$(BIN)/headgate bench family $(FAMILY) $(if $(TRACES),--traces $(TRACES)) --out out/bench
 
 $(RATES_FAMILY)/family.json: | $(INSTALLED)
-	$(BIN)/headgate bench train-rates --data $(DATA) --out out/bench
+	$(BIN)/headgate bench train-rates --data $(DATA) $(if $(INPUT_PX),--input-px $(INPUT_PX)) \
+		--out out/bench
 
 clean:
 	rm -rf out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

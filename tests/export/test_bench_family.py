@@ -99,6 +99,11 @@ def test_where_splitting_pays_nowhere_the_reason_is_said() -> None:
     assert "reaches 90.0 % by itself (local-full), and the best split point has 77.2 %" in said
 
 
+def test_a_user_s_family_is_held_to_no_goal(ladder: FamilyReport) -> None:
+    assert ladder.result().goals == ()
+    assert "Goal" not in family_page(ladder)
+
+
 def test_gaps_between_links_that_pay_are_not_glossed_over() -> None:
     cells = [
         cell(0.1, Way.LOCAL, 0.6, 0.6),

@@ -20,10 +20,10 @@ from headgate.export.plot_rates import draw_rates
 from headgate.export.points import byte_stats
 from headgate.export.rates_candidates import lossless_payload, offload_graphs, rival_pictures
 from headgate.export.rates_measure import MeasureOptions, measure_rates
-from headgate.export.rates_pictures import load_pictures, match_classes
+from headgate.export.rates_pictures import load_pictures
 from headgate.export.rates_rows import Rates, Series, graph_name, rates_of_manifest
 from headgate.export.train_rates import TrainRatesOptions
-from headgate.profiles.errors import DataError, UsageError
+from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family
 from headgate.profiles.pictures import decode_picture
 from headgate.runtime.engine import EngineOptions
@@ -143,26 +143,6 @@ def test_a_rival_never_takes_the_name_of_a_point_of_the_family(family: Family) -
 def test_a_graph_is_named_by_what_tells_it_apart() -> None:
     names = ["tuned/model.onnx", "full/tuned.onnx", "full/model.onnx", "x.onnx"]
     assert [graph_name(name) for name in names] == ["tuned", "tuned", "full", "x"]
-
-
-def test_classes_are_matched_by_name_in_any_order() -> None:
-    assert match_classes(("blue", "red"), LABELS, where="x") == [2, 0]
-    assert match_classes(("0", "1"), LABELS, where="x") == [0, 1]
-
-
-@pytest.mark.parametrize(
-    ("found", "said"),
-    [
-        (("red", "pink"), "1 of its 2 classes are not the family's ('pink'; the family has 'red'"),
-        (tuple("0123"), "labels up to 3, the family has 3 classes"),
-    ],
-)
-def test_classes_that_the_family_lacks_are_refused_by_name(
-    found: tuple[str, ...], said: str
-) -> None:
-    with pytest.raises(DataError) as refused:
-        match_classes(found, LABELS, where="data set x")
-    assert said in str(refused.value)
 
 
 def test_pictures_of_other_sizes_are_resized_and_it_is_said(family: Family, tmp_path: Path) -> None:

@@ -169,8 +169,19 @@ def test_rates_of_a_manifest_have_a_verdict_without_intervals() -> None:
     said = " ".join(verdict_lines(verdict))
     assert "resamples" not in said
     assert "half" not in said
+    assert "; 0.084 of WebP's interpolated bytes, 11.9 times fewer (" in said
     assert len(goals(verdict)) == 2
     json.dumps(verdict_json(verdict), allow_nan=False)
+
+
+def test_more_bytes_than_webp_are_not_called_times_fewer() -> None:
+    heavy = (row("b4-l4", Series.SPLIT, 178, 3000), *ROWS[2:])
+    said = verdict_lines(judge(Rates(heavy, Full(0.9, None), NUM)))[1]
+    assert (
+        "; 1.682 of WebP's interpolated bytes, 1.7 times as many (as many against the measured one)"
+        in said
+    )
+    assert "times fewer" not in said
 
 
 def test_a_verdict_that_nobody_meets_is_still_said_and_is_valid_json() -> None:

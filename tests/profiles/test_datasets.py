@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from headgate.profiles.datasets import is_dataset_spec, open_dataset
 from headgate.profiles.errors import DataError, UsageError
@@ -242,11 +243,46 @@ def test_a_folder_without_pictures_is_no_class_to_train(tmp_path: Path, root: st
         for index in range(20):
             write_picture(tmp_path / half / "cat" / f"{index}.png", shade=index)
     (tmp_path / root / "notes").mkdir()
-    (tmp_path / root / "notes" / "scan.tiff").write_bytes(b"II*")
+    (tmp_path / root / "notes" / "scan.pdf").write_bytes(b"%PDF")
     message = r"class 'notes' has no picture \(of \.bmp, .*; remove its folder, or convert"
     with pytest.raises(DataError, match=message):
         open_folder(tmp_path, "train")
     assert open_folder(tmp_path, "val").labels == ("cat", "notes")  # to measure on is allowed
+
+
+def test_pictures_that_cannot_be_read_are_not_left_out_without_a_word(tmp_path: Path) -> None:
+    for index in range(20):
+        write_picture(tmp_path / "cat" / f"{index}.png", shade=index)
+    for name in ("x.HEIC", "y.avif"):
+        (tmp_path / "cat" / name).write_bytes(b"ftyp")
+    with pytest.raises(DataError, match=r"'cat/x\.HEIC' and 1 more cannot be read, .* convert"):
+        open_folder(tmp_path, "train")
+
+
+def test_every_class_has_a_picture_to_train_on_however_few_it_has(tmp_path: Path) -> None:
+    for label in range(30):  # a fifth of them would lie in validation alone
+        write_picture(tmp_path / f"class {label}" / "only.png", shade=label)
+    train = open_folder(tmp_path, "train")
+    assert [train.label(index) for index in range(len(train))] == list(range(30))
+    for label in range(30):
+        write_picture(tmp_path / f"class {label}" / "other.png", shade=label)
+    train, val = open_folder(tmp_path, "train"), open_folder(tmp_path, "val")
+    assert {train.label(index) for index in range(len(train))} == set(range(30))
+    assert len(train) + len(val) == 60
+
+
+def test_sizes_are_read_from_headers_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned
+    for index in range(2):
+        (tmp_path / "train" / "cat").mkdir(parents=True, exist_ok=True)
+        picture = Image.new("RGB", (40, 30))
+        picture.save(
+            tmp_path / "train" / "cat" / f"{index}.jpg", exif=exif if index else Image.Exif()
+        )
+    write_picture(tmp_path / "val" / "cat" / "a.png", shade=1)
+    assert open_folder(tmp_path, "train").some_sizes_px(64) == [(30, 40), (40, 30)]
+    assert open_folder(tmp_path, "train").some_sizes_px(1) == [(30, 40)]
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:

@@ -47,6 +47,19 @@ def test_a_file_nothing_vouches_for_is_refused(tmp_path: Path) -> None:
         open_family(tmp_path)
 
 
+@pytest.mark.parametrize("name", [".DS_Store", "heads/._b2r1", "heads/b2r1/Thumbs.db"])
+def test_what_a_desktop_leaves_is_passed_over_unless_it_is_a_link(
+    name: str, tmp_path: Path
+) -> None:
+    write_small_family(tmp_path)
+    (tmp_path / name).write_bytes(b"x")
+    open_family(tmp_path)
+    (tmp_path / name).unlink()
+    os.symlink(tmp_path / "family.json", tmp_path / name)
+    with pytest.raises(FamilyError, match="is a link"):
+        open_family(tmp_path)
+
+
 def test_a_link_is_refused_even_when_it_points_to_the_right_bytes(tmp_path: Path) -> None:
     write_small_family(tmp_path / "family")
     path = tmp_path / "family/full/model.onnx"

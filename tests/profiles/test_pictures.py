@@ -229,3 +229,24 @@ def test_sixteen_bits_of_grey_keep_their_shades(tmp_path: Path, suffix: str) -> 
     picture_HWC = load_picture(tmp_path / f"deep.{suffix}")
     assert picture_HWC.shape == (1, 5, 3)
     assert picture_HWC[0, :, 1].tolist() == [0, 0, 1, 128, 255]
+
+
+@pytest.mark.parametrize("suffix", ["gif", "tiff", "pgm"])
+def test_pictures_of_scanners_and_of_the_web_are_read(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(np.full((5, 6), 77, np.uint8)).save(path)
+    picture = load_picture(path)
+    assert picture.shape == (5, 6, 3)
+    assert set(picture.ravel().tolist()) == {77}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "message"),
+    [(np.float32, 0.5, "no whole numbers"), (np.int32, 70_000, "more than 16 bits")],
+)
+def test_pixels_that_are_no_brightness_are_refused(
+    dtype: type, value: float, message: str, tmp_path: Path
+) -> None:
+    Image.fromarray(np.full((2, 2), value, dtype)).save(tmp_path / "a.tiff")
+    with pytest.raises(DataError, match=message):
+        load_picture(tmp_path / "a.tiff")

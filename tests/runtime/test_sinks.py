@@ -165,7 +165,7 @@ def test_brackets_in_a_path_or_a_reason_stand_in_the_summary_as_they_are(
     tally.add(replace(record(0, source=Source.NONE), reason="failed: [/x]"))
     print_summary(tally.summary(), name="dir:/a[/b]")
     text = capsys.readouterr().err
-    assert "dir:/a[/b]: 1 frames" in text
+    assert "dir:/a[/b]: 1 frame " in text
     assert "failed: [/x] 1" in text
 
 

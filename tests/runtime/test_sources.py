@@ -2,6 +2,7 @@ import contextlib
 import itertools
 import os
 import re
+import struct
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +16,7 @@ from headgate.runtime.sources import MANY_DAMAGED, in_turns, open_source
 from runtime.tiny_family import tinted_pictures
 
 
-def write_video(path: Path, *, num_frames: int, fps: int = 25) -> Path:
+def write_video(path: Path, *, num_frames: int, fps: int = 25, darker_left: bool = False) -> Path:
     """Write an MPEG-4 video whose frames get brighter, and are dark again after twelve."""
     av = pytest.importorskip("av")
     with av.open(str(path), "w") as container:
@@ -23,6 +24,8 @@ def write_video(path: Path, *, num_frames: int, fps: int = 25) -> Path:
         stream.width = stream.height = 32
         for index in range(num_frames):
             picture = np.full((32, 32, 3), 20 * index % 256, np.uint8)
+            if darker_left:
+                picture[:, 16:] += 100
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
     return path
@@ -35,6 +38,19 @@ def damage(clip: Path, first: int, end: int) -> None:
         size = int.from_bytes(data[chunk.end() : chunk.end() + 4], "little")
         data[chunk.end() + 4 : chunk.end() + 4 + size] = bytes(size)
     clip.write_bytes(data)
+
+
+def turn_video(path: Path) -> None:
+    """Mark an MP4 to be shown turned by a quarter with the clock, as telephones do.
+
+    The matrix of the track header (ISO/IEC 14496-12) is the identity when it is written.
+    """
+    one = 1 << 16
+    data = path.read_bytes()
+    plain = struct.pack(">9i", one, 0, 0, 0, one, 0, 0, 0, 1 << 30)
+    turned = struct.pack(">9i", 0, one, 0, -one, 0, 0, 32 * one, 0, 1 << 30)
+    place = data.index(plain, data.index(b"tkhd"))
+    path.write_bytes(data[:place] + turned + data[place + len(turned) :])
 
 
 def test_a_folder_yields_its_pictures_by_name_and_nothing_else(tmp_path: Path) -> None:
@@ -53,6 +69,20 @@ def test_a_labelled_set_tells_the_truth_with_every_picture(tiny_set: Path) -> No
     pictures, labels = tinted_pictures(40)
     assert [frame.truth for frame in source.frames()] == labels.tolist()
     np.testing.assert_array_equal(next(iter(source.frames())).picture, pictures[0])
+
+
+def test_truths_are_counted_as_whoever_answers_counts_them(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        (tmp_path / "val" / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "train" / name / "a.png")
+        Image.new("RGB", (4, 4)).save(tmp_path / "val" / name / "a.png")
+    labels = ("bird", "dog", "cat")
+    source = open_source(f"folder:{tmp_path}", labels=labels)
+    assert [frame.truth for frame in source.frames()] == [2, 1]
+    assert source.labels == labels
+    with pytest.raises(DataError, match=r"INPUT folder:.*1 of its 2 classes are not the family's"):
+        open_source(f"folder:{tmp_path}", labels=("bird", "dog", "cow"))
 
 
 def test_a_set_that_lies_class_after_class_is_played_in_turns() -> None:
@@ -79,6 +109,15 @@ def test_a_video_yields_every_frame_at_its_own_rate_and_ends(tmp_path: Path) -> 
     assert brightness == sorted(brightness)
     assert source.fps == 25
     assert len(list(source.frames())) == 5  # it can be played again
+
+
+def test_a_video_that_was_filmed_upright_is_seen_upright(tmp_path: Path) -> None:
+    clip = write_video(tmp_path / "clip.mp4", num_frames=1, darker_left=True)
+    lying = next(iter(open_source(str(clip)).frames())).picture
+    turn_video(clip)
+    upright = next(iter(open_source(str(clip)).frames())).picture
+    assert lying[:, :8].mean() < lying[:, 24:].mean()
+    np.testing.assert_array_equal(upright, np.rot90(lying, -1))
 
 
 def test_a_video_that_cannot_be_decoded_is_refused_at_the_start(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_pictures_too_small_for_a_network_are_refused() -> None:
         build_backbone("vgg11", num_classes=10, input_px=28)
 
 
-@pytest.mark.parametrize("width", [0.0, -1.0, 5.0, float("nan")])
+@pytest.mark.parametrize("width", [0.0, 0.001, -1.0, 5.0, float("nan")])
 def test_a_width_out_of_range_is_refused(width: float) -> None:
     with pytest.raises(UsageError, match="--width"):
         build_backbone("lenet", num_classes=10, input_px=32, width=width)

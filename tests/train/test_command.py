@@ -151,8 +151,8 @@ def test_splits_as_json_starts_with_the_picture_and_says_why_a_layer_is_no_split
     [
         (["vgg99"], "'vgg99' is not a built-in model"),
         (["vgg11", "--input-px", "8"], "expected at least 32 px"),
-        (["lenet", "--input-px", "8"], "a side; enlarge the input\n"),
-        (["vgg11", "--input-px", "16"], "a side; enlarge the input or use lenet\n"),
+        (["lenet", "--input-px", "8"], "a side; give a larger --input-px\n"),
+        (["vgg11", "--input-px", "16"], "a side; give a larger --input-px or use lenet\n"),
         (["vgg11", "--num-classes", "0"], "--num-classes: found 0"),
         (["nowhere:made"], "module 'nowhere' cannot be imported"),
     ],

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from headgate.train.run_record import QuantisedEntry, RunRecord
-from headgate.train.tables import members_table, print_table
+from headgate.train.splits import SplitPoint
+from headgate.train.tables import members_table, print_table, splits_table
 from train.tiny_runs import train_tiny, write_pictures
 
 LEVELS = (256, 64, 16, 8, 4)
@@ -52,3 +53,13 @@ def test_brackets_in_the_path_of_a_data_set_are_printed_as_they_are(
 ) -> None:
     print_table(Table("a column as wide as the title", title="npz:/a[/b].npz"))
     assert "npz:/a[/b].npz" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("num_refused", "said"), [(1, "1 more layer cannot"), (2, "2 more layers")]
+)
+def test_layers_that_cannot_be_split_after_are_counted(num_refused: int, said: str) -> None:
+    picture = SplitPoint(0, "0", (3, 8, 8), 768, 0, 10, valid=True, reason="")
+    flat = SplitPoint(1, "head", (10,), 40, 10, 0, valid=False, reason="flat")
+    points = [picture, *[flat] * num_refused]
+    assert said in printed(splits_table(points, title="x", with_refused=False))

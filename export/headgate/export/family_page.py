@@ -13,7 +13,6 @@ from headgate.export.family_map import Cell, OverTrace, Way
 from headgate.export.family_report import FamilyReport
 from headgate.export.plot_rates import draw_rates
 from headgate.export.rates_rows import Row, Series
-from headgate.export.rates_words import goal_text
 from headgate.profiles.manifest import Manifest, PointKind
 from headgate.runtime.points_table import dominated_by, point_costs
 
@@ -46,7 +45,7 @@ def family_page(report: FamilyReport) -> str:
 <h2>Accuracy against bytes</h2>
 <p>Up and to the left is better. Bars are one standard error.</p>
 {page.themed_picture(partial(draw_rates, report.rates), alt=POINTS_ALT)}
-{page.bullets([*(goal_text(goal) for goal in report.goals), *report.rates_lines])}
+{page.bullets(report.rates_lines)}
 </section>
 <section>
 <h2>What a frame costs</h2>

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from headgate.export.bench_rates import pair_json, row_json, sla_lines
-from headgate.export.bench_table import BenchResult, Goal
+from headgate.export.bench_table import BenchResult
 from headgate.export.break_even import break_even_sentence, equal_pairs, rate_text
 from headgate.export.family_map import (
     Cell,
@@ -35,7 +35,7 @@ from headgate.export.rates_measure import MeasureOptions, measure_rates
 from headgate.export.rates_pictures import load_pictures
 from headgate.export.rates_rows import Rates, rates_of_manifest
 from headgate.export.rates_verdict import judge
-from headgate.export.rates_words import goals, verdict_json, verdict_lines
+from headgate.export.rates_words import verdict_json, verdict_lines
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import ROLES, Family, open_family
 from headgate.profiles.ladder import read_ladder
@@ -83,7 +83,6 @@ class FamilyReport:
     rates: Rates
     conditions: str
     lead: tuple[str, ...]
-    goals: tuple[Goal, ...]
     rates_lines: tuple[str, ...]
     cells: tuple[Cell, ...]
     by_sla: tuple[str, ...]
@@ -101,7 +100,6 @@ class FamilyReport:
             name=NAME,
             columns=COLUMNS,
             rows=tuple(map_row(cell) for cell in self.cells),
-            goals=self.goals,
             notes=(*lines, *self.notes),
             details=self.details,
         )
@@ -142,7 +140,6 @@ def report_family(family: Family, options: FamilyOptions, *, say: Say) -> Family
         rates=shown,
         conditions=_conditions(options),
         lead=(headline(cells, rates), *([losing] if losing else [])),
-        goals=goals(verdict),
         rates_lines=(
             *(verdict_lines(verdict) if verdict is not None else ()),
             break_even_sentence(pairs, device_factor=options.device_factor),

@@ -68,8 +68,8 @@ def write_member(
     features = TensorSpec(
         "features", "uint8", tuple(features_NCHW.shape[1:]), meaning="quantised code, channel first"
     )
-    head_macs = _write_graph(folder / head_file, deployed.head, (pictures_NHWC, *scales_N))
-    tail_macs = _write_graph(folder / tail_file, deployed.tail, (features_NCHW, *scales_N))
+    head_macs = _write_graph(folder, head_file, deployed.head, (pictures_NHWC, *scales_N))
+    tail_macs = _write_graph(folder, tail_file, deployed.tail, (features_NCHW, *scales_N))
     _write_triton(folder / "tails" / member_id, features=features, num_classes=num_classes)
     return Member(
         id=member_id,
@@ -89,7 +89,7 @@ def write_full(
     folder: Path, *, full: FullGraph, picture: InputSpec, name: str = FULL_GRAPH
 ) -> None:
     """Write a whole network: the plain one, or under another name another one."""
-    _write_graph(folder / name, full, (_example_pictures(picture),))
+    _write_graph(folder, name, full, (_example_pictures(picture),))
 
 
 def list_files(folder: Path) -> dict[str, FileEntry]:
@@ -109,15 +109,19 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def _write_graph(
-    path: Path, module: HeadGraph | TailGraph | FullGraph, example: tuple[torch.Tensor, ...]
+    folder: Path,
+    name: str,
+    module: HeadGraph | TailGraph | FullGraph,
+    example: tuple[torch.Tensor, ...],
 ) -> int:
     """Write one graph and return the multiply-adds it spends on one picture."""
+    path = folder / name
     data = module_to_onnx(
         module,
         example,
         input_names=module.input_names,
         output_names=module.output_names,
-        where=path.parent.name,
+        where=name,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with naming(path):

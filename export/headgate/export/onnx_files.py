@@ -4,26 +4,20 @@ Two exports of the same weights give the same bytes: what the exporter notes abo
 (source lines, class names, graph signatures) is taken out, and weights are inside the file.
 """
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
 import onnx
-import torch
 from torch import Tensor, nn
 
 from headgate.profiles.errors import UsageError
 from headgate.train.backbones import first_line
+from headgate.train.onnx_trace import first_cause, trace_onnx
 
-# The newest opset that every onnxruntime the `cpu` extra admits can run.
-OPSET = 20
 PRODUCER = "headgate"
 # Protobuf cannot hold more in one message, and external data would be a second file to guard.
 MAX_GRAPH_BYTES = (1 << 31) - 1
-MAX_BATCH = 4096
 
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 
@@ -40,29 +34,15 @@ def module_to_onnx(
 
     `example` must hold a batch of at least two: torch takes a batch of one for a constant.
     """
-    assert all(tensor.shape[0] >= 2 for tensor in example)
-    batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
     try:
-        with _quiet_exporter(), torch.no_grad():
-            program = torch.onnx.export(
-                module.eval(),
-                example,
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=list(input_names),
-                output_names=list(output_names),
-                dynamic_shapes=tuple({0: batch} for _ in example),
-                verbose=False,
-            )
-        assert program is not None
-        graph = program.model_proto
+        graph = trace_onnx(module, example, input_names=input_names, output_names=output_names)
         _strip_provenance(graph)
         _name_batch_axis(graph)
         onnx.checker.check_model(graph)
     except Exception as error:  # the model's own code runs here, and torch knows not every operator
         raise UsageError(
             f"{where}: this network cannot be written as an ONNX graph: "
-            f"{first_line(_first_cause(error))}; write that part of the model's code in another way"
+            f"{first_line(first_cause(error))}; write that part of the model's code in another way"
         ) from error
     data: bytes = graph.SerializeToString(deterministic=True)
     if len(data) > MAX_GRAPH_BYTES:
@@ -71,13 +51,6 @@ def module_to_onnx(
             f"{MAX_GRAPH_BYTES}; use a narrower network or another split"
         )
     return data
-
-
-def _first_cause(error: BaseException) -> BaseException:
-    """Return what began it: around it, torch wraps advice to those who work on torch."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
 
 
 def count_macs(data: bytes) -> int:
@@ -143,17 +116,3 @@ def _name_batch_axis(model: Any) -> None:
         dims = value.type.tensor_type.shape.dim
         assert dims[0].dim_param in symbols, f"{value.name}: batch axis became fixed"
         dims[0].dim_param = "batch"
-
-
-@contextlib.contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Hide torch's remarks on its own deprecations and on packages that are not installed."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from headgate.export.choose_codec import AUTO
 from headgate.profiles.errors import UsageError
-from headgate.profiles.family import FAMILY_NAMES, MANIFEST_NAME
+from headgate.profiles.family import FAMILY_NAMES, MANIFEST_NAME, is_left_by_desktop
 from headgate.profiles.manifest import CODECS
 from headgate.profiles.quantise import MAX_LEVELS, MIN_LEVELS
 from headgate.profiles.storage import check_place, recover_folder
@@ -116,7 +116,7 @@ def check_target(family_path: Path, *, run_path: Path, force: bool) -> None:
         raise UsageError(f"{family_path}: exists already; choose another folder or say --force")
     if not family_path.is_dir():
         raise UsageError(f"{family_path}: is a file, expected a folder; choose another one")
-    found = {path.name for path in family_path.iterdir()}
+    found = {path.name for path in family_path.iterdir() if not is_left_by_desktop(path.name)}
     # Also where the manifest is damaged: --force is then the remedy, unless others' files would go.
     foreign = sorted(found - FAMILY_NAMES)
     if foreign or (found and MANIFEST_NAME not in found):

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headgate.export.samples import spread
+from headgate.profiles.class_names import match_classes
 from headgate.profiles.errors import DataError, UsageError
 from headgate.profiles.manifest import Manifest
 from headgate.profiles.pictures import preprocess
 from headgate.train.data import open_split
 
 MAX_BYTES = 8 << 30  # of all pictures at the input's size, in memory
-SHOWN_NAMES = 4
 FEW_PICTURES = 500  # below, two accuracies must be 4 points apart to differ
 
 
@@ -76,38 +76,9 @@ def load_pictures(manifest: Manifest, spec: str, *, limit: int | None) -> Labell
     return LabelledPictures(pictures, labels, dataset.digest, tuple(notes))
 
 
-def match_classes(found: Sequence[str], known: Sequence[str], *, where: str) -> list[int]:
-    """Return for each class of the data its index in the family, or raise DataError.
-
-    By name; a data set without names (0, 1, 2, ...) is taken to count as the family does. Classes
-    that the data lacks are fine, classes that the family lacks are not.
-    """
-    index_of = {name: index for index, name in enumerate(known)}
-    if all(name in index_of for name in found):
-        return [index_of[name] for name in found]
-    if list(found) == [str(index) for index in range(len(found))]:
-        if len(found) <= len(known):
-            return list(range(len(found)))
-        raise DataError(
-            f"{where}: labels up to {len(found) - 1}, the family has {len(known)} classes; "
-            "give pictures of the family's classes"
-        )
-    unknown = [name for name in found if name not in index_of]
-    raise DataError(
-        f"{where}: {len(unknown)} of its {len(found)} classes are not the family's "
-        f"({_some(unknown)}; the family has {_some(known)}); give pictures of the family's "
-        "classes, in folders of their names"
-    )
-
-
 def _what(spec: str, names: Sequence[str], *, num: int, of: int, size_px: tuple[int, int]) -> str:
     share = f"{num} of {of}" if num < of else f"all {num}"
     return (
         f"{spec.partition(':')[0]}: {share} validation pictures of {len(names)} classes, "
         f"at {size_px[1]} x {size_px[0]} px"
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:SHOWN_NAMES])
-    return shown if len(names) <= SHOWN_NAMES else f"{shown}, ..."

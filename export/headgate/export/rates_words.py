@@ -123,11 +123,18 @@ def _level_line(level: Level) -> str:
 def _times(level: Level) -> str:
     assert level.ratio is not None
     assert level.ours is not None
-    text = f"{1 / level.ratio:.1f} times fewer"
+    text = _times_fewer(1 / level.ratio)
     if level.webp.measured is not None:
         measured = level.webp.measured.mean_bytes / level.ours.mean_bytes
-        text += f" ({measured:.1f} against the measured one)"
+        text += f" ({_times_fewer(measured)} against the measured one)"
     return text
+
+
+def _times_fewer(factor: float) -> str:
+    """Say `factor` times fewer, or the other way round what would be 0.6 times fewer."""
+    if f"{factor:.1f}" == "1.0":
+        return "as many"
+    return f"{factor:.1f} times fewer" if factor > 1 else f"{1 / factor:.1f} times as many"
 
 
 def _need_text(need: Need) -> str:

@@ -13,6 +13,9 @@ from headgate.profiles.storage import read_json, recover_folder, sha256_file
 MANIFEST_NAME = "family.json"
 FAMILY_NAMES = frozenset({MANIFEST_NAME, "heads", "tails", "full"})  # all that lies at the top
 ROLES = ("device", "edge")
+# What desktops leave in a folder that is looked at or copied. No graph is named so, none reads it.
+_DESKTOP_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+_DESKTOP_PREFIX = "._"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +80,20 @@ def manifest_text(manifest: Manifest) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def is_left_by_desktop(name: str) -> bool:
+    """Say whether a file of that name is none of ours, and none that somebody put there."""
+    return name in _DESKTOP_FILES or name.startswith(_DESKTOP_PREFIX)
+
+
 def _refuse_foreign_files(path: Path, manifest: Manifest) -> None:
     """Refuse links and files that nothing vouches for: graphs can name external data."""
     for found in path.rglob("*"):
         name = found.relative_to(path).as_posix()
         if found.is_symlink():
             raise FamilyError(f"{found}: is a link; a family folder holds plain files only")
-        if found.is_file() and name != MANIFEST_NAME and name not in manifest.files:
+        if not found.is_file() or is_left_by_desktop(found.name):
+            continue
+        if name != MANIFEST_NAME and name not in manifest.files:
             raise FamilyError(f"{found}: is not in the manifest; remove it or export again")
 
 

@@ -2,7 +2,8 @@
 
 Either PATH/train/CLASS/... and PATH/val/CLASS/..., or PATH/CLASS/... alone. The single tree is
 split 80 to 20 by a hash of class and file name, so a picture stays on its side when others come
-and go, and on every machine.
+and go, and on every machine. Of each class at least one picture is for training: what all lies in
+validation could not be learnt.
 """
 
 from __future__ import annotations
@@ -14,7 +15,12 @@ from pathlib import Path
 
 from headgate.profiles.errors import DataError
 from headgate.profiles.labelled import Picture, Split
-from headgate.profiles.pictures import PICTURE_SUFFIXES, load_picture
+from headgate.profiles.pictures import (
+    PICTURE_SUFFIXES,
+    UNREAD_SUFFIXES,
+    load_picture,
+    picture_size_px,
+)
 
 _VAL_PERCENT = 20
 _REMEDY = "put pictures into PATH/train/CLASS/ and PATH/val/CLASS/, or into PATH/CLASS/"
@@ -62,6 +68,11 @@ class FolderDataset:
         height_px, width_px, _ = self.picture(0).shape
         return height_px, width_px
 
+    def some_sizes_px(self, num: int) -> list[tuple[int, int]]:
+        """Return height and width of at most `num` pictures spread over the set."""
+        step = -(-len(self._files) // num)
+        return [picture_size_px(self._root / name) for name, _ in self._files[::step]]
+
     def __len__(self) -> int:
         return len(self._files)
 
@@ -102,7 +113,7 @@ def open_folder(path: Path, split: Split, *, keep_decoded: bool = False) -> Fold
         names = _class_names(path)
         root = path
         both_sides = _list_files(path, names)
-        files = [(name, label) for name, label in both_sides if _side(name) == split]
+        files = _side(both_sides, split)
         if both_sides and not files:
             raise DataError(
                 f"folder {path}: {len(both_sides)} pictures, too few to be split 80 to 20: none "
@@ -114,6 +125,7 @@ def open_folder(path: Path, split: Split, *, keep_decoded: bool = False) -> Fold
             f"expected at least one; {_REMEDY}"
         )
     if split == "train":
+        _refuse_unreadable(root, names)
         _refuse_empty_classes(both_sides, names, where=root)
     return FolderDataset(root=root, files=files, names=names, keep_decoded=keep_decoded)
 
@@ -163,21 +175,46 @@ def _refuse_empty_classes(
         )
 
 
-def _list_files(root: Path, names: tuple[str, ...]) -> list[tuple[str, int]]:
+def _refuse_unreadable(root: Path, names: tuple[str, ...]) -> None:
+    """Refuse pictures that would be left out without a word, as half of a telephone's would."""
+    found = _list_files(root, names, suffixes=UNREAD_SUFFIXES)
+    if found:
+        others = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        raise DataError(
+            f"folder {root}: {found[0][0]!r}{others} cannot be read, expected pictures ending in "
+            f"{', '.join(sorted(PICTURE_SUFFIXES))}; convert or remove them"
+        )
+
+
+def _list_files(
+    root: Path, names: tuple[str, ...], *, suffixes: frozenset[str] = PICTURE_SUFFIXES
+) -> list[tuple[str, int]]:
     """Return every picture file under the class folders, in an order that is always the same."""
     files = []
     for label, name in enumerate(names):
         for parent, folders, entries in os.walk(root / name):
             folders[:] = sorted(folder for folder in folders if folder[0] != ".")
             for entry in sorted(entries):
-                if entry[0] != "." and Path(entry).suffix.lower() in PICTURE_SUFFIXES:
+                if entry[0] != "." and Path(entry).suffix.lower() in suffixes:
                     files.append(((Path(parent) / entry).relative_to(root).as_posix(), label))
     return files
 
 
-def _side(name: str) -> Split:
-    share = int.from_bytes(hashlib.sha256(_bytes_of(name)).digest()[:8], "big") % 100
-    return "val" if share < _VAL_PERCENT else "train"
+def _side(files: Sequence[tuple[str, int]], split: Split) -> list[tuple[str, int]]:
+    shares = {name: _share(name) for name, _ in files}
+    last: dict[int, str] = {}  # of each class, what goes to validation last
+    for name, label in files:
+        last[label] = max(last.get(label, name), name, key=lambda each: shares[each])
+    return [
+        (name, label)
+        for name, label in files
+        if (split == "val") == (shares[name] < _VAL_PERCENT and last[label] != name)
+    ]
+
+
+def _share(name: str) -> int:
+    """Return a number from 0 to 99 that the name alone decides."""
+    return int.from_bytes(hashlib.sha256(_bytes_of(name)).digest()[:8], "big") % 100
 
 
 def _bytes_of(name: str) -> bytes:

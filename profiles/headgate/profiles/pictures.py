@@ -23,13 +23,16 @@ if TYPE_CHECKING:
 Picture = npt.NDArray[np.uint8]
 PictureFormat = Literal["jpeg", "webp"]
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm"})
+PICTURE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+)
+UNREAD_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".jp2", ".jxl"})  # pictures too
 MAX_FILE_PX = 100_000_000  # of a local file: more than any camera, less than memory
 
 WEBP_METHOD = 4  # what a device spends on a picture; 6 is the most libwebp can
 
 _WIRE_FORMATS = ("JPEG", "WEBP")
-_FILE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM")
+_FILE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 _RESIZES = ("stretch", "crop")
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -46,6 +49,7 @@ _TURNS = {  # by the EXIF's orientation
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_QUARTER_TURNS = (5, 6, 7, 8)
 # What Pillow's decoders raise for data that is cut, damaged or too large.
 _BROKEN = (
     OSError,
@@ -136,6 +140,18 @@ def load_picture(path: Path, *, max_pixels: int = MAX_FILE_PX) -> Picture:
     return _decode(data, formats=_FILE_FORMATS, max_pixels=max_pixels, where=f"picture {path}")
 
 
+def picture_size_px(path: Path) -> tuple[int, int]:
+    """Return height and width of a picture file, upright, from its header alone."""
+    try:
+        with Image.open(path, formats=_FILE_FORMATS) as image:
+            width_px, height_px = image.size
+            lies = image.getexif().get(ExifTags.Base.Orientation, 1) in _QUARTER_TURNS
+    except _BROKEN:
+        height_px, width_px, _ = load_picture(path).shape  # which says what is wrong with it
+        return height_px, width_px
+    return (width_px, height_px) if lies else (height_px, width_px)
+
+
 def _decode(data: bytes, *, formats: tuple[str, ...], max_pixels: int, where: str) -> Picture:
     # Pillow's WebP reader allocates the whole canvas when it opens the data.
     webp_size_px = _webp_size_px(data)
@@ -166,8 +182,13 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Picture:
+    if image.mode == "F":
+        raise ValueError("its pixels are no whole numbers")
     if image.mode.startswith("I"):  # 16 bits of grey: Pillow would make white of all above 255
-        grey_HW = (np.asarray(image) >> 8).astype(np.uint8)
+        deep_HW = np.asarray(image)
+        if deep_HW.min() < 0 or deep_HW.max() >> 16:
+            raise ValueError("its pixels have more than 16 bits")
+        grey_HW = (deep_HW >> 8).astype(np.uint8)
         return np.repeat(grey_HW[:, :, None], 3, axis=2)
     return np.array(image.convert("RGB"), dtype=np.uint8)
 

@@ -157,7 +157,8 @@ def print_json(summary: Summary) -> HeadgateError | None:
 
 def print_summary(summary: Summary, *, name: str, console: Console | None = None) -> None:
     """Print the summary of a run as a table on standard error."""
-    table = Table(title=f"{name}: {summary.frames} frames", show_header=False)
+    frames = "1 frame" if summary.frames == 1 else f"{summary.frames} frames"
+    table = Table(title=f"{name}: {frames}", show_header=False)
     table.add_column(style="bold")
     table.add_column()
     for label, text in summary_rows(summary):

@@ -24,6 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import numpy.typing as npt
 
+from headgate.profiles.class_names import match_classes
 from headgate.profiles.datasets import Dataset, is_dataset_spec, open_dataset
 from headgate.profiles.errors import DataError, UsageError
 from headgate.profiles.pictures import PICTURE_SUFFIXES, load_picture
@@ -92,16 +93,15 @@ class DatasetSource:
 
     dataset: Dataset
     name: str
+    labels: tuple[str, ...]
+    class_of: tuple[int, ...]  # for each class of the data set its place in `labels`
     fps: float | None = None
     is_live: bool = False
 
-    @property
-    def labels(self) -> tuple[str, ...] | None:
-        return self.dataset.labels
-
     def frames(self) -> Iterator[SourceFrame]:
         for index in in_turns([self.dataset.label(i) for i in range(len(self.dataset))]):
-            yield SourceFrame(self.dataset.picture(index), self.dataset.label(index))
+            truth = self.class_of[self.dataset.label(index)]
+            yield SourceFrame(self.dataset.picture(index), truth)
 
 
 def in_turns(labels: Sequence[int]) -> list[int]:
@@ -168,7 +168,7 @@ class VideoSource:
             stream = _video_stream(container, self._where)
             stream.thread_type = "AUTO"
             for frame in self._decoded(container.demux(stream), damage=av.error.InvalidDataError):
-                yield SourceFrame(frame.to_ndarray(format="rgb24"))
+                yield SourceFrame(_upright(frame))
                 num_frames += 1
         except (av.FFmpegError, ValueError) as reason:
             raise DataError(
@@ -217,10 +217,14 @@ class VideoSource:
             ) from None
 
 
-def open_source(spec: str, *, place: str = "INPUT") -> PictureSource:
+def open_source(
+    spec: str, *, labels: tuple[str, ...] | None = None, place: str = "INPUT"
+) -> PictureSource:
     """Return the source that `spec` names, or raise UsageError or DataError.
 
-    `place` is the argument or option that it was given for, to begin what is said of it.
+    `labels` are the classes of whoever answers: truths are counted as they are, and a data set of
+    other classes is refused. None keeps the data set's own. `place` is the argument or option that
+    it was given for, to begin what is said of it.
     """
     where = f"{place} {spec}"
     scheme, colon, path = spec.partition(":")
@@ -228,7 +232,9 @@ def open_source(spec: str, *, place: str = "INPUT") -> PictureSource:
         dataset = open_dataset(spec, "val")
         if len(dataset) == 0:
             raise DataError(f"{where}: holds no pictures; check the data set")
-        return DatasetSource(dataset, spec)
+        known = dataset.labels if labels is None else labels
+        class_of = match_classes(dataset.labels, known, where=where)
+        return DatasetSource(dataset, spec, known, tuple(class_of))
     if colon and scheme == "dir":
         return _open_folder(Path(path), spec, where=where)
     if scheme == "fake" and colon:
@@ -290,6 +296,13 @@ def _video_stream(container: Any, where: str) -> Any:
     if not container.streams.video:
         raise DataError(f"{where}: holds no video stream; check the file")
     return container.streams.video[0]
+
+
+def _upright(frame: Any) -> Picture:
+    """Return the pixels turned as the file says: a telephone held upright films lying down."""
+    picture_HWC: Picture = frame.to_ndarray(format="rgb24")
+    quarters = round(frame.rotation / 90) % 4  # counted against the clock
+    return np.ascontiguousarray(np.rot90(picture_HWC, quarters)) if quarters else picture_HWC
 
 
 def _import_av(where: str) -> Any:

@@ -51,6 +51,7 @@ class PlainModel(nn.Module):
         return logits_BK
 
 
+MIN_WIDTH, MAX_WIDTH = 0.02, 4.0  # below, every layer has the four maps that it has at least
 BUILT_IN_MIN_PX = {"vgg11": 32, "mobilenet_v2": 32, "resnet18": 32, "lenet": 16}
 
 
@@ -74,10 +75,13 @@ def build_backbone(
         remedy = "" if name_or_spec == smallest else f" or use {smallest}"
         raise UsageError(
             f"model {name_or_spec}: the input is {size_px[0]} x {size_px[1]} px, expected at "
-            f"least {BUILT_IN_MIN_PX[name_or_spec]} px a side; enlarge the input{remedy}"
+            f"least {BUILT_IN_MIN_PX[name_or_spec]} px a side; give a larger --input-px{remedy}"
         )
-    if not 0.0 < width <= 4.0:
-        raise UsageError(f"--width: found {width}, expected more than 0 and at most 4")
+    if not MIN_WIDTH <= width <= MAX_WIDTH:
+        raise UsageError(
+            f"--width: found {width:g}, expected {MIN_WIDTH:g} to {MAX_WIDTH:g}; 0.25 is a small "
+            "network"
+        )
     if name_or_spec == "vgg11":
         return Vgg11(num_classes=num_classes, width=width)
     if name_or_spec == "lenet":

@@ -18,6 +18,7 @@ from headgate.profiles.datasets import open_dataset
 from headgate.profiles.errors import DataError, UsageError
 from headgate.profiles.labelled import ArrayDataset, Dataset, Split
 from headgate.profiles.manifest import InputSpec
+from headgate.profiles.picture_folder import FolderDataset
 from headgate.profiles.pictures import preprocess
 from headgate.train.embedded import PREFIX, make_embedded, parse_embedded
 
@@ -25,6 +26,7 @@ from headgate.train.embedded import PREFIX, make_embedded, parse_embedded
 
 MAX_BYTES = 8 << 30  # of both splits in memory
 _MEAN_PICTURES = 4000  # enough for mean and deviation to three digits
+_SIZED_PICTURES = 64  # enough to meet another size where there are several
 _MEAN_BLOCK = 64  # pictures that are floats at one time
 
 Colours = tuple[float, float, float]  # red, green, blue
@@ -94,6 +96,16 @@ def native_input(spec: str) -> InputSpec:
         return InputSpec(px, px)
     height_px, width_px = open_split(spec, "train").size_px
     return InputSpec(height_px, width_px)
+
+
+def some_sizes_px(spec: str) -> list[tuple[int, int]]:
+    """Return heights and widths of training pictures; one where all are of one size."""
+    if is_embedded(spec):
+        return [(parse_embedded(spec).px,) * 2]
+    dataset = open_split(spec, "train")
+    if isinstance(dataset, FolderDataset):
+        return dataset.some_sizes_px(_SIZED_PICTURES)
+    return [dataset.size_px]
 
 
 def default_augmentation(spec: str, *, input_px: int) -> Augmentation:

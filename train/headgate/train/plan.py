@@ -1,7 +1,9 @@
 """Turns settings into what a run needs before its first step: pictures, architecture and stages."""
 
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
+from statistics import median_low
 
 import torch
 from torch import Tensor
@@ -10,7 +12,7 @@ from headgate.profiles.errors import FamilyError, UsageError
 from headgate.profiles.manifest import InputSpec
 from headgate.train.backbones import PlainModel, build_backbone
 from headgate.train.blueprint import Blueprint
-from headgate.train.data import TrainingData, load_training_data, native_input
+from headgate.train.data import TrainingData, load_training_data, native_input, some_sizes_px
 from headgate.train.progressive import ProgressiveConfig, check_prefix_weights, slice_layers
 from headgate.train.recipe import PruneConfig, default_split, default_width
 from headgate.train.recipe_checks import check_config
@@ -18,8 +20,9 @@ from headgate.train.run_folder import load_run, read_weights
 from headgate.train.run_record import RUN_SCHEMA, TRAINING, DatasetEntry, RunRecord
 from headgate.train.splits import find_split
 from headgate.train.stages import Stage, StageKind, plan_stages
-from headgate.train.trial import check_answers, check_can_be_trained
+from headgate.train.trial import check_answers, check_can_be_exported, check_can_be_trained
 
+SUGGESTED_PX = (32, 224)  # sides that a message may suggest: what built-in networks are made for
 MAX_NATIVE_PX = 1024  # a side of pictures that is taken for the network's unasked
 
 
@@ -93,6 +96,7 @@ def make_plan(config: PruneConfig) -> Plan:
         (stage,) = (stage for stage in stages if stage.kind is StageKind.PROGRESSIVE)
         _try_progressive(config.progressive, blueprint, plain=plain, budget=stage.budget)
     check_can_be_trained(plain, blueprint)
+    check_can_be_exported(plain, blueprint)
     return Plan(config, data, blueprint, stages)
 
 
@@ -135,6 +139,8 @@ def input_spec(config: PruneConfig) -> InputSpec:
     one size are stretched, which does nothing unless another size is asked for.
     """
     native = native_input(config.data)
+    if config.input_px is None:
+        _refuse_mixed_sizes(config.data)
     if config.input_px is None and max(native.height_px, native.width_px) > MAX_NATIVE_PX:
         raise UsageError(
             f"--input-px: missing, and the first picture of {config.data} has {native.width_px} x "
@@ -145,6 +151,22 @@ def input_spec(config: PruneConfig) -> InputSpec:
         height_px=config.input_px or native.height_px,
         width_px=config.input_px or native.width_px,
         resize="crop" if config.data.startswith("folder:") else "stretch",
+    )
+
+
+def _refuse_mixed_sizes(data: str) -> None:
+    """Refuse to let chance choose the network's input: the first of many sizes."""
+    sizes = some_sizes_px(data)
+    if len(set(sizes)) == 1:
+        return
+    smallest, largest = min(sizes, key=prod), max(sizes, key=prod)
+    least_px, most_px = SUGGESTED_PX
+    usual_px = median_low(min(size) for size in sizes) // 32 * 32
+    suggested_px = max(least_px, min(most_px, usual_px))
+    raise UsageError(
+        f"--input-px: missing, and the pictures of {data} are of several sizes, "
+        f"{smallest[1]} x {smallest[0]} to {largest[1]} x {largest[0]} px among "
+        f"{len(sizes)} of them; give the side of the network's input, such as {suggested_px}"
     )
 
 

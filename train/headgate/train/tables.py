@@ -113,7 +113,8 @@ def splits_table(
     if with_refused:
         table.add_column("why not")
     elif num_refused:
-        table.caption += f"\n{num_refused} more layers cannot be split after; --all says why"
+        layers = "layer" if num_refused == 1 else "layers"
+        table.caption += f"\n{num_refused} more {layers} cannot be split after; --all says why"
     for point in points:
         if not (point.valid or with_refused):
             continue

@@ -1,5 +1,7 @@
 """Tries a network once before a run begins, so that one it would fail with is refused early."""
 
+from importlib.util import find_spec
+
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -7,6 +9,7 @@ from torch.nn.functional import cross_entropy
 from headgate.profiles.errors import UsageError
 from headgate.train.backbones import PlainModel, first_line
 from headgate.train.blueprint import Blueprint
+from headgate.train.onnx_trace import first_cause, trace_onnx
 
 # Shapes: B = 2 pictures, C = 3 colours, H height, W width, K classes
 
@@ -48,6 +51,25 @@ def check_answers(plain: PlainModel, blueprint: Blueprint) -> None:
             "another picture is in the batch, or from run to run; in eval mode they must not: use "
             "batch norm with running statistics, and no noise"
         )
+
+
+def check_can_be_exported(plain: PlainModel, blueprint: Blueprint) -> None:
+    """Refuse a user's network that torch cannot write as ONNX: after hours of training it is late.
+
+    Built-in ones can be written. Where what writes it is not installed, it cannot be tried.
+    """
+    if ":" not in blueprint.model or find_spec("onnxscript") is None:
+        return
+    try:
+        trace_onnx(
+            plain, (_dark_and_bright(blueprint),), input_names=["pictures"], output_names=["logits"]
+        )
+    except Exception as error:  # the user's own code, and torch knows not every operator
+        raise UsageError(
+            f"model {blueprint.model}: torch cannot write it as an ONNX graph, so it could not be "
+            f"exported: {first_line(first_cause(error))}; write that part of its code in another "
+            "way"
+        ) from error
 
 
 def check_can_be_trained(plain: PlainModel, blueprint: Blueprint) -> None:

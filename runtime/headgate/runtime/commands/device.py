@@ -231,7 +231,7 @@ def open_device(
     skip = None
     if asked.skip_confident is not None:
         skip = skip_rule(asked.skip_confident, opened.manifest)
-    pictures = open_source(source)
+    pictures = open_source(source, labels=opened.manifest.labels)
     options = EngineOptions(providers=settings.engine.providers, threads=settings.engine.threads)
     return Device(
         opened.manifest,
