@@ -89,13 +89,14 @@ def test_a_bound_below_the_level_never_draws_the_forecast_down() -> None:
     before = belief.forecast(now_s=end_s)
     rate_bps, sure = before.rate_bps, chance(before, 6.0)
     for i in range(300):
-        belief.bounded(num_bits=1600, within_s=0.0032, foreseen=belief.levels)
+        now_s = end_s + i / 30
+        belief.bounded(num_bits=1600, within_s=0.0032, foreseen=belief.levels, now_s=now_s)
         belief.observe(
             num_bits=1600,
             service_s=0.001,
             foreseen=belief.levels,
             noise_s=0.0032,
-            now_s=end_s + i / 30,
+            now_s=now_s,
         )
     after = belief.forecast(now_s=end_s)
     assert after.rate_bps == pytest.approx(rate_bps)
@@ -105,8 +106,27 @@ def test_a_bound_below_the_level_never_draws_the_forecast_down() -> None:
 def test_a_bound_above_the_level_raises_it() -> None:
     belief = RateBelief()
     feed(belief, [2e4] * 100, num_bits=1000)
-    belief.bounded(num_bits=1000, within_s=0.001, foreseen=belief.levels)
+    belief.bounded(num_bits=1000, within_s=0.001, foreseen=belief.levels, now_s=4.0)
     assert belief.level == pytest.approx(math.log(1e6))
+
+
+def test_while_bounds_come_in_doubts_grow_only_of_how_fast_the_link_has_become() -> None:
+    """Small frames, answered at once for 5 s: it is not slower, and may be any amount faster."""
+    dice = random.Random(3)
+    answered, silent = RateBelief(), RateBelief()
+    rates_bps = [4e6 * math.exp(dice.gauss(0, 0.2)) for _ in range(200)]
+    for belief in (answered, silent):
+        end_s = feed(belief, rates_bps)
+    fresh = chance(answered.forecast(now_s=end_s), 2.8)
+    for i in range(150):
+        answered.bounded(
+            num_bits=1600, within_s=0.0032, foreseen=answered.levels, now_s=end_s + i / 30
+        )
+    now_s = end_s + 5.0
+    assert chance(answered.forecast(now_s=now_s), 2.8) == pytest.approx(fresh)
+    assert chance(silent.forecast(now_s=now_s), 2.8) < fresh - 0.1
+    for belief in (answered, silent):
+        assert chance(belief.forecast(now_s=now_s), 6.0) > chance(belief.forecast(now_s=end_s), 6.0)
 
 
 def test_service_hardly_clear_of_the_noise_hardly_lowers_the_level() -> None:

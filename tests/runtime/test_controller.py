@@ -127,10 +127,10 @@ def test_misses_raise_the_price_of_points_without_insurance() -> None:
     prospect = outlook(100.0, residuals=risky)
     assert chooser.choose(Situation(0.0, 0.0, prospect)).point == MANIFEST.point("webp-q80")
     for _ in range(100):
-        chooser.finished(missed=True)
+        chooser.finished(missed=True, on_time=None)
     assert chooser.choose(Situation(0.0, 0.0, prospect)).point == MANIFEST.point("local-full")
     for _ in range(20_000):
-        chooser.finished(missed=False)
+        chooser.finished(missed=False, on_time=None)
     assert chooser.choose(Situation(0.0, 0.0, prospect)).point == MANIFEST.point("webp-q80")
 
 
@@ -232,7 +232,7 @@ def test_a_late_picture_is_no_miss_where_a_local_point_steps_in(
 ) -> None:
     chooser = controller(Profile(name="x", points=("webp-*", "local-*")))
     for _ in range(200):
-        chooser.finished(missed=True)  # until a miss is dear
+        chooser.finished(missed=True, on_time=None)  # until a miss is dear
     doubtful = outlook(200.0, residuals=sorted([-5.0] * 40 + [0.0] * 160))
     assert doubtful.on_time(80_000, by_s=0.09) == pytest.approx(0.8, abs=0.01)
     choice = chooser.choose(Situation(0.0, 0.0, doubtful, rescues=rescues))

@@ -1,11 +1,15 @@
 """What frames leave to those after them: a steady link is used, and not filled up."""
 
+from dataclasses import replace
+
 import pytest
 
+from headgate.profiles.ladder import Ladder, LadderPoint
+from headgate.profiles.ladder import ladder_manifest as manifest_of
 from headgate.profiles.manifest import PointKind, PointTime
 from headgate.profiles.trace import named_trace
 from headgate.runtime.records import FrameRecord
-from headgate.runtime.simulate import Link, Pace, simulate
+from headgate.runtime.simulate import Lateness, Link, Machines, Pace, simulate
 from runtime.simulated import MANIFEST, PACE, PROFILE, after, run, summary
 
 
@@ -77,3 +81,29 @@ def test_device_that_computes_for_longer_than_a_period_uses_the_time_of_the_fram
     )
     sent = [record.point for record in after(records, 4.0) if record.num_bytes]
     assert sent.count("b1r1-l20") > 0.9 * len(sent)
+
+
+@pytest.mark.parametrize(("in_layers", "expected"), [(False, 0.75), (True, 0.45)])
+@pytest.mark.parametrize("mbps", [0.9, 0.8])
+def test_a_link_hardly_too_slow_for_what_a_profile_allows_is_not_late_with_everything(
+    mbps: float, in_layers: bool, expected: float
+) -> None:
+    """Of 60 frames a second 0.9 Mbit/s carry 56. Nothing else answers, and all would queue up."""
+    point = LadderPoint("s", PointKind.SPLIT, 0.8, bytes=1856, device_ms=5, edge_ms=4)
+    if in_layers:
+        first = replace(point, id="s-p1", member="m", prefix=1)
+        more = replace(first, id="s-p2", prefix=2, accuracy=0.84, bytes=3566)
+        points: tuple[LadderPoint, ...] = (first, more)
+    else:
+        points = (point,)
+    late = Lateness(mean_s=0.001)
+    records = simulate(
+        manifest_of(Ladder(points)),
+        profile=PROFILE,
+        link=Link(named_trace(f"steady:{mbps}"), 0.05),
+        pace=Pace(fps=60, duration_s=10),
+        sla_s=0.1,
+        machines=Machines(late, late),
+    )
+    settled = after(records, 3.0)
+    assert sum(record.deadline_met for record in settled) > expected * len(settled)

@@ -45,13 +45,14 @@ class Forecast:
 
     level: float
     residuals: Sequence[float]  # sorted, at least one; the believer's own, so only valid for now
-    widening: float = 1.0  # of the residuals
+    widening: float = 1.0  # of the residuals above 0: how much faster it may have become
+    widening_down: float = 1.0  # of those below
     bound: float = math.inf  # above it what is waited for would have come
 
     @property
     def rate_bps(self) -> float:
         """The middling rate; under the bound where something is overdue."""
-        middle = self.level + self.widening * self.residuals[len(self.residuals) // 2]
+        middle = self.level + self._widened(self.residuals[len(self.residuals) // 2])
         return math.exp(min(middle, self.bound))
 
     def at_least(self, log_rate: float) -> float:
@@ -82,7 +83,7 @@ class Forecast:
         shown = min(number, possible)
         for i in range(shown):
             residual = self.residuals[int((i + 0.5) * possible / shown)]
-            found.append((math.exp(self.level + self.widening * residual), possible / shown))
+            found.append((math.exp(self.level + self._widened(residual)), possible / shown))
         if possible < num:
             weight = OVERDUE_WEIGHT * (num - possible) / num / LINDY_SCENARIOS
             bound_bps = math.exp(self.bound)
@@ -92,7 +93,14 @@ class Forecast:
         return [(rate_bps, weight / total) for rate_bps, weight in found]
 
     def _num_below(self, log_rate: float) -> int:
-        return bisect_left(self.residuals, (log_rate - self.level) / self.widening)
+        away = log_rate - self.level
+        return bisect_left(self.residuals, away / self._widening(away))
+
+    def _widened(self, residual: float) -> float:
+        return residual * self._widening(residual)
+
+    def _widening(self, away: float) -> float:
+        return self.widening if away > 0 else self.widening_down
 
 
 class RateBelief:
@@ -102,6 +110,7 @@ class RateBelief:
         self._levels = tuple(Level(time_s) for time_s in PACES_S)
         self._best = self._levels[FIRST_PACE]
         self._sampled_s: float | None = None
+        self._bounded_s = -math.inf
         self._has_bound = False  # the level is one, if it was never measured
 
     @property
@@ -133,7 +142,7 @@ class RateBelief:
         Service shorter than `noise_s` may as well have been shorter still: only a bound.
         """
         if service_s < noise_s:
-            self.bounded(num_bits=num_bits, within_s=noise_s, foreseen=foreseen)
+            self.bounded(num_bits=num_bits, within_s=noise_s, foreseen=foreseen, now_s=now_s)
             return
         log_rate = math.log(num_bits / service_s)
         sampled_s, self._sampled_s = self._sampled_s, now_s
@@ -148,12 +157,16 @@ class RateBelief:
         if best.score > self._best.score + BETTER:
             self._best = best
 
-    def bounded(self, *, num_bits: float, within_s: float, foreseen: tuple[float, ...]) -> None:
+    def bounded(
+        self, *, num_bits: float, within_s: float, foreseen: tuple[float, ...], now_s: float
+    ) -> None:
         """Learn that so many bits took no longer than `within_s`, and maybe much less.
 
         A bound above what was foreseen raises a level. One below it is no news: taken for a sample
         it would draw the forecast down to what the noise hides, for as long as messages are small.
+        Either shows that the link has not become much slower: only upwards do doubts grow on.
         """
+        self._bounded_s = now_s
         at_least = math.log(num_bits / within_s)
         self._has_bound = self._has_bound or at_least >= self._best.value
         for level, value in zip(self._levels, foreseen, strict=True):
@@ -162,8 +175,13 @@ class RateBelief:
     def forecast(self, *, now_s: float, waiting: Waiting | None = None) -> Forecast:
         """Return what to expect from `now_s` on, given what is waited for."""
         age_s = 0.0 if self._sampled_s is None else now_s - self._sampled_s
-        widening = 1.0 if age_s <= STALE_S else min(MAX_WIDENING, math.sqrt(age_s / STALE_S))
+        widening = _widening(age_s)
+        widening_down = _widening(min(age_s, now_s - self._bounded_s))
         bound = math.inf
         if waiting is not None and waiting.waited_s > 0:
             bound = math.log(waiting.num_bits / waiting.waited_s)
-        return Forecast(self._best.value, self._best.residuals, widening, bound)
+        return Forecast(self._best.value, self._best.residuals, widening, widening_down, bound)
+
+
+def _widening(age_s: float) -> float:
+    return 1.0 if age_s <= STALE_S else min(MAX_WIDENING, math.sqrt(age_s / STALE_S))

@@ -17,28 +17,27 @@ left to the link. A profile that prefers less than the most accuracy judges them
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Preference, Profile
 from headgate.runtime.backlog import Step
 from headgate.runtime.backlogs import FrameTimes
+from headgate.runtime.candidates import STICKINESS, Candidate, pick
 from headgate.runtime.costs import PointCosts
 from headgate.runtime.guard import LEAST_S
 from headgate.runtime.late_credit import PRIOR_SHARE, LateCredit
-from headgate.runtime.layer_worth import LayerPlan
 from headgate.runtime.link import Outlook, Sample
 from headgate.runtime.own_answers import best_local, exit_quality, has_exit
 from headgate.runtime.pareto import undominated
 from headgate.runtime.records import Estimate
+from headgate.runtime.restraint import Restraint
 from headgate.runtime.series import Series, series_among
 from headgate.runtime.situation import Choice, Situation
 from headgate.runtime.whole_worth import OVERHEAD_BYTES, Queue, Queueing, expected_on_time
 
 LEVELS_UP = 2  # at most so many rungs up from the last point sent
 UTILISATION = 0.95  # of the uplink; nearer to 1 the queue grows with every hiccup
-STICKINESS = 0.002  # credit by which another point must beat the last one
-SIMILAR = 0.02  # credit given up where a profile prefers fewer bytes or less latency
 MISS_GAIN = 0.02
 MAX_MISS_PRICE = 2.0
 FIRST_PERIOD_S = 1 / 30
@@ -47,16 +46,6 @@ PROBE_MESSAGES = 3.0  # an upward probe is at least as large as so many of the s
 PROBE_BELOW = 0.98  # a rung less certain than this is worth exploring
 # A link that has only shown that it is good leaves so much doubt of any rung (0.04 if steady).
 DOUBT = 0.05
-FALLBACK_CHANCE = 0.5  # local under the accuracy floor only if nothing else has this chance
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    point: OperatingPoint
-    credit: float
-    on_time: float
-    latency_s: float
-    layers: LayerPlan | None = None
 
 
 class Controller:
@@ -81,6 +70,7 @@ class Controller:
         self._period_s = FIRST_PERIOD_S
         self._captured_s: float | None = None
         self._miss_price = 0.0
+        self._restraint = Restraint()
         self._quality = {point.id: manifest.quality(point) for point in manifest.points}
         self._exit_quality = {
             point.id: exit_quality(manifest, point)
@@ -152,14 +142,15 @@ class Controller:
     def observe(self, sample: Sample) -> None:
         """Take note of an answered message; the outlook says all that is needed of it."""
 
-    def finished(self, *, missed: bool) -> None:
-        """Learn whether a frame missed the SLA.
+    def finished(self, *, missed: bool, on_time: float | None) -> None:
+        """Learn whether a frame missed the SLA, and what chance it was thought to have.
 
         The price of a miss rises with every miss and falls without, so that in the long run the
         share of misses comes down to the profile's `miss_rate` where the points allow it.
         """
         price = self._miss_price + MISS_GAIN * (missed - self._profile.miss_rate)
         self._miss_price = min(MAX_MISS_PRICE, max(0.0, price))
+        self._restraint.learn(on_time=on_time, missed=missed)
 
     def let_down(self, point: OperatingPoint, *, rescued: bool) -> None:
         """Learn whether a frame that the edge did not answer in time was answered here instead."""
@@ -174,12 +165,12 @@ class Controller:
         if situation.stalled:
             self._rank = -1
         local = [self._judge_local(point, situation) for point in self._local]
-        fallback = max((candidate.credit for candidate in local), default=0.0)
+        fallback = max((candidate.credit for candidate in local), default=-self._miss_price)
         self._fallback = fallback
         reached = [self._quality[point.id] for point in self._ladder]
         reached += [series.quality for series in self._series]
         self._could_gain = max(reached, default=-math.inf) > fallback
-        sending: list[_Candidate] = []
+        sending: list[Candidate] = []
         outlook = situation.outlook
         if outlook is not None and not (situation.stalled and local):
             sending = self._judge_sending(situation, outlook, fallback=fallback)
@@ -187,8 +178,8 @@ class Controller:
                 judged = self._judge_series(series, situation, outlook, fallback=fallback)
                 if not local or (judged.layers is not None and judged.layers.num_steps):
                     sending.append(judged)
-        chosen = self._pick(sending, local)
-        if chosen is None:
+        chosen = pick(sending, local, profile=self._profile, quality=self._quality, last=self._last)
+        if chosen is None or (not local and self._holds_back(chosen, outlook, fallback)):
             return Choice(None, _estimate(outlook, None))
         self._last = chosen.point
         self._rank = self._rank_of(chosen.point)
@@ -200,6 +191,15 @@ class Controller:
                 alone = self._alone[chosen.point.id] = Series(self._manifest, chosen.point)
             layers = self._judge_series(alone, situation, outlook, fallback=fallback).layers
         return Choice(chosen.point, _estimate(outlook, chosen.on_time), layers)
+
+    def _holds_back(self, chosen: Candidate, outlook: Outlook | None, fallback: float) -> bool:
+        """Return whether the next frames need the uplink more; layers are left out by their sender.
+
+        On an uplink that is free a frame is in nobody's way.
+        """
+        if outlook is None or not outlook.ahead_bytes or chosen.layers or chosen.credit >= fallback:
+            return False
+        return self._restraint.holds_back(on_time=chosen.on_time)
 
     def _rank_of(self, point: OperatingPoint) -> int:
         """Return the rung that is under way now: that of the bytes the last point sends."""
@@ -242,18 +242,18 @@ class Controller:
         late = self._exit_quality.get(point.id, PRIOR_SHARE * here)
         return self._kept_up(device_s) * ((1 - DOUBT) * quality + DOUBT * min(late, quality))
 
-    def _judge_local(self, point: OperatingPoint, situation: Situation) -> _Candidate:
+    def _judge_local(self, point: OperatingPoint, situation: Situation) -> Candidate:
         device_s = self._costs.device_s(point.id)
         latency_s = situation.now_s - situation.captured_s + device_s
         on_time = 1.0 if self._sla_s is None or latency_s <= self._sla_s else 0.0
         credit = self._kept_up(device_s) * on_time * self._quality[point.id]
-        return _Candidate(point, credit - self._miss_price * (1 - on_time), on_time, latency_s)
+        return Candidate(point, credit - self._miss_price * (1 - on_time), on_time, latency_s)
 
     def _judge_sending(
         self, situation: Situation, outlook: Outlook, *, fallback: float
-    ) -> list[_Candidate]:
+    ) -> list[Candidate]:
         """Judge the reachable rungs from the top, but for those that cannot win any more."""
-        judged: list[_Candidate] = []
+        judged: list[Candidate] = []
         best, queue = -math.inf, None
         if self._ladder and self._sla_s is not None and not self._series:
             times = self._times(self._ladder[max(0, self._rank)], situation)
@@ -274,7 +274,7 @@ class Controller:
         queue: Queue | None,
         *,
         fallback: float,
-    ) -> _Candidate:
+    ) -> Candidate:
         if self._series:
             # What waits for room is on the link before a point that goes whole: it cannot be begun
             # with less. A series can: its frames wait for one another layer by layer.
@@ -301,7 +301,7 @@ class Controller:
             assert queue is not None
             credit += queue.cost(sizes[1], leaving_s=times.leaving_s)
         latency_s = times.leaving_s - times.captured_s + service_s + outlook.delay_s + times.edge_s
-        return _Candidate(point, self._kept_up(device_s) * credit, on_time, latency_s)
+        return Candidate(point, self._kept_up(device_s) * credit, on_time, latency_s)
 
     def _times(
         self, point: OperatingPoint, situation: Situation, *, insured: bool = True
@@ -325,7 +325,7 @@ class Controller:
         *,
         fallback: float,
         instead: OperatingPoint | None = None,
-    ) -> _Candidate:
+    ) -> Candidate:
         """Judge a series, or a point that goes whole as it is: the two credits must compare."""
         point = series.top if instead is None else instead
         insured = instead is None or point.id in self._exit_quality
@@ -343,7 +343,7 @@ class Controller:
         latency_s = times.leaving_s - times.captured_s + service_s + outlook.delay_s + times.edge_s
         kept_up = self._kept_up(self._costs.device_s(point.id))
         credit = kept_up * (late_credit + plan.credit)
-        return _Candidate(point, credit, plan.on_time, latency_s, None if instead else layers)
+        return Candidate(point, credit, plan.on_time, latency_s, None if instead else layers)
 
     def _late_credit(self, point: OperatingPoint, situation: Situation, fallback: float) -> float:
         return self._late.of(
@@ -359,29 +359,6 @@ class Controller:
         if self._source_waits or device_s <= self._period_s:
             return 1.0
         return self._period_s / device_s
-
-    def _pick(self, sending: list[_Candidate], local: list[_Candidate]) -> _Candidate | None:
-        floor = self._profile.min_accuracy
-        if floor is not None and any(each.on_time >= FALLBACK_CHANCE for each in sending):
-            local = [each for each in local if self._quality[each.point.id] >= floor]
-        candidates = [*local, *sending]
-        if not candidates:
-            return None
-        if len(candidates) == 1:
-            return candidates[0]
-        best = max(each.credit for each in candidates)
-        if self._profile.prefer is Preference.ACCURACY:
-            return min(candidates, key=lambda each: (-self._sticky(each), each.point.bytes.mean))
-        near = [each for each in candidates if each.credit >= best - SIMILAR]
-        if floor is not None:  # all that are left keep it: any that is likely on time will do
-            needed = 1 - max(self._profile.miss_rate, 0.02)  # chance, as far as it is known
-            near = [each for each in candidates if each.on_time >= needed] or near
-        if self._profile.prefer is Preference.BYTES:
-            return min(near, key=lambda each: (each.point.bytes.mean, -each.credit))
-        return min(near, key=lambda each: (each.latency_s, -each.credit))
-
-    def _sticky(self, candidate: _Candidate) -> float:
-        return candidate.credit + (STICKINESS if candidate.point is self._last else 0.0)
 
     def _merits(self, point: OperatingPoint) -> tuple[float, ...]:
         """Return what a point has to offer, higher is better; times to the millisecond."""

@@ -74,7 +74,8 @@ class Endings:
         )
         self._outbox.drop(frame.frame_id)
         self._rescues.ended(frame, record)
-        self._controller.finished(missed=not record.deadline_met)
+        on_time = record.estimate.on_time
+        self._controller.finished(missed=not record.deadline_met, on_time=on_time)
         return Deliver(record, answer)
 
 

@@ -83,6 +83,17 @@ class _Sending:
             found.append(Step(ahead, qualities[layer]))
         return found
 
+    def released_bytes(self, outlook: Outlook) -> float:
+        """Return how much of the next layers is on the link for good once they are begun.
+
+        Where a frame in time is through before the next is captured, only a late one is in the way
+        of others, and what it teaches of the link is worth that (as in `whole_worth`).
+        """
+        plan = self.frame.plan
+        if plan.backlog.window_s <= plan.period_s:
+            return 0.0
+        return min(self.steps()[0].num_bytes, message_bytes(outlook))
+
     @property
     def planned_bytes(self) -> int:
         """What is left of the layers that were worth sending when this was planned."""
@@ -153,6 +164,7 @@ class LayerSender:
                 next_s=frame.captured_s + frame.plan.period_s,
                 backlog=frame.plan.backlog,
                 begun=sending.layer > 0,
+                released_bytes=sending.released_bytes(outlook),
             )
             if plan.num_steps:
                 return _take(sending, plan.num_steps, outlook, rates, by_s=by_s)

@@ -100,13 +100,15 @@ def plan_steps(
     backlog: Backlog,
     begun: bool = False,
     recallable: bool = True,
+    released_bytes: float = 0.0,
 ) -> Plan:
     """Return how many of these steps are worth sending.
 
     `steps` hold the bytes from the first that would be sent now to the end of each. `quality` is
     what the frame earns without them. They leave from `leaving_s` and must be through the uplink at
     `by_s`; the next frame is captured at `next_s`. `begun`: the edge has some of the frame, or will
-    have. What is not `recallable` stays on the uplink though it is late.
+    have. What is not `recallable` stays on the uplink though it is late; of what
+    is, `released_bytes` do: they are put on it now.
     """
     credits = [0.0] * len(steps)
     first_on_time = 0.0
@@ -117,6 +119,7 @@ def plan_steps(
         idle = busy.cost(rate.free_s - next_s)
         stops_s = max(starts_s, by_s) if recallable else math.inf  # what is late is not sent
         earned, on_time = quality, True
+        released_s = starts_s + 8 * released_bytes / rate.rate_bps
         for index, step in enumerate(steps):
             finish_s = starts_s + 8 * step.num_bytes / rate.rate_bps
             needed_s = by_s - EDGE_MARGIN_S if begun or index else by_s
@@ -125,7 +128,8 @@ def plan_steps(
                 earned = step.quality
                 if index == 0:
                     first_on_time += rate.weight
-            cost = busy.cost(min(finish_s, stops_s) - next_s) - idle
+            busy_until_s = max(released_s, min(finish_s, stops_s))
+            cost = busy.cost(busy_until_s - next_s) - idle
             price = 0.0 if on_time else LATE_PRICE * backlog.window_s
             credits[index] += rate.weight * (earned - quality + cost - price)
     best = max(range(len(steps)), key=credits.__getitem__, default=None)

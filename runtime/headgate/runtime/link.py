@@ -270,6 +270,7 @@ class LinkEstimator:
                 num_bits=8.0 * service.num_bytes,
                 within_s=service.service_s,
                 foreseen=service.foreseen,
+                now_s=now_s,
             )
             return
         before = self._short

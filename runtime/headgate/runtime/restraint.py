@@ -1,0 +1,37 @@
+"""When a frame is better not sent, though nothing else answers it: so that the next is in time.
+
+Where a profile allows no local point every frame is sent, whatever its chances. On a link hardly
+too slow for all of them a queue then builds up until each is late by a little, for good; without
+every tenth the others would be in time. So a frame is held back that will likely be late and costs
+those after it more than it may earn.
+
+"Likely" is the estimate's word, and on some links it is wrong: one that stands still for a tenth of
+a second, again and again, seems too slow each time and makes up for it. So what came of frames that
+were thought lost and were sent all the same is learned, and while many of them are in time none is
+held back. Now and then one is sent as a trial, or nothing would be learned.
+"""
+
+LIKELY_LATE = 0.5  # chance to be on time
+PRIOR_SHARE, GAIN = 0.5, 0.2
+PROVEN_WRONG = 0.3  # such a share of frames thought lost in time: the estimate is no guide
+TRIAL_EVERY = 8
+
+
+class Restraint:
+    """Learns what comes of frames that will likely be late."""
+
+    def __init__(self) -> None:
+        self._share = PRIOR_SHARE  # of them that were in time
+        self._num_asked = 0
+
+    def learn(self, *, on_time: float | None, missed: bool) -> None:
+        """Take what became of a frame that was sent with such a chance (None: no other choice)."""
+        if on_time is not None and on_time < LIKELY_LATE:
+            self._share += GAIN * (float(not missed) - self._share)
+
+    def holds_back(self, *, on_time: float) -> bool:
+        """Return whether a frame with this chance, that others pay more for, is not to be sent."""
+        if on_time >= LIKELY_LATE or self._share >= PROVEN_WRONG:
+            return False
+        self._num_asked += 1
+        return self._num_asked % TRIAL_EVERY != 0
