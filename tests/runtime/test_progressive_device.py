@@ -148,7 +148,7 @@ def test_layers_leave_as_acks_make_room_and_the_result_says_what_was_used(
     frame_id = bench.send()
     before = len(bench.frames)
     assert 0 < layers_sent(bench, frame_id) < len(SIZES)
-    bench.now_s += 0.025
+    bench.now_s += RTT_S + 0.001
     bench.ack(frame_id, 1)
     bench.ack(frame_id, 2)
     assert len(bench.frames) > before
@@ -401,7 +401,7 @@ def test_a_frame_whose_later_layers_the_socket_refuses_counts_those_that_left(
     bench = Bench()
     frame_id = bench.send()
     before = bench.frames.copy()
-    bench.now_s += 0.025
+    bench.now_s += RTT_S + 0.001
     bench.ack(frame_id, 1)
     bench.ack(frame_id, 2)
     refused = bench.frames[len(before) :]
