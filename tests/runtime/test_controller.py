@@ -271,3 +271,27 @@ def test_a_picture_with_more_bytes_and_less_accuracy_does_not_hide_a_better_spli
     )
     chooser = controller(manifest=ladder_manifest_of(Ladder(points)))
     assert climb(chooser, 10.0) == ["s"] * 6
+
+
+@pytest.mark.parametrize(
+    ("source_waits", "ahead_bytes", "sent"),
+    [(False, 100_000, False), (False, 0, True), (True, 100_000, True)],
+)
+def test_a_late_frame_is_held_back_only_where_it_would_make_others_late(
+    source_waits: bool, ahead_bytes: int, sent: bool
+) -> None:
+    """80 kB take 46 ms of 14 Mbit/s. A source that waits has no next frame until this ended."""
+    pictures = Profile(name="x", points=("webp-q80",))
+    chooser = Controller(
+        manifest=MANIFEST,
+        costs=PointCosts(MANIFEST),
+        profile=pictures,
+        points=allowed_points(pictures, MANIFEST),
+        sla_s=0.1,
+        source_waits=source_waits,
+    )
+    for _ in range(10):
+        chooser.finished(missed=True, on_time=0.1)
+    prospect = replace(outlook(14.0), ahead_bytes=ahead_bytes)
+    choice = chooser.choose(Situation(0.0, 0.0, prospect))
+    assert (choice.point is not None) == sent

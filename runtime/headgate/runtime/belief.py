@@ -8,6 +8,9 @@ and never lowers it. Service that is little longer says little of a slower link:
 have waited for those of another device. Without that a device that sends next to nothing takes
 every wait for a slow link, and leaves the link to the others for good.
 
+An estimate without news is widened: the link may have changed. While bounds come in it is only
+widened upwards, as they show that it has not become much slower.
+
 What is still waited for censors the forecast: a rate at which it would have come is impossible, and
 where no recent residual explains the wait, it is expected to last about as long again as it did
 (Lindy's law). A filter over a grid of rates, which does all this by Bayes' rule, was tried: see
@@ -110,7 +113,7 @@ class RateBelief:
         self._levels = tuple(Level(time_s) for time_s in PACES_S)
         self._best = self._levels[FIRST_PACE]
         self._sampled_s: float | None = None
-        self._bounded_s = -math.inf
+        self._bounded_s = -math.inf  # when the last bound came, above the level or below
         self._has_bound = False  # the level is one, if it was never measured
 
     @property

@@ -165,7 +165,8 @@ class Controller:
         if situation.stalled:
             self._rank = -1
         local = [self._judge_local(point, situation) for point in self._local]
-        fallback = max((candidate.credit for candidate in local), default=-self._miss_price)
+        unanswered = 0.0 if self._sla_s is None else -self._miss_price
+        fallback = max((candidate.credit for candidate in local), default=unanswered)
         self._fallback = fallback
         reached = [self._quality[point.id] for point in self._ladder]
         reached += [series.quality for series in self._series]
@@ -195,9 +196,12 @@ class Controller:
     def _holds_back(self, chosen: Candidate, outlook: Outlook | None, fallback: float) -> bool:
         """Return whether the next frames need the uplink more; layers are left out by their sender.
 
-        On an uplink that is free a frame is in nobody's way.
+        On an uplink that is free a frame is in nobody's way, nor is it where the source waits: none
+        follows before this one has ended.
         """
-        if outlook is None or not outlook.ahead_bytes or chosen.layers or chosen.credit >= fallback:
+        if self._source_waits or outlook is None or not outlook.ahead_bytes:
+            return False
+        if chosen.layers or chosen.credit >= fallback:
             return False
         return self._restraint.holds_back(on_time=chosen.on_time)
 
