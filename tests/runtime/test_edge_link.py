@@ -1,7 +1,7 @@
 """A device whose connection dies without a word, over real sockets."""
 
 import contextlib
-import resource
+import errno
 import socket
 import sys
 import threading
@@ -14,6 +14,7 @@ import zmq
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family
 from headgate.profiles.profile import Profile
+from headgate.runtime import edge_link
 from headgate.runtime.edge_link import EdgeLink
 from headgate.runtime.edge_socket import SPENT_S, LinkEvent
 from headgate.runtime.playback import Playback
@@ -157,20 +158,24 @@ def test_an_address_that_is_none_is_a_usage_error() -> None:
     context.term()
 
 
-def test_a_process_that_can_open_no_more_files_goes_on_with_the_connection_it_has() -> None:
+def test_a_process_that_can_open_no_more_files_goes_on_with_the_connection_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sockets are refused here by hand: with none left at all, ZeroMQ's own threads may abort."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     link = EdgeLink(context, "tcp://127.0.0.1:9", keys=None, max_part_bytes=1 << 20)
     link.connect(zmq.Poller())
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
-    try:
+
+    def refuse(*_: object, **__: object) -> None:
+        raise zmq.ZMQError(errno.EMFILE)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(edge_link, "EdgeSocket", refuse)
         assert link.look(overdue_s=5.0, delay_s=0.01, now_s=100.0) == []
         assert len(link.monitors) == 1
         link._first.keep_for_now(now_s=100.0)
         assert link.look(overdue_s=5.0, delay_s=0.01, now_s=100.0 + SPENT_S) == []
         assert not link._first.is_spent(now_s=100.0 + SPENT_S)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
     spent = link._first
     assert link.look(overdue_s=5.0, delay_s=0.01, now_s=100.0 + 2 * SPENT_S) == []
     assert link._first is not spent
