@@ -201,6 +201,7 @@ def _list_files(
 
 
 def _side(files: Sequence[tuple[str, int]], split: Split) -> list[tuple[str, int]]:
+    """Return the files of one side; of a class that would all be validation one is for training."""
     shares = {name: _share(name) for name, _ in files}
     last: dict[int, str] = {}  # of each class, what goes to validation last
     for name, label in files:

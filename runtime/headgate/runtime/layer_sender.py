@@ -83,8 +83,8 @@ class _Sending:
             found.append(Step(ahead, qualities[layer]))
         return found
 
-    def released_bytes(self, outlook: Outlook) -> float:
-        """Return how much of the next layers is on the link for good once they are begun.
+    def released_bytes(self, outlook: Outlook, *, next_bytes: float) -> float:
+        """Return how much of the next layer, of so many bytes, is on the link for good if begun.
 
         Where a frame in time is through before the next is captured, only a late one is in the way
         of others, and what it teaches of the link is worth that (as in `whole_worth`).
@@ -92,7 +92,7 @@ class _Sending:
         plan = self.frame.plan
         if plan.backlog.window_s <= plan.period_s:
             return 0.0
-        return min(self.steps()[0].num_bytes, message_bytes(outlook))
+        return min(next_bytes, message_bytes(outlook))
 
     @property
     def planned_bytes(self) -> int:
@@ -154,9 +154,9 @@ class LayerSender:
                 continue
             if outlook.ahead_bytes > room_bytes(outlook):
                 return None
-            rates = rates_of(outlook)
+            steps, rates = sending.steps(), rates_of(outlook)
             plan = plan_steps(
-                sending.steps(),
+                steps,
                 rates,
                 quality=sending.quality,
                 leaving_s=now_s,
@@ -164,7 +164,7 @@ class LayerSender:
                 next_s=frame.captured_s + frame.plan.period_s,
                 backlog=frame.plan.backlog,
                 begun=sending.layer > 0,
-                released_bytes=sending.released_bytes(outlook),
+                released_bytes=sending.released_bytes(outlook, next_bytes=steps[0].num_bytes),
             )
             if plan.num_steps:
                 return _take(sending, plan.num_steps, outlook, rates, by_s=by_s)

@@ -16,6 +16,7 @@ from headgate.train.split_training.client import SplitClient
 from headgate.train.split_training.epoch_record import DepruneEpoch
 from headgate.train.split_training.growth import bottleneck_of
 from headgate.train.split_training.payload import Parcel
+from headgate.train.split_training.server import Outgoing
 from train.split_training.small import (
     NUM_STEPS,
     Table,
@@ -26,6 +27,14 @@ from train.split_training.small import (
     small_settings,
     two_clients,
 )
+
+
+def first_gradient(table: Table, client: SplitClient) -> Outgoing:
+    """Return what the server answers to a client's first batch, before the client has it."""
+    table.connect(client)
+    table.run(num_messages=1)
+    (out,) = table.hand(*table.waiting.pop(), lose_answers=True)
+    return out
 
 
 @pytest.mark.parametrize(
@@ -116,12 +125,8 @@ def test_a_client_with_a_bad_number_of_its_own_stops_and_says_goodbye(
     settings = small_settings("2:1")
     plan = small_plan(pictures, settings)
     with small_server(plan, settings, tmp_path / "run") as server:
-        table = Table(server)
         client = small_client(plan, settings)
-        table.connect(client)
-        table.run(num_messages=1)
-        peer, header, parts = table.waiting.pop()
-        (out,) = server.received(peer, header, parts, num_bytes=1, now_s=0.0)
+        out = first_gradient(Table(server), client)
         maps, filter_gradient = out.parts
         before = [p.clone() for p in client.half.model.parameters()]
         said = client.received(out.header, (not_finite(maps), filter_gradient), now_s=0.0)
@@ -191,12 +196,8 @@ def test_a_gradient_of_another_shape_is_refused(pictures: Path, tmp_path: Path) 
     settings = small_settings("2:1")
     plan = small_plan(pictures, settings)
     with small_server(plan, settings, tmp_path / "run") as server:
-        table = Table(server)
         client = small_client(plan, settings)
-        table.connect(client)
-        table.run(num_messages=1)
-        peer, header, parts = table.waiting.pop()
-        (out,) = server.received(peer, header, parts, num_bytes=1, now_s=0.0)
+        out = first_gradient(Table(server), client)
         maps, filter_gradient = out.parts
         assert isinstance(maps, Parcel)
         for wrong in ((), (Parcel(maps.values[:-1]), filter_gradient)):
