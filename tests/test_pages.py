@@ -28,7 +28,9 @@ def test_every_module_stands_once_on_the_map(part: str) -> None:
     page = (ROOT / "docs" / "modules.md").read_text()
     section = page.partition(f"\n## {part}:")[2].partition("\n## ")[0]
     rows = [line.split("|") for line in section.splitlines() if line.startswith("| ")]
-    named = Counter(name for row in rows for name in re.findall(r"`([\w/]+)`", row[2]))
+    named = Counter(
+        row[1].strip(" `") + name for row in rows for name in re.findall(r"`(\w+)`", row[3])
+    )
     assert set(named) == modules
     assert [name for name, count in named.items() if count > 1] == []
 

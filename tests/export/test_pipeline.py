@@ -20,18 +20,18 @@ import torch
 from numpy.typing import NDArray
 
 from export.tiny_run import LENET, NUM_PICTURES, TinyRun, write_run
-from headgate.export.deploy import MemberReference
-from headgate.export.measure import Engines
+from headgate.export.graphs.deploy import MemberReference
 from headgate.export.options import ExportOptions
-from headgate.export.parity_gate import check_member
 from headgate.export.pipeline import export_family
+from headgate.export.points.measure import Engines
+from headgate.export.points.parity_gate import check_member
 from headgate.profiles.datasets import open_dataset
 from headgate.profiles.errors import FamilyError, GateError
 from headgate.profiles.family import Family, open_family
 from headgate.profiles.manifest import InputSpec, OperatingPoint, PointKind
 from headgate.profiles.pictures import decode_picture, encode_picture, preprocess
-from headgate.runtime.engine import DeviceEngine, TailEngine
-from headgate.runtime.features import decode_features, encode_features
+from headgate.runtime.codec.features import decode_features, encode_features
+from headgate.runtime.networks.engine import DeviceEngine, TailEngine
 from headgate.train.run_folder import load_run
 
 QUICK = ExportOptions(

@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from export.tiny_run import PLAIN_CUT, PROGRESSIVE, TinyRun, write_run
-from headgate.export.deploy import MemberReference, deploy
-from headgate.export.exit_confidence import with_confidence
-from headgate.export.measure import Engines, measure_points
-from headgate.export.onnx_files import module_to_onnx
+from headgate.export.graphs.deploy import MemberReference, deploy
+from headgate.export.graphs.onnx_files import module_to_onnx
 from headgate.export.options import ExportOptions
-from headgate.export.parity_gate import check_member, compared_points
 from headgate.export.pipeline import export_family
+from headgate.export.points.exit_confidence import with_confidence
+from headgate.export.points.measure import Engines, measure_points
+from headgate.export.points.parity_gate import check_member, compared_points
 from headgate.export.samples import HeldOut
 from headgate.profiles.datasets import open_dataset
 from headgate.profiles.errors import FamilyError, GateError, UsageError
@@ -28,8 +28,8 @@ from headgate.profiles.manifest import Member, OperatingPoint, PointKind
 from headgate.profiles.manifest_json import manifest_from_json, manifest_to_json
 from headgate.profiles.pictures import preprocess
 from headgate.profiles.progressive import layer_bounds
-from headgate.runtime.engine import DeviceEngine, TailEngine
-from headgate.runtime.features import decode_features, encode_features
+from headgate.runtime.codec.features import decode_features, encode_features
+from headgate.runtime.networks.engine import DeviceEngine, TailEngine
 from headgate.train.progressive import ProgressiveConfig
 from headgate.train.progressive_model import ProgressiveModel
 from headgate.train.run_folder import load_run

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from headgate.export.demo import DemoOptions, run_for_real, write_pictures
+from headgate.export.demo.demo import DemoOptions, run_for_real, write_pictures
 from headgate.profiles.family import open_family
 from headgate.profiles.trace import named_trace
 from headgate.runtime.cli import main

@@ -1,6 +1,6 @@
 """Graphs, and how long batches of them take."""
 
-from headgate.runtime.batch_times import BatchTimes, GraphKey
+from headgate.runtime.edge.batch_times import BatchTimes, GraphKey
 
 KEY = GraphKey("d" * 64, "b4r1")
 OTHER = GraphKey("d" * 64, "full")

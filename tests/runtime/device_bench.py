@@ -4,10 +4,10 @@ import numpy as np
 
 from headgate.profiles.manifest import OperatingPoint, PointKind
 from headgate.profiles.profile import Profile, allowed_points
-from headgate.runtime.device_session import DeviceSession
-from headgate.runtime.events import Answer, Compute, Computed, Deliver, Effect, Send
 from headgate.runtime.records import FrameRecord
-from headgate.runtime.wire import (
+from headgate.runtime.session.device_session import DeviceSession
+from headgate.runtime.session.events import Answer, Compute, Computed, Deliver, Effect, Send
+from headgate.runtime.wire.wire import (
     Load,
     Message,
     NamedTensor,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from headgate.runtime.edge_session import (
+from headgate.runtime.edge.edge_session import (
     EdgeEffect,
     EdgeLimits,
     EdgeSession,
@@ -13,7 +13,7 @@ from headgate.runtime.edge_session import (
     RunBatch,
     SendTo,
 )
-from headgate.runtime.wire import (
+from headgate.runtime.wire.wire import (
     Frame,
     Hello,
     Message,

@@ -8,8 +8,8 @@ import sys
 
 import zmq
 
-from headgate.runtime.keys import Context
-from headgate.runtime.wire import Ack, Welcome, encode
+from headgate.runtime.sockets.keys import Context
+from headgate.runtime.wire.wire import Ack, Welcome, encode
 
 
 def main(endpoint: str, digest: str) -> None:

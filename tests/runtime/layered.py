@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from headgate.profiles.manifest import FileEntry, Manifest, TensorSpec
-from headgate.runtime.messages import NO_BUDGET_US, Frame
+from headgate.runtime.wire.messages import NO_BUDGET_US, Frame
 from profiles.manifests import small_manifest
 
 LAYER_MAPS = (1, 2, 1)  # maps of each layer

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from headgate.runtime.edge_events import (
+from headgate.runtime.edge.edge_events import (
     BatchItem,
     EdgeEffect,
     EdgeLimits,
@@ -11,8 +11,8 @@ from headgate.runtime.edge_events import (
     RunBatch,
     SendTo,
 )
-from headgate.runtime.edge_session import EdgeSession
-from headgate.runtime.messages import (
+from headgate.runtime.edge.edge_session import EdgeSession
+from headgate.runtime.wire.messages import (
     Ack,
     Goodbye,
     Hello,
@@ -24,7 +24,7 @@ from headgate.runtime.messages import (
     Welcome,
     stamp_us,
 )
-from headgate.runtime.wire import decode, encode
+from headgate.runtime.wire.wire import decode, encode
 from runtime.layered import LAYERED, P3, layers
 
 UPLINK_S = 0.010  # the least delay to the edge

@@ -6,9 +6,10 @@ import numpy as np
 
 from headgate.profiles.manifest import Manifest, PointKind
 from headgate.profiles.profile import Profile, allowed_points
-from headgate.runtime.device_session import DeviceSession
-from headgate.runtime.events import Answer, Compute, Computed, Deliver, Effect, Send
-from headgate.runtime.messages import (
+from headgate.runtime.records import FrameRecord
+from headgate.runtime.session.device_session import DeviceSession
+from headgate.runtime.session.events import Answer, Compute, Computed, Deliver, Effect, Send
+from headgate.runtime.wire.messages import (
     Ack,
     Frame,
     Load,
@@ -19,8 +20,7 @@ from headgate.runtime.messages import (
     Result,
     Welcome,
 )
-from headgate.runtime.records import FrameRecord
-from headgate.runtime.wire import decode, encode
+from headgate.runtime.wire.wire import decode, encode
 from runtime.ladders import progressive_manifest
 
 MANIFEST = progressive_manifest()

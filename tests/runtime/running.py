@@ -11,14 +11,14 @@ from pathlib import Path
 
 from headgate.profiles.family import Family
 from headgate.profiles.profile import Profile
-from headgate.runtime.device import Device, DeviceSettings
-from headgate.runtime.edge import EdgeServer
-from headgate.runtime.engine import DeviceEngine, TailEngine
-from headgate.runtime.events import Answer
-from headgate.runtime.keys import DeviceKeys, EdgeKeys
-from headgate.runtime.playback import Playback
+from headgate.runtime.device.device import Device, DeviceSettings
+from headgate.runtime.device.playback import Playback
+from headgate.runtime.device.sources import open_source
+from headgate.runtime.edge.edge import EdgeServer
+from headgate.runtime.networks.engine import DeviceEngine, TailEngine
 from headgate.runtime.records import FrameRecord
-from headgate.runtime.sources import open_source
+from headgate.runtime.session.events import Answer
+from headgate.runtime.sockets.keys import DeviceKeys, EdgeKeys
 
 PATIENCE_S = 30.0  # for what takes milliseconds; reached only when something is broken
 SLA_S = 2.0  # generous: tests ask who answers, not how fast

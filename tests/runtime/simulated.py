@@ -5,8 +5,8 @@ import pytest
 from headgate.profiles.profile import Profile
 from headgate.profiles.trace import Trace
 from headgate.runtime.records import FrameRecord
-from headgate.runtime.simulate import Link, Pace, simulate
-from headgate.runtime.summary import Summary, Tally
+from headgate.runtime.session.summary import Summary, Tally
+from headgate.runtime.simulation.simulate import Link, Pace, simulate
 from runtime.ladders import ladder_manifest
 
 MANIFEST = ladder_manifest()

@@ -8,8 +8,8 @@ import threading
 from pathlib import Path
 
 from headgate.profiles.family import open_family
-from headgate.runtime.edge import EdgeServer
-from headgate.runtime.engine import TailEngine
+from headgate.runtime.edge.edge import EdgeServer
+from headgate.runtime.networks.engine import TailEngine
 
 
 def main(path: str) -> None:

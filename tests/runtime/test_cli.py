@@ -162,8 +162,9 @@ def test_help_imports_neither_torch_nor_onnx_nor_onnxruntime() -> None:
 
 def test_the_whole_device_path_imports_no_torch_and_no_onnx() -> None:
     found = modules_after(
-        "import headgate.runtime, headgate.runtime.device, headgate.runtime.engine\n"
-        "import headgate.runtime.sources, headgate.runtime.sinks, headgate.runtime.live\n"
+        "import headgate.runtime.device.device, headgate.runtime.networks.engine\n"
+        "import headgate.runtime.device.sources, headgate.runtime.device.sinks\n"
+        "import headgate.runtime.device.live\n"
         "import headgate.runtime.commands.device"
     )
     assert "onnxruntime" in found

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from headgate.profiles.family import Family
-from headgate.runtime import keys
-from headgate.runtime.control import ask_device
-from headgate.runtime.playback import Playback
+from headgate.runtime.device.control import ask_device
+from headgate.runtime.device.playback import Playback
 from headgate.runtime.records import FrameRecord, Source, record_from_line
+from headgate.runtime.sockets import keys
 from runtime.running import PATIENCE_S, RunningDevice, edge_process, headgate
 
 NO_EDGE = "tcp://127.0.0.1:9"  # nobody listens on the discard port

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from headgate.profiles.errors import DataError, UsageError
 from headgate.profiles.manifest import InputSpec
 from headgate.profiles.pictures import preprocess
-from headgate.runtime.sources import open_source
+from headgate.runtime.device.sources import open_source
 
 Pictures = NDArray[np.uint8]
 

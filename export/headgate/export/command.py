@@ -7,8 +7,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from headgate.export.choose_codec import AUTO
 from headgate.export.options import ExportOptions
+from headgate.export.points.choose_codec import AUTO
 from headgate.profiles.manifest import CODECS
 from headgate.runtime.commands.inspect import PIPED_WIDTH
 from headgate.train.number_lists import NumberList
@@ -125,7 +125,7 @@ def export(
     validation pictures, and refuses (exit code 3) if the graphs differ from what was trained.
     """
     from headgate.export.pipeline import export_family
-    from headgate.runtime.points_table import family_to_json, points_table
+    from headgate.runtime.commands.points_table import family_to_json, points_table
 
     options = ExportOptions(local_full=not no_local_full, with_times=not no_times, **chosen)
     manifest = export_family(run, family, options, _show)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from headgate.export.deploy import Deployed
-from headgate.export.graphs import FullGraph, HeadGraph, TailGraph
-from headgate.export.onnx_files import count_macs, module_to_onnx
+from headgate.export.graphs.deploy import Deployed
+from headgate.export.graphs.graphs import FullGraph, HeadGraph, TailGraph
+from headgate.export.graphs.onnx_files import count_macs, module_to_onnx
 from headgate.export.triton import triton_config
 from headgate.profiles.family import MANIFEST_NAME, manifest_text
 from headgate.profiles.manifest import (

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headgate.export.choose_codec import AUTO
+from headgate.export.points.choose_codec import AUTO
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import FAMILY_NAMES, MANIFEST_NAME, is_left_by_desktop
 from headgate.profiles.manifest import CODECS
 from headgate.profiles.quantise import MAX_LEVELS, MIN_LEVELS
 from headgate.profiles.storage import check_place, recover_folder
-from headgate.runtime.headers import MAX_LAYERS
+from headgate.runtime.wire.headers import MAX_LAYERS
 
 if TYPE_CHECKING:
     from headgate.train.run_folder import Run

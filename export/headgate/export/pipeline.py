@@ -11,10 +11,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from headgate.export.candidates import LOCAL_FULL, local_points, offload_points, split_points
 from headgate.export.clips import Clip, load_clip
-from headgate.export.deploy import Deployed, MemberReference, PlainReference, deploy
-from headgate.export.exit_confidence import with_confidence
 from headgate.export.family_writer import (
     FULL_GRAPH,
     PICTURES_GRAPH,
@@ -24,19 +21,22 @@ from headgate.export.family_writer import (
     write_manifest,
     write_member,
 )
-from headgate.export.graphs import FullGraph
-from headgate.export.measure import Engines, machine_name, measure_points
+from headgate.export.graphs.deploy import Deployed, MemberReference, PlainReference, deploy
+from headgate.export.graphs.graphs import FullGraph
+from headgate.export.graphs.picture_network import with_picture_network
+from headgate.export.graphs.whole_network import whole_network
 from headgate.export.options import ExportOptions, check_members, check_options, check_target
-from headgate.export.parity_gate import check_full, check_member
-from headgate.export.picture_network import with_picture_network
-from headgate.export.points import METRIC, Measured, worth_keeping
-from headgate.export.predicted_points import check_lag, default_lag, with_predicted
+from headgate.export.points.candidates import LOCAL_FULL, local_points, offload_points, split_points
+from headgate.export.points.exit_confidence import with_confidence
+from headgate.export.points.measure import Engines, machine_name, measure_points
+from headgate.export.points.parity_gate import check_full, check_member
+from headgate.export.points.points import METRIC, Measured, worth_keeping
+from headgate.export.points.predicted_points import check_lag, default_lag, with_predicted
 from headgate.export.samples import Samples, load_samples
-from headgate.export.whole_network import whole_network
 from headgate.profiles.family import Family, open_family
 from headgate.profiles.manifest import Manifest, Member, MetricSpec, OperatingPoint
 from headgate.profiles.storage import publish_folder, sha256_file
-from headgate.runtime.engine import DeviceEngine, EngineOptions, TailEngine
+from headgate.runtime.networks.engine import DeviceEngine, EngineOptions, TailEngine
 from headgate.train.run_folder import Run, load_run
 from headgate.train.split_model import SplitModel
 

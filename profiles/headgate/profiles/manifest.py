@@ -113,7 +113,7 @@ class OperatingPoint:
     levels: int | None = None  # split: integers 0 .. levels - 1
     low: tuple[float, ...] = ()  # split: per channel, see headgate.profiles.quantise
     span: tuple[float, ...] = ()
-    codec: str | None = None  # split: a codec of headgate.runtime.features
+    codec: str | None = None  # split: a codec of headgate.runtime.codec.features
     # split: frequencies for the codec "context"
     table: ContextTable | None = field(default=None, metadata=ADDED)
     picture_format: str | None = None  # offload: "jpeg" or "webp"

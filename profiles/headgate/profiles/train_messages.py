@@ -1,7 +1,8 @@
 """What the two sides of split training say to each other, before it is bytes.
 
-`headgate.runtime.train_wire` turns it into bytes and back; the sessions in `headgate.train` decide
-by the headers alone. One header serves every kind of message: what a kind does not use is zero.
+`headgate.runtime.wire.train_wire` turns it into bytes and back; the sessions in `headgate.train`
+decide by the headers alone. One header serves every kind of message: what a kind does not use is
+zero.
 """
 
 from dataclasses import dataclass

@@ -14,9 +14,9 @@ import torch
 
 from headgate.profiles.errors import PeerError, TrainingError, UsageError
 from headgate.profiles.trace_files import open_trace
-from headgate.runtime.keys import make_set
-from headgate.runtime.relay import LinkPlan, Relay
-from headgate.runtime.shaper import Window
+from headgate.runtime.emulator.relay import LinkPlan, Relay
+from headgate.runtime.emulator.shaper import Window
+from headgate.runtime.sockets.keys import make_set
 from headgate.train.run_folder import Run, load_run
 from headgate.train.split_training.client import SplitClient
 from headgate.train.split_training.deprune import deprune_locally

@@ -13,9 +13,9 @@ import click
 from headgate.runtime.config import DeviceConfig, load_config
 
 if TYPE_CHECKING:
-    from headgate.runtime.device import Device
-    from headgate.runtime.events import Answer
+    from headgate.runtime.device.device import Device
     from headgate.runtime.records import FrameRecord
+    from headgate.runtime.session.events import Answer
 
 DEFAULT = DeviceConfig()
 
@@ -138,8 +138,8 @@ def play(
     family: Path, source: str, settings: DeviceConfig, *, output: str | None, as_json: bool
 ) -> None:
     """Run one device from start to summary."""
+    from headgate.runtime.device.sinks import print_json, print_summary
     from headgate.runtime.signals import stopping_on_signals
-    from headgate.runtime.sinks import print_json, print_summary
 
     consumers: list[Callable[[FrameRecord], None]] = []
 
@@ -167,9 +167,9 @@ def _run(
     consumers: "list[Callable[[FrameRecord], None]]",
 ) -> Exception | None:
     """Run a device, its records going to `output` and the live view; return what failed."""
-    from headgate.runtime.live import LiveView
-    from headgate.runtime.memory import freeze_loaded
-    from headgate.runtime.sinks import JsonLines
+    from headgate.runtime.device.live import LiveView
+    from headgate.runtime.device.sinks import JsonLines
+    from headgate.runtime.networks.memory import freeze_loaded
 
     failure: Exception | None = None
     with contextlib.ExitStack() as stack:
@@ -211,12 +211,12 @@ def open_device(
     """Verify and load everything a run needs, or raise what is wrong with any of it."""
     from headgate.profiles.family import open_family
     from headgate.profiles.profile import load_profile
-    from headgate.runtime.device import Device, DeviceSettings
-    from headgate.runtime.engine import DeviceEngine, EngineOptions
-    from headgate.runtime.keys import check_endpoint, check_exposure, load_device_keys
-    from headgate.runtime.playback import Playback
-    from headgate.runtime.skipping import skip_rule
-    from headgate.runtime.sources import open_source
+    from headgate.runtime.device.device import Device, DeviceSettings
+    from headgate.runtime.device.playback import Playback
+    from headgate.runtime.device.sources import open_source
+    from headgate.runtime.networks.engine import DeviceEngine, EngineOptions
+    from headgate.runtime.session.skipping import skip_rule
+    from headgate.runtime.sockets.keys import check_endpoint, check_exposure, load_device_keys
 
     asked, security = settings.device, settings.security
     keys = None if security.keys is None else load_device_keys(Path(security.keys))

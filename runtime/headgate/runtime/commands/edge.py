@@ -10,7 +10,7 @@ import click
 from headgate.runtime.config import EdgeConfig, load_config
 
 if TYPE_CHECKING:
-    from headgate.runtime.edge import EdgeServer
+    from headgate.runtime.edge.edge import EdgeServer
 
 DEFAULT = EdgeConfig()
 
@@ -57,7 +57,7 @@ def edge(
     (HEADGATE_EDGE__BIND, HEADGATE_ENGINE__THREADS, ...).
     """
     from headgate.runtime.commands.logs import log_to_stderr
-    from headgate.runtime.memory import freeze_loaded
+    from headgate.runtime.networks.memory import freeze_loaded
     from headgate.runtime.signals import stopping_on_signals
 
     settings = load_config(
@@ -90,9 +90,9 @@ def edge(
 def open_server(families: tuple[Path, ...], settings: EdgeConfig) -> "EdgeServer":
     """Verify and load the families and listen, or raise what is wrong with any of it."""
     from headgate.profiles.family import open_family
-    from headgate.runtime.edge import EdgeServer
-    from headgate.runtime.engine import EngineOptions, TailEngine
-    from headgate.runtime.keys import check_endpoint, check_exposure, load_edge_keys
+    from headgate.runtime.edge.edge import EdgeServer
+    from headgate.runtime.networks.engine import EngineOptions, TailEngine
+    from headgate.runtime.sockets.keys import check_endpoint, check_exposure, load_edge_keys
 
     bind, security = settings.edge.bind, settings.security
     check_endpoint(bind, option="--bind")

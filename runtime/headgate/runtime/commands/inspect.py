@@ -19,7 +19,7 @@ def inspect(family: Path, as_json: bool) -> None:
     from rich.console import Console
 
     from headgate.profiles.family import open_family
-    from headgate.runtime.points_table import family_to_json, points_table
+    from headgate.runtime.commands.points_table import family_to_json, points_table
 
     manifest = open_family(family).manifest
     if as_json:

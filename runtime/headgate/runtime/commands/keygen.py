@@ -25,7 +25,7 @@ def keygen(folder: Path, role: str | None, name: str) -> None:
     leave their machine.
     """
     from headgate.profiles.errors import UsageError
-    from headgate.runtime import keys
+    from headgate.runtime.sockets import keys
 
     if role is None:
         edge, device = keys.make_set(folder, device=name)

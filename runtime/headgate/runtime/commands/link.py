@@ -10,8 +10,8 @@ import click
 from headgate.profiles.errors import UsageError
 
 if TYPE_CHECKING:
-    from headgate.runtime.relay_listener import Address
-    from headgate.runtime.shaper import Window
+    from headgate.runtime.emulator.relay_listener import Address
+    from headgate.runtime.emulator.shaper import Window
 
 FOREVER_S = 1e9
 
@@ -52,7 +52,7 @@ def link(
     """
     from headgate.profiles.trace_files import open_trace
     from headgate.runtime.commands.logs import log_to_stderr
-    from headgate.runtime.relay import LinkPlan, Relay
+    from headgate.runtime.emulator.relay import LinkPlan, Relay
     from headgate.runtime.signals import stopping_on_signals
 
     if delay_ms < 0 or queue_bytes < 1:
@@ -81,7 +81,7 @@ def link(
 
 def parse_window(option: str, text: str, *, default_s: float | None) -> Window:
     """Read START:SECONDS; without a default the seconds must be said."""
-    from headgate.runtime.shaper import Window
+    from headgate.runtime.emulator.shaper import Window
 
     start, colon, seconds = text.partition(":")
     try:
@@ -111,7 +111,7 @@ def parse_address(option: str, text: str) -> Address:
 
 def refuse_beyond_loopback(endpoint: str, *, insecure: bool) -> None:
     """The relay passes bytes on for anyone who connects, so it stays on this machine."""
-    from headgate.runtime.keys import is_local
+    from headgate.runtime.sockets.keys import is_local
 
     if not insecure and not is_local(endpoint):
         raise UsageError(

@@ -84,8 +84,8 @@ def _ask(
     wanted: Profile | None,
 ) -> None:
     from headgate.profiles.parse import unparse
-    from headgate.runtime import control
-    from headgate.runtime.keys import check_endpoint, check_exposure, load_device_keys
+    from headgate.runtime.device import control
+    from headgate.runtime.sockets.keys import check_endpoint, check_exposure, load_device_keys
 
     address = control.find_device() if device is None else device
     check_endpoint(address, option="--device")

@@ -51,7 +51,7 @@ from headgate.train.work_folder import (
     write_record,
 )
 
-WIRE_VERSION = 2  # of the messages of training, see `headgate.runtime.train_wire`
+WIRE_VERSION = 2  # of the messages of training, see `headgate.runtime.wire.train_wire`
 STATE = "server"
 _HALF = "half."  # and a client's name, or nothing for the half that all share
 _OWED = "owed."

@@ -22,14 +22,14 @@ import torch
 
 from headgate.profiles.errors import PeerError, TrainingError, UsageError, WireError
 from headgate.profiles.train_messages import Header, Kind
-from headgate.runtime.train_wire import decode, encode
+from headgate.runtime.wire.train_wire import decode, encode
 from headgate.train.split_training.client import SplitClient
 from headgate.train.split_training.payload import Payload
 from headgate.train.split_training.server import Outgoing, SplitServer
 from headgate.train.split_training.wire_parcels import LIMITS, from_wire, to_wire
 
 if TYPE_CHECKING:
-    from headgate.runtime.keys import Context, Socket
+    from headgate.runtime.sockets.keys import Context, Socket
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class ServerSocket:
     def __init__(self, bind: str, security: Security) -> None:
         import zmq
 
-        from headgate.runtime import keys
+        from headgate.runtime.sockets import keys
 
         keys.check_endpoint(bind, option="--bind")
         has_keys = security.keys is not None
@@ -123,7 +123,7 @@ class ClientSocket:
     def __init__(self, endpoint: str, security: Security) -> None:
         import zmq
 
-        from headgate.runtime import keys
+        from headgate.runtime.sockets import keys
 
         keys.check_endpoint(endpoint, option="--server")
         has_keys = security.keys is not None

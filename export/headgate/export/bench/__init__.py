@@ -1,0 +1,1 @@
+"""`headgate bench`: what is claimed, measured beside a bound or a peer of the same run."""

@@ -1,0 +1,1 @@
+"""Codecs, prediction from earlier frames, and frames that need not be sent."""

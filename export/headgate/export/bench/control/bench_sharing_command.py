@@ -1,0 +1,67 @@
+"""`headgate bench sharing`: several devices on one uplink, in the simulator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from headgate.export.bench.bench_options import above, outputs, say, show
+
+
+@click.command()
+@click.argument("target", metavar="POINTS", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--links",
+    default="2x12,4x12,3x20,8x24",
+    show_default=True,
+    help="devices x Mbit/s of the uplink that they share, or x a trace: its file, or a name such "
+    "as demo",
+)
+@click.option("--sla-ms", default=100.0, show_default=True, help="deadline, in ms")
+@click.option("--rtt-ms", default=20.0, show_default=True, help="round-trip time, in ms")
+@click.option("--fps", default=30.0, show_default=True, help="frames a second of each device")
+@click.option("--duration-s", default=10.0, show_default=True, help="of each run, in s")
+@click.option(
+    "--settle-s", default=3.0, show_default=True, help="of that, left out of the score, in s"
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=0,
+    help="processes  [default: one per core]",
+)
+@outputs
+def sharing(
+    target: Path,
+    links: str,
+    sla_ms: float,
+    rtt_ms: float,
+    fps: float,
+    duration_s: float,
+    settle_s: float,
+    workers: int,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """What several devices on one uplink earn, beside fixed points and a link to oneself.
+
+    POINTS is a family folder, or a ladder of points in a TOML file (examples/ladder.toml).
+    """
+    from headgate.export.bench.control.bench_sharing import (
+        SharingOptions,
+        bench_sharing,
+        parse_links,
+    )
+
+    options = SharingOptions(
+        target=target,
+        links=parse_links(links),
+        sla_s=above(sla_ms, 0.0, "--sla-ms") / 1000,
+        rtt_s=above(rtt_ms, None, "--rtt-ms") / 1000,
+        fps=above(fps, 0.0, "--fps"),
+        duration_s=above(duration_s, 0.0, "--duration-s"),
+        settle_s=above(settle_s, None, "--settle-s"),
+        workers=workers,
+    )
+    show(bench_sharing(options, say=say), out, as_json=as_json)

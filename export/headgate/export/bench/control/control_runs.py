@@ -1,0 +1,255 @@
+"""Runs of the control benchmark: every policy over one trace at one SLA and round-trip time.
+
+Two modes, never mixed. `bare`: a late frame earns nothing, and nothing answers in the edge's
+place, so that the policies' bets are told apart. `insured`: as the product runs, the early exit's
+or a rescue's answer is delivered at the deadline, for rivals and oracle alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import numpy as np
+
+from headgate.export.bench.compare import RunScore, score_run
+from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind, PointTime
+from headgate.profiles.profile import Profile
+from headgate.profiles.trace import Trace
+from headgate.runtime.choice.own_answers import exit_quality, has_exit
+from headgate.runtime.session.frame_fate import DEFAULT_SETTINGS
+from headgate.runtime.simulation.oracle import OraclePoint, oracle_credit
+from headgate.runtime.simulation.rivals import RIVALS, Whole
+from headgate.runtime.simulation.simulate import Lateness, Link, Machines, Pace, PolicyFor, simulate
+from headgate.runtime.simulation.simulated_answers import payload_bytes
+from headgate.runtime.simulation.simulated_link import MESSAGE_BYTES
+
+OURS, ORACLE, LOCAL, FIXED = "headgate", "oracle", "local only", "best fixed in hindsight"
+JPEG = "JPEG, adaptive quality"
+WHOLE, PICTURES = f"{OURS}, prefixes sent whole", f"{OURS}, pictures only"
+NUM_FIXED = 2  # so many fixed points are simulated after all were ranked by a quick count
+BACKLOG_S = 1.0  # in the quick count: a queue longer than this takes no more frames
+
+
+class Mode(Enum):
+    """What a late frame earns."""
+
+    BARE = "bare"
+    INSURED = "insured"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One cell of the table over one trace."""
+
+    mode: Mode
+    sla_s: float
+    rtt_s: float
+    fps: float
+    duration_s: float
+    jitter_s: float = 0.0
+    late_s: float = 0.0  # the mean, of the loops of device and edge
+
+    @property
+    def num_frames(self) -> int:
+        """Frames that the simulator captures."""
+        return sum(1 for _ in capture_times_s(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one policy came to. Misses are frames without any answer within the SLA."""
+
+    policy: str
+    credited: float
+    miss_share: float
+    mean_bytes: float
+    switches_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRuns:
+    """All policies on one trace in one case."""
+
+    trace: str
+    case: Case
+    runs: tuple[Run, ...]
+
+    def credited(self, policy: str) -> float | None:
+        """Return the policy's mean credit per frame, or None if it did not run here."""
+        return next((run.credited for run in self.runs if run.policy == policy), None)
+
+
+def run_case(manifest: Manifest, trace: Trace, case: Case, *, rivals: bool = True) -> CaseRuns:
+    """Run every policy over `trace`, or only ours and the references."""
+    if case.mode is Mode.BARE:
+        manifest = without_exits(manifest)
+    runs = [*_references(manifest, trace, case)]
+    runs.append(_simulated(OURS, manifest, trace, case))
+    if not rivals:
+        return CaseRuns(trace.name, case, tuple(runs))
+    local = [point for point in manifest.points if point.kind is PointKind.LOCAL]
+    if is_progressive(manifest):
+        runs.append(_simulated(WHOLE, manifest, trace, case, policy=lambda _: Whole))
+        offload = [point for point in manifest.points if point.kind is PointKind.OFFLOAD]
+        if offload:
+            only = replace(manifest, points=(*local, *offload))
+            runs.append(_simulated(PICTURES, only, trace, case))
+    for name, policy in RIVALS.items():
+        runs.append(_simulated(name, manifest, trace, case, policy=policy))
+    pictures = [p for p in manifest.points if p.picture_format == "jpeg"]
+    if pictures:
+        only = replace(manifest, points=(*local, *pictures))
+        runs.append(_simulated(JPEG, only, trace, case, policy=RIVALS["EWMA x 0.5"]))
+    return CaseRuns(trace.name, case, tuple(runs))
+
+
+def is_progressive(manifest: Manifest) -> bool:
+    """Whether some points are prefixes that may be sent layer by layer."""
+    return any(point.prefix is not None for point in manifest.points)
+
+
+def without_exits(manifest: Manifest) -> Manifest:
+    """Return the manifest with split points as plain ones, whose late frames earn nothing.
+
+    Progressive points stay what they are, on heads without an exit.
+    """
+    points = tuple(
+        replace(point, kind=PointKind.OFFLOAD, graph=manifest.full_graph, twin=None)
+        if point.kind is PointKind.SPLIT and point.prefix is None
+        else point
+        for point in manifest.points
+    )
+    members = tuple(replace(member, exit_metrics={}) for member in manifest.members)
+    return replace(manifest, points=points, members=members)
+
+
+def capture_times_s(case: Case) -> Iterator[float]:
+    """Yield when frames are captured, as the simulator does."""
+    frame_id = 0
+    while frame_id == 0 or frame_id / case.fps < case.duration_s:
+        yield frame_id / case.fps
+        frame_id += 1
+
+
+def local_credit(manifest: Manifest, case: Case) -> float:
+    """Return what the best local point earns by itself; 0 if none meets the SLA."""
+    times = point_times(manifest)
+    earned = [
+        manifest.quality(point) * min(1.0, 1 / (case.fps * max(1e-9, times[point.id].device_s)))
+        for point in manifest.points
+        if point.kind is PointKind.LOCAL and times[point.id].device_s <= case.sla_s
+    ]
+    return max(earned, default=0.0)
+
+
+def point_times(manifest: Manifest) -> dict[str, PointTime]:
+    """Return the compute times that the simulator takes: those of the first machine."""
+    return dict(next(iter(manifest.times.values()), {}))
+
+
+def _references(manifest: Manifest, trace: Trace, case: Case) -> Iterator[Run]:
+    """Yield the oracle, local only, and the best fixed point."""
+    local = local_credit(manifest, case)
+    yield Run(ORACLE, _oracle(manifest, trace, case, local=local), 0.0, 0.0, 0.0)
+    yield Run(LOCAL, local, 0.0 if local > 0 else 1.0, 0.0, 0.0)
+    sending = [point for point in manifest.points if point.kind is not PointKind.LOCAL]
+    ranked = sorted(sending, key=lambda p: -_quick_count(manifest, p, trace, case))
+    fixed = [
+        _simulated(FIXED, manifest, trace, case, policy=lambda _: Whole, fixed=point.id)
+        for point in ranked[:NUM_FIXED]
+    ]
+    fixed.append(Run(FIXED, local, 0.0, 0.0, 0.0))
+    yield max(fixed, key=lambda run: run.credited)
+
+
+def _oracle(manifest: Manifest, trace: Trace, case: Case, *, local: float) -> float:
+    times, fallback = point_times(manifest), local
+    points = []
+    for point in manifest.points:
+        if point.kind is PointKind.LOCAL:
+            continue
+        sla_s = case.sla_s
+        if point.kind is PointKind.SPLIT and has_exit(manifest, point):
+            # Its exit is delivered a little before the deadline.
+            sla_s -= DEFAULT_SETTINGS.guard_s
+            fallback = max(fallback, exit_quality(manifest, point))
+        cost = times[point.id]
+        sizes = [payload_bytes(point, frame) + MESSAGE_BYTES for frame in range(case.num_frames)]
+        points.append(
+            OraclePoint(manifest.quality(point), cost.device_s, cost.edge_s, sla_s, np.array(sizes))
+        )
+    return oracle_credit(
+        trace,
+        _undominated(points),
+        rtt_s=case.rtt_s,
+        fps=case.fps,
+        num_frames=case.num_frames,
+        fallback=fallback,
+    )
+
+
+def _undominated(points: Sequence[OraclePoint]) -> list[OraclePoint]:
+    """Leave out points that another equals or beats in everything: the oracle never needs them."""
+
+    def beats(a: OraclePoint, b: OraclePoint) -> bool:
+        return (
+            a.quality >= b.quality
+            and a.device_s <= b.device_s
+            and a.edge_s <= b.edge_s
+            and a.sla_s >= b.sla_s
+            and bool((a.sizes_bytes <= b.sizes_bytes).all())
+        )
+
+    kept: list[OraclePoint] = []
+    for point in sorted(points, key=lambda p: -p.quality):
+        if not any(beats(other, point) for other in kept):
+            kept.append(point)
+    return kept
+
+
+def _quick_count(manifest: Manifest, point: OperatingPoint, trace: Trace, case: Case) -> float:
+    """Return about what a point earns if every frame takes it."""
+    cost, free_s, on_time = point_times(manifest)[point.id], 0.0, 0
+    for frame, captured_s in enumerate(capture_times_s(case)):
+        if free_s > captured_s + BACKLOG_S:
+            continue
+        num_bytes = payload_bytes(point, frame) + MESSAGE_BYTES
+        free_s = trace.finish_s(max(free_s, captured_s + cost.device_s), num_bytes)
+        on_time += free_s + case.rtt_s + cost.edge_s <= captured_s + case.sla_s
+    return on_time * manifest.quality(point)
+
+
+def _simulated(
+    name: str,
+    manifest: Manifest,
+    trace: Trace,
+    case: Case,
+    *,
+    policy: PolicyFor | None = None,
+    fixed: str | None = None,
+) -> Run:
+    records = simulate(
+        manifest,
+        profile=Profile(name="bench"),
+        link=Link(trace, case.rtt_s, jitter_s=case.jitter_s),
+        pace=Pace(case.fps, case.duration_s),
+        sla_s=case.sla_s,
+        fixed=fixed,
+        policy=policy,
+        insured=case.mode is Mode.INSURED,
+        machines=Machines(Lateness(mean_s=case.late_s), Lateness(mean_s=case.late_s)),
+    )
+    return run_of(score_run(records, name=name, measured=False), case)
+
+
+def run_of(score: RunScore, case: Case) -> Run:
+    """Return the figures of one run."""
+    return Run(
+        policy=score.name,
+        credited=score.credited,
+        miss_share=1 - score.in_time,
+        mean_bytes=score.mean_bytes,
+        switches_per_s=score.summary.switches / case.duration_s,
+    )

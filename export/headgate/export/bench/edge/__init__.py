@@ -1,0 +1,1 @@
+"""`bench edge` and `bench device-cost`: many devices at one edge; what a device spends."""

@@ -1,0 +1,209 @@
+"""The table of `headgate bench edge`: its rows, goals and notes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from headgate.export.bench.bench_table import BenchResult, Goal, median
+from headgate.export.bench.bench_watch import SMALLEST_OBJECT_BYTES
+from headgate.export.bench.edge.bench_edge_bound import Rate
+from headgate.export.bench.edge.bench_edge_load import LoadReport
+from headgate.profiles.family import Family
+from headgate.profiles.manifest import OperatingPoint
+
+MIN_SHARE = 0.85
+BUSY_GENERATOR = 0.8  # of one core: above, the generator may be what limits
+COLUMNS = (
+    "devices",
+    "load",
+    "offered/s",
+    "in time/s",
+    "share of bound",
+    "rejected",
+    "held back",
+    "late",
+    "batch",
+    "p50, ms",
+    "p95, ms",
+    "fairness",
+    "edge cpu, ms/frame",
+    "bare cpu / edge cpu",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeOptions:
+    """What to load and how."""
+
+    family: Family
+    folder: Path  # logs go here
+    devices: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100, 200)
+    fps: tuple[float, ...] = (10.0,)  # open loops; none: only closed ones
+    closed: bool = True
+    num_open: int = 2
+    sla_s: float = 0.1
+    warm_up_s: float = 2.0
+    measure_s: float = 3.0
+    soak_s: float = 20.0  # one more row at the end, to see memory grow; 0: none
+    point: str | None = None
+    threads: int = 0  # of one tail run; 0: as many as the edge has cores
+    max_batch: int = 16
+    generators: int = 1
+    providers: str = "auto"  # what runs the tails, see `engine`
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One load and what came of it, all generators together."""
+
+    devices: int
+    fps: float | None
+    report: LoadReport
+    bound: Rate
+    edge_cpu_s: float
+    growth_bytes_per_s: float
+
+    @property
+    def seconds(self) -> float:
+        return self.report.ended_s - self.report.began_s
+
+    @property
+    def in_time_per_s(self) -> float:
+        return sum(self.report.in_time) / self.seconds
+
+    @property
+    def possible_per_s(self) -> float:
+        """What could have been answered: no more than was offered, nor than the bound."""
+        if self.fps is None:
+            return self.bound.frames_per_s
+        return min(self.bound.frames_per_s, self.report.offered / self.seconds)
+
+    @property
+    def share(self) -> float:
+        return self.in_time_per_s / max(1e-9, self.possible_per_s)
+
+    @property
+    def cpu_share(self) -> float:
+        """Processor time of the bare tails of the answered frames, over what the edge used."""
+        answered = len(self.report.latencies_s)
+        return answered * self.bound.cpu_s / self.edge_cpu_s if self.edge_cpu_s else float("nan")
+
+
+def jain(values: Sequence[float]) -> float:
+    """Return Jain's index of fairness, 1 / n to 1: (sum x)^2 / (n sum x^2); 1 if all are 0."""
+    squares = sum(value * value for value in values)
+    return 1.0 if squares == 0 else sum(values) ** 2 / (len(values) * squares)
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """Return the value below which that share of them lies; nan of none."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    report = row.report
+    answered = max(1, len(report.latencies_s))
+    return (
+        str(row.devices),
+        "closed" if row.fps is None else f"{row.fps:g}/s each",
+        f"{report.offered / row.seconds:.0f}",
+        f"{row.in_time_per_s:.0f}",
+        f"{row.share:.3f}",
+        str(sum(report.rejected.values())),
+        str(report.held_back),
+        str(report.late + report.unanswered),
+        f"{report.batched / max(1, report.batches):.1f}",
+        f"{1000 * quantile(report.latencies_s, 0.5):.1f}",
+        f"{1000 * quantile(report.latencies_s, 0.95):.1f}",
+        f"{jain(report.in_time):.3f}",
+        f"{1000 * row.edge_cpu_s / answered:.3f}",
+        f"{row.cpu_share:.3f}",
+    )
+
+
+def edge_table(
+    options: EdgeOptions,
+    point: OperatingPoint,
+    rows: Sequence[Row],
+    soak: Row | None,
+    *,
+    bare: Sequence[Rate],
+    provider: str,
+    bound_to: frozenset[int] | None,
+) -> BenchResult:
+    worst = min(rows, key=lambda row: row.share)
+    goals = [
+        Goal(
+            f"share of the bound at least {MIN_SHARE} in every row",
+            worst.share,
+            worst.share >= MIN_SHARE,
+        )
+    ]
+    if soak is not None:
+        growth = soak.growth_bytes_per_s / max(1e-9, soak.in_time_per_s)
+        goals.append(
+            Goal(
+                f"memory grows by less than an object ({SMALLEST_OBJECT_BYTES} B) a frame",
+                growth,
+                growth < SMALLEST_OBJECT_BYTES,
+            )
+        )
+    return BenchResult(
+        name="Edge",
+        columns=COLUMNS,
+        rows=tuple(cells(row) for row in rows),
+        goals=tuple(goals),
+        notes=tuple(
+            _notes(options, point, rows, soak, bare=bare, provider=provider, bound_to=bound_to)
+        ),
+    )
+
+
+def _notes(
+    options: EdgeOptions,
+    point: OperatingPoint,
+    rows: Sequence[Row],
+    soak: Row | None,
+    *,
+    bare: Sequence[Rate],
+    provider: str,
+    bound_to: frozenset[int] | None,
+) -> Iterator[str]:
+    bound = median([row.bound.frames_per_s for row in rows])
+    yield (
+        f"{point.id}, SLA {1000 * options.sla_s:g} ms from when a frame is due at the generator; "
+        f"{options.measure_s:g} s a row; closed: {options.num_open} unanswered frames a device"
+    )
+    yield (
+        f"bound: bare batched tail, {provider}, {options.threads} thread(s), at the best batch "
+        f"size that a row can fill; median over the rows {bound:.0f} frames/s; by batch size, "
+        "ms of processor time a frame: "
+        + ", ".join(f"{rate.batch}: {1000 * rate.cpu_s:.3f}" for rate in bare)
+    )
+    yield "share of bound: in time/s over the lesser of the bound and, in an open loop, offered/s"
+    if bound_to is None:
+        yield "edge and generator shared all cores: the generator's time was the edge's loss"
+    else:
+        yield (
+            f"the edge had {len(bound_to)} core(s), the bound the same ones with nothing else "
+            "running, the generator others"
+        )
+    busiest = max(row.report.cpu_s / row.seconds / options.generators for row in rows)
+    limits = "; more --generators may show a higher rate" if busiest > BUSY_GENERATOR else ""
+    yield f"a generator was busy for up to {busiest:.0%} of a core{limits}"
+    reasons = Counter[str]()
+    for row in rows:
+        reasons.update(row.report.rejected)
+    yield "rejected, all rows: " + (
+        ", ".join(f"{reason} {count}" for reason, count in reasons.items()) or "none"
+    )
+    if soak is not None:
+        yield (
+            f"memory: {soak.devices} devices for {soak.seconds:g} s, "
+            f"{soak.in_time_per_s:.0f} frames/s, resident memory grew by "
+            f"{soak.growth_bytes_per_s / 1e3:.1f} kB/s over the last two thirds"
+        )

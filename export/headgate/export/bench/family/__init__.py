@@ -1,0 +1,1 @@
+"""`bench family`: one family's page, and where splitting is worth it."""

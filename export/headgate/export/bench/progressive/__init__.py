@@ -1,0 +1,1 @@
+"""Progressive members: NAIR and CLIO, and robustness to loss."""

@@ -1,0 +1,73 @@
+"""Draw accuracy against the time that a picture's maps take to cross, and where importance went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headgate.export.bench.progressive.nair_lines import Line
+from headgate.export.figures import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    WIDE_IN,
+    legend_above,
+    new_figure,
+    png,
+    tick_text,
+)
+
+COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, GREY)
+MARKERS = ("o", "s", "^", "D", "v", "<", ">", "x")
+
+
+def draw_nair(lines: Sequence[Line], *, rate_bps: float, width_in: float = WIDE_IN) -> bytes:
+    """Return a PNG: accuracy in percent against milliseconds on the link, log scale.
+
+    Of a line with several numbers of levels only what is worth sending is drawn.
+    """
+    figure, (axes,) = new_figure(width_in, height_in=5.6)
+    for number, line in enumerate(lines):
+        shown = line.front if line.mixed else line.sent
+        axes.plot(
+            [1000 * each.seconds(rate_bps) for each in shown],
+            [100 * each.accuracy for each in shown],
+            color=COLOURS[number % len(COLOURS)],
+            marker=MARKERS[number % len(MARKERS)],
+            markersize=4,
+            linestyle="-" if number < len(COLOURS) else "--",
+            label=line.name,
+        )
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(tick_text(lambda value: f"{value:g}"))
+    axes.set_xlabel(f"ms on a link of {rate_bps / 1000:g} kbit/s (log scale)")
+    axes.set_ylabel("accuracy, %")
+    legend_above(axes, ncols=2)
+    return png(figure)
+
+
+def draw_importance(
+    before: Sequence[float], after: Sequence[float], *, width_in: float = WIDE_IN
+) -> bytes:
+    """Return a PNG: the share of the importance in each layer, before the training and after."""
+    figure, (axes,) = new_figure(width_in, height_in=3.6)
+    places = range(1, len(before) + 1)
+    for offset, shares, colour, label in (
+        (-0.2, before, GREY, "before"),
+        (0.2, after, BLUE, "after"),
+    ):
+        axes.bar(
+            [place + offset for place in places],
+            [100 * share for share in shares],
+            width=0.4,
+            color=colour,
+            label=label,
+        )
+    axes.set_xlabel("layer, in the order of sending")
+    axes.set_ylabel("share of the importance, %")
+    legend_above(axes, ncols=2)
+    return png(figure)

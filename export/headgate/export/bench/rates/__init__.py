@@ -1,0 +1,1 @@
+"""`bench rates`: bytes for accuracy, beside pictures in JPEG and WebP."""

@@ -1,0 +1,1 @@
+"""Start-up, overhead, throughput, training steps, heads: each beside a bare loop."""

@@ -1,0 +1,1 @@
+"""Split training: accuracy for bytes, and its transport."""

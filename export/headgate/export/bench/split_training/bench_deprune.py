@@ -1,0 +1,207 @@
+"""What split training with a growing budget saves on the network, and what it costs in accuracy.
+
+Three ways to train one network across a link are compared: all maps from the first epoch on (no
+compression), few maps to the last (high compression), and few maps first (deprune). Every number
+of bytes was counted on the messages. A saving is the bytes of no compression up to the same epoch,
+divided by a series' own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from headgate.export.bench.bench_table import BenchResult, Goal, provenance
+from headgate.export.bench.split_training.deprune_runs import (
+    DEPRUNE,
+    HIGH_COMPRESSION,
+    NO_COMPRESSION,
+    Series,
+    find_runs,
+    series_of,
+)
+from headgate.export.bench.split_training.plot_deprune import draw_deprune
+from headgate.export.figures import NARROW_IN, WIDE_IN
+from headgate.export.page import bullets, facts, page, paragraphs, text_table, themed_picture
+from headgate.profiles.storage import write_atomic
+from headgate.train.recipe import PruneConfig
+from headgate.train.run_folder import load_run
+from headgate.train.split_training.deprune import deprune_locally, prepare
+from headgate.train.split_training.settings import DepruneSettings, Phase
+
+NAME = "deprune"
+MARGIN = 0.01  # below no compression that counts as equal
+
+
+@dataclass(frozen=True, slots=True)
+class DepruneOptions:
+    """What to train for the comparison, and where."""
+
+    config: PruneConfig
+    settings: DepruneSettings
+    num_clients: int
+    seeds: tuple[int, ...]
+    folder: Path
+
+
+def train_three(options: DepruneOptions, *, say: Callable[[str], None]) -> list[Path]:
+    """Train the three ways for each seed; a run that is there already is taken as it is."""
+    settings = options.settings
+    num_maps = prepare(options.config, settings).blueprint.num_maps
+    ways = {
+        "none": (Phase(num_maps, settings.num_epochs),),
+        "high": (Phase(settings.phases[0].budget, settings.num_epochs),),
+        "deprune": settings.phases,
+    }
+    paths = []
+    for seed in options.seeds:
+        for name, phases in ways.items():
+            path = options.folder / f"{name}-s{seed}"
+            paths.append(path)
+            if (path / "run.json").is_file():
+                load_run(path)
+                continue
+            say(f"seed {seed}, {name}: {','.join(map(str, phases))}")
+            deprune_locally(
+                replace(options.config, seed=seed),
+                replace(settings, phases=phases),
+                path,
+                num_clients=options.num_clients,
+                force=True,
+            )
+    return paths
+
+
+def bench_deprune(paths: Sequence[Path]) -> tuple[BenchResult, list[Series]]:
+    """Compare runs of split training."""
+    series = series_of(find_runs(paths))
+    rows = [_row(each, series) for each in series]
+    columns = (
+        "series",
+        "split",
+        "seeds",
+        "epochs",
+        "accuracy, %",
+        "MB",
+        "saving",
+        "MB to 1 point under no compression",
+    )
+    notes = (
+        "bytes are those of all parts of all messages, both ways, counted as they were sent",
+        "accuracy: mean and deviation over seeds, after the last epoch, of the validation pictures",
+    )
+    result = BenchResult(NAME, columns, tuple(rows), goals=tuple(_goals(series)), notes=notes)
+    return result, series
+
+
+def write_deprune_report(result: BenchResult, series: Sequence[Series], folder: Path) -> Path:
+    """Write deprune.html and deprune.png; return the path of the report."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / f"{NAME}.png", draw_deprune(series, WIDE_IN))
+    write_atomic(folder / f"{NAME}-narrow.png", draw_deprune(series, NARROW_IN))
+    chart = themed_picture(
+        lambda width_in, theme: draw_deprune(series, width_in, theme),
+        alt="accuracy against epochs and bytes, throughput over time, one line per series",
+    )
+    goals = [
+        f"{goal.text}: {goal.value:.3g}, {'met' if goal.met else 'not met'}"
+        for goal in result.goals
+    ]
+    body = "\n".join(
+        [
+            "<h1>Split training with a growing budget</h1>",
+            paragraphs(_lead(series)),
+            chart,
+            text_table(result.columns, result.rows, caption="all series"),
+            bullets(goals) if goals else "",
+            bullets(result.notes),
+            "<h2>How this was made</h2>",
+            facts(provenance()),
+        ]
+    )
+    path = folder / f"{NAME}.html"
+    write_atomic(path, page("Headgate: split training", body))
+    return path
+
+
+def baseline_of(series: Series, others: Sequence[Series]) -> Series | None:
+    """Return the plain run of all maps to compare with: same split and maps, as many epochs."""
+    fitting = [
+        other
+        for other in others
+        if other.kind == NO_COMPRESSION
+        and other.num_epochs >= series.num_epochs
+        and _cut_of(other) == _cut_of(series)
+        and other.runs[0].settings.feature_bits == 32
+        and other.runs[0].record.blueprint.resolution_factor == 1
+    ]
+    return min(fitting, key=lambda other: other.num_epochs, default=None)
+
+
+def _cut_of(series: Series) -> tuple[object, ...]:
+    blueprint = series.runs[0].record.blueprint
+    return blueprint.model, blueprint.width, blueprint.split, series.runs[0].record.dataset.spec
+
+
+def saving(series: Series, others: Sequence[Series]) -> float:
+    """Return how many times fewer bytes it sent than no compression; NaN if nothing compares.
+
+    Both are per picture: runs may have unlike numbers of seeds, but see the same pictures.
+    """
+    baseline = baseline_of(series, others)
+    if baseline is None:
+        return math.nan
+    epochs = series.num_epochs
+    return baseline.mean_bytes(epochs) / series.mean_bytes(epochs)
+
+
+def _row(series: Series, others: Sequence[Series]) -> tuple[str, ...]:
+    mean, deviation = series.accuracy(series.num_epochs)
+    baseline = baseline_of(series, others)
+    needed = None
+    if baseline is not None:
+        aim = baseline.accuracy(baseline.num_epochs)[0] - MARGIN
+        needed = series.bytes_to_accuracy(aim)
+    return (
+        series.label,
+        series.split,
+        str(len(series.runs)),
+        str(series.num_epochs),
+        f"{100 * mean:.2f}" + (f" ± {100 * deviation:.2f}" if len(series.runs) > 1 else ""),
+        f"{series.mean_bytes(series.num_epochs) / 1e6:.1f}",
+        "" if baseline is None else f"{saving(series, others):.2f}",
+        "" if needed is None else f"{needed / 1e6:.1f}",
+    )
+
+
+def _goals(series: Sequence[Series]) -> list[Goal]:
+    """Hold deprune to within a point of no compression, and above high compression."""
+    goals = []
+    for each in series:
+        baseline = baseline_of(each, series)
+        if each.kind != DEPRUNE or baseline is None:
+            continue
+        accuracy = each.accuracy(each.num_epochs)[0]
+        lost = 100 * (baseline.accuracy(baseline.num_epochs)[0] - accuracy)
+        goals.append(Goal(f"{each.label}: points lost at most 1", lost, lost <= 100 * MARGIN))
+        for high in series:
+            if high.kind == HIGH_COMPRESSION and _cut_of(high) == _cut_of(each):
+                won = 100 * (accuracy - high.accuracy(high.num_epochs)[0])
+                goals.append(Goal(f"{each.label}: points above {high.label}", won, won > 0))
+    return goals
+
+
+def _lead(series: Sequence[Series]) -> list[str]:
+    lines = []
+    for each in series:
+        if each.kind != DEPRUNE:
+            continue
+        factor = saving(each, series)
+        mean = 100 * each.accuracy(each.num_epochs)[0]
+        text = f"{each.label} reached {mean:.1f} %"
+        if math.isfinite(factor):
+            text += f" with {factor:.1f} times fewer bytes than no compression"
+        lines.append(text + ".")
+    return lines or ["No run here lets its budget grow."]

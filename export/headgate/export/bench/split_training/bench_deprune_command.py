@@ -1,0 +1,121 @@
+"""`headgate bench deprune`: split training with few maps first, beside all maps and few maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from headgate.export.bench.bench_options import outputs, say, show
+from headgate.profiles.errors import UsageError
+from headgate.train.command import NUMBERS
+from headgate.train.deprune_options import config_of, options_of, training_options
+
+
+@click.command()
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))  # also one that is under way
+@click.option("--clients", default=1, show_default=True, help="clients of each run made here")
+@click.option(
+    "--seeds", type=NUMBERS, default=(0,), help="of the runs made here, as 0,1,2  [default: 0]"
+)
+@training_options
+@outputs
+def deprune(
+    runs: tuple[Path, ...],
+    clients: int,
+    seeds: tuple[int, ...],
+    out: Path,
+    as_json: bool,
+    **trained: Any,
+) -> None:
+    """Accuracy and bytes of split training: no compression, high compression, and deprune.
+
+    With RUNS, which are runs of `train deprune` or folders of such, they are compared; one that is
+    not finished counts with the epochs that it has. Without,
+    three are trained here for each of --seeds, with all sides in one process. Writes
+    deprune.html and deprune.png besides the table.
+    """
+    from headgate.export.bench.split_training.bench_deprune import (
+        DepruneOptions,
+        bench_deprune,
+        train_three,
+        write_deprune_report,
+    )
+
+    paths = list(runs)
+    if not paths:
+        config, settings = config_of(trained)
+        if clients < 1 or not seeds or len(set(seeds)) != len(seeds):
+            raise UsageError(
+                f"--clients {clients} --seeds {seeds}: expected 1 or more clients, and each seed "
+                "once"
+            )
+        folder = out / "deprune-runs"
+        options = DepruneOptions(config, settings, clients, seeds, folder)
+        paths = train_three(options, say=say)
+    result, series = bench_deprune(paths)
+    say(f"report: {write_deprune_report(result, series, out)}")
+    show(result, out, as_json=as_json)
+
+
+@click.command("train-transport")
+@click.option("--trips", default=400, show_default=True, help="round trips of each way")
+@outputs
+def train_transport(trips: int, out: Path, as_json: bool) -> None:
+    """Round trip of a batch and its gradient beside a bare ZeroMQ echo, and gRPC if installed."""
+    from headgate.export.bench.split_training.bench_train_transport import bench_train_transport
+
+    if trips < 1:
+        raise UsageError(f"--trips: found {trips}, expected 1 or more")
+    show(bench_train_transport(num_trips=trips, say=say), out, as_json=as_json)
+
+
+@click.command("deprune-network")
+@click.option("--clients", default=8, show_default=True, help="processes that train")
+@click.option("--cpu-share", default=0.25, show_default=True, help="of a core, for each client")
+@click.option("--rate-mbps", default=20.0, show_default=True, help="of the shaped link")
+@click.option("--delay-ms", default=5.0, show_default=True, help="of the shaped link, one way")
+@click.option("--timeout-s", default=1800.0, show_default=True, help="for one of the four runs")
+@training_options
+@outputs
+def deprune_network(
+    clients: int,
+    cpu_share: float,
+    rate_mbps: float,
+    delay_ms: float,
+    timeout_s: float,
+    out: Path,
+    as_json: bool,
+    **trained: Any,
+) -> None:
+    """Bytes and speed of clients over sockets, with the compression module and without.
+
+    Trains two epochs with the first budget of --schedule, and with all maps, over loopback and over
+    a shaped link that all clients share. Writes deprune-network.html and deprune-network.png
+    besides the table.
+    """
+    from headgate.export.bench.split_training.bench_deprune_network import (
+        NetworkOptions,
+        bench_deprune_network,
+    )
+
+    if clients < 1 or not 0 < cpu_share <= 1 or min(rate_mbps, timeout_s) <= 0 or delay_ms < 0:
+        raise UsageError(
+            f"--clients {clients} --cpu-share {cpu_share:g} --rate-mbps {rate_mbps:g} --delay-ms "
+            f"{delay_ms:g} --timeout-s {timeout_s:g}: expected 1 client or more, a share up to 1, "
+            "and no less than nothing of the others"
+        )
+    config, settings = config_of(trained)
+    options = NetworkOptions(
+        trained=options_of(trained),
+        config=config,
+        settings=settings,
+        num_clients=clients,
+        cpu_share=cpu_share,
+        rate_mbps=rate_mbps,
+        delay_ms=delay_ms,
+        timeout_s=timeout_s,
+        folder=out / "deprune-network",
+    )
+    show(bench_deprune_network(options, say=say), out, as_json=as_json)

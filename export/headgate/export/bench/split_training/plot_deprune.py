@@ -1,0 +1,111 @@
+"""Draw split training: accuracy against epochs and against bytes, and throughput over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from headgate.export.bench.split_training.deprune_runs import (
+    DEPRUNE,
+    HIGH_COMPRESSION,
+    NO_COMPRESSION,
+    Series,
+)
+from headgate.export.figures import (
+    BLACK,
+    BLUE,
+    GREEN,
+    LIGHT,
+    NARROW_IN,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    WIDE_IN,
+    Theme,
+    legend_above,
+    new_figure,
+    png,
+    tick_text,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = {
+    NO_COMPRESSION: (BLACK, "#6E6E6E"),
+    HIGH_COMPRESSION: (ORANGE, VERMILLION),
+    DEPRUNE: (BLUE, GREEN, SKY, PURPLE, "#004B75", "#8F5B7D"),
+}
+MARKERS = {NO_COMPRESSION: "s", HIGH_COMPRESSION: "v", DEPRUNE: "o"}
+LINE_STYLES = ("-", "--", ":", "-.")
+
+
+def draw_deprune(
+    series: Sequence[Series], width_in: float = WIDE_IN, theme: Theme = LIGHT
+) -> bytes:
+    """Return a PNG; lines are means over seeds, bands one deviation."""
+    wide = width_in > NARROW_IN
+    figure, axes = new_figure(width_in, height_in=9.0, rows=3, ratios=(1.3, 1.3, 1.0), one_x=False)
+    num_of: dict[str, int] = {}
+    for each in series:
+        number = num_of.get(each.kind, 0)
+        num_of[each.kind] = number + 1
+        colours = COLOURS[each.kind]
+        style = {
+            "color": colours[number % len(colours)],
+            "marker": MARKERS[each.kind],
+            "linestyle": LINE_STYLES[number // len(colours) % len(LINE_STYLES)],
+            "markersize": 3.5,
+            "linewidth": 1.4,
+        }
+        _draw_accuracy(axes[0], each, style, against_bytes=False)
+        _draw_accuracy(axes[1], each, style, against_bytes=True)
+        _draw_throughput(axes[2], each, style)
+    axes[0].set_xlabel("epoch")
+    axes[1].set_xlabel("bytes on the wire, both ways (log scale)")
+    axes[1].set_xscale("log")
+    axes[1].xaxis.set_major_formatter(tick_text(_bytes_text))
+    axes[2].set_xlabel("time (s)")
+    for axis in axes[:2]:
+        axis.set_ylabel("accuracy, %")
+    axes[2].set_ylabel("pictures / s")
+    axes[2].set_ylim(bottom=0)
+    legend_above(axes[0], ncols=2 if wide else 1)
+    return png(figure, theme)
+
+
+def _draw_accuracy(
+    axes: Axes, series: Series, style: dict[str, object], *, against_bytes: bool
+) -> None:
+    epochs = range(1, series.num_epochs + 1)
+    x = [series.mean_bytes(epoch) if against_bytes else epoch for epoch in epochs]
+    found = [series.accuracy(epoch) for epoch in epochs]
+    label = None if against_bytes else series.label
+    axes.plot(x, [100 * mean for mean, _ in found], label=label, **style)  # type: ignore[arg-type]
+    if len(series.runs) > 1:
+        axes.fill_between(
+            x,
+            [100 * (mean - deviation) for mean, deviation in found],
+            [100 * (mean + deviation) for mean, deviation in found],
+            color=str(style["color"]),
+            alpha=0.15,
+            linewidth=0,
+        )
+
+
+def _draw_throughput(axes: Axes, series: Series, style: dict[str, object]) -> None:
+    """Draw the first run: seeds differ in nothing that time depends on."""
+    at_s, x = 0.0, []
+    for epoch in series.runs[0].epochs:
+        at_s += epoch.train_s + epoch.evaluate_s
+        x.append(at_s)
+    y = [epoch.pictures_per_s for epoch in series.runs[0].epochs]
+    axes.plot(x, y, **style)  # type: ignore[arg-type]
+
+
+def _bytes_text(value: float) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if value >= size:
+            return f"{value / size:g} {unit}"
+    return f"{value:g} B"

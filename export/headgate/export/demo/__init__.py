@@ -1,0 +1,1 @@
+"""`headgate demo`: from a training to answers and a report."""

@@ -1,0 +1,1 @@
+"""Operating points: which are tried, their codecs, measuring them, the parity gate."""

@@ -1,0 +1,1 @@
+"""Which point a frame gets: what each costs, what the link may bear, the controller."""

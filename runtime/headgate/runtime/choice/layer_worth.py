@@ -1,0 +1,138 @@
+"""How much more of a frame is worth sending, over what the link may do.
+
+A frame whose layers go best first earns what has arrived by its deadline. Sending more of it gains
+the quality of each further layer times the chance that it comes in time, and costs what the frames
+after it lose while the uplink is busy (see `backlog`). Both depend on the rate, and both at once: a
+slow link makes the layer late and the queue long. So they are weighed per rate, over a handful of
+rates that the link may have. Besides, what is late was sent in vain, and may have held up frames of
+other devices that we know nothing of: that has a price of its own, LATE_PRICE for each second of
+the frame's window.
+
+    plan = max over k of  E_rate[ quality after k more layers, those that are late left out
+                                  + cost to the next frames - price if the last is late ]
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from headgate.runtime.choice.backlog import Backlog, Step
+from headgate.runtime.link.link import Outlook
+
+NUM_SCENARIOS = 7  # rates to weigh over; more changed nothing
+LATE_PRICE = 2.0  # credit per second of the window: the longer, the more frames are held up
+# The edge waits for layers until so long before it must begin. What comes later is used only if it
+# is the first that it has of the frame.
+EDGE_MARGIN_S = 0.0035
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPlan:
+    """What a frame's layers are worth while they are sent one by one.
+
+    `qualities` are those of its prefixes, from one layer to all that may be sent; `quality` is what
+    it earns with none. Frames follow at `period_s`. `num_steps` layers were worth sending when this
+    was planned.
+    """
+
+    qualities: tuple[float, ...]
+    quality: float
+    period_s: float
+    backlog: Backlog
+    num_steps: int
+
+    @property
+    def is_vain(self) -> bool:
+        """Whether no prefix, on whatever link, is worth more than the device's own answer."""
+        return max(self.qualities) <= self.quality
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """So many steps are worth sending; `credit` is what that gains, less its cost, over none."""
+
+    num_steps: int
+    credit: float
+    on_time: float  # the chance that the first of them is, 0 where there are none
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """One of the rates that the link may have, and when it would be free of what is on it."""
+
+    rate_bps: float
+    weight: float
+    free_s: float
+
+
+def through_by_s(outlook: Outlook, *, deadline_s: float, edge_s: float) -> float:
+    """Return when bytes must have left the uplink, on our clock, for the answer to be in time.
+
+    `deadline_s` is when the answer must be here: the frame's deadline less the guard. Layers after
+    the first must be there by EDGE_MARGIN_S earlier.
+    """
+    return deadline_s - outlook.noise_s - outlook.delay_s - edge_s
+
+
+def rates_of(outlook: Outlook) -> tuple[Rate, ...]:
+    """Return the rates to weigh over, with the time at which each drains what is ahead."""
+    found = []
+    for rate_bps, weight in outlook.forecast.scenarios(NUM_SCENARIOS):
+        found.append(Rate(rate_bps, weight, free_at(outlook, rate_bps)))
+    return tuple(found)
+
+
+def free_at(outlook: Outlook, rate_bps: float) -> float:
+    """Return when the uplink is free of what is on it, at this rate."""
+    if not outlook.ahead_bytes:
+        return outlook.now_s
+    return max(outlook.now_s, outlook.busy_since_s + 8 * outlook.ahead_bytes / rate_bps)
+
+
+def plan_steps(
+    steps: Sequence[Step],
+    rates: Sequence[Rate],
+    *,
+    quality: float,
+    leaving_s: float,
+    by_s: float,
+    next_s: float,
+    backlog: Backlog,
+    begun: bool = False,
+    recallable: bool = True,
+    released_bytes: float = 0.0,
+) -> Plan:
+    """Return how many of these steps are worth sending.
+
+    `steps` hold the bytes from the first that would be sent now to the end of each. `quality` is
+    what the frame earns without them. They leave from `leaving_s` and must be through the uplink at
+    `by_s`; the next frame is captured at `next_s`. `begun`: the edge has some of the frame, or will
+    have. What is not `recallable` stays on the uplink though it is late; of what
+    is, `released_bytes` do: they are put on it now.
+    """
+    credits = [0.0] * len(steps)
+    first_on_time = 0.0
+    backlog.prepare(rate.rate_bps for rate in rates)
+    for rate in rates:
+        starts_s = max(leaving_s, rate.free_s)
+        busy = backlog.at(rate.rate_bps)
+        idle = busy.cost(rate.free_s - next_s)
+        stops_s = max(starts_s, by_s) if recallable else math.inf  # what is late is not sent
+        earned, on_time = quality, True
+        released_s = starts_s + 8 * released_bytes / rate.rate_bps
+        for index, step in enumerate(steps):
+            finish_s = starts_s + 8 * step.num_bytes / rate.rate_bps
+            needed_s = by_s - EDGE_MARGIN_S if begun or index else by_s
+            on_time = on_time and finish_s <= needed_s
+            if on_time:
+                earned = step.quality
+                if index == 0:
+                    first_on_time += rate.weight
+            busy_until_s = max(released_s, min(finish_s, stops_s))
+            cost = busy.cost(busy_until_s - next_s) - idle
+            price = 0.0 if on_time else LATE_PRICE * backlog.window_s
+            credits[index] += rate.weight * (earned - quality + cost - price)
+    best = max(range(len(steps)), key=credits.__getitem__, default=None)
+    if best is None or credits[best] <= 0:
+        return Plan(0, 0.0 if best is None else credits[best], first_on_time)
+    return Plan(best + 1, credits[best], first_on_time)

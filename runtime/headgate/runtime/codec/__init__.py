@@ -1,0 +1,1 @@
+"""Integer features as bytes: packing, entropy coding, prediction from earlier frames."""

@@ -1,0 +1,117 @@
+"""A live view of a running device on a terminal: what it sends, and whether answers are on time."""
+
+from collections import deque
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from headgate.runtime.records import FrameRecord, Source
+from headgate.runtime.session.summary import Tally
+
+BARS = "▁▂▃▄▅▆▇█"
+SHOWN_FRAMES = 60  # the last ones, a bar each
+REFRESHES_PER_S = 4
+LABEL_WIDTH = 8
+FRAME_WIDTH = 4  # of the panel's border and its padding
+
+
+def sparkline(values_s: list[float | None], *, sla_s: float | None) -> Text:
+    """Draw latencies as bars, those above the SLA red, unanswered frames as dots.
+
+    The full height is twice the SLA, or the largest value where there is none.
+    """
+    known = [value for value in values_s if value is not None]
+    top_s = 2 * sla_s if sla_s else max(known, default=1.0)
+    text = Text()
+    for value in values_s:
+        if value is None:
+            text.append("·", style="red")
+            continue
+        bar = BARS[min(len(BARS) - 1, int(len(BARS) * value / max(top_s, 1e-9)))]
+        late = sla_s is not None and value > sla_s
+        text.append(bar, style="red" if late else "green")
+    return text
+
+
+class LiveView:
+    """Shows the last frames; refreshed by a thread of rich's, fed from the main thread.
+
+    Feeding only keeps references: drawing costs the frames nothing but the interpreter's lock,
+    four times a second.
+    """
+
+    def __init__(self, *, title: str, console: Console | None = None) -> None:
+        self._title = Text(title)  # no markup: a path or a name may hold brackets
+        self._tally = Tally()
+        self._recent: deque[FrameRecord] = deque(maxlen=SHOWN_FRAMES)
+        self._console = console or Console(stderr=True)
+        self._live = Live(
+            console=self._console,
+            get_renderable=self.render,
+            refresh_per_second=REFRESHES_PER_S,
+            transient=True,
+        )
+
+    def add(self, record: FrameRecord) -> None:
+        self._tally.add(record)
+        self._recent.append(record)
+
+    def __enter__(self) -> "LiveView":
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def render(self) -> Panel:
+        """Return the view of this moment."""
+        recent = list(self._recent.copy())
+        # Some columns are left free: if the ^C that a terminal echoes began a line of its own,
+        # the view could not be wiped.
+        width = self._console.width - FRAME_WIDTH - 3
+        if not recent:
+            return Panel("waiting for the first frame", title=self._title)
+        last = recent[-1]
+        latencies_s = [
+            None if record.source is Source.NONE else record.stages.total_s for record in recent
+        ]
+        summary = self._tally.summary()
+        rate = last.estimate.rate_bps
+        counts = ", ".join(f"{name} {count}" for name, count in summary.by_source.items())
+        rows = Table.grid(padding=(0, 1))
+        for style in ("bold", "", "bold", ""):
+            rows.add_column(style=style, no_wrap=True)
+        rows.add_row(
+            "uplink",
+            "unknown" if rate is None else f"{rate / 1e6:.2f} Mbit/s",
+            "SLA",
+            "none" if last.sla_s is None else f"{1000 * last.sla_s:.0f} ms",
+        )
+        rows.add_row("point", Text(str(last.point)), "profile", Text(last.profile))
+        rows.add_row(
+            "frames",
+            f"{summary.frames} ({counts})",
+            "within SLA",
+            f"{summary.within_sla / max(1, summary.frames):.1%}",
+        )
+        shown = max(8, width - LABEL_WIDTH - len(" 1000 ms"))
+        bars = sparkline(latencies_s[-shown:], sla_s=last.sla_s)
+        latency = Text.assemble((f"{'latency':{LABEL_WIDTH}}", "bold"), bars)
+        latency.append(_ms(latencies_s[-1]))
+        sent = Text.assemble(
+            (f"{'sent':{LABEL_WIDTH}}", "bold"), f"{summary.num_bytes / 1000:.0f} kB"
+        )
+        return Panel(Group(rows, sent, latency), title=self._title, width=width + FRAME_WIDTH)
+
+
+def _ms(latency_s: float | None) -> str:
+    return "" if latency_s is None else f" {1000 * latency_s:.0f} ms"

@@ -1,0 +1,295 @@
+"""The edge's shell: one ROUTER, one worker thread for the tails, and an `EdgeSession` between.
+
+The main thread only moves messages, so that probes and new frames are answered while a tail runs.
+Work goes to the worker through a queue and comes back through a queue and a wake-up; nothing polls.
+A single frame whose tail is shorter than that hand-over runs at once, if no other message waits:
+under load frames must queue up, or there would be nothing to batch. `quickness` says what is short.
+"""
+
+import contextlib
+import errno
+import logging
+import math
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from headgate.profiles.errors import UsageError
+from headgate.profiles.manifest import Manifest
+from headgate.runtime.complaints import Complaints
+from headgate.runtime.edge.backend import TailBackend
+from headgate.runtime.edge.edge_session import (
+    EdgeEffect,
+    EdgeLimits,
+    EdgeSession,
+    Ignored,
+    ItemOutcome,
+    RunBatch,
+    SendTo,
+)
+from headgate.runtime.quickness import Quickness
+from headgate.runtime.sockets.edge_socket import has_message
+from headgate.runtime.sockets.handshakes import FAILED_HANDSHAKES, edge_complaint
+from headgate.runtime.sockets.keys import Authenticator, Context, EdgeKeys, Socket, secure_server
+from headgate.runtime.wakeup import Wakeup, poll_timeout_ms
+from headgate.runtime.wire.messages import RejectReason
+
+log = logging.getLogger(__name__)
+
+MAX_PARTS = 64  # more parts than any message of ours: the rest of such a message is dropped
+MESSAGES_PER_TURN = 64  # then batches and timers have their turn
+COMPLAIN_EVERY_S = 60.0
+KEEPALIVE_S = 10  # of silence, and between asking
+SILENCE_MS = 40_000  # until a peer that takes nothing counts as gone
+GOODBYE_LINGER_MS = 500  # for the last answers of a drained edge
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What the worker hands back: outcomes, or the bug that ended it."""
+
+    batch_id: int
+    outcomes: Sequence[ItemOutcome]
+    failure: BaseException | None = None
+
+
+class Worker:
+    """Runs batches one after the other on a thread of its own."""
+
+    def __init__(
+        self, backends: Mapping[str, TailBackend], *, on_finished: Callable[[], None]
+    ) -> None:
+        self._backends = backends
+        self._on_finished = on_finished
+        self._quickness = Quickness()
+        self._work: queue.SimpleQueue[RunBatch | None] = queue.SimpleQueue()
+        self.finished: deque[Finished] = deque()
+        self._thread = threading.Thread(target=self._run, name="tails", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, batch: RunBatch) -> None:
+        """Let the worker's thread run the batch; it will be in `finished`."""
+        self._work.put(batch)
+
+    def is_quick(self, batch: RunBatch) -> bool:
+        """Return whether running the batch here is cheaper than handing it over."""
+        return len(batch.items) == 1 and self._quickness.is_quick(batch.digest + batch.graph_key)
+
+    def was_alone(self, alone: bool) -> None:
+        """Tell whether nothing came while a single frame ran."""
+        self._quickness.was_alone(alone)
+
+    def run(self, batch: RunBatch) -> Sequence[ItemOutcome]:
+        """Run the batch on the caller's thread; only while the worker's has none."""
+        started_s = time.perf_counter()
+        try:
+            outcomes = self._backends[batch.digest].infer(batch.graph_key, batch.items)
+        except MemoryError:  # the next batch may find some
+            lost = ItemOutcome(None, "the edge is out of memory", 0.0, 0.0, RejectReason.FAILED)
+            outcomes = [lost] * len(batch.items)
+        if len(batch.items) == 1:
+            self._quickness.took(batch.digest + batch.graph_key, time.perf_counter() - started_s)
+        return outcomes
+
+    def stop(self) -> None:
+        self._work.put(None)
+        self._thread.join(timeout=10.0)
+        for backend in self._backends.values():
+            backend.drain()
+
+    def _run(self) -> None:
+        while (batch := self._work.get()) is not None:
+            try:
+                self.finished.append(Finished(batch.batch_id, self.run(batch)))
+            except BaseException as failure:  # re-raised by the main thread: a bug must be seen
+                self.finished.append(Finished(batch.batch_id, (), failure))
+            self._on_finished()
+
+
+class EdgeServer:
+    """Serves families at one address until it is told to stop."""
+
+    def __init__(
+        self,
+        backends: Mapping[str, TailBackend],
+        manifests: Mapping[str, Manifest],
+        *,
+        bind: str,
+        keys: EdgeKeys | None = None,
+        limits: EdgeLimits | None = None,
+    ) -> None:
+        """`backends` and `manifests` by family digest. Raises UsageError if it cannot listen."""
+        limits = limits or EdgeLimits()
+        batches = [backend.describe().max_batch for backend in backends.values()]
+        limits = replace(limits, max_batch=min([limits.max_batch, *batches]))
+        self.digests = tuple(manifests)
+        self._session = EdgeSession(manifests, limits)
+        self._wakeup = Wakeup()
+        self._worker = Worker(backends, on_finished=self._wakeup.set)
+        self._stopping = False
+        self._num_received = self._num_received_before = 0  # before the running batch began
+        self._context: Context = zmq.Context()
+        self._authenticator: Authenticator | None = None
+        if keys is not None:
+            self._authenticator = Authenticator(self._context, keys.devices)
+        self._router = self._open_router(bind, keys, limits)
+        self._monitor: Socket = self._router.get_monitor_socket(FAILED_HANDSHAKES)
+        self._complain_again_s: dict[str, float] = {}  # by what is said: a handful
+        self._complaints = Complaints()
+        self.endpoint: str = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    def stop(self) -> None:
+        """Begin to drain; safe from any thread and from a signal handler."""
+        self._stopping = True
+        self._wakeup.set()
+
+    def run(self) -> None:
+        """Serve until `stop`, then finish the running batch, say goodbye and close."""
+        poller = zmq.Poller()
+        poller.register(self._router, zmq.POLLIN)
+        poller.register(self._monitor, zmq.POLLIN)
+        poller.register(self._wakeup, zmq.POLLIN)
+        self._worker.start()
+        draining = False
+        try:
+            while not self._session.drained:
+                timer_s = self._session.next_timer_s()
+                ready = dict(poller.poll(poll_timeout_ms(timer_s, now_s=time.monotonic())))
+                if self._wakeup.fileno() in ready:
+                    self._take_finished()
+                if self._router in ready:
+                    self._take_messages()
+                if self._monitor in ready:
+                    self._log_failed_handshakes()
+                now_s = time.monotonic()
+                if timer_s is not None and timer_s <= now_s:
+                    self._obey(self._session.handle_timer(now_s=now_s))
+                if self._stopping and not draining:
+                    draining = True
+                    log.info("draining: queued frames are rejected, the running batch finishes")
+                    self._obey(self._session.drain(now_s=now_s))
+            log.info("edge ended %s", self._session.stats(now_s=time.monotonic()).to_line())
+        finally:
+            self._close()
+
+    def _take_finished(self) -> None:
+        self._wakeup.clear()
+        while self._worker.finished:
+            done = self._worker.finished.popleft()
+            if done.failure is not None:
+                raise done.failure
+            now_s = time.monotonic()
+            single = len(done.outcomes) == 1
+            self._worker.was_alone(single and self._num_received == self._num_received_before)
+            self._obey(self._session.batch_finished(done.batch_id, done.outcomes, now_s=now_s))
+
+    def _take_messages(self) -> None:
+        for _ in range(MESSAGES_PER_TURN):
+            if not has_message(self._router):
+                return
+            peer, *parts = receive_parts(self._router)
+            self._num_received += 1
+            self._obey(self._session.received(peer, parts, now_s=time.monotonic()))
+
+    def _log_failed_handshakes(self) -> None:
+        """Say that somebody was not let in; a refused device tries every few seconds, we do not."""
+        while has_message(self._monitor):
+            event = parse_monitor_message(self._monitor.recv_multipart())
+            has_keys = self._authenticator is not None
+            text = edge_complaint(event["event"], event["value"], has_keys=has_keys)
+            now_s = time.monotonic()
+            if now_s >= self._complain_again_s.get(text, -math.inf):
+                self._complain_again_s[text] = now_s + COMPLAIN_EVERY_S
+                log.warning("%s", text)
+
+    def _obey(self, effects: Sequence[EdgeEffect]) -> None:
+        """Do what the session says; answers go out before a quick batch runs on this thread."""
+        quick: deque[RunBatch] = deque()
+        while True:
+            for effect in effects:
+                if isinstance(effect, SendTo):
+                    # A ROUTER drops what it cannot send at once: a slow peer delays nobody.
+                    with contextlib.suppress(zmq.Again):
+                        self._router.send_multipart([effect.peer, *effect.parts], zmq.NOBLOCK)
+                elif isinstance(effect, Ignored):
+                    self._complain(effect)
+                elif self._worker.is_quick(effect) and not has_message(self._router):
+                    quick.append(effect)
+                else:
+                    self._num_received_before = self._num_received
+                    self._worker.submit(effect)
+            if not quick:
+                return
+            batch = quick.popleft()
+            outcomes = self._worker.run(batch)
+            now_s = time.monotonic()
+            self._worker.was_alone(not has_message(self._router))
+            effects = self._session.batch_finished(batch.batch_id, outcomes, now_s=now_s)
+
+    def _complain(self, effect: Ignored) -> None:
+        text = f"peer {effect.peer.hex()}: {effect.reason}"
+        line = self._complaints.say(text, now_s=time.monotonic())
+        if line is not None:
+            log.warning("%s", line)
+
+    def _open_router(self, bind: str, keys: EdgeKeys | None, limits: EdgeLimits) -> Socket:
+        router: Socket = self._context.socket(zmq.ROUTER)
+        router.linger = GOODBYE_LINGER_MS
+        router.router_handover = True  # a rejoining device takes its identity over
+        router.maxmsgsize = limits.wire.max_part_bytes
+        # Devices send heartbeats, we only answer them. With our own, ZeroMQ aborts when one is due
+        # on a connection that broke while its queue was full (libzmq issue 4364): any peer could
+        # end us. The kernel finds out about those that vanished.
+        router.tcp_keepalive = 1
+        router.tcp_keepalive_idle = KEEPALIVE_S
+        router.tcp_keepalive_intvl = KEEPALIVE_S
+        router.tcp_keepalive_cnt = 3
+        router.tcp_maxrt = SILENCE_MS  # keepalive waits while answers are on their way
+        if keys is not None:
+            secure_server(router, keys.own)
+        try:
+            router.bind(bind)
+        except zmq.ZMQError as reason:
+            router.close(0)
+            self._close_context()
+            raise UsageError(f"--bind {bind}: {_bind_complaint(reason)}") from None
+        return router
+
+    def _close(self) -> None:
+        self._worker.stop()
+        self._router.disable_monitor()
+        self._monitor.close(0)
+        self._router.close()
+        self._close_context()
+        self._wakeup.close()
+
+    def _close_context(self) -> None:
+        if self._authenticator is not None:
+            self._authenticator.close()
+        self._context.term()
+
+
+def receive_parts(router: Socket) -> list[bytes]:
+    """Return one waiting message, cut after MAX_PARTS parts; raises zmq.Again if none waits."""
+    parts = [router.recv(zmq.NOBLOCK)]
+    while router.getsockopt(zmq.RCVMORE):
+        part = router.recv(zmq.NOBLOCK)
+        if len(parts) <= MAX_PARTS:
+            parts.append(part)
+    return parts
+
+
+def _bind_complaint(reason: zmq.ZMQError) -> str:
+    if reason.errno == errno.EADDRINUSE:
+        return "another program listens there already; stop it or choose another port"
+    if reason.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
+        return "is no address of this machine; check with `ip addr`"
+    return f"cannot listen there ({reason})"

@@ -1,0 +1,140 @@
+"""The peers of an edge: who is welcome, what each holds, and whom to ignore for a while."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import inf
+
+from headgate.profiles.manifest import Manifest
+from headgate.runtime.edge.batcher import Queued
+from headgate.runtime.edge.edge_events import EdgeLimits
+from headgate.runtime.edge.layers import LayerOrder
+from headgate.runtime.edge.send_clock import SendClock
+from headgate.runtime.wire.fragments import Reassembly
+
+NAME_BYTES = 16  # of a device; its connections are numbered in one byte more
+_MARK = b"d"  # an identity must not begin with a zero, and those that ROUTER gives out do
+
+
+def device_identity(name: bytes, number: int) -> bytes:
+    """Return the ROUTER identity of a device's connection; `name` is random and its own."""
+    assert len(name) == NAME_BYTES
+    return _MARK + name + bytes([number % 256])
+
+
+def _device_name(identity: bytes) -> bytes | None:
+    """Return the device that an identity names, or None if it names none."""
+    named = len(identity) == len(_MARK) + NAME_BYTES + 1 and identity.startswith(_MARK)
+    return identity[:-1] if named else None
+
+
+@dataclass(slots=True)
+class Peer:
+    """One ROUTER identity that has sent something. Only the session writes it."""
+
+    id: bytes
+    unfinished: Reassembly
+    layers: LayerOrder
+    heard_s: float
+    clock: SendClock = field(default_factory=SendClock)
+    manifest: Manifest | None = None  # none before HELLO was accepted
+    version: int = 0
+    max_message_bytes: int = 0
+    in_flight: dict[int, Queued] = field(default_factory=dict)  # by frame id, waiting or running
+    malformed: float = 0.0  # recent ones, forgotten at a steady rate
+    malformed_at_s: float = -inf
+    ignored_until_s: float = -inf
+
+
+class Peers:
+    """A bounded table of peers. Strangers make room for others; welcomed ones if they are silent.
+
+    Devices that lost power never said GOODBYE and come back under other names: their old places
+    must not shut them out.
+    """
+
+    def __init__(self, limits: EdgeLimits) -> None:
+        self._limits = limits
+        self._peers: dict[bytes, Peer] = {}
+
+    def __iter__(self) -> Iterator[Peer]:
+        return iter(list(self._peers.values()))
+
+    @property
+    def num_welcomed(self) -> int:
+        return sum(peer.manifest is not None for peer in self._peers.values())
+
+    def find(self, peer_id: bytes) -> Peer | None:
+        return self._peers.get(peer_id)
+
+    def hear(self, peer_id: bytes, *, now_s: float) -> Peer | None:
+        """Return the peer, new if need be, or None when the table is full of welcomed ones."""
+        peer = self._peers.get(peer_id)
+        if peer is not None:
+            peer.heard_s = now_s
+            return peer
+        if len(self._peers) >= self._limits.max_peers and not self._drop_stranger():
+            return None
+        max_bytes = self._limits.max_payload_bytes
+        peer = self._peers[peer_id] = Peer(
+            peer_id,
+            Reassembly(max_payload_bytes=max_bytes),
+            LayerOrder(max_payload_bytes=max_bytes),
+            heard_s=now_s,
+        )
+        return peer
+
+    def forget(self, peer: Peer) -> None:
+        del self._peers[peer.id]
+
+    def replaced_by(self, peer: Peer) -> list[Peer]:
+        """Return the peers that are earlier connections of the same device."""
+        name = _device_name(peer.id)
+        if name is None:
+            return []
+        return [other for other in self if other is not peer and _device_name(other.id) == name]
+
+    def silent(self, *, now_s: float) -> list[Peer]:
+        """Return the peers to forget: silent for long, or strangers no longer worth watching."""
+        limits = self._limits
+        return [
+            peer
+            for peer in self
+            if now_s - peer.heard_s >= (limits.forget_s if peer.manifest else limits.ignore_s)
+            and now_s >= peer.ignored_until_s
+            and not peer.in_flight
+        ]
+
+    def longest_silent(self, *, now_s: float) -> Peer | None:
+        """Return the welcomed peer that may be forgotten first if another needs its place."""
+        limits = self._limits
+        silent = (
+            peer
+            for peer in self
+            if now_s - peer.heard_s >= limits.yield_s
+            and now_s >= peer.ignored_until_s
+            and not peer.in_flight
+        )
+        return min(silent, key=lambda peer: peer.heard_s, default=None)
+
+    def count_malformed(self, peer: Peer, *, now_s: float) -> bool:
+        """Count one malformed message; return whether the peer is ignored from now on.
+
+        What is counted fades by `max_malformed` in `ignore_s`: a peer that errs now and then
+        goes on being served.
+        """
+        limits = self._limits
+        fade = (now_s - peer.malformed_at_s) * limits.max_malformed / limits.ignore_s
+        peer.malformed = max(0.0, peer.malformed - fade) + 1
+        peer.malformed_at_s = now_s
+        if peer.malformed <= limits.max_malformed:
+            return False
+        peer.malformed = 0.0
+        peer.ignored_until_s = now_s + limits.ignore_s
+        return True
+
+    def _drop_stranger(self) -> bool:
+        strangers = [peer for peer in self._peers.values() if peer.manifest is None]
+        if not strangers:
+            return False
+        self.forget(min(strangers, key=lambda peer: peer.heard_s))
+        return True

@@ -1,0 +1,1 @@
+"""What the device believes of its link: rate, delay, and how sure of them it is."""

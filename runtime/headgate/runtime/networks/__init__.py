@@ -1,0 +1,1 @@
+"""Running the family's graphs: the only place that knows onnxruntime."""

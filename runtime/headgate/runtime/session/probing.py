@@ -1,0 +1,65 @@
+"""When a device asks the path how it is, and with how many bytes.
+
+Probes keep the estimate alive when no frame does: small ones while frames are answered locally, a
+tiny one each second for the fixed delay, and now and then one as large as the next operating point,
+where the frames sent are too small to show what the link could carry.
+"""
+
+from dataclasses import dataclass
+
+from headgate.runtime.wire.messages import Probe, stamp_us
+
+LOCAL_PROBE_S, LOCAL_PROBE_BYTES = 0.1, 1000  # while frames are answered locally
+DELAY_PROBE_S = 1.0  # between tiny ones for the fixed delay
+PATIENCE = 3  # delay probes wait so much longer while something is out
+UPWARD_PROBE_S, MAX_UPWARD_PROBE_BYTES = 2.0, 32 * 1024  # as large as the next point
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeNeed:
+    """What the session wants probes for, and no later than when: frames must be coming.
+
+    `local`: frames are answered locally though sending could be worth more. `upward_bytes`: of
+    a rung of the ladder to explore, or 0.
+    """
+
+    until_s: float
+    local: bool
+    upward_bytes: int
+
+
+class Probing:
+    """Makes the probes of one conversation and remembers when they were sent."""
+
+    def __init__(self) -> None:
+        self._num_probes = 0
+        self._delay_probe_s = 0.0
+        self._upward_probe_s = 0.0
+
+    def due(self, need: ProbeNeed, *, sent_s: float, is_waiting: bool) -> tuple[float, int]:
+        """Return when the next probe is due and its padding in bytes.
+
+        `sent_s` is when anything was sent last. While something is out (`is_waiting`) its answer
+        will tell: ask only if that seems lost, or if there has been something out for so long that
+        the delay was not measured.
+        """
+        if is_waiting:
+            lost = (sent_s + DELAY_PROBE_S, LOCAL_PROBE_BYTES if need.local else 0)
+            return min(lost, (self._delay_probe_s + PATIENCE * DELAY_PROBE_S, 0))
+        due = [(self._delay_probe_s + DELAY_PROBE_S, 0)]
+        if need.local:
+            due.append((sent_s + LOCAL_PROBE_S, LOCAL_PROBE_BYTES))
+        if need.upward_bytes:
+            num_bytes = min(need.upward_bytes, MAX_UPWARD_PROBE_BYTES)
+            due.append((self._upward_probe_s + UPWARD_PROBE_S, num_bytes))
+        return min(due)
+
+    def make(self, num_bytes: int, *, now_s: float) -> Probe:
+        """Return the probe to send now, with so much padding."""
+        if num_bytes == 0:
+            self._delay_probe_s = now_s
+        elif num_bytes != LOCAL_PROBE_BYTES:
+            self._upward_probe_s = now_s
+        probe = Probe(self._num_probes, bytes(num_bytes), stamp_us(now_s))
+        self._num_probes = (self._num_probes + 1) % (1 << 32)
+        return probe

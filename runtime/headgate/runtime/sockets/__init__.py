@@ -1,0 +1,1 @@
+"""Sockets of both sides, CURVE keys, and who may connect."""

@@ -1,0 +1,154 @@
+"""The control benchmark on small made-up traces, odd ones among them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from headgate.export.bench.bench_command import bench
+from headgate.export.bench.control.bench_control import ControlOptions, bench_control
+from headgate.export.bench.control.control_runs import (
+    LOCAL,
+    ORACLE,
+    OURS,
+    PICTURES,
+    WHOLE,
+    Case,
+    Mode,
+    run_case,
+    without_exits,
+)
+from headgate.profiles.ladder import read_ladder
+from headgate.profiles.trace import Trace, named_trace
+
+LADDER = Path(__file__).parents[4] / "examples" / "ladder.toml"
+
+
+def write_traces(folder: Path) -> None:
+    rates = [4, 6, 5, 2, 3, 8, 9, 7, 4, 1] * 3
+    rows = "\n".join(f"{0.1 * i:.1f},{rate}" for i, rate in enumerate(rates))
+    (folder / "fine.csv").write_text(f"t_s,mbps\n{rows}\n")
+    coarse = "\n".join(f"{0.1 * i:.1f},{1 + i // 10}" for i in range(50))
+    (folder / "coarse.csv").write_text(f"t_s,mbps\n{coarse}\n")
+    (folder / "zero.csv").write_text("t_s,mbps\n0,0\n1,0\n")
+    (folder / "short.csv").write_text("t_s,mbps\n0,5\n")
+    (folder / "huge.csv").write_text("t_s,mbps\n0,50000\n1,90000\n")
+    (folder / "packets.up").write_text("\n".join(str(3 * i) for i in range(1, 400)))
+    (folder / "broken.csv").write_text("hello\n")
+    (folder / "MANIFEST.md").write_text("not a trace")
+    (folder / "rtt").mkdir()
+
+
+def test_every_trace_gets_a_row_and_odd_ones_do_no_harm(tmp_path: Path) -> None:
+    write_traces(tmp_path)
+    command = ["control", str(LADDER), "--traces", str(tmp_path), "--sla-ms", "100"]
+    command += ["--rtt-ms", "20", "--duration-s", "2", "--workers", "1", "--mode", "bare"]
+    done = CliRunner().invoke(bench, [*command, "--json", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    rows = [row for row in found["rows"] if row["policy"] == OURS]
+    assert [row["traces"] for row in rows] == ["fine", "all"]
+    assert all(0 < float(row["gap closed"]) <= 1.001 for row in rows)
+    assert float(rows[0]["worst trace over local"]) >= 0
+    notes = " ".join(found["notes"])
+    assert "6 traces" in notes
+    assert "left out: broken.csv" in notes
+    assert notes.index("fine, packets") > 0
+    lines = (tmp_path / "out" / "control-runs.csv").read_text().splitlines()
+    assert len(lines) == 1 + 6 * len([r for r in found["rows"] if r["traces"] == "all"])
+
+
+def test_progressive_family_is_shown_beside_its_points_sent_whole_and_beside_pictures(
+    tmp_path: Path,
+) -> None:
+    write_traces(tmp_path)
+    target = LADDER.with_name("progressive.toml")
+    command = ["control", str(target), "--traces", str(tmp_path), "--sla-ms", "100"]
+    command += ["--rtt-ms", "20", "--duration-s", "3", "--workers", "1", "--mode", "insured"]
+    done = CliRunner().invoke(bench, [*command, "--json", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    credited = {
+        row["policy"]: float(row["credited"]) for row in found["rows"] if row["traces"] == "fine"
+    }
+    assert credited[ORACLE] >= credited[OURS] > credited[PICTURES] > 0.6
+    assert credited[OURS] > credited[WHOLE] - 0.005
+    assert "gap closed >= 0.95 (insured) at SLA 100 ms, RTT 20 ms" in done.stdout
+
+
+def test_without_exits_progressive_points_stay_progressive() -> None:
+    bare = without_exits(read_ladder(LADDER.with_name("progressive.toml")))
+    assert sum(point.prefix is not None for point in bare.points) == 6
+    assert all(not member.exit_metrics for member in bare.members)
+
+
+def test_results_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
+    write_traces(tmp_path)
+    results = [
+        bench_control(
+            ControlOptions(
+                target=LADDER,
+                traces=tmp_path,
+                slas_s=(0.1,),
+                rtts_s=(0.02,),
+                duration_s=1.0,
+                modes=(Mode.INSURED,),
+                workers=workers,
+            ),
+            say=lambda _: None,
+        )
+        for workers in (1, 2)
+    ]
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_nobody_beats_the_oracle(mode: Mode) -> None:
+    trace = Trace("bumpy", (0.0, 0.4, 0.7, 1.5), (6e6, 0.4e6, 20e6, 0.0), 1.9)
+    cell = run_case(read_ladder(LADDER), trace, Case(mode, 0.1, 0.02, 30, 6.0))
+    best = max(run.credited for run in cell.runs if run.policy != ORACLE)
+    assert best <= (cell.credited(ORACLE) or 0.0)
+    assert cell.credited(LOCAL) == pytest.approx(0.6)
+
+
+def test_round_trip_beyond_the_deadline_leaves_no_gap_to_close() -> None:
+    cell = run_case(
+        read_ladder(LADDER), named_trace("steady:9"), Case(Mode.BARE, 0.05, 0.05, 30, 1)
+    )
+    assert cell.credited(ORACLE) == cell.credited(LOCAL) == cell.credited(OURS)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--sla-ms", "fast"],
+        ["--rtt-ms", "-1"],
+        ["--fps", "0"],
+        ["--duration-s", "0"],
+        ["--workers", "-3"],
+        ["--sockets", "-1"],
+    ],
+)
+def test_bad_option_is_refused(tmp_path: Path, options: list[str]) -> None:
+    command = ["control", str(LADDER), "--traces", str(tmp_path), *options]
+    assert CliRunner().invoke(bench, command).exit_code == 2
+
+
+def test_simulated_and_real_run_are_alike(tmp_path: Path) -> None:
+    (tmp_path / "steady.csv").write_text("t_s,mbps\n0,6\n1,7\n")
+    options = ControlOptions(
+        target=LADDER,
+        traces=tmp_path,
+        slas_s=(0.2,),
+        rtts_s=(0.02,),
+        fps=15.0,
+        duration_s=2.0,
+        modes=(Mode.INSURED,),
+        workers=1,
+        sockets=1,
+    )
+    result = bench_control(options, say=lambda _: None)
+    rows = [row for row in result.rows if row[0] == "over sockets"]
+    assert [row[4] for row in rows] == [OURS, f"{OURS}, over sockets"]
+    assert all(float(row[-1]) > 0 for row in rows)  # better than local only, busy machine or not

@@ -1,0 +1,60 @@
+"""Which of several judged points is picked, by what a profile prefers."""
+
+import pytest
+
+from headgate.profiles.manifest import OperatingPoint
+from headgate.profiles.profile import Preference, Profile
+from headgate.runtime.choice.candidates import SIMILAR, STICKINESS, Candidate, pick
+from runtime.ladders import ladder_manifest
+
+MANIFEST = ladder_manifest()
+QUALITY = {point.id: MANIFEST.quality(point) for point in MANIFEST.points}
+LOCAL, SMALL, LARGE = (MANIFEST.point(name) for name in ("local-full", "b1r1-l16", "b1r1-l18"))
+
+
+def judged(
+    point: OperatingPoint, credit: float, *, on_time: float = 1.0, latency_s: float = 0.05
+) -> Candidate:
+    return Candidate(point, credit, on_time, latency_s)
+
+
+def picked(
+    *sending: Candidate,
+    local: Candidate | None = None,
+    profile: Profile | None = None,
+    last: OperatingPoint | None = None,
+) -> OperatingPoint | None:
+    chosen = pick(
+        sending,
+        [] if local is None else [local],
+        profile=profile or Profile(name="x"),
+        quality=QUALITY,
+        last=last,
+    )
+    return None if chosen is None else chosen.point
+
+
+def test_nothing_is_picked_of_nothing() -> None:
+    assert picked() is None
+
+
+def test_most_credit_wins_unless_the_last_point_has_nearly_as_much() -> None:
+    better = 0.7 + STICKINESS / 2
+    assert picked(judged(SMALL, 0.7), judged(LARGE, better)) is LARGE
+    assert picked(judged(SMALL, 0.7), judged(LARGE, better), last=SMALL) is SMALL
+    assert picked(judged(SMALL, 0.7), judged(LARGE, 0.71), last=SMALL) is LARGE
+
+
+@pytest.mark.parametrize("prefer", [Preference.BYTES, Preference.LATENCY])
+def test_a_little_credit_is_given_up_for_what_is_preferred(prefer: Preference) -> None:
+    profile = Profile(name="x", prefer=prefer)
+    quick = judged(SMALL, 0.7, latency_s=0.02)
+    assert picked(quick, judged(LARGE, 0.7 + SIMILAR / 2), profile=profile) is SMALL
+    assert picked(quick, judged(LARGE, 0.7 + 2 * SIMILAR), profile=profile) is LARGE
+
+
+def test_local_under_the_floor_is_taken_only_where_nothing_sent_is_likely_in_time() -> None:
+    profile = Profile(name="x", min_accuracy=QUALITY[LOCAL.id] + 0.01)
+    own = judged(LOCAL, 0.6)
+    assert picked(judged(LARGE, 0.5, on_time=0.6), local=own, profile=profile) is LARGE
+    assert picked(judged(LARGE, 0.5, on_time=0.4), local=own, profile=profile) is LOCAL

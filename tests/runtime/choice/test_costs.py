@@ -1,0 +1,105 @@
+"""Online costs of points, with the manifest's measurements as priors."""
+
+import pytest
+
+from headgate.profiles.manifest import PointTime
+from headgate.runtime.choice.costs import PointCosts
+from headgate.runtime.wire.messages import Reject, RejectReason
+from runtime.ladders import DEVICE_S, EDGE_S, ladder_manifest
+
+MANIFEST = ladder_manifest(spread=0.1)
+
+
+def test_priors_hold_until_something_is_measured() -> None:
+    costs = PointCosts(MANIFEST)
+    assert costs.device_s("b1r1-l16") == DEVICE_S
+    assert costs.edge_s("b1r1-l16") == EDGE_S
+    assert costs.edge_s("local-full") == 0.0
+    assert PointCosts(MANIFEST, times={}).device_s("b1r1-l16") == 0.0
+    times = {"b1r1-l16": PointTime(0.5, 0.25)}
+    assert PointCosts(MANIFEST, times=times).device_s("b1r1-l16") == 0.5
+
+
+def test_slow_device_is_expected_to_be_slow_at_points_not_tried_yet() -> None:
+    costs = PointCosts(MANIFEST)
+    for _ in range(50):
+        costs.device_took("b1r1-l16", device_s=4 * DEVICE_S)
+    assert costs.device_s("b1r1-l16") == pytest.approx(4 * DEVICE_S)
+    assert costs.device_s("webp-q80") == pytest.approx(4 * DEVICE_S)
+
+
+def test_scatter_is_allowed_for() -> None:
+    costs = PointCosts(MANIFEST)
+    for i in range(200):
+        costs.device_took("b1r1-l16", device_s=0.010 + 0.004 * (i % 2))
+    assert 0.014 < costs.device_s("b1r1-l16") < 0.018
+
+
+def test_queue_at_the_edge_counts_for_every_point_that_sends() -> None:
+    costs = PointCosts(MANIFEST)
+    for _ in range(100):
+        costs.edge_took("b1r1-l16", queue_s=0.02, serve_s=EDGE_S)
+    assert costs.edge_s("webp-q80") == pytest.approx(0.02 + EDGE_S, rel=0.01)
+    assert costs.edge_s("local-full") == 0.0
+
+
+def rejected(costs: PointCosts, reason: RejectReason, *, left_s: float | None) -> float:
+    """Return the edge's likely time after six frames were rejected with so much time left."""
+    for frame_id in range(6):
+        reject = Reject(frame_id, reason, "")
+        costs.edge_rejected(MANIFEST.point("webp-q80"), reject, left_s=left_s)
+    return costs.edge_s("webp-q80")
+
+
+def test_edge_that_has_no_time_for_frames_is_known_to_take_longer_than_they_had() -> None:
+    assert rejected(PointCosts(MANIFEST), RejectReason.EXPIRED, left_s=0.04) > 0.04
+    costs = PointCosts(MANIFEST)
+    rejected(costs, RejectReason.EXPIRED, left_s=0.04)
+    for _ in range(1000):
+        costs.choosing()
+    assert costs.edge_s("webp-q80") == pytest.approx(EDGE_S, rel=0.01)  # worth another try
+
+
+@pytest.mark.parametrize(
+    ("reason", "left_s"),
+    [
+        (RejectReason.EXPIRED, -0.01),  # the link was late
+        (RejectReason.EXPIRED, EDGE_S),  # here too: so much is what the edge needs
+        (RejectReason.EXPIRED, None),
+        (RejectReason.MALFORMED, 0.04),
+    ],
+)
+def test_other_rejections_say_nothing_of_the_edges_time(
+    reason: RejectReason, left_s: float | None
+) -> None:
+    assert rejected(PointCosts(MANIFEST), reason, left_s=left_s) == EDGE_S
+
+
+def test_sizes_follow_what_is_really_produced() -> None:
+    costs = PointCosts(MANIFEST)
+    point = MANIFEST.point("b1r1-l16")
+    assert costs.sizes_bytes(point) == pytest.approx((1800, 2000, 2200))
+    for _ in range(100):
+        costs.payload_was("b1r1-l16", num_bytes=3000)
+    assert costs.sizes_bytes(point) == pytest.approx((2700, 3000, 3300), rel=0.01)
+
+
+def test_busy_scene_makes_all_points_of_the_kind_larger_and_no_pictures() -> None:
+    costs = PointCosts(MANIFEST)
+    for _ in range(100):
+        costs.payload_was("b1r1-l16", num_bytes=3000)  # half more than at export
+    other = MANIFEST.point("b1r1-l17")
+    assert costs.sizes_bytes(other)[1] == pytest.approx(1.5 * other.bytes.p50, rel=0.01)
+    picture = MANIFEST.point("webp-q80")
+    assert costs.sizes_bytes(picture)[1] == picture.bytes.p50
+
+
+def test_size_of_a_point_that_is_not_used_follows_those_that_are() -> None:
+    costs = PointCosts(MANIFEST)
+    point, other = MANIFEST.point("b1r1-l16"), MANIFEST.point("b1r1-l17")
+    for _ in range(100):
+        costs.payload_was(point.id, num_bytes=round(3 * point.bytes.mean))
+    for _ in range(500):  # the scene is calm again, but the point looks too large to try
+        costs.choosing()
+        costs.payload_was(other.id, num_bytes=round(other.bytes.mean))
+    assert costs.sizes_bytes(point)[1] == pytest.approx(point.bytes.p50, rel=0.02)

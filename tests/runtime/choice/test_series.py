@@ -1,0 +1,139 @@
+"""What prefixes of one member are worth together, and what the controller makes of it."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from headgate.profiles.manifest import OperatingPoint, PointKind, PointTime
+from headgate.profiles.profile import Preference, Profile, allowed_points
+from headgate.runtime.choice.backlogs import FrameTimes
+from headgate.runtime.choice.controller import Controller
+from headgate.runtime.choice.costs import PointCosts
+from headgate.runtime.choice.series import Series, series_among
+from headgate.runtime.choice.situation import Choice, Situation
+from headgate.runtime.link.belief import Forecast
+from headgate.runtime.link.link import Outlook
+from runtime.ladders import DEVICE_S, EDGE_S, EXIT_ACCURACY, progressive_manifest, stats
+
+MANIFEST = progressive_manifest()
+STEADY = [0.001 * i for i in range(-100, 101)]
+WILD = [0.02 * i for i in range(-100, 101)]
+TIMES = FrameTimes(0.0, DEVICE_S, 0.1, EDGE_S, 1 / 30)
+
+
+def outlook(mbps: float, *, residuals: list[float] | None = None, ahead_bytes: int = 0) -> Outlook:
+    level = math.log(mbps * 1e6)
+    forecast = Forecast(level, STEADY if residuals is None else residuals)
+    return Outlook(0.0, 0.02, forecast, ahead_bytes, busy_since_s=0.0, age_s=0.0)
+
+
+def top() -> Series:
+    (series,) = series_among(MANIFEST, MANIFEST.points)
+    return series
+
+
+def choose(mbps: float, *, residuals: list[float] | None = None, **profile: object) -> Choice:
+    chosen = Profile(name="test", **profile)  # type: ignore[arg-type]
+    points = allowed_points(chosen, MANIFEST)
+    controller = Controller(
+        manifest=MANIFEST,
+        costs=PointCosts(MANIFEST),
+        profile=chosen,
+        points=points,
+        sla_s=0.1,
+    )
+    return controller.choose(Situation(0.0, 0.0, outlook(mbps, residuals=residuals)))
+
+
+def test_faster_link_is_worth_more_and_more_layers() -> None:
+    plans = [
+        top().judge(outlook(mbps), TIMES, quality=EXIT_ACCURACY, fallback=0.6)[0]
+        for mbps in (0.1, 0.5, 2.0, 5.0, 20.0, 100.0)
+    ]
+    assert [p.num_steps for p in plans] == sorted(p.num_steps for p in plans)
+    assert [p.credit for p in plans] == sorted(p.credit for p in plans)
+    assert (plans[0].num_steps, plans[-1].num_steps) == (0, 5)
+
+
+def test_unsure_link_is_a_reason_to_plan_for_what_others_would_lose() -> None:
+    """Large layers that are likely late would hold up the frames of whoever shares the link."""
+    calm = top().judge(outlook(12.0), TIMES, quality=EXIT_ACCURACY, fallback=0.6)[0]
+    wild = top().judge(outlook(12.0, residuals=WILD), TIMES, quality=EXIT_ACCURACY, fallback=0.6)[0]
+    assert 0 < wild.num_steps < calm.num_steps
+    assert wild.credit < calm.credit
+
+
+def test_bytes_on_the_link_lower_what_sending_is_worth() -> None:
+    free, busy = (
+        top().judge(outlook(3.0, ahead_bytes=n), TIMES, quality=EXIT_ACCURACY, fallback=0.6)[0]
+        for n in (0, 20_000)
+    )
+    assert busy.credit < free.credit
+    assert busy.on_time <= free.on_time
+
+
+def test_controller_plans_the_whole_series_at_once() -> None:
+    choice = choose(20.0)
+    assert choice.point is not None
+    assert choice.point.id == "s-p5"
+    assert choice.layers is not None
+    assert choice.layers.qualities == (0.68, 0.705, 0.73, 0.75, 0.772)
+
+
+def test_controller_answers_here_where_not_even_the_first_layer_can_be_in_time() -> None:
+    choice = choose(0.05)
+    assert choice.point is not None
+    assert choice.point.kind is PointKind.LOCAL
+    assert choice.layers is None
+
+
+def test_byte_cap_of_a_profile_bounds_the_layers() -> None:
+    choice = choose(50.0, max_bytes=10_000)
+    assert choice.point is not None
+    assert choice.point.id == "s-p3"
+    assert choice.layers is not None
+    assert len(choice.layers.qualities) == 3
+
+
+def test_prefix_that_is_chosen_by_itself_is_planned_with_the_same_table_each_time() -> None:
+    chosen = Profile(name="test", prefer=Preference.BYTES)
+    controller = Controller(
+        manifest=MANIFEST,
+        costs=PointCosts(MANIFEST),
+        profile=chosen,
+        points=allowed_points(chosen, MANIFEST),
+        sla_s=0.1,
+    )
+    choices = [controller.choose(Situation(0.0, 0.0, outlook(20.0))) for _ in range(6)]
+    first, second = choices[-2:]  # it climbs by two rungs at a time
+    assert first.layers is not None
+    assert second.layers is not None
+    assert first.point is second.point
+    assert first.layers.backlog is second.layers.backlog
+
+
+@pytest.mark.parametrize(("mbps", "wins"), [(100.0, True), (3.0, False)])
+def test_picture_goes_whole_where_it_is_sure_to_win(mbps: float, wins: bool) -> None:
+    picture = OperatingPoint(
+        id="webp",
+        kind=PointKind.OFFLOAD,
+        metrics={"top1": 0.79},
+        bytes=stats(60_000),
+        picture_format="webp",
+        picture_quality=80,
+        graph="full/model.onnx",
+    )
+    times = {**MANIFEST.times["ladder"], "webp": PointTime(DEVICE_S, EDGE_S)}
+    manifest = replace(MANIFEST, points=(*MANIFEST.points, picture), times={"ladder": times})
+    controller = Controller(
+        manifest=manifest,
+        costs=PointCosts(manifest),
+        profile=Profile(name="test"),
+        points=manifest.points,
+        sla_s=0.1,
+    )
+    choice = controller.choose(Situation(0.0, 0.0, outlook(mbps)))
+    assert choice.point is not None
+    assert (choice.point.id == "webp") == wins
+    assert (choice.layers is None) == wins

@@ -1,0 +1,59 @@
+import io
+from dataclasses import replace
+
+from rich.console import Console
+
+from headgate.runtime.device.live import SHOWN_FRAMES, LiveView, sparkline
+from headgate.runtime.records import Source
+from runtime.device.test_sinks import record
+
+
+def test_bars_grow_with_latency_and_late_ones_are_red() -> None:
+    text = sparkline([0.01, 0.1, 0.19, None, 9.0], sla_s=0.1)
+    assert text.plain[0] < text.plain[1] < text.plain[2] == text.plain[4]
+    assert text.plain[3] == "·"
+    assert [str(span.style) for span in text.spans] == ["green", "green", "red", "red", "red"]
+
+
+def test_without_an_sla_the_largest_latency_is_the_full_height() -> None:
+    assert sparkline([0.0, 5.0], sla_s=None).plain == "▁█"
+    assert sparkline([], sla_s=None).plain == ""
+
+
+def test_the_view_shows_bandwidth_point_counts_and_share_within_the_sla() -> None:
+    view = LiveView(title="clip", console=Console(file=io.StringIO(), width=100))
+    out = io.StringIO()
+    Console(file=out, width=100).print(view.render())
+    assert "waiting for the first frame" in out.getvalue()
+    for frame_id in range(SHOWN_FRAMES):
+        view.add(record(frame_id))
+    for frame_id in range(SHOWN_FRAMES):
+        view.add(record(frame_id, source=Source.NONE))
+    Console(file=out, width=100).print(view.render())
+    text = out.getvalue()
+    for shown in ("2.00 Mbit/s", "b3r1-l16", "100 ms", "120 (", "edge 60", "none 60", "50.0%"):
+        assert shown in text
+    assert "·" * SHOWN_FRAMES in text
+
+
+def test_the_view_fits_80_columns_and_leaves_room_for_an_echoed_interrupt() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=80)
+    view = LiveView(title="clip", console=console)
+    for frame_id in range(SHOWN_FRAMES):
+        view.add(record(frame_id, total_s=1.0))
+    console.print(view.render())
+    assert max(map(len, out.getvalue().splitlines())) <= 80 - len("^C")
+    assert "1000 ms" in out.getvalue()
+    assert "…" not in out.getvalue()
+
+
+def test_the_view_shows_brackets_in_paths_and_profiles_as_they_are() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=100)
+    view = LiveView(title="dir:/a[/b]", console=console)
+    console.print(view.render())
+    view.add(replace(record(0), profile="[/night]"))
+    console.print(view.render())
+    assert out.getvalue().count("dir:/a[/b]") == 2
+    assert "[/night]" in out.getvalue()

@@ -1,0 +1,62 @@
+"""When the path is asked how it is."""
+
+from headgate.runtime.session.probing import (
+    DELAY_PROBE_S,
+    LOCAL_PROBE_BYTES,
+    LOCAL_PROBE_S,
+    MAX_UPWARD_PROBE_BYTES,
+    PATIENCE,
+    UPWARD_PROBE_S,
+    ProbeNeed,
+    Probing,
+)
+
+QUIET = ProbeNeed(until_s=9.0, local=False, upward_bytes=0)
+LOCAL = ProbeNeed(until_s=9.0, local=True, upward_bytes=0)
+UPWARD = ProbeNeed(until_s=9.0, local=False, upward_bytes=6000)
+
+
+def test_the_delay_is_asked_for_once_a_second() -> None:
+    probing = Probing()
+    probing.make(0, now_s=5.0)
+    assert probing.due(QUIET, sent_s=5.4, is_waiting=False) == (5.0 + DELAY_PROBE_S, 0)
+
+
+def test_frames_that_stay_here_are_stood_in_for_by_small_probes() -> None:
+    probing = Probing()
+    probing.make(0, now_s=5.0)
+    due = probing.due(LOCAL, sent_s=5.4, is_waiting=False)
+    assert due == (5.4 + LOCAL_PROBE_S, LOCAL_PROBE_BYTES)
+
+
+def test_a_rung_above_is_explored_now_and_then_and_never_with_too_much() -> None:
+    probing = Probing()
+    probing.make(6000, now_s=4.0)
+    probing.make(0, now_s=5.9)
+    assert probing.due(UPWARD, sent_s=5.9, is_waiting=False) == (4.0 + UPWARD_PROBE_S, 6000)
+    huge = ProbeNeed(until_s=9.0, local=False, upward_bytes=10**9)
+    assert probing.due(huge, sent_s=5.9, is_waiting=False)[1] == MAX_UPWARD_PROBE_BYTES
+
+
+def test_a_probe_in_place_of_frames_does_not_count_as_one_for_a_rung_above() -> None:
+    probing = Probing()
+    probing.make(6000, now_s=4.0)
+    probing.make(LOCAL_PROBE_BYTES, now_s=5.5)
+    probing.make(0, now_s=5.9)
+    assert probing.due(UPWARD, sent_s=5.9, is_waiting=False)[0] == 4.0 + UPWARD_PROBE_S
+
+
+def test_while_something_is_out_its_answer_is_waited_for() -> None:
+    probing = Probing()
+    probing.make(0, now_s=5.0)
+    assert probing.due(UPWARD, sent_s=5.4, is_waiting=True) == (5.4 + DELAY_PROBE_S, 0)
+    busy = probing.due(UPWARD, sent_s=8.9, is_waiting=True)
+    assert busy == (5.0 + PATIENCE * DELAY_PROBE_S, 0)
+
+
+def test_probes_are_numbered_and_stamped() -> None:
+    probing = Probing()
+    first, second = probing.make(0, now_s=1.5), probing.make(40, now_s=2.0)
+    assert (first.probe_id, second.probe_id) == (0, 1)
+    assert (first.sent_us, second.sent_us) == (1_500_000, 2_000_000)
+    assert len(second.padding) == 40
