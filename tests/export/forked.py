@@ -18,7 +18,7 @@ from headgate.runtime.cli import main
 # `torch._dynamo` is what a first step of an optimizer imports.
 PRELOADED = (
     "torch._dynamo",
-    "headgate.train.deprune_command",
+    "headgate.train.commands.deprune_command",
     "headgate.train.split_training.deprune",
     "headgate.train.split_training.server_run",
     "headgate.train.split_training.transport",

@@ -32,7 +32,7 @@ from headgate.profiles.manifest import InputSpec, OperatingPoint, PointKind
 from headgate.profiles.pictures import decode_picture, encode_picture, preprocess
 from headgate.runtime.codec.features import decode_features, encode_features
 from headgate.runtime.networks.engine import DeviceEngine, TailEngine
-from headgate.train.run_folder import load_run
+from headgate.train.folder.run_folder import load_run
 
 QUICK = ExportOptions(
     levels=(256, 4), jpeg_qualities=(10, 80), webp_qualities=(5,), num_calibration=16

@@ -30,9 +30,9 @@ from headgate.profiles.pictures import preprocess
 from headgate.profiles.progressive import layer_bounds
 from headgate.runtime.codec.features import decode_features, encode_features
 from headgate.runtime.networks.engine import DeviceEngine, TailEngine
+from headgate.train.folder.run_folder import load_run
+from headgate.train.networks.progressive_model import ProgressiveModel
 from headgate.train.progressive import ProgressiveConfig
-from headgate.train.progressive_model import ProgressiveModel
-from headgate.train.run_folder import load_run
 from train import tiny_runs
 
 QUICK = ExportOptions(levels=(16, 4), jpeg_qualities=(20,), webp_qualities=(), num_calibration=16)

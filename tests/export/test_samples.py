@@ -11,7 +11,7 @@ from headgate.export.options import ExportOptions
 from headgate.export.pipeline import export_family
 from headgate.export.samples import load_samples
 from headgate.profiles.errors import DataError, UsageError
-from headgate.train.run_folder import load_run
+from headgate.train.folder.run_folder import load_run
 
 OPTIONS = ExportOptions(num_calibration=16)
 

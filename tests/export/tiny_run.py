@@ -16,12 +16,7 @@ from torch import nn
 from headgate.profiles.manifest import InputSpec
 from headgate.profiles.parse import unparse
 from headgate.profiles.storage import canonical_json, sha256_file
-from headgate.train.backbones import PlainModel
-from headgate.train.blueprint import Blueprint
-from headgate.train.data import TrainingData, load_training_data
-from headgate.train.progressive_model import LayerPlan, ProgressiveModel
-from headgate.train.recipe import PruneConfig
-from headgate.train.run_record import (
+from headgate.train.folder.run_record import (
     COMPLETE,
     RUN_SCHEMA,
     BackboneEntry,
@@ -29,7 +24,12 @@ from headgate.train.run_record import (
     MemberEntry,
     RunRecord,
 )
-from headgate.train.split_model import SplitModel
+from headgate.train.networks.backbones import PlainModel
+from headgate.train.networks.blueprint import Blueprint
+from headgate.train.networks.progressive_model import LayerPlan, ProgressiveModel
+from headgate.train.networks.split_model import SplitModel
+from headgate.train.pictures.data import TrainingData, load_training_data
+from headgate.train.recipe import PruneConfig
 from headgate.train.stages import member_id
 
 COLOURS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200]], dtype=np.float32)

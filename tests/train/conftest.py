@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from headgate.train.run_folder import Run
+from headgate.train.folder.run_folder import Run
 from train.tiny_runs import train_tiny, write_pictures
 
 

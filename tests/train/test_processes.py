@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from headgate.profiles.errors import UsageError
+from headgate.train.folder.run_folder import load_run
 from headgate.train.processes import start_fabric
-from headgate.train.run_folder import load_run
 from train.tiny_runs import tiny_config, write_pictures
 
 # Each process notes, at the end of each epoch, the weights that it holds itself.
@@ -19,12 +19,12 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from train.tiny_runs import tiny_config
-from headgate.train.checkpoints import write_tensors
-from headgate.train.plan import make_plan
+from headgate.train.folder.checkpoints import write_tensors
+from headgate.train.run.plan import make_plan
 from headgate.train.processes import start_fabric
-from headgate.train.prune import beginning, train_prune
-from headgate.train.progress import Silent
-from headgate.train.training import Training
+from headgate.train.run.prune import beginning, train_prune
+from headgate.train.run.progress import Silent
+from headgate.train.run.training import Training
 
 folder = Path(sys.argv[1])
 config = tiny_config(folder / "tiny.npz", budgets=(6, 2), checkpoint_steps=3)

@@ -9,16 +9,16 @@ import torch
 
 from headgate.profiles.errors import FamilyError, UsageError
 from headgate.profiles.storage import seal_json
-from headgate.train.bottleneck import CentredBottleneck
-from headgate.train.crossing import PlainCut
+from headgate.train.folder.run_folder import Run, load_run
+from headgate.train.networks.bottleneck import CentredBottleneck
+from headgate.train.networks.crossing import PlainCut
+from headgate.train.networks.progressive_model import ProgressiveModel
 from headgate.train.progressive import (
     ProgressiveConfig,
     check_prefix_weights,
     slice_layers,
 )
-from headgate.train.progressive_model import ProgressiveModel
-from headgate.train.prune import train_prune
-from headgate.train.run_folder import Run, load_run
+from headgate.train.run.prune import train_prune
 from train.tiny_runs import (
     StopAfter,
     StoppedOnPurposeError,

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from headgate.train.epoch_log import EpochRecord
-from headgate.train.progress import Silent
-from headgate.train.prune import train_prune
+from headgate.train.folder.epoch_log import EpochRecord
+from headgate.train.folder.run_folder import Run
 from headgate.train.recipe import PruneConfig
-from headgate.train.run_folder import Run
+from headgate.train.run.progress import Silent
+from headgate.train.run.prune import train_prune
 
 
 def write_pictures(path: Path, *, seed: int = 0, num_train: int = 32, num_val: int = 16) -> Path:

@@ -11,7 +11,7 @@ from headgate.export.options import ExportOptions
 from headgate.export.points.choose_codec import AUTO
 from headgate.profiles.manifest import CODECS
 from headgate.runtime.commands.inspect import PIPED_WIDTH
-from headgate.train.number_lists import NumberList
+from headgate.train.commands.number_lists import NumberList
 
 DEFAULTS = ExportOptions()
 

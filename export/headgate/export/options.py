@@ -16,7 +16,7 @@ from headgate.profiles.storage import check_place, recover_folder
 from headgate.runtime.wire.headers import MAX_LAYERS
 
 if TYPE_CHECKING:
-    from headgate.train.run_folder import Run
+    from headgate.train.folder.run_folder import Run
 
 MIN_CONFIDENCE = 50
 

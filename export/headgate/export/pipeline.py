@@ -37,8 +37,8 @@ from headgate.profiles.family import Family, open_family
 from headgate.profiles.manifest import Manifest, Member, MetricSpec, OperatingPoint
 from headgate.profiles.storage import publish_folder, sha256_file
 from headgate.runtime.networks.engine import DeviceEngine, EngineOptions, TailEngine
-from headgate.train.run_folder import Run, load_run
-from headgate.train.split_model import SplitModel
+from headgate.train.folder.run_folder import Run, load_run
+from headgate.train.networks.split_model import SplitModel
 
 TASK = "classification"
 VERSIONS_OF = ("headgate", "torch", "onnx", "onnxruntime")

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headgate.profiles.errors import DataError, UsageError
-from headgate.train.data import TrainingData, load_training_data
-from headgate.train.picture_stage import held_out_pictures
-from headgate.train.run_folder import Run
+from headgate.train.folder.run_folder import Run
+from headgate.train.pictures.data import TrainingData, load_training_data
+from headgate.train.run.picture_stage import held_out_pictures
 
 MAX_HELD_OUT = 400  # each is run through two networks at every quality
 

@@ -16,8 +16,8 @@ from headgate.export.bench.members.bench_costs import (
 from headgate.export.bench.members.bench_members_command import family_cost, rate_weights, selection
 from headgate.export.bench.members.bench_rate_weights import RateWeightOptions, bench_rate_weights
 from headgate.export.bench.members.bench_selection import SelectionOptions, bench_selection
-from headgate.train.progress import Silent
 from headgate.train.recipe import PruneConfig
+from headgate.train.run.progress import Silent
 from train.tiny_runs import tiny_config, train_tiny, write_pictures
 
 

@@ -28,8 +28,8 @@ from headgate.profiles.errors import DataError, PeerError
 from headgate.profiles.manifest import Manifest
 from headgate.profiles.profile import allowed_points
 from headgate.profiles.trace import named_trace
-from headgate.train.data import open_split
-from headgate.train.recipe_checks import check_config
+from headgate.train.pictures.data import open_split
+from headgate.train.run.recipe_checks import check_config
 from runtime.tiny_family import write_npz, write_tiny_family
 
 SECONDS = 1.5

@@ -3,8 +3,8 @@
 import torch
 
 from headgate.export.graphs.crossing_graphs import Picked, Placed, crossing_graphs
-from headgate.train.bottleneck import CentredBottleneck
-from headgate.train.crossing import PlainCut
+from headgate.train.networks.bottleneck import CentredBottleneck
+from headgate.train.networks.crossing import PlainCut
 
 FEATURES = torch.arange(1, 49, dtype=torch.float32).reshape(1, 3, 4, 4)
 

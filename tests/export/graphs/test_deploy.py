@@ -11,9 +11,9 @@ from torch import nn
 from export.tiny_run import LENET, VGG, TinyRun, write_run
 from headgate.export.graphs.deploy import Divergence, MemberReference, codes, deploy
 from headgate.profiles.manifest import InputSpec, OperatingPoint, PointKind
+from headgate.train.folder.run_folder import load_run
+from headgate.train.networks.progressive_model import ProgressiveModel
 from headgate.train.progressive import ProgressiveConfig
-from headgate.train.progressive_model import ProgressiveModel
-from headgate.train.run_folder import load_run
 from train import tiny_runs
 
 PICTURES = np.random.default_rng(2).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from headgate.export.graphs.ordered_cut import ordered_exit, ordered_head, ordered_tail
-from headgate.train.backbones import build_backbone
-from headgate.train.split_model import ExitHead
-from headgate.train.splits import cut
+from headgate.train.networks.backbones import build_backbone
+from headgate.train.networks.split_model import ExitHead
+from headgate.train.networks.splits import cut
 
 PICTURES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
 

@@ -24,9 +24,9 @@ from headgate.profiles.manifest import PointKind
 from headgate.profiles.parse import unparse
 from headgate.profiles.storage import canonical_json, sha256_file
 from headgate.runtime.networks.engine import DeviceEngine, TailEngine
-from headgate.train.data import load_training_data
-from headgate.train.run_folder import load_run
-from headgate.train.run_record import SideEntry
+from headgate.train.folder.run_folder import load_run
+from headgate.train.folder.run_record import SideEntry
+from headgate.train.pictures.data import load_training_data
 
 QUICK = ExportOptions(
     levels=(4,), jpeg_qualities=(10, 80), webp_qualities=(5,), num_calibration=8, with_times=False

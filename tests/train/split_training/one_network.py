@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from headgate.train.data import default_augmentation
-from headgate.train.losses import prune_loss
-from headgate.train.material import Deal, Pictures
-from headgate.train.optimizers import make_sgd
-from headgate.train.plan import Plan
+from headgate.train.learning.losses import prune_loss
+from headgate.train.learning.material import Deal, Pictures
+from headgate.train.learning.optimizers import make_sgd
+from headgate.train.networks.split_model import SplitModel
+from headgate.train.pictures.data import default_augmentation
+from headgate.train.run.plan import Plan
 from headgate.train.seeds import derive_seed
-from headgate.train.split_model import SplitModel
 from headgate.train.split_training.growth import bottleneck_of, encode_following, grow
 from headgate.train.split_training.server_run import fresh_model
 from headgate.train.split_training.settings import DepruneSettings, rate_of

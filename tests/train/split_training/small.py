@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from headgate.profiles.train_messages import Header
-from headgate.train.plan import Plan
+from headgate.train.run.plan import Plan
 from headgate.train.split_training.client import Message, SplitClient
 from headgate.train.split_training.deprune import ClientOptions, make_client, prepare
 from headgate.train.split_training.epoch_record import DepruneEpoch

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from headgate.profiles.train_messages import Kind, Place
-from headgate.train.plan import Plan
+from headgate.train.run.plan import Plan
 from headgate.train.split_training.client import Message, SplitClient
 from headgate.train.split_training.client_half import CARRIED
 from headgate.train.split_training.epoch_record import DepruneEpoch

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from headgate.profiles.train_messages import Kind
-from headgate.train.run_folder import partial_folder
+from headgate.train.folder.run_folder import partial_folder
 from headgate.train.split_training.deprune import deprune_locally
 from headgate.train.split_training.epoch_record import DepruneEpoch
 from headgate.train.split_training.wire_parcels import carry

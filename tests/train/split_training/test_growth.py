@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from headgate.train.bottleneck import F_HAT_RANGE, Bottleneck
-from headgate.train.optimizers import make_sgd
+from headgate.train.learning.optimizers import make_sgd
+from headgate.train.networks.bottleneck import F_HAT_RANGE, Bottleneck
 from headgate.train.recipe import PruneConfig
 from headgate.train.split_training.growth import bottleneck_of, grow, grown_selection
 from headgate.train.split_training.server_run import fresh_model

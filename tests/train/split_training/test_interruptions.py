@@ -10,7 +10,7 @@ import torch
 
 from headgate.profiles.errors import UsageError
 from headgate.profiles.train_messages import Kind, Place
-from headgate.train.run_folder import load_run
+from headgate.train.folder.run_folder import load_run
 from headgate.train.split_training.deprune import deprune_locally
 from train.split_training.one_network import trained_in_one_piece
 from train.split_training.small import (

@@ -11,7 +11,7 @@ import torch
 
 from headgate.profiles.errors import DataError, HeadgateError, TrainingError, UsageError, WireError
 from headgate.profiles.train_messages import Kind, Place, Status
-from headgate.train.material import Deal
+from headgate.train.learning.material import Deal
 from headgate.train.split_training.client import SplitClient
 from headgate.train.split_training.epoch_record import DepruneEpoch
 from headgate.train.split_training.growth import bottleneck_of

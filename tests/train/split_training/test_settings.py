@@ -6,7 +6,7 @@ import pytest
 
 from headgate.profiles.errors import UsageError, WireError
 from headgate.profiles.manifest import InputSpec
-from headgate.train.blueprint import Blueprint
+from headgate.train.networks.blueprint import Blueprint
 from headgate.train.recipe import PruneConfig
 from headgate.train.split_training.settings import (
     DepruneSettings,

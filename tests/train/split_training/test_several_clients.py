@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from headgate.profiles.train_messages import Kind
-from headgate.train.run_folder import load_run
+from headgate.train.folder.run_folder import load_run
 from headgate.train.split_training.client_halves import ClientHalves, Half
 from headgate.train.split_training.epoch_record import DepruneEpoch
 from headgate.train.split_training.halves import pack_half

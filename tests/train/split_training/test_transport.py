@@ -17,7 +17,7 @@ from headgate.profiles.trace_files import open_trace
 from headgate.runtime.emulator.relay import LinkPlan, Relay
 from headgate.runtime.emulator.shaper import Window
 from headgate.runtime.sockets.keys import make_set
-from headgate.train.run_folder import Run, load_run
+from headgate.train.folder.run_folder import Run, load_run
 from headgate.train.split_training.client import SplitClient
 from headgate.train.split_training.deprune import deprune_locally
 from headgate.train.split_training.growth import bottleneck_of

@@ -25,7 +25,7 @@ from headgate.export.bench.split_training.bench_deprune_command import (
     deprune_network,
     train_transport,
 )
-from headgate.train.command_group import SentenceGroup
+from headgate.train.commands.command_group import SentenceGroup
 
 if TYPE_CHECKING:
     from headgate.export.bench.speed.bench_speed import SpeedOptions
@@ -158,7 +158,7 @@ def quality(
 ) -> None:
     """Pruned members beside twins trained from scratch. Hours on a CPU without --pictures."""
     from headgate.export.bench.members.bench_quality import QualityOptions, bench_quality
-    from headgate.train.progress import choose_progress
+    from headgate.train.run.progress import choose_progress
 
     options = QualityOptions(
         data=data,

@@ -41,10 +41,10 @@ from headgate.profiles.trace_files import open_trace
 from headgate.runtime.emulator.relay import LinkPlan, Relay
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.simulation.simulate import Link, Pace, simulate
-from headgate.train.data import open_split
-from headgate.train.progress import TrainingProgress
-from headgate.train.prune import train_prune
+from headgate.train.pictures.data import open_split
 from headgate.train.recipe import PruneConfig
+from headgate.train.run.progress import TrainingProgress
+from headgate.train.run.prune import train_prune
 
 SUMMARY_SCHEMA = 1
 # Half the validation pictures that the embedded set has by itself: they are measured many times.

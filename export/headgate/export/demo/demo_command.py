@@ -64,7 +64,7 @@ def demo(
     A finished training in the output folder is used again. Ctrl-C ends the processes it started.
     """
     from headgate.export.demo.demo import DemoOptions, run_demo, summary_json
-    from headgate.train.progress import choose_progress
+    from headgate.train.run.progress import choose_progress
 
     # Asked to end like by Ctrl-C: the edge and the device must end with us.
     signal.signal(signal.SIGTERM, _interrupt)

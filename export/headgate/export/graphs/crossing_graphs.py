@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from headgate.export.graphs.fold import folded_decoder, folded_encoder
-from headgate.train.bottleneck import Bottleneck, CentredBottleneck
-from headgate.train.crossing import Crossing, PlainCut
+from headgate.train.networks.bottleneck import Bottleneck, CentredBottleneck
+from headgate.train.networks.crossing import Crossing, PlainCut
 
 
 class Picked(nn.Module):

@@ -25,9 +25,9 @@ from headgate.export.graphs.graphs import HeadGraph, TailGraph, picture_to_unit
 from headgate.export.graphs.ordered_cut import ordered_exit, ordered_head, ordered_tail
 from headgate.export.graphs.parity import Outputs
 from headgate.profiles.manifest import OperatingPoint
-from headgate.train.crossing import PlainCut
-from headgate.train.quantiser import dequantise, quantise
-from headgate.train.split_model import SplitModel
+from headgate.train.networks.crossing import PlainCut
+from headgate.train.networks.quantiser import dequantise, quantise
+from headgate.train.networks.split_model import SplitModel
 
 BATCH = 32
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from headgate.train.bottleneck import Bottleneck
+from headgate.train.networks.bottleneck import Bottleneck
 
 # Shapes: P phi maps at the split, C selected maps, k kernel
 

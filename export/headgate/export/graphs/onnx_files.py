@@ -12,8 +12,8 @@ import onnx
 from torch import Tensor, nn
 
 from headgate.profiles.errors import UsageError
-from headgate.train.backbones import first_line
-from headgate.train.onnx_trace import first_cause, trace_onnx
+from headgate.train.networks.backbones import first_line
+from headgate.train.run.onnx_trace import first_cause, trace_onnx
 
 PRODUCER = "headgate"
 # Protobuf cannot hold more in one message, and external data would be a second file to guard.

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 import torch
 from torch import fx, nn
 
-from headgate.train.importance import EACH_MAP_ALONE
-from headgate.train.split_model import ExitHead
+from headgate.train.networks.importance import EACH_MAP_ALONE
+from headgate.train.networks.split_model import ExitHead
 
 # A slope for each map (PReLU) would have to be put in order too; a batch norm is.
 _KEEPS_ORDER = (*(kind for kind in EACH_MAP_ALONE if kind is not nn.PReLU), nn.BatchNorm2d)

@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from headgate.train.run_folder import Run
-from headgate.train.split_model import SplitModel
+from headgate.train.folder.run_folder import Run
+from headgate.train.networks.split_model import SplitModel
 
 # Shapes: B batch, C channels, H height, W width, K classes
 

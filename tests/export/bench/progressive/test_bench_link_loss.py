@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from headgate.export.bench.progressive.bench_link_loss import LinkLossOptions, bench_link_loss
 from headgate.export.bench.progressive.bench_nair_command import link_loss
 from headgate.profiles.errors import UsageError
+from headgate.train.folder.run_folder import Run
 from headgate.train.progressive import ProgressiveConfig
-from headgate.train.run_folder import Run
 from train.tiny_runs import train_tiny, write_pictures
 
 

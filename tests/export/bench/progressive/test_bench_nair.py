@@ -20,8 +20,8 @@ from headgate.export.bench.progressive.nair_lines import (
 )
 from headgate.export.samples import load_samples
 from headgate.profiles.errors import UsageError
+from headgate.train.folder.run_folder import Run
 from headgate.train.progressive import PENALTY, ProgressiveConfig, WeightSource
-from headgate.train.run_folder import Run
 from train.tiny_runs import train_tiny, write_pictures
 
 PURE = ProgressiveConfig(bottleneck=False, penalty=PENALTY, epochs=1)

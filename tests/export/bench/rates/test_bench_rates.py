@@ -31,7 +31,7 @@ from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family
 from headgate.profiles.pictures import decode_picture
 from headgate.runtime.networks.engine import EngineOptions
-from headgate.train.recipe_checks import check_config
+from headgate.train.run.recipe_checks import check_config
 from runtime.tiny_family import LABELS, tinted_pictures, write_npz, write_tiny_family
 
 QUICK = MeasureOptions(jpeg_qualities=(5, 50), webp_qualities=(5, 60))

@@ -22,7 +22,7 @@ from headgate.profiles.errors import FamilyError, UsageError
 from headgate.profiles.family import open_family
 from headgate.profiles.manifest import PointKind
 from headgate.runtime.cli import main
-from headgate.train.epoch_log import keep_epochs
+from headgate.train.folder.epoch_log import keep_epochs
 from headgate.train.split_training.deprune import deprune_locally
 from headgate.train.split_training.settings import DepruneSettings, parse_schedule
 from train.tiny_runs import tiny_config, write_pictures

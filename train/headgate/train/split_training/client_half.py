@@ -17,12 +17,12 @@ from torch.nn import functional
 
 from headgate.profiles.errors import WireError
 from headgate.profiles.train_messages import Header, Kind, Place
-from headgate.train.losses import prune_loss
-from headgate.train.material import Lesson
-from headgate.train.optimizers import make_sgd
+from headgate.train.learning.losses import prune_loss
+from headgate.train.learning.material import Lesson
+from headgate.train.learning.optimizers import make_sgd
+from headgate.train.networks.split_model import SplitModel
 from headgate.train.recipe import PruneConfig
 from headgate.train.seeds import derive_seed
-from headgate.train.split_model import SplitModel
 from headgate.train.split_training.growth import bottleneck_of, encode_following, grow
 from headgate.train.split_training.halves import (
     all_finite,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from headgate.train.data import TrainingData
-from headgate.train.split_model import SplitModel
+from headgate.train.networks.split_model import SplitModel
+from headgate.train.pictures.data import TrainingData
 from headgate.train.split_training.evaluation import evaluate
 from headgate.train.split_training.halves import (
     load_half,

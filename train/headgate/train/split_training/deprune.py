@@ -10,11 +10,12 @@ from pathlib import Path
 import torch
 
 from headgate.profiles.errors import DataError, UsageError
-from headgate.train.data import default_augmentation
-from headgate.train.material import Pictures
-from headgate.train.plan import Plan, make_plan
+from headgate.train.folder.run_folder import Run, load_run, partial_folder
+from headgate.train.folder.work_folder import CLIENTS
+from headgate.train.learning.material import Pictures
+from headgate.train.pictures.data import default_augmentation
 from headgate.train.recipe import PruneConfig
-from headgate.train.run_folder import Run, load_run, partial_folder
+from headgate.train.run.plan import Plan, make_plan
 from headgate.train.split_training.client import EpochEnded, Source, SplitClient
 from headgate.train.split_training.client_checkpoints import has_state
 from headgate.train.split_training.client_half import ClientHalf
@@ -35,7 +36,6 @@ from headgate.train.split_training.transport import (
     serve,
     train_as_client,
 )
-from headgate.train.work_folder import CLIENTS
 
 
 @dataclass(frozen=True, slots=True)

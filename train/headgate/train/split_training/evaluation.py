@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from headgate.train.data import TrainingData, as_floats, val_batches
-from headgate.train.run_record import QuantisedEntry
-from headgate.train.split_model import SplitModel
+from headgate.train.folder.run_record import QuantisedEntry
+from headgate.train.networks.split_model import SplitModel
+from headgate.train.pictures.data import TrainingData, as_floats, val_batches
 
 # Shapes: B batch, C channels, H height, W width, P maps at the split, L numbers of levels, S sums
 

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from headgate.train.bottleneck import F_HAT_RANGE, Bottleneck
-from headgate.train.split_model import SplitModel
+from headgate.train.networks.bottleneck import F_HAT_RANGE, Bottleneck
+from headgate.train.networks.split_model import SplitModel
 
 # Shapes: B batch, P all phi maps, C maps that cross, H x W at the split
 

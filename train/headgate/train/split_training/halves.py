@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from headgate.profiles.errors import WireError
-from headgate.train.checkpoints import MODEL_PREFIX, pack, unpack
+from headgate.train.folder.checkpoints import MODEL_PREFIX, pack, unpack
+from headgate.train.networks.split_model import SplitModel
 from headgate.train.recipe import PruneConfig
-from headgate.train.split_model import SplitModel
 
 CLIENT_PREFIXES = (
     "normalise.",

@@ -15,7 +15,7 @@ import torch
 
 from headgate.profiles.errors import TrainingError, WireError
 from headgate.profiles.train_messages import Header, Kind, Place, Status
-from headgate.train.plan import Plan
+from headgate.train.run.plan import Plan
 from headgate.train.split_training.client_halves import ClientHalves, Half
 from headgate.train.split_training.epoch_record import (
     DEPRUNE_EPOCH_SCHEMA,

@@ -20,12 +20,20 @@ from headgate.profiles.errors import UsageError
 from headgate.profiles.parse import unparse
 from headgate.profiles.storage import sha256_file
 from headgate.profiles.train_messages import Place
-from headgate.train.checkpoints import write_tensors
-from headgate.train.epoch_log import append_line, keep_epochs
-from headgate.train.plan import Plan, check_same_run
-from headgate.train.run_record import COMPLETE, MemberEntry, RunRecord
+from headgate.train.folder.checkpoints import write_tensors
+from headgate.train.folder.epoch_log import append_line, keep_epochs
+from headgate.train.folder.run_record import COMPLETE, MemberEntry, RunRecord
+from headgate.train.folder.work_folder import (
+    CHECKPOINT,
+    WEIGHTS,
+    check_output,
+    publish,
+    work_folder,
+    write_record,
+)
+from headgate.train.networks.split_model import SplitModel
+from headgate.train.run.plan import Plan, check_same_run
 from headgate.train.seeds import derive_seed
-from headgate.train.split_model import SplitModel
 from headgate.train.split_training.client_halves import Half
 from headgate.train.split_training.epoch_record import DepruneEpoch, Tally
 from headgate.train.split_training.evaluation import evaluate, evaluate_levels
@@ -42,14 +50,6 @@ from headgate.train.split_training.server_session import CLIENT_TIMEOUT_S, Serve
 from headgate.train.split_training.settings import DepruneSettings, agreement
 from headgate.train.split_training.state_files import read_state, write_state
 from headgate.train.stages import member_id
-from headgate.train.work_folder import (
-    CHECKPOINT,
-    WEIGHTS,
-    check_output,
-    publish,
-    work_folder,
-    write_record,
-)
 
 WIRE_VERSION = 2  # of the messages of training, see `headgate.runtime.wire.train_wire`
 STATE = "server"

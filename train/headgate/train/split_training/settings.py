@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from headgate.profiles.errors import UsageError, WireError
-from headgate.train.blueprint import Blueprint
+from headgate.train.networks.blueprint import Blueprint
 from headgate.train.recipe import PruneConfig
 from headgate.train.stages import Stage, StageKind, learning_rate, member_id
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from headgate.profiles.errors import FamilyError
 from headgate.profiles.parse import parse, unparse
 from headgate.profiles.storage import read_sealed_json, seal_json, sha256_file, write_atomic
-from headgate.train.checkpoints import write_tensors
-from headgate.train.run_folder import read_weights
+from headgate.train.folder.checkpoints import write_tensors
+from headgate.train.folder.run_folder import read_weights
 
 T = TypeVar("T")
 

@@ -31,7 +31,7 @@ from headgate.profiles.progressive import layer_bounds, maps_of_prefix
 from headgate.runtime.codec.features import decode_features, encode_features
 from headgate.runtime.codec.zstd_symbols import smallest_frame
 from headgate.runtime.networks.engine import DeviceEngine, EngineOptions
-from headgate.train.data import open_split
+from headgate.train.pictures.data import open_split
 
 Integers = NDArray[np.uint8]
 Say = Callable[[str], None]

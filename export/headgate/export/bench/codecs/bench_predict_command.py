@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from headgate.export.bench.bench_options import outputs, say, show
-from headgate.train.number_lists import NumberList
+from headgate.train.commands.number_lists import NumberList
 
 
 @click.command()

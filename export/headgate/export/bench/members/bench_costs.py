@@ -15,11 +15,11 @@ from pathlib import Path
 from headgate.export.bench.bench_table import BenchResult, Goal
 from headgate.profiles.parse import unparse
 from headgate.profiles.storage import write_atomic
-from headgate.train.epoch_log import EpochRecord
-from headgate.train.progress import TrainingProgress
-from headgate.train.prune import train_prune
+from headgate.train.folder.epoch_log import EpochRecord
+from headgate.train.folder.run_folder import Run
 from headgate.train.recipe import PruneConfig
-from headgate.train.run_folder import Run
+from headgate.train.run.progress import TrainingProgress
+from headgate.train.run.prune import train_prune
 from headgate.train.stages import Stage
 
 MAX_RATIO = 1.6

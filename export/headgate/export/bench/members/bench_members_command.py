@@ -10,7 +10,7 @@ import click
 
 from headgate.export.bench.bench_options import outputs, say, show
 from headgate.profiles.errors import UsageError
-from headgate.train.number_lists import numbers_in, whole_numbers_in
+from headgate.train.commands.number_lists import numbers_in, whole_numbers_in
 
 if TYPE_CHECKING:
     from headgate.train.recipe import PruneConfig
@@ -53,7 +53,7 @@ def _recipe_options(function: F) -> F:
 def family_cost(twins: str, out: Path, as_json: bool, **settings: Any) -> None:
     """What a family costs to train beside its plain network, and its members beside twins."""
     from headgate.export.bench.members.bench_costs import CostOptions, bench_costs
-    from headgate.train.progress import choose_progress
+    from headgate.train.run.progress import choose_progress
 
     recipe = _recipe(settings)
     wanted = whole_numbers_in(twins, option="--twins", example="32,8,2")
@@ -71,8 +71,8 @@ def family_cost(twins: str, out: Path, as_json: bool, **settings: Any) -> None:
 def selection(seeds: str, methods: str, out: Path, as_json: bool, **settings: Any) -> None:
     """Ways to choose the maps of a member, at equal epochs."""
     from headgate.export.bench.members.bench_selection import SelectionOptions, bench_selection
-    from headgate.train.progress import choose_progress
     from headgate.train.recipe import SELECTIONS
+    from headgate.train.run.progress import choose_progress
 
     named = tuple(method.strip() for method in methods.split(","))
     for method in named:
@@ -104,7 +104,7 @@ def rate_weights(
         RateWeightOptions,
         bench_rate_weights,
     )
-    from headgate.train.progress import choose_progress
+    from headgate.train.run.progress import choose_progress
 
     numbers = numbers_in(weights, option="--weights", example="0,1e-4,1e-3")
     recipe = _recipe(settings)

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headgate.export.bench.bench_table import BenchResult, Goal
-from headgate.train.progress import TrainingProgress
-from headgate.train.prune import train_prune
+from headgate.train.folder.run_folder import Run
+from headgate.train.folder.run_record import MemberEntry
 from headgate.train.recipe import PruneConfig
-from headgate.train.run_folder import Run
-from headgate.train.run_record import MemberEntry
+from headgate.train.run.progress import TrainingProgress
+from headgate.train.run.prune import train_prune
 
 Twins = dict[str, MemberEntry]  # by the id that they share with the pruned member
 MAX_LOSS = 0.01  # of accuracy, against the twin with all epochs

@@ -11,10 +11,10 @@ from headgate.export.options import ExportOptions
 from headgate.export.pipeline import export_family
 from headgate.profiles.family import open_family
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
-from headgate.train.progress import TrainingProgress
-from headgate.train.prune import train_prune
+from headgate.train.folder.run_folder import Run
 from headgate.train.recipe import PruneConfig
-from headgate.train.run_folder import Run
+from headgate.train.run.progress import TrainingProgress
+from headgate.train.run.prune import train_prune
 
 
 @dataclass(frozen=True, slots=True)

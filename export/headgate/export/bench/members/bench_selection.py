@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headgate.export.bench.bench_table import BenchResult
-from headgate.train.progress import TrainingProgress
-from headgate.train.prune import train_prune
+from headgate.train.folder.run_folder import Run
 from headgate.train.recipe import PruneConfig
-from headgate.train.run_folder import Run
+from headgate.train.run.progress import TrainingProgress
+from headgate.train.run.prune import train_prune
 
 
 @dataclass(frozen=True, slots=True)

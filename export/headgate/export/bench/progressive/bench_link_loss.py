@@ -22,11 +22,11 @@ from headgate.export.graphs.graphs import picture_to_unit
 from headgate.export.samples import Samples, load_samples
 from headgate.profiles.errors import UsageError
 from headgate.profiles.quantise import MAX_LEVELS, MIN_LEVELS
-from headgate.train.crossing import PlainCut
-from headgate.train.link_loss import Grid, flip_bits, lose_maps
-from headgate.train.quantiser import quantise_straight_through
-from headgate.train.run_folder import Run, load_run
-from headgate.train.split_model import SplitModel, cut_in_halves
+from headgate.train.folder.run_folder import Run, load_run
+from headgate.train.networks.crossing import PlainCut
+from headgate.train.networks.link_loss import Grid, flip_bits, lose_maps
+from headgate.train.networks.quantiser import quantise_straight_through
+from headgate.train.networks.split_model import SplitModel, cut_in_halves
 
 BATCH = 100
 RANGE_PICTURES = 256

@@ -28,7 +28,7 @@ from headgate.export.bench.progressive.plot_nair import draw_importance, draw_na
 from headgate.export.samples import load_samples
 from headgate.profiles.errors import UsageError
 from headgate.profiles.storage import write_atomic
-from headgate.train.run_folder import Run, load_run
+from headgate.train.folder.run_folder import Run, load_run
 
 PAPER_RATE_BPS = 250_000.0
 PAPER_TIMES_S = (0.262144, 0.524288, 0.786432, 1.048576, 1.572864, 2.097152)

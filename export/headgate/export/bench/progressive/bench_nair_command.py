@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from headgate.export.bench.bench_options import outputs, say, show
-from headgate.train.number_lists import numbers_in
+from headgate.train.commands.number_lists import numbers_in
 
 RUN = click.Path(exists=True, file_okay=False, path_type=Path)
 

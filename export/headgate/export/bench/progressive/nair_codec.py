@@ -21,8 +21,8 @@ from headgate.export.graphs.graphs import picture_to_unit
 from headgate.export.points.context_tables import fit_table
 from headgate.profiles.pictures import decode_picture, encode_picture
 from headgate.runtime.codec.features import encode_features
-from headgate.train.quantiser import quantise
-from headgate.train.run_folder import Run
+from headgate.train.folder.run_folder import Run
+from headgate.train.networks.quantiser import quantise
 
 BATCH = 64
 WEBP_QUALITIES = (5, 20, 40, 60, 80, 95)

@@ -14,11 +14,11 @@ from itertools import accumulate, pairwise
 import torch
 
 from headgate.profiles.errors import UsageError
-from headgate.train.backbones import build_backbone
+from headgate.train.folder.run_folder import Run
+from headgate.train.folder.run_record import MemberEntry, ProgressiveEntry
+from headgate.train.networks.backbones import build_backbone
+from headgate.train.networks.splits import find_split
 from headgate.train.progressive import PENALTY
-from headgate.train.run_folder import Run
-from headgate.train.run_record import MemberEntry, ProgressiveEntry
-from headgate.train.splits import find_split
 
 FLOAT_BYTES = 4
 WITHIN = 0.01  # of a line's overall accuracy

@@ -10,7 +10,7 @@ import click
 
 from headgate.export.bench.bench_options import outputs, say, show
 from headgate.export.command import OptionalNumbers
-from headgate.train.number_lists import NumberList
+from headgate.train.commands.number_lists import NumberList
 
 F = TypeVar("F", bound=Callable[..., Any])
 POSITIVE = click.FloatRange(min=0, min_open=True)
@@ -145,7 +145,7 @@ def train_rates(
     from headgate.export.bench.rates.train_rates import TrainRatesOptions
     from headgate.export.bench.rates.train_rates import train_rates as train
     from headgate.runtime.commands.points_table import family_to_json
-    from headgate.train.progress import choose_progress
+    from headgate.train.run.progress import choose_progress
 
     options = TrainRatesOptions(
         data=data,

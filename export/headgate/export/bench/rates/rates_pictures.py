@@ -17,7 +17,7 @@ from headgate.profiles.class_names import match_classes
 from headgate.profiles.errors import DataError, UsageError
 from headgate.profiles.manifest import Manifest
 from headgate.profiles.pictures import preprocess
-from headgate.train.data import open_split
+from headgate.train.pictures.data import open_split
 
 MAX_BYTES = 8 << 30  # of all pictures at the input's size, in memory
 FEW_PICTURES = 500  # below, two accuracies must be 4 points apart to differ

@@ -9,9 +9,9 @@ from pathlib import Path
 from headgate.export.options import ExportOptions
 from headgate.export.pipeline import export_family
 from headgate.profiles.family import Family, open_family
-from headgate.train.progress import TrainingProgress
-from headgate.train.prune import train_prune
 from headgate.train.recipe import PruneConfig
+from headgate.train.run.progress import TrainingProgress
+from headgate.train.run.prune import train_prune
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from headgate.export.pipeline import export_family
 from headgate.profiles.errors import FamilyError
 from headgate.profiles.family import Family, open_family
 from headgate.profiles.storage import naming
-from headgate.train.prune import train_prune
 from headgate.train.recipe import PruneConfig
+from headgate.train.run.prune import train_prune
 
 SIDE_PX = 32
 NUM_TRAIN, NUM_VAL, NUM_CLASSES = 128, 32, 10

@@ -30,8 +30,8 @@ from headgate.profiles.labelled import Split
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.pictures import preprocess
 from headgate.runtime.networks.engine import DeviceEngine, EngineOptions, TailEngine, whole_network
-from headgate.train.data import open_split
-from headgate.train.embedded import MAX_PX, MIN_PX
+from headgate.train.pictures.data import open_split
+from headgate.train.pictures.embedded import MAX_PX, MIN_PX
 
 Pictures = NDArray[np.uint8]
 Say = Callable[[str], None]

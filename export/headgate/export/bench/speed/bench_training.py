@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from headgate.export.bench.bench_table import BenchResult, Goal, median, milliseconds
-from headgate.train.backbones import Normalise, PlainModel, build_backbone
-from headgate.train.data import as_floats
-from headgate.train.loop import Objective
-from headgate.train.losses import LossWeights
-from headgate.train.material import Lesson
-from headgate.train.objectives import BackboneObjective, MemberObjective
+from headgate.train.learning.loop import Objective
+from headgate.train.learning.losses import LossWeights
+from headgate.train.learning.material import Lesson
+from headgate.train.learning.objectives import BackboneObjective, MemberObjective
+from headgate.train.networks.backbones import Normalise, PlainModel, build_backbone
+from headgate.train.networks.split_model import SplitModel, build_split_model
+from headgate.train.pictures.data import as_floats
 from headgate.train.recipe import DEFAULT_SPLITS
-from headgate.train.split_model import SplitModel, build_split_model
 
 # Shapes: B batch, C = 3 colours, H height, W width
 

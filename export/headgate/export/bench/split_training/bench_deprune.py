@@ -26,8 +26,8 @@ from headgate.export.bench.split_training.plot_deprune import draw_deprune
 from headgate.export.figures import NARROW_IN, WIDE_IN
 from headgate.export.page import bullets, facts, page, paragraphs, text_table, themed_picture
 from headgate.profiles.storage import write_atomic
+from headgate.train.folder.run_folder import load_run
 from headgate.train.recipe import PruneConfig
-from headgate.train.run_folder import load_run
 from headgate.train.split_training.deprune import deprune_locally, prepare
 from headgate.train.split_training.settings import DepruneSettings, Phase
 

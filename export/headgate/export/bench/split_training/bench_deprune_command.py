@@ -9,8 +9,8 @@ import click
 
 from headgate.export.bench.bench_options import outputs, say, show
 from headgate.profiles.errors import UsageError
-from headgate.train.command import NUMBERS
-from headgate.train.deprune_options import config_of, options_of, training_options
+from headgate.train.commands.command import NUMBERS
+from headgate.train.commands.deprune_options import config_of, options_of, training_options
 
 
 @click.command()

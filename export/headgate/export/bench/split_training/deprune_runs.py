@@ -14,12 +14,12 @@ from statistics import fmean, stdev
 
 from headgate.profiles.errors import FamilyError, UsageError
 from headgate.profiles.parse import parse
-from headgate.train.epoch_log import LOG_FILE
-from headgate.train.run_folder import partial_folder
-from headgate.train.run_record import RunRecord, read_record
+from headgate.train.folder.epoch_log import LOG_FILE
+from headgate.train.folder.run_folder import partial_folder
+from headgate.train.folder.run_record import RunRecord, read_record
+from headgate.train.folder.work_folder import RUN_FILE
 from headgate.train.split_training.epoch_record import DepruneEpoch
 from headgate.train.split_training.settings import DepruneSettings
-from headgate.train.work_folder import RUN_FILE
 
 NO_COMPRESSION = "no compression"
 HIGH_COMPRESSION = "high compression"

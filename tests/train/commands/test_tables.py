@@ -1,0 +1,65 @@
+"""Claims about the tables of a run: all of it is there, and fits a terminal."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from headgate.train.commands.tables import members_table, print_table, splits_table
+from headgate.train.folder.run_record import QuantisedEntry, RunRecord
+from headgate.train.networks.splits import SplitPoint
+from train.tiny_runs import train_tiny, write_pictures
+
+LEVELS = (256, 64, 16, 8, 4)
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+    folder = tmp_path_factory.mktemp("tables")
+    write_pictures(folder / "tiny.npz")
+    found = train_tiny(folder / "tiny.npz", folder / "run", budgets=(2,)).record
+    quantised = tuple(QuantisedEntry(levels, 0.875, 8e5 + levels) for levels in LEVELS)
+    (member,) = found.members
+    return replace(found, members=(replace(member, id="b128r2", quantised=quantised),))
+
+
+def printed(table: Table) -> str:
+    out = io.StringIO()
+    Console(file=out, width=80).print(table)
+    return out.getvalue()
+
+
+def test_a_member_has_a_row_for_each_number_of_levels_in_80_columns(record: RunRecord) -> None:
+    text = printed(members_table(record))
+    assert "…" not in text
+    rows = [line for line in text.splitlines() if "100,0" in line]
+    assert [next(n for n in LEVELS if f" {n} " in row) for row in rows] == list(LEVELS)
+    assert all("87.5 %" in row for row in rows)
+    assert sum("b128r2" in row for row in rows) == 1
+
+
+def test_a_member_trained_without_rounding_is_shown_too(record: RunRecord) -> None:
+    (member,) = record.members
+    bare = replace(record, members=(replace(member, quantised=()),))
+    assert "b128r2" in printed(members_table(bare))
+
+
+def test_brackets_in_the_path_of_a_data_set_are_printed_as_they_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_table(Table("a column as wide as the title", title="npz:/a[/b].npz"))
+    assert "npz:/a[/b].npz" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("num_refused", "said"), [(1, "1 more layer cannot"), (2, "2 more layers")]
+)
+def test_layers_that_cannot_be_split_after_are_counted(num_refused: int, said: str) -> None:
+    picture = SplitPoint(0, "0", (3, 8, 8), 768, 0, 10, valid=True, reason="")
+    flat = SplitPoint(1, "head", (10,), 40, 10, 0, valid=False, reason="flat")
+    points = [picture, *[flat] * num_refused]
+    assert said in printed(splits_table(points, title="x", with_refused=False))

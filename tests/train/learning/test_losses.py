@@ -1,0 +1,74 @@
+import math
+
+import pytest
+import torch
+
+from headgate.train.learning.losses import LossWeights, distill_loss, prune_loss, total_loss
+
+
+def test_prune_loss_is_least_where_the_filter_adds_up_to_the_budget() -> None:
+    def at(value: float) -> float:
+        filter_P = torch.full((128,), value)
+        return prune_loss(filter_P, budget=32, delta=4.0, symmetry=1.0).item()
+
+    assert at(0.25) == pytest.approx(2.0)
+    assert at(0.2) > 2.0
+    assert at(0.3) > 2.0
+
+
+def test_prune_loss_follows_its_formula() -> None:
+    loss = prune_loss(torch.full((4,), 0.75), budget=1, delta=2.0, symmetry=0.5)
+    assert loss.item() == pytest.approx(math.exp(1.0) + 0.5 * math.exp(-1.0))
+
+
+def test_prune_loss_and_its_gradient_stay_finite_where_the_plain_exponent_overflows() -> None:
+    f_hat_P = torch.full((128,), 20.0, requires_grad=True)
+    loss = prune_loss(torch.sigmoid(f_hat_P), budget=4, delta=1000.0, symmetry=1.0)
+    torch.autograd.backward(loss)
+    assert math.isfinite(loss.item())
+    assert f_hat_P.grad is not None
+    assert bool(f_hat_P.grad.isfinite().all())
+
+
+def test_descending_the_prune_loss_alone_reaches_the_budget() -> None:
+    f_hat_P = torch.linspace(1.0, 3.0, 16).requires_grad_()
+    for _ in range(400):
+        loss = prune_loss(torch.sigmoid(f_hat_P), budget=4, delta=4.0, symmetry=1.0)
+        (grad_P,) = torch.autograd.grad(loss, f_hat_P)
+        f_hat_P = (f_hat_P - grad_P).detach().requires_grad_()
+    assert torch.sigmoid(f_hat_P).sum().item() == pytest.approx(4.0, abs=0.2)
+
+
+def test_a_student_that_equals_its_teacher_loses_nothing() -> None:
+    logits_BK = torch.randn(5, 10)
+    assert distill_loss(logits_BK, logits_BK, temperature=4.0).item() == pytest.approx(0, abs=1e-6)
+    assert distill_loss(logits_BK, -logits_BK, temperature=4.0).item() > 0
+
+
+def test_no_gradient_reaches_the_teacher() -> None:
+    teacher_BK = torch.randn(2, 3, requires_grad=True)
+    student_BK = torch.randn(2, 3, requires_grad=True)
+    torch.autograd.backward(distill_loss(student_BK, teacher_BK, temperature=2.0))
+    assert teacher_BK.grad is None
+    assert student_BK.grad is not None
+
+
+@pytest.mark.parametrize("has_teacher", [False, True])
+def test_the_total_is_the_weighted_sum_of_its_parts(has_teacher: bool) -> None:
+    weights = LossWeights(prune=0.5, rate=0.01, exit=2.0, distill=0.25)
+    losses = total_loss(
+        torch.randn(4, 3),
+        torch.tensor([0, 1, 2, 0]),
+        exit_logits_BK=torch.randn(4, 3),
+        rate_bits_B=torch.tensor([100.0, 200.0, 300.0, 400.0]),
+        filter_P=torch.full((8,), 0.9),
+        budget=2,
+        weights=weights,
+        teacher_BK=torch.randn(4, 3) if has_teacher else None,
+    )
+    assert losses.rate_bits.item() == 250.0
+    task = losses.task
+    if has_teacher:
+        task = 0.75 * losses.task + 0.25 * losses.distill
+    expected = task + 2.0 * losses.exit + 0.5 * losses.prune + 2.5
+    assert losses.total.item() == pytest.approx(expected.item(), rel=1e-6)

@@ -1,0 +1,78 @@
+"""Claims about how maps are ranked."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from headgate.train.learning.material import Lesson
+from headgate.train.learning.selection import map_scores_P, taylor_P
+from headgate.train.networks.backbones import build_backbone
+from headgate.train.networks.bottleneck import Bottleneck
+from headgate.train.networks.split_model import SplitModel, build_split_model
+
+DEAF = 2  # a map that the decoder does not listen to
+
+
+@pytest.fixture
+def model() -> SplitModel:
+    """A LeNet with 6 maps of which 5 cross; the decoder ignores one of those."""
+    torch.manual_seed(0)
+    made = build_split_model(
+        build_backbone("lenet", num_classes=2, input_px=16),
+        split="features.2",
+        example_BCHW=torch.zeros(1, 3, 16, 16),
+        num_classes=2,
+        resolution_factor=1,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+        budget=5,
+    )
+    made.freeze_selection((0, 1, 2, 3, 4))
+    assert isinstance(made.bottleneck, Bottleneck)
+    with torch.no_grad():
+        made.bottleneck.decoder.weight[DEAF].zero_()
+    return made
+
+
+def lessons() -> list[Lesson]:
+    draw = torch.Generator().manual_seed(1)
+    return [Lesson(torch.rand(8, 3, 16, 16, generator=draw), torch.arange(8) % 2) for _ in range(3)]
+
+
+def test_maps_that_nothing_depends_on_score_nothing(model: SplitModel) -> None:
+    scores_P = taylor_P(model, lessons())
+    assert scores_P[DEAF] == 0
+    assert scores_P[5] == 0  # does not cross
+    assert (scores_P[[0, 1, 3, 4]] > 0).all()
+
+
+def test_ranking_leaves_the_model_as_it_was(model: SplitModel) -> None:
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    taylor_P(model.train(), lessons())
+    assert model.training
+    after = model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_scores_do_not_depend_on_how_pictures_are_batched(model: SplitModel) -> None:
+    x_BCHW = torch.cat([lesson.x_BCHW for lesson in lessons()])
+    labels_B = torch.cat([lesson.labels_B for lesson in lessons()])
+    whole_P = taylor_P(model, [Lesson(x_BCHW, labels_B)])
+    parts_P = taylor_P(model, lessons())
+    assert torch.allclose(whole_P, parts_P, rtol=0.2)
+
+
+def test_norms_are_those_of_the_encoder(model: SplitModel) -> None:
+    assert isinstance(model.bottleneck, Bottleneck)
+    with torch.no_grad():
+        model.bottleneck.encoder.weight.zero_()
+        model.bottleneck.encoder.weight[4] = 1.0
+    scores_P: Tensor | None = map_scores_P("nair", model, [])
+    assert scores_P is not None
+    assert scores_P.argmax() == 4
+    assert (scores_P[:4] == 0).all()
+
+
+def test_the_filter_finds_out_by_itself(model: SplitModel) -> None:
+    assert map_scores_P("filter", model, []) is None

@@ -1,0 +1,123 @@
+"""Claims about slim heads: what they cost, what they start from, and what a run makes of one."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from headgate.profiles.errors import UsageError
+from headgate.train.folder.run_folder import Run
+from headgate.train.networks.backbones import build_backbone
+from headgate.train.networks.slim_head import SlimHead, build_slim_head
+from headgate.train.networks.splits import cut, find_split
+from headgate.train.run.prune import train_prune
+from train.tiny_runs import (
+    StopAfter,
+    StoppedOnPurposeError,
+    digests,
+    tiny_config,
+    train_tiny,
+    write_pictures,
+)
+
+EXAMPLE = torch.zeros(1, 3, 32, 32)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("slim") / "tiny.npz")
+
+
+@pytest.fixture(scope="module")
+def run(pictures: Path) -> Run:
+    return train_tiny(
+        pictures, pictures.parent / "run", width=2.0, budgets=(3,), slim_head=0.5, slim_epochs=2
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "split", "most"),
+    [
+        ("vgg11", "features.7", 0.5),
+        ("resnet18", "stages.1", 0.35),
+        ("mobilenet_v2", "features.6", 0.5),
+    ],
+)
+def test_a_slim_head_gives_maps_of_the_same_shape_for_fewer_multiply_adds(
+    model: str, split: str, most: float
+) -> None:
+    network = build_backbone(model, num_classes=10, input_px=32, width=0.5)
+    whole = find_split(network, split, EXAMPLE)
+    head, macs = build_slim_head(
+        model,
+        slim=0.5,
+        width=0.5,
+        num_classes=10,
+        whole=whole,
+        signed=False,
+        example_BCHW=EXAMPLE,
+    )
+    assert head.eval()(EXAMPLE).shape == (1, *whole.shape)
+    assert macs < most * whole.head_macs
+    wide, _ = cut(network, split, EXAMPLE)
+    head.start_from(wide)
+    kernels = [layer.weight for layer in wide.modules() if isinstance(layer, nn.Conv2d)]
+    slim_kernels = [layer.weight for layer in head.trunk.modules() if isinstance(layer, nn.Conv2d)]
+    for kernel, slim_kernel in zip(kernels, slim_kernels, strict=True):
+        channels, inputs = slim_kernel.shape[:2]
+        assert torch.equal(slim_kernel, kernel[:channels, :inputs])
+
+
+def test_all_members_have_the_slim_head_and_the_plain_network_keeps_its_own(
+    run: Run, pictures: Path
+) -> None:
+    whole = train_tiny(pictures, pictures.parent / "whole", width=2.0, budgets=(3,))
+    assert digests(run)[0] == digests(whole)[0]
+    member = run.member("b3r1")
+    assert isinstance(member.head, SlimHead)
+    assert member.head.trunk(torch.zeros(1, 3, 16, 16)).shape[1] == 6  # of 12
+    entry = run.record.sides["slim"]
+    assert 0 < entry.head_macs < entry.whole_head_macs
+    assert run.blueprint.slim_head == 0.5
+    stages = [json.loads(x)["stage"] for x in (run.path / "epochs.jsonl").read_text().splitlines()]
+    assert list(dict.fromkeys(stages)) == ["backbone", "slim", "b12r1", "b3r1"]
+
+
+def test_members_share_the_head_that_the_stage_made(run: Run, pictures: Path) -> None:
+    both = train_tiny(
+        pictures, pictures.parent / "both", width=2.0, budgets=(3, 12), slim_head=0.5, slim_epochs=2
+    )
+    heads = [both.member(member_id).head.state_dict() for member_id in both.member_ids]
+    for name, values in heads[0].items():
+        assert torch.equal(values, heads[1][name]), name
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(run: Run, pictures: Path) -> None:
+    config = tiny_config(pictures, width=2.0, budgets=(3,), slim_head=0.5, slim_epochs=2)
+    out = pictures.parent / "stopped"
+    with pytest.raises(StoppedOnPurposeError):
+        train_prune(config, out, progress=StopAfter(steps=14))  # within the stage `slim`
+    assert digests(train_prune(config, out, resume=True)) == digests(run)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"slim_head": 1.0}, "--slim-head: found 1.0, expected above 0 and below 1"),
+        ({"slim_head": 0.5, "split": "0"}, "cut at the picture"),
+        ({"slim_head": 0.5, "from_scratch": True}, "--slim-head: a run from scratch"),
+        ({"slim_head": 0.99, "width": 2.0}, "the slim head takes .* give a smaller share"),
+        (
+            {"slim_head": 0.5, "model": "train.tiny_runs:own_network", "split": "root.1"},
+            "--slim-head 0.5: .* cannot be built that narrow",
+        ),
+    ],
+)
+def test_heads_that_cannot_be_slim_are_refused(
+    pictures: Path, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        train_prune(tiny_config(pictures, **changes), tmp_path / "run")
+    assert not (tmp_path / "run.partial").exists()

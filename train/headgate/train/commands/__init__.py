@@ -1,0 +1,1 @@
+"""What a user types: `headgate train` and its subcommands."""

@@ -1,0 +1,303 @@
+"""`headgate train nair` and `headgate train clio`: members that answer from any prefix of maps."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from headgate.train.commands.number_lists import numbers_in
+from headgate.train.progressive import PENALTY
+
+if TYPE_CHECKING:
+    from headgate.profiles.trace import Trace
+    from headgate.train.progressive import ProgressiveConfig
+    from headgate.train.recipe import PruneConfig
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# What these commands take of `train prune`, under the same names and words.
+SHARED = (
+    *("data", "model", "width", "split", "input_px", "resolution_factor", "epochs"),
+    *("base_epochs", "member_epochs", "slim_head", "slim_epochs", "picture_epochs"),
+    *("backbone", "batch_size"),
+    *("lr", "member_lr", "schedule", "momentum", "weight_decay", "rate_weight", "distill"),
+    *("hint", "share", "select", "cache_gb", "levels", "augment", "link_loss", "seed", "limit"),
+    *("threads", "device", "precision", "checkpoint_steps", "out", "resume", "force", "as_json"),
+)
+# NAIR's own batch; and a tail that is to learn to do without maps must be free to learn.
+DEFAULTS = {"batch_size": 80, "share": "head"}
+
+
+def shared_options(prune: click.Command) -> Callable[[F], F]:
+    """Return a decorator that gives a command the options of `train prune` named in SHARED."""
+    known = {param.name: param for param in prune.params}
+
+    def decorate(function: F) -> F:
+        own: list[click.Parameter] = getattr(function, "__click_params__", [])
+        taken = []
+        for name in SHARED:
+            param = copy.copy(known[name])
+            if name in DEFAULTS:
+                param.default = DEFAULTS[name]
+            taken.append(param)
+        # Click keeps the parameters of a command yet to be made there, the last one first.
+        function.__click_params__ = [*reversed(taken), *own]  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+def _progressive_options(function: F) -> F:
+    """Give a command the options that both methods have."""
+    decorators = (
+        click.option("--maps", type=int, help="B: maps of the bottleneck  [default: phi]"),
+        click.option(
+            "--bottleneck/--no-bottleneck",
+            default=True,
+            show_default=True,
+            help="send a bottleneck's maps, or the features at the split themselves, as the papers",
+        ),
+        click.option(
+            "--slice", "slice_maps", default=2, show_default=True, help="maps of each slice"
+        ),
+        click.option(
+            "--nair-epochs",
+            default=4,
+            show_default=True,
+            help="epochs of the progressive member; 0 measures it untrained",
+        ),
+        click.option(
+            "--prefixes-per-step",
+            type=int,
+            help="prefixes drawn for a step beside the whole, a cheaper estimate  [default: all]",
+        ),
+        click.option(
+            "--quantise/--no-quantise",
+            default=True,
+            show_default=True,
+            help="round the maps while training, to one of --levels for each batch",
+        ),
+    )
+    for decorate in reversed(decorators):
+        function = decorate(function)
+    return function
+
+
+def add_progressive_commands(group: click.Group, prune: click.Command) -> None:
+    """Add both commands to `train`; `prune` is the command whose options they share."""
+    group.command("nair")(shared_options(prune)(_progressive_options(nair)))
+    group.command("clio")(shared_options(prune)(_progressive_options(clio)))
+
+
+@click.option(
+    "--order",
+    default="importance",
+    show_default=True,
+    help="of the maps: by importance, or natural (to compare with)",
+)
+@click.option(
+    "--importance",
+    default="folded",
+    show_default=True,
+    help="of a filter: folded (batch norm's scale counts) or plain (its weights as they are)",
+)
+@click.option(
+    "--w-non",
+    default=2.0,
+    show_default=True,
+    help="a prefix counts (1 - its share of the importance) to this power; 0: all alike",
+)
+@click.option(
+    "--weights-from",
+    default="start",
+    show_default=True,
+    help="whose importance that is: start (before the training) or now (of each step)",
+)
+@click.option(
+    "--penalty",
+    default=PENALTY,
+    show_default=True,
+    help="loss for all importance outside the first slice, in shares of what there was at first",
+)
+def nair(
+    order: str,
+    importance: str,
+    w_non: float,
+    weights_from: str,
+    penalty: float,
+    slice_maps: int,
+    **settings: Any,
+) -> None:
+    """Train a member whose maps are sent in order of importance, with one tail for every prefix.
+
+    The plain network is trained or taken from --backbone; then, with a bottleneck, the member with
+    all maps and the one with --maps; then the progressive member from that one.
+    """
+    from headgate.train.progressive import ProgressiveConfig
+
+    progressive = ProgressiveConfig(
+        method="nair",
+        slice_maps=slice_maps,
+        order=order,
+        importance=importance,
+        w_non=w_non,
+        weights_from=weights_from,
+        penalty=penalty,
+        **_taken(settings),
+    )
+    _train(_config(progressive, settings), settings)
+
+
+@click.option("--many-tails", is_flag=True, help="a tail for each prefix, not one for all")
+@click.option(
+    "--prefix-weights",
+    help="how much each prefix counts, the shortest first, as 0.1,0.2,0.7  [default: by the link]",
+)
+@click.option(
+    "--bandwidth-kbps",
+    help="rates of the link, equally likely, as 100,250,1000  [default: all prefixes alike]",
+)
+@click.option(
+    "--traces",
+    metavar="PATH",
+    help="recorded links instead, a folder or a file of CSV (t_s,mbps) or mahimahi: sending begins "
+    "at any time of any of them",
+)
+@click.option(
+    "--deadline-ms",
+    default=1000.0,
+    show_default=True,
+    help="time for the maps to cross, with --bandwidth-kbps or --traces",
+)
+@click.option(
+    "--value-bits",
+    default=32,
+    show_default=True,
+    help="bits that each number costs to send, with --bandwidth-kbps or --traces",
+)
+def clio(
+    many_tails: bool,
+    prefix_weights: str | None,
+    bandwidth_kbps: str | None,
+    traces: str | None,
+    deadline_ms: float,
+    value_bits: int,
+    slice_maps: int,
+    **settings: Any,
+) -> None:
+    """Train CLIO, NAIR's rival: natural order, and prefixes weighted by how likely the link is.
+
+    A prefix weighs as much as it is likely to be the longest that crosses within the deadline.
+    """
+    from headgate.profiles.errors import UsageError
+    from headgate.train.progressive import ProgressiveConfig
+    from headgate.train.run.clio import with_prefix_weights
+
+    ways = {
+        "--prefix-weights": prefix_weights,
+        "--bandwidth-kbps": bandwidth_kbps,
+        "--traces": traces,
+    }
+    given = [option for option, value in ways.items() if value is not None]
+    if len(given) > 1:
+        raise UsageError(
+            f"{given[0]}: cannot be given with {' and '.join(given[1:])}; each sets the weights of "
+            "the prefixes, so leave all but one out"
+        )
+    if value_bits < 1:
+        raise UsageError(f"--value-bits: found {value_bits}, expected 1 or more")
+    progressive = ProgressiveConfig(
+        method="clio",
+        slice_maps=slice_maps,
+        order="natural",
+        many_tails=many_tails,
+        prefix_weights=_numbers("--prefix-weights", prefix_weights),
+        **_taken(settings),
+    )
+    config = _config(progressive, settings)
+    if not progressive.prefix_weights:
+        rates_kbps = _numbers("--bandwidth-kbps", bandwidth_kbps)
+        config = with_prefix_weights(
+            config,
+            rates_bps=[1000 * rate for rate in rates_kbps],
+            traces=() if traces is None else _open_links(traces),
+            deadline_s=deadline_ms / 1000,
+            value_bits=value_bits,
+        )
+    _train(config, settings)
+
+
+def _open_links(path: str) -> list[Trace]:
+    """Return the recorded links of a folder or a file; say which files of a folder are none."""
+    from headgate.profiles.trace_folder import open_folder_or_trace
+    from headgate.train.processes import is_first_process
+
+    traces, notes = open_folder_or_trace(path)
+    for note in notes if is_first_process() else ():
+        click.echo(f"--traces: {note}", err=True)
+    return traces
+
+
+def given_options() -> set[str]:
+    """Return the names of the settings that the user of the current command gave a value."""
+    from click.core import ParameterSource
+
+    ctx = click.get_current_context()
+    return {
+        name for name in ctx.params if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
+    }
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...]:
+    return () if text is None else numbers_in(text, option=option, example="100,250,1000")
+
+
+def _taken(settings: dict[str, Any]) -> dict[str, Any]:
+    """Take out of `settings` what is a progressive member's own."""
+    return {
+        "bottleneck": settings.pop("bottleneck"),
+        "epochs": settings.pop("nair_epochs"),
+        "prefixes_per_step": settings.pop("prefixes_per_step"),
+        "quantise": settings.pop("quantise"),
+    }
+
+
+def _config(progressive: ProgressiveConfig, settings: dict[str, Any]) -> PruneConfig:
+    """Return the settings of the run; what is left of `settings` says how it is to be run."""
+    from dataclasses import fields
+
+    from headgate.train.recipe import PruneConfig
+    from headgate.train.run.from_backbone import with_network_of_backbone
+
+    maps = settings.pop("maps")
+    settings |= with_network_of_backbone(settings, given=given_options())
+    names = {field.name for field in fields(PruneConfig)} & settings.keys()
+    chosen = {name: settings.pop(name) for name in names}
+    budgets = () if maps is None else (maps,)
+    return PruneConfig(**chosen, budgets=budgets, progressive=progressive)
+
+
+def _train(config: PruneConfig, how: dict[str, Any]) -> None:
+    from headgate.train.commands.tables import prefixes_table, print_table
+    from headgate.train.processes import is_first_process
+    from headgate.train.run.interruptions import telling_how_to_go_on, way_on
+    from headgate.train.run.progress import choose_progress
+    from headgate.train.run.prune import train_prune
+
+    out: Path = how["out"]
+    as_json: bool = how["as_json"]
+    with telling_how_to_go_on(lambda: way_on(out)):
+        run = train_prune(
+            config,
+            out,
+            resume=how["resume"],
+            force=how["force"],
+            progress=choose_progress(as_json=as_json),
+        )
+    if is_first_process() and not as_json:
+        print_table(prefixes_table(run.record))
+        click.echo(f"run: {out}")

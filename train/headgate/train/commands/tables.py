@@ -1,0 +1,146 @@
+"""Tables and lines that `headgate train` prints on stdout."""
+
+import json
+
+from rich.console import Console
+from rich.table import Table
+
+from headgate.profiles.parse import unparse
+from headgate.train.folder.run_record import RunRecord
+from headgate.train.networks.splits import SplitPoint
+from headgate.train.stages import PICTURES, SLIM
+
+
+def print_table(table: Table) -> None:
+    """Print a table on stdout, as wide as it needs where that is not a terminal."""
+    console = Console(markup=False)
+    if not console.is_terminal:
+        console = Console(width=200, markup=False)
+    console.print(table)
+
+
+def members_table(record: RunRecord) -> Table:
+    """Show what each member of a run is worth on the validation pictures."""
+    title = f"{record.blueprint.model} on {record.dataset.spec}"
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    for heading in ("", "maps", "epochs", "accuracy", "early exit", "levels", "then", "bytes"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    if record.backbone is not None:
+        table.add_row(
+            "backbone", "", str(record.backbone.epochs), _percent(record.backbone.accuracy)
+        )
+        table.add_section()
+    for member in record.members:
+        # A row for each number of levels: a column for each would not fit a terminal.
+        cells = [
+            member.id,
+            str(member.budget),
+            str(member.epochs),
+            _percent(member.accuracy),
+            _percent(member.exit_accuracy),
+        ]
+        if not member.quantised:
+            table.add_row(*cells)
+        for q in member.quantised:
+            table.add_row(*cells, str(q.levels), _percent(q.accuracy), f"{q.rate_bits / 8:,.0f}")
+            cells = [""] * len(cells)
+        table.add_section()
+    table.caption = (
+        "then: accuracy with so many levels a value; bytes are what the rate term\n"
+        "estimates, before any codec"
+    )
+    slim = record.sides.get(SLIM)
+    if slim is not None:
+        table.add_row(SLIM, "", str(slim.epochs), _percent(slim.accuracy), "")
+        table.caption += (
+            f"\nslim: the members' head, with {_percent(slim.head_macs / slim.whole_head_macs)} "
+            "of the multiply-adds of the backbone's, and the backbone's tail"
+        )
+    tuned = record.sides.get(PICTURES)
+    if tuned is not None:
+        table.add_row(PICTURES, "", str(tuned.epochs), _percent(tuned.accuracy), "")
+        table.caption += (
+            "\npictures: a copy of the backbone tuned on compressed pictures, measured on such "
+            f"ones; the backbone itself reaches {_percent(tuned.plain_accuracy)} on them"
+        )
+    return table
+
+
+def prefixes_table(record: RunRecord) -> Table:
+    """Show what each prefix of a run's progressive member is worth on the validation pictures."""
+    (member,) = record.members
+    assert member.progressive is not None
+    title = f"{member.id}: {record.blueprint.model} on {record.dataset.spec}"
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    for heading in ("layers", "maps", "accuracy"):
+        table.add_column(heading, justify="right")
+    for levels in record.settings.levels[: len(member.progressive.prefixes[0].quantised)]:
+        table.add_column(f"at {levels} levels", justify="right")
+    config = record.settings.progressive
+    weights = config.prefix_weights if config is not None else ()
+    if weights:
+        table.add_column("weight", justify="right")
+    for place, prefix in enumerate(member.progressive.prefixes):
+        accuracies = (prefix.accuracy, *prefix.quantised)
+        cells = [str(place + 1), str(prefix.maps), *map(_percent, accuracies)]
+        table.add_row(*cells, *(f"{weight:.3f}" for weight in weights[place : place + 1]))
+    table.caption = f"early exit: {_percent(member.exit_accuracy)}"
+    if record.backbone is not None:
+        table.caption += f"; backbone: {_percent(record.backbone.accuracy)}"
+    source = config.weights_of_link if config is not None else None
+    if source is not None:
+        table.caption += (
+            f"\nweight: how likely it is the longest that crosses in {1000 * source.deadline_s:g} "
+            f"ms at {source.value_bits} bits a number, on {', '.join(source.traces)}"
+        )
+    return table
+
+
+def splits_table(
+    points: list[SplitPoint], *, title: str, with_refused: bool, default: str | None = None
+) -> Table:
+    """Show where a network can be cut; those that cannot be used are counted, or say why.
+
+    `default` is where it is cut unless the user says otherwise.
+    """
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    for heading in ("", "split", "shape", "bytes", "head", "tail"):
+        table.add_column(heading, justify="left" if heading == "split" else "right")
+    num_refused = sum(not point.valid for point in points)
+    table.caption = "bytes of the float32 maps, shares of the multiply-adds"
+    if default is not None:
+        table.caption += f"\nwithout --split, trainings cut after {default}"
+    if with_refused:
+        table.add_column("why not")
+    elif num_refused:
+        layers = "layer" if num_refused == 1 else "layers"
+        table.caption += f"\n{num_refused} more {layers} cannot be split after; --all says why"
+    for point in points:
+        if not (point.valid or with_refused):
+            continue
+        share = head_share(point)
+        cells = [
+            str(point.index),
+            point.name,
+            " x ".join(map(str, point.shape)),
+            f"{point.nbytes:,}",
+            _percent(share),
+            _percent(1 - share),
+            *([point.reason] if with_refused else []),
+        ]
+        table.add_row(*cells, style=None if point.valid else "dim")
+    return table
+
+
+def split_line(point: SplitPoint) -> str:
+    """Return one split as a JSON line."""
+    return json.dumps(unparse(point) | {"head_share": round(head_share(point), 6)})
+
+
+def head_share(point: SplitPoint) -> float:
+    """Return the share of the multiply-adds that the device would do, 0..1."""
+    return point.head_macs / max(1, point.head_macs + point.tail_macs)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

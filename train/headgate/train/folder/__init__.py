@@ -1,0 +1,1 @@
+"""The run folder: its record, weights, checkpoints and epochs."""

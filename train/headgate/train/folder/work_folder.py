@@ -1,0 +1,134 @@
+"""The folder of a run that is not complete yet: who may begin it, go on with it, and publish it.
+
+A run that will be `OUT` is trained in `OUT.partial` and becomes `OUT` when all of it is done. So
+a kill leaves at OUT what was there before, or the new run, and never a part of one.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from headgate.profiles.errors import UsageError
+from headgate.profiles.parse import unparse
+from headgate.profiles.storage import (
+    check_place,
+    make_folder,
+    publish_folder,
+    recover_folder,
+    seal_json,
+    write_atomic,
+)
+from headgate.train.folder.checkpoints import STATE_FILE
+from headgate.train.folder.epoch_log import LOG_FILE
+from headgate.train.folder.run_folder import partial_folder
+from headgate.train.folder.run_record import COMPLETE, RunRecord, read_record
+from headgate.train.recipe import PruneConfig, differences
+
+try:
+    import fcntl
+except ImportError:  # Windows: two trainings of one run are then not noticed
+    fcntl = None  # type: ignore[assignment]
+
+RUN_FILE = "run.json"
+WEIGHTS = "weights"
+CHECKPOINT = "checkpoint"
+CACHE = "cache"
+CLIENTS = "clients"  # of split training in one process
+_OURS = {RUN_FILE, LOG_FILE, WEIGHTS, CHECKPOINT, CACHE, CLIENTS}
+_LOCK_FILE = ".lock"
+
+
+def check_output(out: Path, config: PruneConfig, *, resume: bool, force: bool) -> RunRecord | None:
+    """Refuse an `out` that must not be written; return the run that is there to resume, if any.
+
+    Changes nothing, so every process of a run may ask.
+    """
+    if resume and force:
+        raise UsageError("--force: cannot be given with --resume; resume the run or replace it")
+    check_place(out)
+    partial = partial_folder(out)
+    for folder in (out, partial):
+        if folder.exists() and not (folder.is_dir() and _is_ours(folder)):
+            raise UsageError(
+                f"{folder}: exists and is not a training run; choose another folder for --out"
+            )
+    found = partial if (partial / RUN_FILE).is_file() else out
+    has_run = (found / RUN_FILE).is_file()
+    if has_run and not (resume or force):
+        state = "a complete run" if found == out else "an unfinished run"
+        raise UsageError(
+            f"{found}: {state} is here already; --resume goes on with it, --force replaces it"
+        )
+    if not (has_run and resume):
+        return None
+    record = read_record(found / RUN_FILE)
+    if changed := differences(config, record.settings):
+        raise UsageError(
+            f"{found}: cannot be resumed with other settings ({'; '.join(changed)}); "
+            "give the same ones, or start over with --force"
+        )
+    return record
+
+
+@contextmanager
+def work_folder(out: Path, *, fresh: bool) -> Iterator[Path]:
+    """Yield the folder to train in, held against other trainings of the same run.
+
+    With `fresh` an unfinished run that lies there is removed; `out` itself stays untouched.
+    """
+    partial = partial_folder(out)
+    make_folder(partial)
+    with _held(partial):
+        if fresh:
+            _clear(partial)
+        yield partial
+
+
+def write_record(folder: Path, record: RunRecord) -> None:
+    """Write run.json, whole or not at all."""
+    write_atomic(folder / RUN_FILE, seal_json(unparse(record)))
+
+
+def publish(folder: Path, out: Path, record: RunRecord) -> None:
+    """Make a finished work folder the run `out`, in place of what may have been there."""
+    recover_folder(out)
+    with publish_folder(out, replace=True) as target:
+        (target / WEIGHTS).mkdir()
+        (folder / LOG_FILE).touch()  # a run of no epochs has none yet
+        shutil.copy2(folder / LOG_FILE, target / LOG_FILE)
+        for file in record.files:
+            shutil.copy2(folder / file, target / file)
+        write_record(target, replace(record, status=COMPLETE))
+    shutil.rmtree(folder)
+
+
+def _clear(partial: Path) -> None:
+    """Remove a run so that a kill midway leaves one that can still be resumed or replaced."""
+    (partial / CHECKPOINT / STATE_FILE).unlink(missing_ok=True)
+    for name in (CHECKPOINT, WEIGHTS, CACHE, CLIENTS):
+        shutil.rmtree(partial / name, ignore_errors=True)
+    for name in (LOG_FILE, RUN_FILE):
+        (partial / name).unlink(missing_ok=True)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Say whether a folder is a run, or empty: hidden files are left by kills."""
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    return not names or (RUN_FILE in names and names <= _OURS)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold a lock on `folder`; the system lets go of it when the process ends, however it ends."""
+    with (folder / _LOCK_FILE).open("w") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    f"{folder}: another training is writing this run; wait for it, or choose "
+                    "another folder for --out"
+                ) from None
+        yield

@@ -1,0 +1,1 @@
+"""One step of learning and its material: objectives, losses, batches, optimisers."""

@@ -1,0 +1,325 @@
+"""Finds where a network can be cut in two, says what each cut costs, and cuts it.
+
+The network is traced with torch.fx. A split is named after the layer whose output crosses: a leaf
+module (`features.7`), a block (`stages.0.1`, the output of the whole residual block), or `0`, the
+picture itself. A layer that runs more than once has a name per run: `relu`, `relu#2`. A layer whose
+whole name is a number (`nn.Sequential` at the top) is called `root.3`, because bare numbers are
+positions in the list of splits.
+
+The head is everything that the crossing tensor is computed from; if anything else of it is needed
+behind the cut (a shortcut around it, a weight used on both sides), the split is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from headgate.profiles.errors import UsageError
+from headgate.train.networks.backbones import first_line
+
+# Shapes: B batch, C channels, H height, W width (h, w at the split), K classes
+
+PICTURE = "0"
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPoint:
+    """One place where a network might be cut; shapes and counts are for one picture."""
+
+    index: int
+    name: str
+    shape: tuple[int, ...]  # without the batch axis; [C, h, w] wherever `valid`
+    nbytes: int  # of that tensor, uncompressed
+    head_macs: int
+    tail_macs: int
+    valid: bool
+    reason: str  # why it is not valid; empty if it is
+    aliases: tuple[str, ...] = ()  # other names of the same tensor, which `cut` knows too
+
+
+def list_splits(model: nn.Module, example_BCHW: Tensor) -> list[SplitPoint]:
+    """List every split of `model` in the order of computation; number 0 is the picture.
+
+    `example_BCHW` is any batch of the input's size: it is run once through the network in
+    evaluation mode. Splits that `cut` would refuse are listed too, with the reason.
+    """
+    return [point for point, _ in _find_splits(model, _trace(model), example_BCHW)]
+
+
+def find_split(model: nn.Module, split: str | int, example_BCHW: Tensor) -> SplitPoint:
+    """Return the split of that name or number, or refuse one that cannot be cut."""
+    return _choose_valid(_find_splits(model, _trace(model), example_BCHW), split)[0]
+
+
+def cut(
+    model: nn.Module, split: str | int, example_BCHW: Tensor
+) -> tuple[fx.GraphModule, fx.GraphModule]:
+    """Cut `model` after a named or numbered split into (head, tail), which share its weights.
+
+    Layers keep their names in both halves. The split 0 gives a head that returns its input.
+    """
+    graph = _trace(model)
+    _, node = _choose_valid(_find_splits(model, graph, example_BCHW), split)
+    return _build_halves(model, graph, node)
+
+
+def _choose_valid(
+    found: list[tuple[SplitPoint, fx.Node]], split: str | int
+) -> tuple[SplitPoint, fx.Node]:
+    point, node = _choose(found, split)
+    if not point.valid:
+        raise UsageError(
+            f"split {point.name!r}: {point.reason}; {_valid_names(point for point, _ in found)}"
+        )
+    return point, node
+
+
+def _choose(
+    found: list[tuple[SplitPoint, fx.Node]], split: str | int
+) -> tuple[SplitPoint, fx.Node]:
+    wanted = str(split)
+    for point, node in found:
+        if wanted == (str(point.index) if wanted.isdecimal() else point.name):
+            return point, node
+    for point, node in found:
+        if wanted in point.aliases:
+            return point, node
+    raise UsageError(
+        f"split {wanted!r}: the model has no such layer; {_valid_names(p for p, _ in found)}"
+    )
+
+
+def _valid_names(points: Iterable[SplitPoint]) -> str:
+    return f"valid splits: {', '.join(point.name for point in points if point.valid)}"
+
+
+def _trace(model: nn.Module) -> fx.Graph:
+    """Trace twice, as if training and as if not: torch.fx would freeze what depends on it."""
+    place = f"model {type(model).__name__}"
+    with _mode_kept(model):
+        try:
+            model.train()
+            graph = fx.Tracer().trace(model)
+            model.eval()
+            eval_graph = fx.Tracer().trace(model)
+        except Exception as error:  # the model's own code runs here: it may raise anything
+            raise UsageError(
+                f"{place}: torch.fx cannot trace it: {first_line(error)}; avoid control flow that "
+                "depends on tensors, or put that part into a module called by a wrapper"
+            ) from error
+    if str(graph) != str(eval_graph):
+        raise UsageError(
+            f"{place}: its own code asks whether it is training, which a cut would freeze; "
+            "use modules for that, such as nn.Dropout in place of functional dropout"
+        )
+    num_inputs = sum(node.op == "placeholder" for node in graph.nodes)
+    if num_inputs != 1:
+        raise UsageError(f"{place}: it takes {num_inputs} inputs, expected one picture; wrap it")
+    if not isinstance(_output(graph).args[0], fx.Node):
+        raise UsageError(f"{place}: it returns several values, expected one of logits; wrap it")
+    return graph
+
+
+def _find_splits(
+    model: nn.Module, graph: fx.Graph, example_BCHW: Tensor
+) -> list[tuple[SplitPoint, fx.Node]]:
+    costs = _Costs(model, graph)
+    with _mode_kept(model), torch.no_grad():
+        model.eval()
+        try:
+            costs.run(example_BCHW)
+        except Exception as error:  # the model's own code again
+            raise UsageError(
+                f"model {type(model).__name__}: it fails on an input of shape "
+                f"{tuple(example_BCHW.shape)}: {first_line(error)}; check the input size"
+            ) from error
+    num_pictures = example_BCHW.shape[0]
+    total_macs = sum(costs.macs.values())
+    found: list[tuple[SplitPoint, fx.Node]] = []
+    all_names = _names(graph)
+    for node, names in all_names.items():
+        head = _ancestors(node)
+        head_macs = sum(costs.macs[member] for member in head)
+        shape = costs.shapes[node]
+        reason = _why_not(model, graph, node, head, shape, all_names)
+        point = SplitPoint(
+            index=len(found),
+            name=names[0],
+            shape=shape,
+            nbytes=math.prod(shape) * costs.item_bytes[node],
+            head_macs=head_macs // num_pictures,
+            tail_macs=(total_macs - head_macs) // num_pictures,
+            valid=not reason,
+            reason=reason,
+            aliases=tuple(names[1:]),
+        )
+        found.append((point, node))
+    return found
+
+
+class _Costs(fx.Interpreter):
+    """Runs a traced network once and notes shape and multiply-adds of every node."""
+
+    def __init__(self, model: nn.Module, graph: fx.Graph) -> None:
+        super().__init__(model, graph=graph)
+        self.macs: dict[fx.Node, int] = {}
+        self.shapes: dict[fx.Node, tuple[int, ...]] = {}
+        self.item_bytes: dict[fx.Node, int] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        with FlopCounterMode(display=False) as counter:
+            result = super().run_node(n)
+        self.macs[n] = counter.get_total_flops() // 2
+        is_tensor = isinstance(result, Tensor)
+        self.shapes[n] = tuple(result.shape[1:]) if is_tensor else ()
+        self.item_bytes[n] = result.element_size() if is_tensor else 0
+        return result
+
+
+def _names(graph: fx.Graph) -> dict[fx.Node, list[str]]:
+    """Name the nodes one may cut after, in the order of computation; best name first.
+
+    Where a block's result is that of its last layer, both names mean one tensor: the
+    block's comes first unless it is a mere container.
+    """
+    runs: Counter[str] = Counter()
+    leaves: dict[fx.Node, str] = {}
+    for node in graph.nodes:
+        if node.op == "call_module":
+            runs[str(node.target)] += 1
+            run = runs[str(node.target)]
+            leaves[node] = _readable(str(node.target)) + (f"#{run}" if run > 1 else "")
+    blocks = _block_results(graph)
+    names: dict[fx.Node, list[str]] = {}
+    for node in graph.nodes:
+        if node.op == "placeholder":
+            names[node] = [PICTURE]
+        leaf = [leaves[node]] if node in leaves else []
+        containers = [name for name, is_container in blocks.get(node, []) if is_container]
+        whole = [name for name, is_container in blocks.get(node, []) if not is_container]
+        if leaf or containers or whole:
+            names[node] = whole + leaf + containers
+    return names
+
+
+def _block_results(graph: fx.Graph) -> dict[fx.Node, list[tuple[str, bool]]]:
+    """Map a node to the blocks it is the result of, innermost first, and whether mere containers.
+
+    A block called more than once has several results, hence no name to cut after.
+    """
+    inside: dict[str, list[fx.Node]] = {}
+    is_container: dict[str, bool] = {}
+    for node in graph.nodes:
+        for name, (path, kind) in node.meta.get("nn_module_stack", {}).items():
+            if path and path != node.target:
+                inside.setdefault(name, []).append(node)
+                is_container[name] = kind in (nn.Sequential, nn.ModuleList)
+    results: dict[fx.Node, list[tuple[str, bool]]] = {}
+    for name, nodes in reversed(inside.items()):
+        members = set(nodes)
+        leaving = [node for node in nodes if not members.issuperset(node.users)]
+        if len(leaving) == 1:
+            results.setdefault(leaving[0], []).append((_readable(name), is_container[name]))
+    return results
+
+
+def _readable(target: str) -> str:
+    return f"root.{target}" if target.isdecimal() else target
+
+
+def _ancestors(node: fx.Node) -> set[fx.Node]:
+    """Return `node` and all it is computed from."""
+    found = {node}
+    waiting = [node]
+    while waiting:
+        for source in waiting.pop().all_input_nodes:
+            if source not in found:
+                found.add(source)
+                waiting.append(source)
+    return found
+
+
+def _why_not(
+    model: nn.Module,
+    graph: fx.Graph,
+    node: fx.Node,
+    head: set[fx.Node],
+    shape: tuple[int, ...],
+    names: dict[fx.Node, list[str]],
+) -> str:
+    """Say why the network cannot be cut after `node`; empty if it can."""
+    crossing = [
+        source
+        for source in graph.nodes
+        if source in head and source is not node and source.op != "get_attr"
+        if not head.issuperset(source.users)
+    ]
+    if crossing:
+        others = ", ".join(names.get(source, [source.name])[0] for source in crossing)
+        return f"more than one tensor crosses it (also {others})"
+    tail = [member for member in graph.nodes if member not in head]
+    if node not in _ancestors(_output(graph)) or all(member.op == "output" for member in tail):
+        return "nothing is computed behind it"
+    if len(shape) != 3:
+        return f"its output has shape {shape}, expected feature maps (C, h, w)"
+    shared = _state(model, head) & _state(model, tail)
+    if shared:
+        return "a weight is used on both sides of it"
+    return ""
+
+
+def _state(model: nn.Module, nodes: Iterable[fx.Node]) -> set[int]:
+    """Return the identities of the parameters and buffers that `nodes` use."""
+    found: set[int] = set()
+    for node in nodes:
+        if node.op == "call_module":
+            module = model.get_submodule(str(node.target))
+            found.update(id(parameter) for parameter in module.parameters())
+            found.update(id(buffer) for buffer in module.buffers())
+        elif node.op == "get_attr":
+            owner, _, attribute = str(node.target).rpartition(".")
+            found.add(id(getattr(model.get_submodule(owner), attribute)))
+    return found
+
+
+def _build_halves(
+    model: nn.Module, graph: fx.Graph, node: fx.Node
+) -> tuple[fx.GraphModule, fx.GraphModule]:
+    head_nodes = _ancestors(node)
+    head, tail = fx.Graph(), fx.Graph()
+    in_head: dict[fx.Node, fx.Node] = {}
+    in_tail = {node: tail.placeholder("features")}
+    for source in graph.nodes:
+        if source in head_nodes:
+            in_head[source] = head.node_copy(source, in_head.__getitem__)
+        if source.op == "output":
+            tail.output(in_tail[source.args[0]])
+        elif source not in head_nodes or (source.op == "get_attr" and source is not node):
+            in_tail[source] = tail.node_copy(source, in_tail.__getitem__)
+    head.output(in_head[node])
+    return fx.GraphModule(model, head, "Head"), fx.GraphModule(model, tail, "Tail")
+
+
+def _output(graph: fx.Graph) -> fx.Node:
+    output: fx.Node = next(node for node in reversed(graph.nodes) if node.op == "output")
+    return output
+
+
+@contextlib.contextmanager
+def _mode_kept(model: nn.Module) -> Iterator[None]:
+    """Restore which modules were training, one by one: users freeze parts of their networks."""
+    training = {module: module.training for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, was_training in training.items():
+            module.training = was_training

@@ -1,0 +1,1 @@
+"""Training pictures: data sets, the embedded one, compressed ones."""
