@@ -197,3 +197,27 @@ def test_listing_leaves_the_mode_and_the_statistics_of_a_network_alone() -> None
     assert network.training
     assert not frozen.training
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+class EndsInATransformer(nn.Module):
+    """A convolution, then an encoder layer, which torch computes by kernels of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 8, stride=8)
+        self.encoder = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True)
+        self.last = nn.Linear(16, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.encoder(self.stem(x).flatten(2).transpose(1, 2))
+        out: Tensor = self.last(x.mean(1))
+        return out
+
+
+def test_multiply_adds_of_attention_and_of_a_whole_encoder_layer_are_counted() -> None:
+    point = find_split(EndsInATransformer(), "stem", PICTURE)
+    tokens, channels = 16, 16
+    weights = tokens * channels * (3 * channels + channels + 2 * 32) + channels * 2
+    attention = 2 * tokens * tokens * channels
+    assert point.head_macs == tokens * channels * 3 * 8 * 8
+    assert point.tail_macs == weights + attention

@@ -81,3 +81,11 @@ def test_without_a_terminal_lines_go_to_stderr_and_only_json_to_stdout(
     assert told.err.splitlines()[1].startswith("backbone: epoch 1 of 2, loss 1.500")
     found = [json.loads(line)["epoch"] for line in told.out.splitlines()]
     assert found == ([1] if as_json else [])
+
+
+def test_a_note_is_a_line_of_the_log_and_none_of_the_json(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    choose_progress(as_json=True).noted("backbone: taken from x, accuracy 39.4 %")
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "backbone: taken from x, accuracy 39.4 %\n")

@@ -14,6 +14,7 @@ from headgate.train.run.recipe_checks import check_config
     [
         ({"lr": 0.0}, "--lr: found 0.0, expected a number above 0"),
         ({"lr": float("nan")}, "--lr"),
+        ({"normalise": "mean"}, "--normalise: found 'mean', expected data, unit, imagenet"),
         ({"gamma": -1.0}, "--gamma"),
         ({"epsilon": -0.1}, "--epsilon"),
         ({"lambda_": 1.5}, "--lambda: found 1.5, expected 0 to 1"),

@@ -78,6 +78,8 @@ class PruneConfig:
     checkpoint_steps: int | None = None  # also keep a checkpoint every so many steps
     # While training members: the largest share of maps, or of bits, that is lost.
     link_loss: float = field(default=0.0, metadata=ADDED)
+    # What the network's input is: `colours`. None: as the backbone learnt it, or as the data are.
+    normalise: str | None = field(default=None, metadata=ADDED)
     progressive: ProgressiveConfig | None = field(default=None, metadata=ADDED)
 
     @property

@@ -94,6 +94,12 @@ train.add_command(deprune)
     "--model, --width, --split and --input-px where you do not",
 )
 @click.option(
+    "--normalise",
+    help="how pictures are scaled for the network: data (each colour less the training pictures' "
+    "mean, over their deviation), unit (0 to 1), imagenet, or R,G,B:R,G,B (means:deviations of "
+    "0 to 1)  [default: as --backbone was trained, if it is a run; else data]",
+)
+@click.option(
     "--from-scratch",
     is_flag=True,
     help="train every member from fresh weights for --epochs, to compare with",

@@ -23,7 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 SHARED = (
     *("data", "model", "width", "split", "input_px", "resolution_factor", "epochs"),
     *("base_epochs", "member_epochs", "slim_head", "slim_epochs", "picture_epochs"),
-    *("backbone", "batch_size"),
+    *("backbone", "normalise", "batch_size"),
     *("lr", "member_lr", "schedule", "momentum", "weight_decay", "rate_weight", "distill"),
     *("hint", "share", "select", "cache_gb", "levels", "augment", "link_loss", "seed", "limit"),
     *("threads", "device", "precision", "checkpoint_steps", "out", "resume", "force", "as_json"),

@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from headgate.profiles.errors import UsageError
@@ -136,7 +137,8 @@ def _find_splits(
     with _mode_kept(model), torch.no_grad():
         model.eval()
         try:
-            costs.run(example_BCHW)
+            with _every_multiply_counted():
+                costs.run(example_BCHW)
         except Exception as error:  # the model's own code again
             raise UsageError(
                 f"model {type(model).__name__}: it fails on an input of shape "
@@ -183,6 +185,18 @@ class _Costs(fx.Interpreter):
         self.shapes[n] = tuple(result.shape[1:]) if is_tensor else ()
         self.item_bytes[n] = result.element_size() if is_tensor else 0
         return result
+
+
+@contextlib.contextmanager
+def _every_multiply_counted() -> Iterator[None]:
+    """Keep torch from fusing what its counter would then not know: attention, whole encoders."""
+    was_fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was_fast)
 
 
 def _names(graph: fx.Graph) -> dict[fx.Node, list[str]]:

@@ -6,14 +6,13 @@ from pathlib import Path
 from statistics import median_low
 
 import torch
-from torch import Tensor
 
-from headgate.profiles.errors import FamilyError, UsageError
+from headgate.profiles.errors import UsageError
 from headgate.profiles.manifest import InputSpec
-from headgate.train.folder.run_folder import load_run, read_weights
 from headgate.train.folder.run_record import RUN_SCHEMA, TRAINING, DatasetEntry, RunRecord
 from headgate.train.networks.backbones import PlainModel, build_backbone
 from headgate.train.networks.blueprint import Blueprint
+from headgate.train.networks.colours import Scaling
 from headgate.train.networks.splits import find_split
 from headgate.train.pictures.data import (
     TrainingData,
@@ -23,6 +22,7 @@ from headgate.train.pictures.data import (
 )
 from headgate.train.progressive import ProgressiveConfig, check_prefix_weights, slice_layers
 from headgate.train.recipe import PruneConfig, default_split, default_width
+from headgate.train.run.given_backbone import choose_scaling, load_backbone
 from headgate.train.run.recipe_checks import check_config
 from headgate.train.run.trial import check_answers, check_can_be_exported, check_can_be_trained
 from headgate.train.stages import Stage, StageKind, plan_stages
@@ -75,6 +75,7 @@ def make_plan(config: PruneConfig) -> Plan:
         config.model, num_classes=data.num_classes, input_px=size_px, width=default_width(config)
     )
     point = find_split(network, split, torch.zeros(1, 3, *size_px))
+    scaling = choose_scaling(config, of_data=Scaling(data.mean, data.std))
     blueprint = Blueprint(
         model=config.model,
         width=default_width(config),
@@ -84,8 +85,8 @@ def make_plan(config: PruneConfig) -> Plan:
         num_maps=point.shape[0],
         levels=config.levels,
         input=data.input,
-        mean=data.mean,
-        std=data.std,
+        mean=scaling.mean,
+        std=scaling.std,
         slim_head=config.slim_head,
         plain_cut=config.plain_cut,
     )
@@ -185,29 +186,3 @@ def split_shape(config: PruneConfig) -> tuple[int, int, int]:
     point = find_split(network, default_split(config), torch.zeros(1, 3, *size_px))
     channels, height, width = point.shape
     return channels, height, width
-
-
-def load_backbone(plain: PlainModel, path: Path) -> None:
-    """Put the weights of another run, or of a safetensors file, into the plain network.
-
-    Mean and deviation stay those of the present data set.
-    """
-    try:
-        weights = load_run(path).backbone().state_dict() if path.is_dir() else read_weights(path)
-    except FamilyError as reason:
-        raise UsageError(f"--backbone: {reason}") from None
-    try:
-        plain.network.load_state_dict(_network_only(weights))
-    except RuntimeError as reason:
-        first = str(reason).splitlines()[-1].strip()
-        raise UsageError(
-            f"--backbone {path}: its weights do not fit this network ({first}); "
-            "give the same --model, --width, input size and number of classes"
-        ) from None
-
-
-def _network_only(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    prefix = "network."
-    if not any(name.startswith(prefix) for name in weights):
-        return weights
-    return {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)}

@@ -28,6 +28,9 @@ class TrainingProgress(Protocol):
     def epoch_done(self, record: EpochRecord) -> None:
         """Hear what an epoch came to, once its line is on the disk."""
 
+    def noted(self, text: str) -> None:
+        """Hear what a person should know now rather than at the end."""
+
     def run_ended(self) -> None:
         """Hear that no more follows, whether for success or for an error."""
 
@@ -42,6 +45,9 @@ class Silent:
         pass
 
     def epoch_done(self, record: EpochRecord) -> None:
+        pass
+
+    def noted(self, text: str) -> None:
         pass
 
     def run_ended(self) -> None:
@@ -81,6 +87,9 @@ class PlainProgress:
     def epoch_done(self, record: EpochRecord) -> None:
         self._tell(epoch_text(record))
 
+    def noted(self, text: str) -> None:
+        self._tell(text)
+
     def run_ended(self) -> None:
         pass
 
@@ -119,6 +128,9 @@ class TerminalProgress:
     def epoch_done(self, record: EpochRecord) -> None:
         self._bars.console.print(epoch_text(record), highlight=False)
 
+    def noted(self, text: str) -> None:
+        self._bars.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
     def run_ended(self) -> None:
         self._bars.stop()
         self._task = None
@@ -139,6 +151,9 @@ class EpochLines:
     def epoch_done(self, record: EpochRecord) -> None:
         print(epoch_line(record), flush=True)
         self._shown.epoch_done(record)
+
+    def noted(self, text: str) -> None:
+        self._shown.noted(text)
 
     def run_ended(self) -> None:
         self._shown.run_ended()

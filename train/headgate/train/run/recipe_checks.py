@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from headgate.profiles.errors import UsageError
 from headgate.profiles.quantise import MAX_LEVELS, MIN_LEVELS
+from headgate.train.networks.colours import UNIT, scaling_from_text
 from headgate.train.recipe import (
     DEVICES,
     PRECISIONS,
@@ -79,6 +80,8 @@ def _check_words(config: PruneConfig) -> None:
     ):
         if word not in known:
             raise UsageError(f"{option}: {word!r} is not one of {', '.join(known)}")
+    if config.normalise is not None:
+        scaling_from_text(config.normalise, of_data=UNIT)  # is refused here if it is wrong
 
 
 def _check_together(config: PruneConfig) -> None:

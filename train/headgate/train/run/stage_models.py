@@ -24,7 +24,8 @@ from headgate.train.networks.split_model import SplitModel
 from headgate.train.pictures.data import as_floats
 from headgate.train.progressive import slice_layers
 from headgate.train.recipe import PruneConfig
-from headgate.train.run.plan import Plan, load_backbone
+from headgate.train.run.given_backbone import load_backbone
+from headgate.train.run.plan import Plan
 from headgate.train.seeds import derive_seed
 from headgate.train.stages import SLIM, Stage, StageKind
 

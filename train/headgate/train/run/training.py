@@ -45,6 +45,7 @@ from headgate.train.learning.loop import (
 from headgate.train.learning.material import Material, Pictures
 from headgate.train.learning.objectives import Evaluation, evaluate_backbone, evaluate_member
 from headgate.train.networks.split_model import SplitModel
+from headgate.train.run.given_backbone import taken_note
 from headgate.train.run.member_measure import WeightsFile, measured_member
 from headgate.train.run.plan import Plan
 from headgate.train.run.progress import TrainingProgress
@@ -316,6 +317,8 @@ class Training:
             )
             return replace(state, sides=state.sides | {stage.id: side})
         accuracy = self._evaluate(model).accuracy
+        if not stage.epochs:
+            self._progress.noted(taken_note(self._plan.config, accuracy=accuracy))
         entry = BackboneEntry(file, digest, accuracy=accuracy, epochs=stage.epochs)
         return replace(state, backbone=entry)
 

@@ -56,6 +56,9 @@ class Stopwatch:
     def epoch_done(self, record: EpochRecord) -> None:
         self._shown.epoch_done(record)
 
+    def noted(self, text: str) -> None:
+        self._shown.noted(text)
+
     def run_ended(self) -> None:
         self._end()
         self._shown.run_ended()
