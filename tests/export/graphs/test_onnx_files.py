@@ -111,3 +111,22 @@ def test_multiply_adds_are_those_of_one_picture() -> None:
     transposed = 8 * 4 * 4 * 6 * 10
     linear = 4 * 5
     assert count_macs(exported_once()) == convolution + transposed + linear
+
+
+class GroupNormed(nn.Module):
+    """A convolution whose normalisation reshapes its maps, and another behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers = (nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.Conv2d(4, 8, 3, stride=2))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.layers(x).mean((2, 3))
+        return logits
+
+
+def test_multiply_adds_behind_a_reshape_are_counted() -> None:
+    first = 4 * 3 * 9 * 4 * 8
+    second = 8 * 4 * 9 * 1 * 3
+    assert count_macs(exported(GroupNormed().eval())) == first + second

@@ -125,6 +125,8 @@ def test_pictures_of_the_calibration_are_not_counted(calibrated: Family, tmp_pat
     ]
     assert "60 pictures left out, on which the exits were calibrated; 25 counted" in result.notes
     assert all(goal.met for goal in result.goals)
+    few = bench_skip(replace(options, limit=25), say=silent)  # a limit is of those that count
+    assert "60 pictures left out, on which the exits were calibrated; 25 counted" in few.notes
     only_old = replace(options, data=f"npz:{write_npz(tmp_path / 'old.npz', 60, seed=9)}")
     with pytest.raises(UsageError, match="all 60 pictures were used to calibrate"):
         bench_skip(only_old, say=silent)

@@ -58,7 +58,11 @@ def count_macs(data: bytes) -> int:
 
     Convolutions and matrix products are counted; what is not (activations, pooling) is small.
     """
-    graph = onnx.shape_inference.infer_shapes(onnx.load_from_string(data)).graph
+    model = onnx.load_from_string(data)
+    for tensor in model.graph.input:  # one picture: what is reshaped by the batch has a size too
+        for dim in tensor.type.tensor_type.shape.dim:
+            dim.dim_value = dim.dim_value or 1
+    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     shapes = _tensor_shapes(graph)
     total = 0
     for node in graph.node:

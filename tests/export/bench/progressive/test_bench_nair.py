@@ -13,10 +13,12 @@ from headgate.export.bench.progressive.nair_codec import codec_layer_bytes
 from headgate.export.bench.progressive.nair_lines import (
     Line,
     Sent,
+    answers_of_device,
     float_line,
     importance_shares,
     layer_values,
     line_name,
+    progressive_entry,
 )
 from headgate.export.samples import load_samples
 from headgate.profiles.errors import UsageError
@@ -201,3 +203,13 @@ def test_a_run_of_train_prune_is_refused(tmp_path: Path) -> None:
     run = train_tiny(write_pictures(tmp_path / "t.npz"), tmp_path / "run", budgets=(6,), epochs=1)
     with pytest.raises(UsageError, match="has no progressive member"):
         bench_nair(options(run), say=say)
+
+
+def test_the_picture_also_shows_what_the_device_answers_without_sending(
+    runs: dict[str, Run],
+) -> None:
+    exits = [progressive_entry(run)[0].exit_accuracy for run in runs.values()]
+    found = answers_of_device(list(runs.values()))
+    assert found["early exit on the device"] == max(exits)
+    best = max(run.record.backbone.accuracy for run in runs.values() if run.record.backbone)
+    assert found["whole network on the device"] == best

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
-from numpy.typing import NDArray
 
 from headgate.export.bench.bench_table import BenchResult, Goal
 from headgate.export.bench.codecs.bench_predict import chosen_points
-from headgate.export.bench.rates.rates_pictures import load_pictures
+from headgate.export.bench.rates.rates_pictures import LabelledPictures, load_pictures
 from headgate.export.points.exit_confidence import SplitAnswers, split_answers
 from headgate.export.points.measure import Engines
-from headgate.profiles.confidence import picture_fingerprint
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import Manifest, OperatingPoint
@@ -73,12 +71,12 @@ def bench_skip(options: SkipOptions, *, say: Callable[[str], None]) -> BenchResu
     manifest = options.family.manifest
     rules = {text: skip_rule(text, manifest) for text in options.rules}
     points = chosen_points(manifest, options.points)
-    pictures = load_pictures(manifest, options.data, limit=options.limit)
-    fitted_on = set(manifest.confidence_pictures)
-    fresh_N = np.array([picture_fingerprint(each) not in fitted_on for each in pictures.pictures])
-    if not fresh_N.any():
+    fitted_on = frozenset(manifest.confidence_pictures)
+    pictures = load_pictures(manifest, options.data, limit=options.limit, leave_out=fitted_on)
+    if not len(pictures):
         raise UsageError(
-            f"--data: all {len(fresh_N)} pictures were used to calibrate the exits; give others"
+            f"--data: all {pictures.num_left_out} pictures were used to calibrate the exits; "
+            "give others"
         )
     engine_options = EngineOptions(providers="cpu", threads=1)
     engines = Engines(
@@ -87,19 +85,19 @@ def bench_skip(options: SkipOptions, *, say: Callable[[str], None]) -> BenchResu
     )
     rows, goals = [], []
     for point in points:
-        say(f"{point.id}: {int(fresh_N.sum())} pictures")
+        say(f"{point.id}: {len(pictures)} pictures")
         found = split_answers(
             point,
             engines,
-            pictures_NHWC=pictures.pictures[fresh_N],
-            labels_N=pictures.labels[fresh_N],
+            pictures_NHWC=pictures.pictures,
+            labels_N=pictures.labels,
         )
         for text, rule in rules.items():
             came_to = try_rule(rule, manifest, point, found)
             rows.append((point.id, text, *_cells(came_to)))
             if text == AUTO:
                 goals.append(_goal(point, came_to))
-    notes = [*pictures.notes, _left_out(fresh_N)]
+    notes = [*pictures.notes, _left_out(pictures)]
     return BenchResult("Skip", COLUMNS, tuple(rows), tuple(goals), tuple(notes))
 
 
@@ -147,8 +145,8 @@ def _goal(point: OperatingPoint, came_to: Skipped) -> Goal:
     return Goal(text, change, change >= -STANDARD_ERRORS * came_to.error)
 
 
-def _left_out(fresh_N: NDArray[np.bool_]) -> str:
+def _left_out(pictures: LabelledPictures) -> str:
     return (
-        f"{int((~fresh_N).sum())} pictures left out, on which the exits were calibrated; "
-        f"{int(fresh_N.sum())} counted"
+        f"{pictures.num_left_out} pictures left out, on which the exits were calibrated; "
+        f"{len(pictures)} counted"
     )

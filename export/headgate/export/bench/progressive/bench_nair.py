@@ -18,6 +18,7 @@ from headgate.export.bench.progressive.nair_codec import codec_layer_bytes, webp
 from headgate.export.bench.progressive.nair_lines import (
     WITHIN,
     Line,
+    answers_of_device,
     float_line,
     importance_shares,
     line_name,
@@ -105,7 +106,11 @@ def bench_nair(options: NairOptions, *, say: Say) -> NairBench:
             "importance": [_importance_json(run) for run in runs],
         },
     )
-    drawn = {"nair.png": draw_nair([*lines, *pictures], rate_bps=options.rate_bps)}
+    drawn = {
+        "nair.png": draw_nair(
+            [*lines, *pictures], rate_bps=options.rate_bps, at_once=answers_of_device(runs)
+        )
+    }
     for number, run in enumerate(runs, start=1):
         before, after = importance_shares(run)
         if before != after:

@@ -109,6 +109,17 @@ def line_name(run: Run) -> str:
     return ", ".join([name, *extra])
 
 
+def answers_of_device(runs: Sequence[Run]) -> dict[str, float]:
+    """Return how right the device is by itself, by what answers: no byte crosses for it.
+
+    Of several runs the best, since whoever sends has to beat that.
+    """
+    whole = [run.record.backbone.accuracy for run in runs if run.record.backbone is not None]
+    exits = [progressive_entry(run)[0].exit_accuracy for run in runs]
+    found = {"whole network on the device": whole, "early exit on the device": exits}
+    return {name: max(accuracies) for name, accuracies in found.items() if accuracies}
+
+
 def float_line(run: Run) -> Line:
     """Return a run's prefixes sent as float32, as the papers send them."""
     member, progressive = progressive_entry(run)

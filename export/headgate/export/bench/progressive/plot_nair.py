@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 from headgate.export.bench.progressive.nair_lines import Line
 from headgate.export.figures import (
@@ -22,14 +23,24 @@ from headgate.export.figures import (
 )
 
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, GREY)
+LOCAL_DASHES = ("--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "<", ">", "x")
 
 
-def draw_nair(lines: Sequence[Line], *, rate_bps: float, width_in: float = WIDE_IN) -> bytes:
+def draw_nair(
+    lines: Sequence[Line],
+    *,
+    rate_bps: float,
+    at_once: Mapping[str, float],
+    width_in: float = WIDE_IN,
+) -> bytes:
     """Return a PNG: accuracy in percent against milliseconds on the link, log scale.
 
-    Of a line with several numbers of levels only what is worth sending is drawn.
+    Of a line with several numbers of levels only what is worth sending is drawn. `at_once` are the
+    accuracies of what the device answers by itself, for which nothing crosses, by name.
     """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     figure, (axes,) = new_figure(width_in, height_in=5.6)
     for number, line in enumerate(lines):
         shown = line.front if line.mixed else line.sent
@@ -42,8 +53,12 @@ def draw_nair(lines: Sequence[Line], *, rate_bps: float, width_in: float = WIDE_
             linestyle="-" if number < len(COLOURS) else "--",
             label=line.name,
         )
+    for dashes, (name, accuracy) in zip(cycle(LOCAL_DASHES), at_once.items(), strict=False):
+        axes.axhline(100 * accuracy, color=GREY, linestyle=dashes, linewidth=1, label=name)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(tick_text(lambda value: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(f"ms on a link of {rate_bps / 1000:g} kbit/s (log scale)")
     axes.set_ylabel("accuracy, %")
     legend_above(axes, ncols=2)
@@ -67,6 +82,7 @@ def draw_importance(
             color=colour,
             label=label,
         )
+    axes.set_xticks(range(1, len(before) + 1, 1 + len(before) // 25))
     axes.set_xlabel("layer, in the order of sending")
     axes.set_ylabel("share of the importance, %")
     legend_above(axes, ncols=2)

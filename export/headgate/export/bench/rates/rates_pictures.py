@@ -6,7 +6,7 @@ does not fit is refused with the names; what fits only after a change is said in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from headgate.export.samples import spread
 from headgate.profiles.class_names import match_classes
+from headgate.profiles.confidence import picture_fingerprint
 from headgate.profiles.errors import DataError, UsageError
+from headgate.profiles.labelled import Dataset
 from headgate.profiles.manifest import Manifest
 from headgate.profiles.pictures import preprocess
 from headgate.train.pictures.data import open_split
@@ -31,13 +33,18 @@ class LabelledPictures:
     labels: NDArray[np.int64]
     digest: str  # of the whole data set
     notes: tuple[str, ...]
+    num_left_out: int = 0  # of those that were to be left out
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
-def load_pictures(manifest: Manifest, spec: str, *, limit: int | None) -> LabelledPictures:
+def load_pictures(
+    manifest: Manifest, spec: str, *, limit: int | None, leave_out: Collection[str] = ()
+) -> LabelledPictures:
     """Read the validation half of the data set `spec`, at most `limit` pictures spread over it.
+
+    Those whose fingerprints are in `leave_out` do not count, nor towards the limit.
 
     Raises DataError where its classes are not the family's, or where it does not fit in memory.
     """
@@ -45,7 +52,8 @@ def load_pictures(manifest: Manifest, spec: str, *, limit: int | None) -> Labell
         raise UsageError(f"--limit: found {limit}, expected 1 or more")
     dataset = open_split(spec, "val")
     class_of = match_classes(dataset.labels, manifest.labels, where=f"data set {spec}")
-    picks = spread(len(dataset), limit)
+    kept = _fresh(dataset, manifest, leave_out) if leave_out else np.arange(len(dataset))
+    picks = kept[spread(len(kept), limit)]
     size_px = (manifest.input.height_px, manifest.input.width_px)
     needed = 3 * size_px[0] * size_px[1] * len(picks)
     if needed > MAX_BYTES:
@@ -73,7 +81,18 @@ def load_pictures(manifest: Manifest, spec: str, *, limit: int | None) -> Labell
         )
     if len(picks) < FEW_PICTURES:
         notes.append(f"only {len(picks)} pictures: look at the standard errors first")
-    return LabelledPictures(pictures, labels, dataset.digest, tuple(notes))
+    num_left_out = len(dataset) - len(kept)
+    return LabelledPictures(pictures, labels, dataset.digest, tuple(notes), num_left_out)
+
+
+def _fresh(dataset: Dataset, manifest: Manifest, leave_out: Collection[str]) -> NDArray[np.int64]:
+    """Return which pictures are none of those that are to be left out; reads them all."""
+    fingerprints = (
+        picture_fingerprint(preprocess(dataset.picture(index), manifest.input))
+        for index in range(len(dataset))
+    )
+    fresh = [index for index, each in enumerate(fingerprints) if each not in leave_out]
+    return np.array(fresh, np.int64)
 
 
 def _what(spec: str, names: Sequence[str], *, num: int, of: int, size_px: tuple[int, int]) -> str:
