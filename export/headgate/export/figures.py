@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf, log10
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 WIDE_IN = 9.0
 NARROW_IN = 4.6
+LABELS_PER_IN = 1.7  # of an axis, so that they do not touch
 DPI = 150
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -120,12 +122,31 @@ def tick_text(text: Callable[[float], str]) -> Any:
 
 def plain_bytes(axes: Axes) -> None:
     """Make x an axis of bytes on a logarithmic scale, labelled without powers."""
+    log_ticks(axes, _round_bytes)
+
+
+def log_ticks(axes: Axes, text: Callable[[float], str]) -> None:
+    """Make x logarithmic, labelled at powers of ten, and at 2 and 5 of each where there is room.
+
+    To be called after all is drawn: labels follow from what there is.
+    """
     from matplotlib.ticker import LogLocator, NullFormatter
 
+    drawn = axes.dataLim
+    decades = log10(drawn.x1 / drawn.x0) if 0 < drawn.x0 <= drawn.x1 < inf else 0.0
+    room = LABELS_PER_IN * axes.figure.get_figwidth()
+    subs = (1.0, 2.0, 5.0) if 3 * decades <= room else (1.0,)
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(tick_text(_round_bytes))
+    axes.xaxis.set_major_locator(LogLocator(base=10, subs=subs))
+    axes.xaxis.set_major_formatter(tick_text(text))
     axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def whole_ticks(axes: Axes) -> None:
+    """Label x, which counts, at whole numbers only."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _round_bytes(num_bytes: float) -> str:

@@ -149,6 +149,11 @@ def _webp(runs: Sequence[Run], options: NairOptions, notes: list[str], say: Say)
             samples = load_samples(
                 run, data=options.data, num_calibration=0, limit=options.pictures
             )
+            if len(samples.labels) < run.record.dataset.num_val:
+                notes.append(
+                    f"picture, WebP: of {len(samples.labels)} validation pictures, all else of "
+                    f"{run.record.dataset.num_val}; --pictures measures it on more"
+                )
             return [webp_line(run, samples.pictures, samples.labels)]
     notes.append("no run has its plain network's weights here, so there is no WebP line")
     return []

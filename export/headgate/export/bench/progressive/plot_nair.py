@@ -17,9 +17,10 @@ from headgate.export.figures import (
     VERMILLION,
     WIDE_IN,
     legend_above,
+    log_ticks,
     new_figure,
     png,
-    tick_text,
+    whole_ticks,
 )
 
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, GREY)
@@ -39,8 +40,6 @@ def draw_nair(
     Of a line with several numbers of levels only what is worth sending is drawn. `at_once` are the
     accuracies of what the device answers by itself, for which nothing crosses, by name.
     """
-    from matplotlib.ticker import LogLocator, NullFormatter
-
     figure, (axes,) = new_figure(width_in, height_in=5.6)
     for number, line in enumerate(lines):
         shown = line.front if line.mixed else line.sent
@@ -55,10 +54,7 @@ def draw_nair(
         )
     for dashes, (name, accuracy) in zip(cycle(LOCAL_DASHES), at_once.items(), strict=False):
         axes.axhline(100 * accuracy, color=GREY, linestyle=dashes, linewidth=1, label=name)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(tick_text(lambda value: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    log_ticks(axes, lambda value: f"{value:g}")
     axes.set_xlabel(f"ms on a link of {rate_bps / 1000:g} kbit/s (log scale)")
     axes.set_ylabel("accuracy, %")
     legend_above(axes, ncols=2)
@@ -82,7 +78,7 @@ def draw_importance(
             color=colour,
             label=label,
         )
-    axes.set_xticks(range(1, len(before) + 1, 1 + len(before) // 25))
+    whole_ticks(axes)
     axes.set_xlabel("layer, in the order of sending")
     axes.set_ylabel("share of the importance, %")
     legend_above(axes, ncols=2)

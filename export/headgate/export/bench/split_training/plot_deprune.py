@@ -24,9 +24,10 @@ from headgate.export.figures import (
     WIDE_IN,
     Theme,
     legend_above,
+    log_ticks,
     new_figure,
     png,
-    tick_text,
+    whole_ticks,
 )
 
 if TYPE_CHECKING:
@@ -63,10 +64,10 @@ def draw_deprune(
         _draw_accuracy(axes[1], each, style, against_bytes=True)
         _draw_throughput(axes[2], each, style)
     axes[0].set_xlabel("epoch")
+    whole_ticks(axes[0])
     axes[1].set_xlabel("bytes on the wire, both ways (log scale)")
-    axes[1].set_xscale("log")
-    axes[1].xaxis.set_major_formatter(tick_text(_bytes_text))
-    axes[2].set_xlabel("time (s)")
+    log_ticks(axes[1], _bytes_text)
+    axes[2].set_xlabel("time, s")
     for axis in axes[:2]:
         axis.set_ylabel("accuracy, %")
     axes[2].set_ylabel("pictures / s")
