@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 WIDE_IN = 9.0
 NARROW_IN = 4.6
-LABELS_PER_IN = 1.7  # of an axis, so that they do not touch
+LABELS_PER_IN = 2.0  # of an axis, so that they do not touch
 DPI = 150
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -134,7 +134,7 @@ def log_ticks(axes: Axes, text: Callable[[float], str]) -> None:
 
     drawn = axes.dataLim
     decades = log10(drawn.x1 / drawn.x0) if 0 < drawn.x0 <= drawn.x1 < inf else 0.0
-    room = LABELS_PER_IN * axes.figure.get_figwidth()
+    room = LABELS_PER_IN * axes.bbox.width / axes.figure.dpi
     subs = (1.0, 2.0, 5.0) if 3 * decades <= room else (1.0,)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(base=10, subs=subs))
