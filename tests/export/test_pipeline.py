@@ -31,7 +31,8 @@ from headgate.profiles.family import Family, open_family
 from headgate.profiles.manifest import InputSpec, OperatingPoint, PointKind
 from headgate.profiles.pictures import decode_picture, encode_picture, preprocess
 from headgate.runtime.codec.features import decode_features, encode_features
-from headgate.runtime.networks.engine import DeviceEngine, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.tail_engine import TailEngine
 from headgate.train.folder.run_folder import load_run
 
 QUICK = ExportOptions(

@@ -15,7 +15,8 @@ from headgate.runtime.device.device import Device, DeviceSettings
 from headgate.runtime.device.playback import Playback
 from headgate.runtime.device.sources import open_source
 from headgate.runtime.edge.edge import EdgeServer
-from headgate.runtime.networks.engine import DeviceEngine, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.tail_engine import TailEngine
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.session.events import Answer
 from headgate.runtime.sockets.keys import DeviceKeys, EdgeKeys

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from headgate.profiles.family import open_family
 from headgate.runtime.edge.edge import EdgeServer
-from headgate.runtime.networks.engine import TailEngine
+from headgate.runtime.networks.tail_engine import TailEngine
 
 
 def main(path: str) -> None:

@@ -23,7 +23,8 @@ from headgate.profiles.family import open_family
 from headgate.profiles.manifest import PointKind
 from headgate.profiles.parse import unparse
 from headgate.profiles.storage import canonical_json, sha256_file
-from headgate.runtime.networks.engine import DeviceEngine, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.tail_engine import TailEngine
 from headgate.train.folder.run_folder import load_run
 from headgate.train.folder.run_record import SideEntry
 from headgate.train.pictures.data import load_training_data

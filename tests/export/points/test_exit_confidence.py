@@ -17,7 +17,8 @@ from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family, manifest_text, open_family
 from headgate.profiles.manifest import PointKind
 from headgate.runtime.cli import main
-from headgate.runtime.networks.engine import DeviceEngine, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.tail_engine import TailEngine
 from headgate.runtime.session.skipping import SkipRule
 from runtime.tiny_family import tinted_pictures, write_npz, write_tiny_family
 

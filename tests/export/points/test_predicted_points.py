@@ -21,7 +21,8 @@ from headgate.profiles.errors import HeadgateError, UsageError
 from headgate.profiles.family import Family, open_family
 from headgate.profiles.manifest import InputSpec, PointKind, PointTime
 from headgate.runtime.cli import main
-from headgate.runtime.networks.engine import DeviceEngine, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.tail_engine import TailEngine
 
 QUICK = ExportOptions(levels=(64, 4), jpeg_qualities=(50,), webp_qualities=(), num_calibration=16)
 NUM_FRAMES = 14

@@ -14,7 +14,8 @@ from headgate.profiles.profile import Profile
 from headgate.runtime.codec.prediction import Reference, reference_distance
 from headgate.runtime.device.playback import Playback
 from headgate.runtime.edge.edge_events import BatchItem
-from headgate.runtime.networks.engine import DeviceEngine, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.tail_engine import TailEngine
 from headgate.runtime.quickness import Quickness
 from headgate.runtime.records import FrameRecord, Source
 from runtime.predicted import predicted

@@ -22,7 +22,8 @@ from headgate.profiles.errors import GateError
 from headgate.profiles.manifest import OperatingPoint, PointKind, PointTime
 from headgate.runtime.edge.edge_events import BatchItem, ItemOutcome
 from headgate.runtime.edge.edge_rules import graph_key
-from headgate.runtime.networks.engine import DeviceEngine, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.tail_engine import TailEngine
 from headgate.runtime.session.events import Answer, Computed
 
 # What one frame sends: its layers in their order, or one payload where there are none.

@@ -214,7 +214,8 @@ def open_device(
     from headgate.runtime.device.device import Device, DeviceSettings
     from headgate.runtime.device.playback import Playback
     from headgate.runtime.device.sources import open_source
-    from headgate.runtime.networks.engine import DeviceEngine, EngineOptions
+    from headgate.runtime.networks.device_engine import DeviceEngine
+    from headgate.runtime.networks.graphs import EngineOptions
     from headgate.runtime.session.skipping import skip_rule
     from headgate.runtime.sockets.keys import check_endpoint, check_exposure, load_device_keys
 

@@ -91,7 +91,8 @@ def open_server(families: tuple[Path, ...], settings: EdgeConfig) -> "EdgeServer
     """Verify and load the families and listen, or raise what is wrong with any of it."""
     from headgate.profiles.family import open_family
     from headgate.runtime.edge.edge import EdgeServer
-    from headgate.runtime.networks.engine import EngineOptions, TailEngine
+    from headgate.runtime.networks.graphs import EngineOptions
+    from headgate.runtime.networks.tail_engine import TailEngine
     from headgate.runtime.sockets.keys import check_endpoint, check_exposure, load_edge_keys
 
     bind, security = settings.edge.bind, settings.security

@@ -31,7 +31,8 @@ from headgate.export.samples import HeldOut
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family, manifest_text, open_family
 from headgate.runtime.codec.features import encode_features
-from headgate.runtime.networks.engine import DeviceEngine, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.tail_engine import TailEngine
 from headgate.runtime.wire.messages import Frame
 from runtime.tiny_family import LABELS, tinted_pictures, write_npz, write_tiny_family
 

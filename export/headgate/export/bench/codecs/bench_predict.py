@@ -19,7 +19,9 @@ from headgate.export.points.predicted_points import (
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
-from headgate.runtime.networks.engine import DeviceEngine, EngineOptions, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.graphs import EngineOptions
+from headgate.runtime.networks.tail_engine import TailEngine
 from headgate.runtime.session.references import REFRESH_S
 
 

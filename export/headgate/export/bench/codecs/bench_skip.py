@@ -22,7 +22,9 @@ from headgate.profiles.confidence import picture_fingerprint
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import Manifest, OperatingPoint
-from headgate.runtime.networks.engine import DeviceEngine, EngineOptions, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.graphs import EngineOptions
+from headgate.runtime.networks.tail_engine import TailEngine
 from headgate.runtime.session.events import Answer
 from headgate.runtime.session.skipping import AUTO, SkipRule, skip_rule, weigh
 

@@ -44,7 +44,7 @@ from headgate.profiles.family import Family
 from headgate.profiles.manifest import OperatingPoint, PointKind
 from headgate.profiles.pictures import decode_picture, preprocess
 from headgate.runtime.device.sources import open_source
-from headgate.runtime.networks.engine import DeviceEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
 
 NUM_PAYLOADS = 32
 

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import OperatingPoint, PointKind
 from headgate.runtime.edge.edge_rules import graph_key
-from headgate.runtime.networks.engine import EngineOptions, TailEngine
+from headgate.runtime.networks.graphs import EngineOptions
+from headgate.runtime.networks.tail_engine import TailEngine
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 ROUND_S = 0.15  # of one batch size, at least one run

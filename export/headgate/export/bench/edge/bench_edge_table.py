@@ -52,7 +52,7 @@ class EdgeOptions:
     threads: int = 0  # of one tail run; 0: as many as the edge has cores
     max_batch: int = 16
     generators: int = 1
-    providers: str = "auto"  # what runs the tails, see `engine`
+    providers: str = "auto"  # what runs the tails, see `graphs`
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ import zmq
 from headgate.export.children import LOOPBACK, free_port
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import OperatingPoint
-from headgate.runtime.networks.engine import DeviceEngine, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.tail_engine import TailEngine
 
 ANSWER_BYTES = 160  # a result with ten probabilities, about
 

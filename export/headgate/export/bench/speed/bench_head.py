@@ -29,7 +29,10 @@ from headgate.profiles.family import Family
 from headgate.profiles.labelled import Split
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.pictures import preprocess
-from headgate.runtime.networks.engine import DeviceEngine, EngineOptions, TailEngine, whole_network
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.family_graphs import whole_network
+from headgate.runtime.networks.graphs import EngineOptions
+from headgate.runtime.networks.tail_engine import TailEngine
 from headgate.train.pictures.data import open_split
 from headgate.train.pictures.embedded import MAX_PX, MIN_PX
 
