@@ -11,15 +11,15 @@ from headgate.profiles.manifest import PointKind
 from headgate.profiles.profile import Profile, allowed_points
 from headgate.profiles.trace import named_trace
 from headgate.runtime.codec.prediction import decode_split, encode_split, reference_distance
-from headgate.runtime.edge.edge_session import (
+from headgate.runtime.edge.edge_events import (
     BatchItem,
     EdgeEffect,
     EdgeLimits,
-    EdgeSession,
     ItemOutcome,
     RunBatch,
     SendTo,
 )
+from headgate.runtime.edge.edge_session import EdgeSession
 from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.session.device_session import DeviceSession
 from headgate.runtime.session.events import Compute, Computed, Deliver, Effect, Send

@@ -33,8 +33,6 @@ from headgate.runtime.edge.layers import LayeredFrame
 from headgate.runtime.edge.turns import Turns
 from headgate.runtime.wire.messages import NO_BURST, Burst
 
-__all__ = ["BatchTimes", "Batcher", "GraphKey", "Queued"]
-
 BUSY_TAU_S = 1.0  # how fast the busy share forgets
 BUSY_ENOUGH_TO_WAIT = 0.5  # busy share above which waiting for one more frame may pay
 DOUBT_AFTER_S = 0.25  # without a batch of a graph; while it runs, measuring corrects its times

@@ -15,8 +15,6 @@ from headgate.profiles.errors import WireError
 from headgate.profiles.manifest import Manifest
 from headgate.runtime.edge.batcher import Queued
 from headgate.runtime.edge.edge_events import (
-    FULL_GRAPH_KEY,
-    BatchItem,
     EdgeEffect,
     EdgeLimits,
     Ignored,
@@ -52,19 +50,6 @@ from headgate.runtime.wire.messages import (
     RejectReason,
 )
 from headgate.runtime.wire.wire import SPOKEN_VERSIONS, decode, encode, supports_layers
-
-__all__ = [
-    "FULL_GRAPH_KEY",
-    "BatchItem",
-    "EdgeEffect",
-    "EdgeLimits",
-    "EdgeSession",
-    "EdgeStats",
-    "Ignored",
-    "ItemOutcome",
-    "RunBatch",
-    "SendTo",
-]
 
 
 @dataclass(frozen=True, slots=True)
