@@ -72,11 +72,13 @@ class ServerState:
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """How a server waits; nothing of what it trains."""
+    """How a server begins and waits; nothing of what it trains."""
 
     num_clients: int = 1
     client_timeout_s: float = CLIENT_TIMEOUT_S
     keeps_checkpoints: bool = True  # at the end of each epoch
+    resume: bool = False  # go on where a checkpoint is
+    force: bool = False  # replace a run that is there
 
 
 EpochDone = Callable[[DepruneEpoch], None]
@@ -110,8 +112,6 @@ def open_server(
     *,
     options: ServerOptions,
     device: torch.device,
-    resume: bool,
-    force: bool,
     epoch_done: EpochDone,
     attended: Attended = lambda _: None,
     now_s: Callable[[], float] = time.monotonic,
@@ -120,7 +120,7 @@ def open_server(
 
     Raises UsageError where `out` must not be written or was begun with other settings.
     """
-    record = check_output(out, plan.config, resume=resume, force=force)
+    record = check_output(out, plan.config, resume=options.resume, force=options.force)
     check_resumed(plan, settings, record, where=out)
     if record is not None and record.status == COMPLETE:
         raise UsageError(f"{out}: is complete already; nothing is left to do, or use --force")
