@@ -34,7 +34,6 @@ from headgate.train.folder.work_folder import (
 from headgate.train.networks.split_model import SplitModel
 from headgate.train.run.plan import Plan, check_same_run
 from headgate.train.seeds import derive_seed
-from headgate.train.split_training.client_halves import Half
 from headgate.train.split_training.epoch_record import DepruneEpoch, Tally
 from headgate.train.split_training.evaluation import evaluate, evaluate_levels
 from headgate.train.split_training.halves import (
@@ -43,6 +42,7 @@ from headgate.train.split_training.halves import (
     unpack_side,
     use_selection,
 )
+from headgate.train.split_training.kept_halves import Half
 from headgate.train.split_training.server import SplitServer
 from headgate.train.split_training.server_effects import Attendance
 from headgate.train.split_training.server_half import ServerHalf
