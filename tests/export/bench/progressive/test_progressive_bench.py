@@ -16,7 +16,7 @@ from headgate.export.bench.codecs.bench_codec import (
 from headgate.export.bench.codecs.bench_predict import PredictOptions, bench_predict
 from headgate.export.bench.codecs.bench_skip import SkipOptions, bench_skip
 from headgate.export.bench.edge.bench_edge import bench_edge
-from headgate.export.bench.edge.bench_edge_load import LAYERS_OF_MESSAGE, pieces_of
+from headgate.export.bench.edge.bench_edge_plan import LAYERS_OF_MESSAGE, pieces_of
 from headgate.export.bench.edge.bench_edge_table import COLUMNS, EdgeOptions
 from headgate.export.bench.family.family_report import FamilyOptions, report_family
 from headgate.export.bench.rates.bench_rates import RatesOptions, bench_rates, write_rates
