@@ -37,8 +37,8 @@ from headgate.profiles.family import Family, open_family
 from headgate.profiles.manifest import Manifest, Member, MetricSpec, OperatingPoint
 from headgate.profiles.storage import publish_folder, sha256_file
 from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.edge_engine import EdgeEngine
 from headgate.runtime.networks.graphs import EngineOptions
-from headgate.runtime.networks.tail_engine import TailEngine
 from headgate.train.folder.run_folder import Run, load_run
 from headgate.train.networks.split_model import SplitModel
 
@@ -189,7 +189,7 @@ def _engines(family: Family, options: ExportOptions) -> Engines:
     engine_options = EngineOptions(providers="cpu", threads=options.threads)
     return Engines(
         device=DeviceEngine(family, options=engine_options),
-        tail=TailEngine(family, options=engine_options),
+        tail=EdgeEngine(family, options=engine_options),
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from headgate.profiles.family import Family
 from headgate.runtime.networks.device_engine import DeviceEngine
-from headgate.runtime.networks.tail_engine import TailEngine
+from headgate.runtime.networks.edge_engine import EdgeEngine
 from runtime.tiny_family import (
     write_tiny_family,
 )
@@ -16,11 +16,11 @@ def device(tiny_family: Family) -> DeviceEngine:
 
 
 @pytest.fixture(scope="module")
-def tails(tiny_family: Family) -> TailEngine:
-    return TailEngine(tiny_family, max_batch=4)
+def tails(tiny_family: Family) -> EdgeEngine:
+    return EdgeEngine(tiny_family, max_batch=4)
 
 
 @pytest.fixture(scope="module")
-def layered(tmp_path_factory: pytest.TempPathFactory) -> tuple[DeviceEngine, TailEngine]:
+def layered(tmp_path_factory: pytest.TempPathFactory) -> tuple[DeviceEngine, EdgeEngine]:
     family = write_tiny_family(tmp_path_factory.mktemp("layered") / "family", progressive=True)
-    return DeviceEngine(family), TailEngine(family, max_batch=4)
+    return DeviceEngine(family), EdgeEngine(family, max_batch=4)

@@ -7,7 +7,7 @@ from headgate.profiles.quantise import quantise
 from headgate.runtime.codec.features import decode_features
 from headgate.runtime.codec.layer_codec import decode_layers, encode_layers
 from headgate.runtime.networks.device_engine import DeviceEngine
-from headgate.runtime.networks.tail_engine import TailEngine
+from headgate.runtime.networks.edge_engine import EdgeEngine
 from runtime.tiny_family import (
     PROGRESSIVE,
     tinted_pictures,
@@ -58,7 +58,7 @@ def test_every_kind_of_point_is_in_the_tiny_family(tiny_family: Family) -> None:
 
 
 def test_a_progressive_point_yields_its_layers_and_all_maps_whatever_it_sends(
-    layered: tuple[DeviceEngine, TailEngine],
+    layered: tuple[DeviceEngine, EdgeEngine],
 ) -> None:
     device, _ = layered
     picture = tinted_pictures(1, seed=7)[0][0]
@@ -75,7 +75,7 @@ def test_a_progressive_point_yields_its_layers_and_all_maps_whatever_it_sends(
     assert first.answer is not None
 
 
-def test_each_layer_is_coded_by_itself(layered: tuple[DeviceEngine, TailEngine]) -> None:
+def test_each_layer_is_coded_by_itself(layered: tuple[DeviceEngine, EdgeEngine]) -> None:
     device, _ = layered
     member = device.manifest.member(PROGRESSIVE)
     point = device.manifest.point(f"{PROGRESSIVE}-l16-p2")

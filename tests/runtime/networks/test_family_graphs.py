@@ -6,7 +6,7 @@ import pytest
 from headgate.profiles.errors import FamilyError
 from headgate.profiles.manifest import InputSpec
 from headgate.runtime.networks.device_engine import DeviceEngine
-from headgate.runtime.networks.tail_engine import TailEngine
+from headgate.runtime.networks.edge_engine import EdgeEngine
 from runtime.tiny_family import (
     SIDE_PX,
     write_tiny_family,
@@ -27,6 +27,6 @@ def test_graphs_that_do_not_fit_the_manifest_are_a_family_error(tmp_path: Path) 
     family = write_tiny_family(tmp_path / "family")
     larger = replace(family.manifest, input=InputSpec(height_px=8, width_px=SIDE_PX))
     family = replace(family, manifest=larger)
-    for engine in (DeviceEngine, TailEngine):
+    for engine in (DeviceEngine, EdgeEngine):
         with pytest.raises(FamilyError, match=r"family: graph failed: .*export the family again"):
             engine(family)

@@ -58,8 +58,8 @@ def open_server(families: tuple[Path, ...], settings: EdgeConfig) -> "EdgeServer
     """Verify and load the families and listen, or raise what is wrong with any of it."""
     from headgate.profiles.family import open_family
     from headgate.runtime.edge.edge import EdgeServer
+    from headgate.runtime.networks.edge_engine import EdgeEngine
     from headgate.runtime.networks.graphs import EngineOptions
-    from headgate.runtime.networks.tail_engine import TailEngine
     from headgate.runtime.sockets.keys import check_endpoint, check_exposure, load_edge_keys
 
     bind, security = settings.edge.bind, settings.security
@@ -71,7 +71,7 @@ def open_server(families: tuple[Path, ...], settings: EdgeConfig) -> "EdgeServer
     opened = [open_family(path, roles=("edge",)) for path in families]
     options = EngineOptions(providers=settings.engine.providers, threads=settings.engine.threads)
     engines = {
-        family.manifest.digest: TailEngine(
+        family.manifest.digest: EdgeEngine(
             family, options=options, max_batch=settings.edge.max_batch
         )
         for family in opened

@@ -32,7 +32,7 @@ from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family, manifest_text, open_family
 from headgate.runtime.codec.features import encode_features
 from headgate.runtime.networks.device_engine import DeviceEngine
-from headgate.runtime.networks.tail_engine import TailEngine
+from headgate.runtime.networks.edge_engine import EdgeEngine
 from headgate.runtime.wire.messages import Frame
 from runtime.tiny_family import LABELS, tinted_pictures, write_npz, write_tiny_family
 
@@ -141,7 +141,7 @@ def test_prediction_is_refused_for_points_with_layers_before_the_video_is_read(
 def test_what_a_sure_exit_keeps_back_is_weighed_at_every_prefix(
     family: Family, data: str, tmp_path: Path
 ) -> None:
-    engines = Engines(DeviceEngine(family), TailEngine(family))
+    engines = Engines(DeviceEngine(family), EdgeEngine(family))
     held = HeldOut(*tinted_pictures(60, seed=9))
     manifest = with_confidence(family.manifest, engines, held, progress=silent)
     calibrated = write_tiny_family(tmp_path / "family", progressive=True)

@@ -42,7 +42,7 @@ Pictures = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 
-class TailEngine:
+class EdgeEngine:
     """The edge's graphs: every tail, and the whole networks that offloaded pictures are for."""
 
     def __init__(

@@ -14,8 +14,8 @@ from headgate.profiles.pictures import encode_picture
 from headgate.profiles.storage import sha256_file
 from headgate.runtime.edge.edge_events import FULL_GRAPH_KEY, BatchItem
 from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.edge_engine import EdgeEngine
 from headgate.runtime.networks.graphs import EngineOptions
-from headgate.runtime.networks.tail_engine import TailEngine
 from headgate.runtime.wire.messages import RejectReason
 from runtime.tiny_family import (
     LAYER_LOW,
@@ -55,7 +55,7 @@ def layered_reference(features_CHW: np.ndarray, num_maps: int) -> np.ndarray:
 
 @pytest.mark.parametrize("point_id", ["b3r1-l16", "b1r1-l5", "jpeg-q50"])
 def test_what_the_device_sends_is_answered_rightly_by_the_edge(
-    device: DeviceEngine, tails: TailEngine, point_id: str
+    device: DeviceEngine, tails: EdgeEngine, point_id: str
 ) -> None:
     pictures, labels = tinted_pictures(20, seed=1)
     key = device.manifest.point(point_id).member or FULL_GRAPH_KEY
@@ -68,7 +68,7 @@ def test_what_the_device_sends_is_answered_rightly_by_the_edge(
 
 
 def test_frames_of_different_points_of_one_member_share_a_batch(
-    tiny_family: Family, device: DeviceEngine, tails: TailEngine
+    tiny_family: Family, device: DeviceEngine, tails: EdgeEngine
 ) -> None:
     pictures, _ = tinted_pictures(2)
     fine = device.manifest.point("b3r1-l16")
@@ -77,7 +77,7 @@ def test_frames_of_different_points_of_one_member_share_a_batch(
     alone = tails.infer("b3r1", items)[0]
     manifest = replace(tiny_family.manifest, points=(*tiny_family.manifest.points, coarse))
     both_device = DeviceEngine(replace(tiny_family, manifest=manifest))
-    both_tails = TailEngine(replace(tiny_family, manifest=manifest))
+    both_tails = EdgeEngine(replace(tiny_family, manifest=manifest))
     items.append(item(both_device, "b3r1-l3", pictures[1]))
     together = both_tails.infer("b3r1", items)
     assert alone.tensors is not None
@@ -90,7 +90,7 @@ def test_frames_of_different_points_of_one_member_share_a_batch(
 
 @pytest.mark.parametrize("point_id", ["b3r1-l16", "jpeg-q50"])
 def test_a_broken_payload_fails_alone(
-    device: DeviceEngine, tails: TailEngine, point_id: str
+    device: DeviceEngine, tails: EdgeEngine, point_id: str
 ) -> None:
     picture = tinted_pictures(1)[0][0]
     good = item(device, point_id, picture)
@@ -107,7 +107,7 @@ def test_a_broken_payload_fails_alone(
 
 
 def test_a_picture_of_the_wrong_size_is_refused_before_the_network(
-    device: DeviceEngine, tails: TailEngine
+    device: DeviceEngine, tails: EdgeEngine
 ) -> None:
     point = device.manifest.point("jpeg-q50")
     small = encode_picture(np.zeros((8, 8, 3), np.uint8), "jpeg", 50)
@@ -116,7 +116,7 @@ def test_a_picture_of_the_wrong_size_is_refused_before_the_network(
     assert "8 x 8 px, expected 16 x 16 px" in outcome.error
 
 
-def test_the_backend_says_what_it_serves(tails: TailEngine, tiny_family: Family) -> None:
+def test_the_backend_says_what_it_serves(tails: EdgeEngine, tiny_family: Family) -> None:
     described = tails.describe()
     assert described.family_digest == tiny_family.manifest.digest
     assert described.graph_keys == ("b3r1", "b1r1", FULL_GRAPH_KEY)
@@ -143,7 +143,7 @@ def test_each_offload_point_is_answered_by_the_whole_network_it_names(tmp_path: 
         files=family.manifest.files | {"full/pictures.onnx": entry},
     )
     family = replace(family, manifest=manifest)
-    device, tails = DeviceEngine(family), TailEngine(family)
+    device, tails = DeviceEngine(family), EdgeEngine(family)
     assert tails.describe().graph_keys[-2:] == (FULL_GRAPH_KEY, "full/pictures.onnx")
     (picture,), (label,) = tinted_pictures(1, seed=4)
     for key, point_id, expected in (
@@ -159,7 +159,7 @@ def test_each_offload_point_is_answered_by_the_whole_network_it_names(tmp_path: 
 def test_a_sample_the_graph_chokes_on_is_the_edges_fault_and_fails_alone(
     device: DeviceEngine, tiny_family: Family
 ) -> None:
-    tails = TailEngine(tiny_family)
+    tails = EdgeEngine(tiny_family)
     decode = tails._decode
     pictures, labels = tinted_pictures(3)
     items = [item(device, "b3r1-l16", picture, index) for index, picture in enumerate(pictures)]
@@ -187,11 +187,11 @@ def test_a_gpu_answers_as_the_cpu_does(tiny_family: Family) -> None:
         pytest.skip("this onnxruntime has no CUDA")
     try:
         device = DeviceEngine(tiny_family, options=EngineOptions(providers="cuda"))
-        tails = TailEngine(tiny_family, options=EngineOptions(providers="cuda"), max_batch=4)
+        tails = EdgeEngine(tiny_family, options=EngineOptions(providers="cuda"), max_batch=4)
     except UsageError as reason:
         pytest.skip(str(reason))
     assert tails.describe().provider == "CUDAExecutionProvider"
-    on_cpu = TailEngine(tiny_family, options=EngineOptions(providers="cpu"), max_batch=4)
+    on_cpu = EdgeEngine(tiny_family, options=EngineOptions(providers="cpu"), max_batch=4)
     pictures, _ = tinted_pictures(4, seed=5)
     for point_id in ("b3r1-l16", "jpeg-q50"):
         items = [item(device, point_id, picture, i) for i, picture in enumerate(pictures)]
@@ -207,7 +207,7 @@ def test_a_gpu_answers_as_the_cpu_does(tiny_family: Family) -> None:
 
 @pytest.mark.parametrize("num", [1, 2])
 def test_layers_that_did_not_come_are_zeros_to_the_tail(
-    layered: tuple[DeviceEngine, TailEngine], num: int
+    layered: tuple[DeviceEngine, EdgeEngine], num: int
 ) -> None:
     device, tails = layered
     for picture in tinted_pictures(5, seed=8)[0]:
@@ -221,7 +221,7 @@ def test_layers_that_did_not_come_are_zeros_to_the_tail(
 
 
 def test_the_first_layer_alone_tells_green_and_all_of_them_tell_every_colour(
-    layered: tuple[DeviceEngine, TailEngine],
+    layered: tuple[DeviceEngine, EdgeEngine],
 ) -> None:
     device, tails = layered
     pictures, labels = tinted_pictures(30, seed=9)
@@ -234,7 +234,7 @@ def test_the_first_layer_alone_tells_green_and_all_of_them_tell_every_colour(
 
 
 def test_frames_of_different_prefixes_share_a_batch_without_changing_an_answer(
-    layered: tuple[DeviceEngine, TailEngine],
+    layered: tuple[DeviceEngine, EdgeEngine],
 ) -> None:
     device, tails = layered
     pictures, _ = tinted_pictures(4, seed=10)
@@ -250,7 +250,7 @@ def test_frames_of_different_prefixes_share_a_batch_without_changing_an_answer(
 
 
 def test_the_tail_of_a_prefix_ignores_the_other_maps_it_is_given(
-    layered: tuple[DeviceEngine, TailEngine],
+    layered: tuple[DeviceEngine, EdgeEngine],
 ) -> None:
     device, tails = layered
     pictures, _ = tinted_pictures(3, seed=11)
@@ -265,7 +265,7 @@ def test_the_tail_of_a_prefix_ignores_the_other_maps_it_is_given(
 
 
 def test_a_layer_that_does_not_decode_fails_its_frame_alone(
-    layered: tuple[DeviceEngine, TailEngine],
+    layered: tuple[DeviceEngine, EdgeEngine],
 ) -> None:
     device, tails = layered
     good = layered_item(device, 2, tinted_pictures(1)[0][0])
