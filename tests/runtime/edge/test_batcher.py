@@ -6,8 +6,9 @@ from math import inf
 import pytest
 
 from headgate.runtime.edge.batch_times import GraphKey
-from headgate.runtime.edge.batcher import Batcher, Queued, choose_batch
+from headgate.runtime.edge.batcher import Batcher, choose_batch
 from headgate.runtime.edge.layers import LayeredFrame
+from headgate.runtime.edge.queued import Queued
 from runtime.batches import KEY, OTHER, known_times
 
 

@@ -1,8 +1,8 @@
 """Frames that queue and frames that ripen, counted together."""
 
 from headgate.runtime.edge.batch_times import GraphKey
-from headgate.runtime.edge.batcher import Queued
 from headgate.runtime.edge.layers import LayeredFrame
+from headgate.runtime.edge.queued import Queued
 from headgate.runtime.edge.waiting_room import WaitingRoom
 
 KEY = GraphKey("family", "tail")

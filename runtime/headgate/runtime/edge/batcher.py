@@ -23,15 +23,12 @@ frame only where something has changed; `start` does once a batch.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from math import exp, inf
 
-from headgate.runtime.codec.prediction import Integers
 from headgate.runtime.edge.batch_times import NEW_SAMPLE_WEIGHT, BatchTimes, GraphKey
-from headgate.runtime.edge.layers import LayeredFrame
+from headgate.runtime.edge.queued import Queued
 from headgate.runtime.edge.turns import Turns
-from headgate.runtime.wire.messages import NO_BURST, Burst
 
 BUSY_TAU_S = 1.0  # how fast the busy share forgets
 BUSY_ENOUGH_TO_WAIT = 0.5  # busy share above which waiting for one more frame may pay
@@ -39,42 +36,6 @@ DOUBT_AFTER_S = 0.25  # without a batch of a graph; while it runs, measuring cor
 MOST_HALVINGS = 20.0  # at once, of an estimate that is doubted
 ANSWER_S = 0.0001  # to write one answer of a batch (measured: 0.05 to 0.1 ms)
 WORTH_PASSING_OVER = 1.1  # times the frames per second, to leave a hurried frame behind
-
-
-@dataclass(frozen=True, slots=True)
-class Queued:
-    """One frame waiting for the worker. `deadline_s` is infinite where there is none.
-
-    A progressive frame has `layers` instead of a payload, and may grow as long as it waits.
-    """
-
-    key: GraphKey
-    peer: bytes
-    frame_id: int
-    point_index: int
-    payload: bytes
-    arrived_s: float
-    deadline_s: float
-    burst: Burst = NO_BURST
-    reference: Integers | None = None  # what a predicted payload is coded against
-    layers: LayeredFrame | None = None
-
-    @property
-    def num_bytes(self) -> int:
-        """What is held of it."""
-        return len(self.payload) if self.layers is None else self.layers.num_bytes
-
-    @property
-    def came_s(self) -> float:
-        """When the last of what it is answered from came."""
-        return self.arrived_s if self.layers is None else self.layers.arrived_s
-
-    @property
-    def queued_s(self) -> float:
-        """When it began to wait for the worker, with all that it is answered from."""
-        if self.layers is None:
-            return self.arrived_s
-        return max(self.layers.queued_s, self.layers.arrived_s)
 
 
 class Batcher:

@@ -13,7 +13,6 @@ from math import inf
 
 from headgate.profiles.errors import WireError
 from headgate.profiles.manifest import Manifest
-from headgate.runtime.edge.batcher import Queued
 from headgate.runtime.edge.edge_events import (
     EdgeEffect,
     EdgeLimits,
@@ -36,6 +35,7 @@ from headgate.runtime.edge.edge_rules import (
 )
 from headgate.runtime.edge.edge_tally import EdgeStats, EdgeTally
 from headgate.runtime.edge.layers import prefixes_by_point
+from headgate.runtime.edge.queued import Queued
 from headgate.runtime.edge.send_clock import SendClock
 from headgate.runtime.edge.waiting_room import WaitingRoom
 from headgate.runtime.wire.messages import (
