@@ -6,7 +6,7 @@ from math import inf
 import pytest
 
 from headgate.runtime.edge.batch_times import GraphKey
-from headgate.runtime.edge.batcher import Batcher, Queued, choose_batch
+from headgate.runtime.edge.batcher import SPARE_S, Batcher, Queued, choose_batch
 from headgate.runtime.edge.layers import LayeredFrame
 from runtime.batches import KEY, OTHER, known_times
 
@@ -88,6 +88,15 @@ def test_frames_too_late_to_finish_are_given_up() -> None:
     assert ids(made.take_too_late(now_s=0.0099)) == []
     assert ids(made.take_too_late(now_s=0.0101)) == [1]
     assert made.next_timer_s() is None
+
+
+def test_a_frame_in_layers_is_given_up_later_than_it_may_wait_for_them() -> None:
+    layers = LayeredFrame(2, 0, 4, arrived_s=0.0, layers=[b"x"], num_bytes=1)
+    made = batcher(frame(1, deadline_s=0.02), frame_s=0.01)
+    made.add(replace(frame(2, deadline_s=0.02), layers=layers))
+    assert ids(made.take_too_late(now_s=0.0101)) == [1]
+    assert ids(made.take_too_late(now_s=0.0099 + SPARE_S)) == []
+    assert ids(made.take_too_late(now_s=0.0101 + SPARE_S)) == [2]
 
 
 def test_without_a_measurement_a_frame_is_given_up_at_its_deadline_only() -> None:
