@@ -88,10 +88,10 @@ def test_device_that_computes_for_longer_than_a_period_uses_the_time_of_the_fram
     assert sent.count("b1r1-l20") > 0.9 * len(sent)
 
 
-@pytest.mark.parametrize(("in_layers", "expected"), [(False, 0.75), (True, 0.45)])
+@pytest.mark.parametrize("in_layers", [False, True])
 @pytest.mark.parametrize("mbps", [0.9, 0.8])
 def test_a_link_hardly_too_slow_for_what_a_profile_allows_is_not_late_with_everything(
-    mbps: float, in_layers: bool, expected: float
+    mbps: float, in_layers: bool
 ) -> None:
     """Of 60 frames a second 0.9 Mbit/s carry 56. Nothing else answers, and all would queue up."""
     point = LadderPoint("s", PointKind.SPLIT, 0.8, bytes=1856, device_ms=5, edge_ms=4)
@@ -113,4 +113,4 @@ def test_a_link_hardly_too_slow_for_what_a_profile_allows_is_not_late_with_every
         ),
     )
     settled = after(records, 3.0)
-    assert sum(record.deadline_met for record in settled) > expected * len(settled)
+    assert sum(record.deadline_met for record in settled) > 0.75 * len(settled)
