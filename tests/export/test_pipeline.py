@@ -31,7 +31,8 @@ from headgate.profiles.family import Family, open_family
 from headgate.profiles.manifest import InputSpec, OperatingPoint, PointKind
 from headgate.profiles.pictures import decode_picture, encode_picture, preprocess
 from headgate.runtime.codec.features import decode_features, encode_features
-from headgate.runtime.networks.engine import DeviceEngine, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.edge_engine import EdgeEngine
 from headgate.train.folder.run_folder import load_run
 
 QUICK = ExportOptions(
@@ -226,7 +227,7 @@ def test_without_local_full_a_device_does_not_need_the_whole_network(
     folder, manifest = tmp_path / "family", exported.manifest
     shutil.copytree(exported.path, folder)
     assert "local-full" not in {point.id for point in manifest.points}
-    assert TailEngine(open_family(folder)).health()  # the edge has it, for pictures
+    assert EdgeEngine(open_family(folder)).health()  # the edge has it, for pictures
     shutil.rmtree(folder / "full")
     device = DeviceEngine(open_family(folder, roles=("device",)))
     assert device.manifest == manifest
@@ -249,7 +250,7 @@ def test_one_wrong_weight_of_a_member_fails_the_gate(family: Family, name: str) 
     with torch.no_grad():
         model.get_parameter(name)[model.selected[0]] -= 4.0
     pictures_NHWC = np.stack(pictures_of(family)[0])
-    engines = Engines(DeviceEngine(family), TailEngine(family))
+    engines = Engines(DeviceEngine(family), EdgeEngine(family))
     with pytest.raises(GateError, match=r"point b8r1-l\d+: .* not the same"):
         check_member(
             family.manifest,

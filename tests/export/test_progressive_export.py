@@ -29,7 +29,8 @@ from headgate.profiles.manifest_json import manifest_from_json, manifest_to_json
 from headgate.profiles.pictures import preprocess
 from headgate.profiles.progressive import layer_bounds
 from headgate.runtime.codec.features import decode_features, encode_features
-from headgate.runtime.networks.engine import DeviceEngine, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.edge_engine import EdgeEngine
 from headgate.train.folder.run_folder import load_run
 from headgate.train.networks.progressive_model import ProgressiveModel
 from headgate.train.progressive import ProgressiveConfig
@@ -100,7 +101,7 @@ def trained(family: Family) -> ProgressiveModel:
 
 
 def engines_of(family: Family) -> Engines:
-    return Engines(DeviceEngine(family), TailEngine(family))
+    return Engines(DeviceEngine(family), EdgeEngine(family))
 
 
 @cache

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from headgate.runtime.edge.edge_session import (
+from headgate.runtime.edge.edge_events import (
     EdgeEffect,
     EdgeLimits,
-    EdgeSession,
     Ignored,
     ItemOutcome,
     RunBatch,
     SendTo,
 )
+from headgate.runtime.edge.edge_session import EdgeSession
 from headgate.runtime.wire.wire import (
     Frame,
     Hello,

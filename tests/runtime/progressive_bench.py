@@ -6,9 +6,11 @@ import numpy as np
 
 from headgate.profiles.manifest import Manifest, PointKind
 from headgate.profiles.profile import Profile, allowed_points
+from headgate.runtime.choice.guard import LEAST_S
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.session.device_session import DeviceSession
 from headgate.runtime.session.events import Answer, Compute, Computed, Deliver, Effect, Send
+from headgate.runtime.session.frame_fate import SessionSettings
 from headgate.runtime.wire.messages import (
     Ack,
     Frame,
@@ -41,9 +43,17 @@ class Bench:
         sla_s: float | None = 0.1,
         manifest: Manifest = MANIFEST,
         mbps: float = 20.0,
+        guard_s: float = LEAST_S,
+        exit_answer: Answer | None = EXIT_ANSWER,
     ) -> None:
-        points = allowed_points(profile, manifest)
-        self.session = DeviceSession(manifest=manifest, profile=profile, points=points, sla_s=sla_s)
+        self.session = DeviceSession(
+            manifest=manifest,
+            profile=profile,
+            points=allowed_points(profile, manifest),
+            sla_s=sla_s,
+            settings=SessionSettings(guard_s=guard_s),
+        )
+        self.exit_answer = exit_answer
         self.now_s = 100.0
         self.version = version
         self.frames: list[Frame] = []
@@ -97,7 +107,7 @@ class Bench:
         job = self.computes.pop()
         assert job.point.prefix is not None
         layers = tuple(bytes(size) for size in SIZES[: job.point.prefix])
-        outcome = Computed(b"".join(layers), EXIT_ANSWER, 0.001, 0.0, layers=layers)
+        outcome = Computed(b"".join(layers), self.exit_answer, 0.001, 0.0, layers=layers)
         self.take(self.session.computed(job.frame_id, outcome, now_s=self.now_s))
 
     def ack(self, frame_id: int, layers: int) -> None:

@@ -15,7 +15,8 @@ from headgate.runtime.device.device import Device, DeviceSettings
 from headgate.runtime.device.playback import Playback
 from headgate.runtime.device.sources import open_source
 from headgate.runtime.edge.edge import EdgeServer
-from headgate.runtime.networks.engine import DeviceEngine, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.edge_engine import EdgeEngine
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.session.events import Answer
 from headgate.runtime.sockets.keys import DeviceKeys, EdgeKeys
@@ -36,7 +37,7 @@ def edge_thread(
     """Serve `family` from a thread of this process."""
     digest = family.manifest.digest
     server = EdgeServer(
-        {digest: TailEngine(family, max_batch=4)}, {digest: family.manifest}, bind=bind, keys=keys
+        {digest: EdgeEngine(family, max_batch=4)}, {digest: family.manifest}, bind=bind, keys=keys
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

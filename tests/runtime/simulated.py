@@ -6,7 +6,7 @@ from headgate.profiles.profile import Profile
 from headgate.profiles.trace import Trace
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.session.summary import Summary, Tally
-from headgate.runtime.simulation.simulate import Link, Pace, simulate
+from headgate.runtime.simulation.simulate import Link, Pace, Scenario, simulate
 from runtime.ladders import ladder_manifest
 
 MANIFEST = ladder_manifest()
@@ -17,7 +17,9 @@ PACE = Pace(fps=30, duration_s=20)
 def run(
     link: Link, *, pace: Pace = PACE, profile: Profile = PROFILE, fixed: str | None = None
 ) -> list[FrameRecord]:
-    records = simulate(MANIFEST, profile=profile, link=link, pace=pace, sla_s=0.1, fixed=fixed)
+    records = simulate(
+        MANIFEST, Scenario(profile=profile, link=link, pace=pace, sla_s=0.1, fixed=fixed)
+    )
     assert sorted(record.frame_id for record in records) == list(range(len(records)))
     assert len(records) == pytest.approx(pace.fps * pace.duration_s, abs=1)
     return sorted(records, key=lambda record: record.frame_id)

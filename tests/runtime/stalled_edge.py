@@ -9,13 +9,13 @@ from pathlib import Path
 
 from headgate.profiles.family import open_family
 from headgate.runtime.edge.edge import EdgeServer
-from headgate.runtime.networks.engine import TailEngine
+from headgate.runtime.networks.edge_engine import EdgeEngine
 
 
 def main(path: str) -> None:
     family = open_family(Path(path))
     digest = family.manifest.digest
-    engine = TailEngine(family, max_batch=4)
+    engine = EdgeEngine(family, max_batch=4)
     server = EdgeServer({digest: engine}, {digest: family.manifest}, bind="tcp://127.0.0.1:*")
     print(server.endpoint, flush=True)
     threading.Event().wait()

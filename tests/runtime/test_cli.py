@@ -162,7 +162,7 @@ def test_help_imports_neither_torch_nor_onnx_nor_onnxruntime() -> None:
 
 def test_the_whole_device_path_imports_no_torch_and_no_onnx() -> None:
     found = modules_after(
-        "import headgate.runtime.device.device, headgate.runtime.networks.engine\n"
+        "import headgate.runtime.device.device, headgate.runtime.networks.device_engine\n"
         "import headgate.runtime.device.sources, headgate.runtime.device.sinks\n"
         "import headgate.runtime.device.live\n"
         "import headgate.runtime.commands.device"

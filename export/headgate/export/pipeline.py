@@ -36,7 +36,9 @@ from headgate.export.samples import Samples, load_samples
 from headgate.profiles.family import Family, open_family
 from headgate.profiles.manifest import Manifest, Member, MetricSpec, OperatingPoint
 from headgate.profiles.storage import publish_folder, sha256_file
-from headgate.runtime.networks.engine import DeviceEngine, EngineOptions, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.edge_engine import EdgeEngine
+from headgate.runtime.networks.graphs import EngineOptions
 from headgate.train.folder.run_folder import Run, load_run
 from headgate.train.networks.split_model import SplitModel
 
@@ -187,7 +189,7 @@ def _engines(family: Family, options: ExportOptions) -> Engines:
     engine_options = EngineOptions(providers="cpu", threads=options.threads)
     return Engines(
         device=DeviceEngine(family, options=engine_options),
-        tail=TailEngine(family, options=engine_options),
+        tail=EdgeEngine(family, options=engine_options),
     )
 
 

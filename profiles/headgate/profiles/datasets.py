@@ -16,8 +16,6 @@ from headgate.profiles.labelled import Dataset, Split
 from headgate.profiles.picture_arrays import open_arrays
 from headgate.profiles.picture_folder import open_folder
 
-__all__ = ["Dataset", "Split", "is_dataset_spec", "open_dataset"]
-
 _OPENERS: dict[str, Callable[[Path, Split], Dataset]] = {
     "cifar10": open_cifar10,
     "folder": open_folder,

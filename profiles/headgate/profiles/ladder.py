@@ -125,9 +125,10 @@ def _byte_stats(each: LadderPoint) -> ByteStats:
 
 
 def _members(ladder: Ladder) -> tuple[Member, ...]:
-    """Return a member for each split point, as each may have an exit of its own, and for a series
+    """Return a member for each split point that is whole, and one for each series.
 
-    one of as many layers as it has prefixes, each of one map.
+    Each point may have an exit of its own. A series' member has as many layers as prefixes, each of
+    one map.
     """
     members: dict[str, Member] = {}
     for each in ladder.points:

@@ -23,7 +23,8 @@ from headgate.profiles.family import open_family
 from headgate.profiles.manifest import PointKind
 from headgate.profiles.parse import unparse
 from headgate.profiles.storage import canonical_json, sha256_file
-from headgate.runtime.networks.engine import DeviceEngine, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.edge_engine import EdgeEngine
 from headgate.train.folder.run_folder import load_run
 from headgate.train.folder.run_record import SideEntry
 from headgate.train.pictures.data import load_training_data
@@ -94,7 +95,7 @@ def test_points_are_answered_by_the_network_for_pictures_where_it_is_better(
     for point in offload:
         assert point.metrics["top1"] > manifest.point("local-full").metrics["top1"] + 0.2
     # What was measured is what an edge answers; a device needs no such file.
-    assert "full/pictures.onnx" in TailEngine(family).describe().graph_keys
+    assert "full/pictures.onnx" in EdgeEngine(family).describe().graph_keys
     (family.path / "full" / "pictures.onnx").unlink()
     DeviceEngine(open_family(family.path, roles=("device",)))
 

@@ -17,7 +17,8 @@ from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family, manifest_text, open_family
 from headgate.profiles.manifest import PointKind
 from headgate.runtime.cli import main
-from headgate.runtime.networks.engine import DeviceEngine, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.edge_engine import EdgeEngine
 from headgate.runtime.session.skipping import SkipRule
 from runtime.tiny_family import tinted_pictures, write_npz, write_tiny_family
 
@@ -62,7 +63,7 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Family:
     """The tiny family with its exits calibrated on 60 pictures of their own."""
     folder = tmp_path_factory.mktemp("skip") / "family"
     family = write_tiny_family(folder)
-    engines = Engines(device=DeviceEngine(family), tail=TailEngine(family))
+    engines = Engines(device=DeviceEngine(family), tail=EdgeEngine(family))
     held = HeldOut(*tinted_pictures(60, seed=9))
     manifest = with_confidence(family.manifest, engines, held, progress=silent)
     (folder / "family.json").write_text(manifest_text(manifest))
@@ -78,7 +79,7 @@ def test_every_exit_and_split_point_gets_a_curve_and_nothing_else(calibrated: Fa
 
 
 def test_without_pictures_a_family_stays_as_it_is(calibrated: Family) -> None:
-    engines = Engines(device=DeviceEngine(calibrated), tail=TailEngine(calibrated))
+    engines = Engines(device=DeviceEngine(calibrated), tail=EdgeEngine(calibrated))
     nothing = HeldOut(np.zeros((0, 16, 16, 3), np.uint8), np.zeros(0, np.int64))
     same = with_confidence(calibrated.manifest, engines, nothing, progress=silent)
     assert same is calibrated.manifest

@@ -21,7 +21,8 @@ from headgate.profiles.errors import HeadgateError, UsageError
 from headgate.profiles.family import Family, open_family
 from headgate.profiles.manifest import InputSpec, PointKind, PointTime
 from headgate.runtime.cli import main
-from headgate.runtime.networks.engine import DeviceEngine, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.edge_engine import EdgeEngine
 
 QUICK = ExportOptions(levels=(64, 4), jpeg_qualities=(50,), webp_qualities=(), num_calibration=16)
 NUM_FRAMES = 14
@@ -98,7 +99,7 @@ def test_a_point_that_prediction_does_not_make_smaller_gets_no_twin(
         if point.twin is None
     ]
     clip = load_clip(scenes["wild"], family.manifest.input, fps=10.0, num_frames=NUM_FRAMES)
-    engines = Engines(DeviceEngine(family), TailEngine(family))
+    engines = Engines(DeviceEngine(family), EdgeEngine(family))
     lines: list[str] = []
     kept = with_predicted(measured, engines, clip, lag=1, progress=lines.append)
     assert [item.point.id for item in kept] == [item.point.id for item in measured]

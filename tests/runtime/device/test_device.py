@@ -18,7 +18,7 @@ from headgate.runtime.device import device as device_module
 from headgate.runtime.device.device import Device, DeviceSettings
 from headgate.runtime.device.playback import Playback
 from headgate.runtime.device.sources import open_source
-from headgate.runtime.networks.engine import DeviceEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
 from headgate.runtime.quickness import MIN_RUNS, QUICK_S, Quickness
 from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.session.events import Computed

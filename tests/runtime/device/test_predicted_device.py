@@ -14,7 +14,8 @@ from headgate.profiles.profile import Profile
 from headgate.runtime.codec.prediction import Reference, reference_distance
 from headgate.runtime.device.playback import Playback
 from headgate.runtime.edge.edge_events import BatchItem
-from headgate.runtime.networks.engine import DeviceEngine, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.edge_engine import EdgeEngine
 from headgate.runtime.quickness import Quickness
 from headgate.runtime.records import FrameRecord, Source
 from runtime.predicted import predicted
@@ -62,7 +63,7 @@ def answered(records: list[FrameRecord]) -> list[FrameRecord]:
 def test_the_edge_makes_of_a_predicted_frame_what_it_makes_of_a_whole_one(
     family: Family, point_id: str
 ) -> None:
-    device, tail = DeviceEngine(family), TailEngine(family, max_batch=4)
+    device, tail = DeviceEngine(family), EdgeEngine(family, max_batch=4)
     point = family.manifest.point(point_id)
     assert point.member is not None
     assert point.twin is not None

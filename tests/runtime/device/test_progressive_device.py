@@ -9,6 +9,7 @@ from headgate.profiles.ladder import Ladder, LadderPoint, ladder_manifest
 from headgate.profiles.manifest import PointKind
 from headgate.profiles.profile import Preference, Profile
 from headgate.runtime.choice import layer_worth
+from headgate.runtime.choice.guard import LEAST_S
 from headgate.runtime.records import Source
 from headgate.runtime.session.device_session import DeviceSession
 from headgate.runtime.session.events import Compute, Computed, ComputeFailed
@@ -143,6 +144,14 @@ def test_budget_leaves_time_for_the_way_back_and_the_guard() -> None:
     first = bench.frames[0]
     assert first.budget_us == pytest.approx(1e6 * (0.1 - RTT_S - 0.002), abs=2000)
     assert first.sent_us == stamp_us(bench.now_s)
+
+
+def test_budget_leaves_out_the_guard_where_the_device_has_no_answer_of_its_own() -> None:
+    insured, bare = Bench(guard_s=0.02), Bench(guard_s=0.02, exit_answer=None)
+    for bench in (insured, bare):
+        bench.send()
+    more_us = bare.frames[0].budget_us - insured.frames[0].budget_us
+    assert more_us == pytest.approx(1e6 * (0.02 - LEAST_S), abs=1)
 
 
 def test_fragments_of_a_layer_say_the_same_of_all_but_their_place() -> None:

@@ -6,8 +6,9 @@ from math import inf
 import pytest
 
 from headgate.runtime.edge.batch_times import GraphKey
-from headgate.runtime.edge.batcher import Batcher, Queued, choose_batch
+from headgate.runtime.edge.batcher import SPARE_S, Batcher, choose_batch
 from headgate.runtime.edge.layers import LayeredFrame
+from headgate.runtime.edge.queued import Queued
 from runtime.batches import KEY, OTHER, known_times
 
 
@@ -88,6 +89,30 @@ def test_frames_too_late_to_finish_are_given_up() -> None:
     assert ids(made.take_too_late(now_s=0.0099)) == []
     assert ids(made.take_too_late(now_s=0.0101)) == [1]
     assert made.next_timer_s() is None
+
+
+def in_layers(one: Queued) -> Queued:
+    layers = LayeredFrame(one.frame_id, 0, 4, arrived_s=0.0, layers=[b"x"], num_bytes=1)
+    return replace(one, layers=layers)
+
+
+def test_an_idle_edge_begins_with_a_frame_in_layers_a_little_after_its_budget() -> None:
+    """The budget is what it may wait for layers: an answer right after it can be in time."""
+    made = batcher(in_layers(frame(1, deadline_s=0.02)), frame_s=0.01)
+    assert ids(made.take_too_late(now_s=0.0099 + SPARE_S)) == []
+    assert ids(made.start(now_s=0.0099 + SPARE_S)) == [1]
+    made = batcher(in_layers(frame(1, deadline_s=0.02)), frame_s=0.01)
+    assert ids(made.take_too_late(now_s=0.0101 + SPARE_S)) == [1]
+    made = batcher(frame(1, deadline_s=0.02), frame_s=0.01)
+    assert ids(made.take_too_late(now_s=0.0101)) == [1]
+
+
+def test_a_frame_in_layers_is_late_with_its_budget_where_others_need_the_worker() -> None:
+    made = batcher(in_layers(frame(1, deadline_s=0.02)), frame(2), frame_s=0.01)
+    assert ids(made.take_too_late(now_s=0.0101)) == [1]
+    made = batcher(frame_s=0.9)  # busy lately
+    made.add(in_layers(frame(1, deadline_s=0.91)))
+    assert ids(made.take_too_late(now_s=0.0101)) == [1]
 
 
 def test_without_a_measurement_a_frame_is_given_up_at_its_deadline_only() -> None:

@@ -15,8 +15,8 @@ from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family
 from headgate.runtime.edge.backend import BackendDescription
 from headgate.runtime.edge.edge import MAX_PARTS, EdgeServer, receive_parts
-from headgate.runtime.edge.edge_session import BatchItem, ItemOutcome
-from headgate.runtime.networks.engine import DeviceEngine
+from headgate.runtime.edge.edge_events import BatchItem, ItemOutcome
+from headgate.runtime.networks.device_engine import DeviceEngine
 from headgate.runtime.sockets.keys import Context, Socket
 from headgate.runtime.wire.messages import (
     Ack,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from headgate.runtime.edge.edge_session import (
+from headgate.runtime.edge.edge_events import (
     FULL_GRAPH_KEY,
     EdgeLimits,
     ItemOutcome,

@@ -8,13 +8,8 @@ from itertools import count
 import numpy as np
 import pytest
 
-from headgate.runtime.edge.edge_session import (
-    EdgeEffect,
-    EdgeSession,
-    ItemOutcome,
-    RunBatch,
-    SendTo,
-)
+from headgate.runtime.edge.edge_events import EdgeEffect, ItemOutcome, RunBatch, SendTo
+from headgate.runtime.edge.edge_session import EdgeSession
 from headgate.runtime.session.conversation import FIRST_BACKOFF_S, MAX_BACKOFF_S
 from headgate.runtime.wire.messages import Frame, Hello, NamedTensor, Reject, RejectReason, Result
 from headgate.runtime.wire.wire import decode, encode

@@ -1,8 +1,9 @@
 import numpy as np
 
-from headgate.runtime.edge.batcher import GraphKey, Queued
+from headgate.runtime.edge.batch_times import GraphKey
 from headgate.runtime.edge.edge_events import EdgeLimits
 from headgate.runtime.edge.edge_references import EdgeReferences
+from headgate.runtime.edge.queued import Queued
 from headgate.runtime.wire.messages import NO_BUDGET_US, Frame
 from runtime.predicted import Integers, predicted_manifest
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headgate.runtime.edge.edge_session import EdgeLimits, SendTo
+from headgate.runtime.edge.edge_events import EdgeLimits, SendTo
 from headgate.runtime.wire.fragments import fragment
 from headgate.runtime.wire.wire import (
     Goodbye,

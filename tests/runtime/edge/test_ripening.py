@@ -2,9 +2,11 @@
 
 import pytest
 
-from headgate.runtime.edge.batcher import ANSWER_S, Batcher, GraphKey, Queued
+from headgate.runtime.edge.batch_times import GraphKey
+from headgate.runtime.edge.batcher import ANSWER_S, Batcher
 from headgate.runtime.edge.edge_margin import FIRST_S, Margin
 from headgate.runtime.edge.layers import LayeredFrame
+from headgate.runtime.edge.queued import Queued
 from headgate.runtime.edge.ripening import QUIET_S, Ripening
 
 TAIL = GraphKey("family", "tail")

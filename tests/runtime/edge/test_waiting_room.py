@@ -1,7 +1,8 @@
 """Frames that queue and frames that ripen, counted together."""
 
-from headgate.runtime.edge.batcher import GraphKey, Queued
+from headgate.runtime.edge.batch_times import GraphKey
 from headgate.runtime.edge.layers import LayeredFrame
+from headgate.runtime.edge.queued import Queued
 from headgate.runtime.edge.waiting_room import WaitingRoom
 
 KEY = GraphKey("family", "tail")

@@ -12,7 +12,8 @@ import pytest
 
 from headgate.profiles.errors import UsageError
 from headgate.profiles.trace import Trace
-from headgate.runtime.emulator.relay import MAX_CONNECTIONS, LinkPlan, Relay
+from headgate.runtime.emulator.relay import LinkPlan, Relay
+from headgate.runtime.emulator.relay_connections import MAX_CONNECTIONS
 from headgate.runtime.emulator.shaper import Window
 
 LOOPBACK = ("127.0.0.1", 0)

@@ -7,7 +7,8 @@ import onnxruntime as ort
 import pytest
 
 from headgate.runtime.networks.bound_buffers import BoundRun
-from headgate.runtime.networks.engine import HEAD_OUTPUTS, DeviceEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.family_graphs import HEAD_OUTPUTS
 from headgate.runtime.networks.scales import scales_of
 from runtime.tiny_family import tinted_pictures, write_tiny_family
 

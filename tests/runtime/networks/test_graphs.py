@@ -6,7 +6,7 @@ import pytest
 
 from headgate.profiles.errors import FamilyError, UsageError
 from headgate.profiles.family import Family
-from headgate.runtime.networks.engine import DeviceEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
 from headgate.runtime.networks.graphs import EngineOptions, Graph, providers_to_try
 
 

@@ -141,6 +141,15 @@ def test_frame_in_fragments_is_given_up_between_two_of_them() -> None:
     assert third.frame_id == 2
 
 
+def test_layer_of_a_few_kilobytes_goes_as_one_message_however_slow_the_link() -> None:
+    """Half of it would be worth nothing, and each half has a header."""
+    sender = LayerSender()
+    sender.add(frame(1, sizes=(4000, 30_000)))
+    first = sender.next_release(outlook(1.0), now_s=0.0)
+    assert first is not None
+    assert (first.layer, first.fragments) == (0, 1)
+
+
 def test_dropped_frame_sends_no_more() -> None:
     sender = LayerSender()
     sender.add(frame(1))

@@ -11,19 +11,19 @@ from headgate.profiles.manifest import PointKind
 from headgate.profiles.profile import Profile, allowed_points
 from headgate.profiles.trace import named_trace
 from headgate.runtime.codec.prediction import decode_split, encode_split, reference_distance
-from headgate.runtime.edge.edge_session import (
+from headgate.runtime.edge.edge_events import (
     BatchItem,
     EdgeEffect,
     EdgeLimits,
-    EdgeSession,
     ItemOutcome,
     RunBatch,
     SendTo,
 )
+from headgate.runtime.edge.edge_session import EdgeSession
 from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.session.device_session import DeviceSession
 from headgate.runtime.session.events import Compute, Computed, Deliver, Effect, Send
-from headgate.runtime.simulation.simulate import Link, Pace, simulate
+from headgate.runtime.simulation.simulate import Link, Pace, Scenario, simulate
 from headgate.runtime.wire.messages import Frame, Hello, NamedTensor, Reject, RejectReason
 from headgate.runtime.wire.wire import SPOKEN_VERSIONS, decode, encode
 from runtime.ladders import ladder_manifest
@@ -304,8 +304,10 @@ def credit(records: list[FrameRecord]) -> float:
 
 def test_on_a_link_too_slow_for_whole_frames_the_better_predicted_point_is_found() -> None:
     link, pace = Link(named_trace("steady:1"), 0.02), Pace(fps=30, duration_s=10)
-    plain = simulate(ladder_manifest(), profile=Profile("any"), link=link, pace=pace, sla_s=0.1)
-    records = simulate(MANIFEST, profile=Profile("any"), link=link, pace=pace, sla_s=0.1)
+    plain = simulate(
+        ladder_manifest(), Scenario(profile=Profile("any"), link=link, pace=pace, sla_s=0.1)
+    )
+    records = simulate(MANIFEST, Scenario(profile=Profile("any"), link=link, pace=pace, sla_s=0.1))
     # 10 kB whole would take 80 ms of every 33; 2.5 kB predicted take 20.
     assert {r.point for r in records[-100:]} == {"b1r1-l18-p", "b1r1-l19-p"}
     assert credit(records[-100:]) > credit(plain[-100:]) + 0.03
@@ -314,7 +316,7 @@ def test_on_a_link_too_slow_for_whole_frames_the_better_predicted_point_is_found
 def test_a_link_that_is_cut_costs_whole_frames_and_no_rejection() -> None:
     link = Link(named_trace("steady:4"), 0.02, cuts=((3.0, 4.0), (6.0, 6.5)))
     pace = Pace(fps=30, duration_s=10)
-    records = simulate(MANIFEST, profile=Profile("any"), link=link, pace=pace, sla_s=0.1)
+    records = simulate(MANIFEST, Scenario(profile=Profile("any"), link=link, pace=pace, sla_s=0.1))
     assert not any("lost_reference" in record.reason for record in records)
     late = records[-40:]
     assert all(record.source is Source.EDGE for record in late)

@@ -14,8 +14,15 @@ def sent(*messages: tuple[int, bool], frame_id: int = 7) -> SentLayers:
 def test_acks_are_of_the_messages_in_their_order_and_the_result_of_the_last() -> None:
     out = sent((0, False), (1, False), (3, True))
     assert [out.acked(7, layers=0), out.acked(7, layers=1)] == [0, 1]
-    assert out.acked(7, layers=3) is None  # the one that completes the frame has no ACK
-    assert out.answered(7, layers=3) == (2, 1.0)
+    assert out.answered(7, layers=3) == (2, 1.0)  # the one that completes the frame has no ACK
+    assert 7 not in out
+
+
+def test_message_that_would_complete_a_frame_and_comes_while_its_batch_runs_has_its_ack() -> None:
+    """It must not seem to be out until something else is answered: that looks like a stall."""
+    out = sent((1, False), (3, True))
+    assert [out.acked(7, layers=1), out.acked(7, layers=1)] == [0, 1]
+    assert out.answered(7, layers=1) == (None, 1.0)
     assert 7 not in out
 
 

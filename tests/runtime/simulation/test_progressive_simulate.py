@@ -17,6 +17,7 @@ from headgate.runtime.simulation.simulate import (
     Link,
     Machines,
     Pace,
+    Scenario,
     simulate,
     simulate_many,
 )
@@ -53,12 +54,14 @@ def run(
 ) -> list[FrameRecord]:
     records = simulate(
         manifest,
-        profile=PROFILE,
-        link=Link(trace, 0.02, jitter_s=jitter_s),
-        pace=pace,
-        sla_s=sla_s,
-        insured=insured,
-        machines=machines,
+        Scenario(
+            profile=PROFILE,
+            link=Link(trace, 0.02, jitter_s=jitter_s),
+            pace=pace,
+            sla_s=sla_s,
+            insured=insured,
+            machines=machines or Machines(),
+        ),
     )
     assert sorted(r.frame_id for r in records) == list(range(len(records)))
     return sorted(records, key=lambda record: record.frame_id)
@@ -99,12 +102,14 @@ def test_steady_link_loses_nothing_against_the_best_fixed_point(mbps: float, sla
     for point in MANIFEST.points:
         only = simulate(
             MANIFEST,
-            profile=PROFILE,
-            link=Link(trace, 0.02),
-            pace=PACE,
-            sla_s=sla_s,
-            fixed=point.id,
-            policy=whole,
+            Scenario(
+                profile=PROFILE,
+                link=Link(trace, 0.02),
+                pace=PACE,
+                sla_s=sla_s,
+                fixed=point.id,
+                policy=whole,
+            ),
         )
         fixed.append(credit(only, 2.0))
     # Headers of the messages that the larger layers take, and the steps between the points.
@@ -166,11 +171,13 @@ def test_uninsured_frames_of_which_nothing_arrives_are_not_answered() -> None:
 def test_devices_that_share_a_link_all_get_their_share() -> None:
     runs = simulate_many(
         MANIFEST,
+        Scenario(
+            profile=PROFILE,
+            link=Link(named_trace("steady:12"), 0.02),
+            pace=PACE,
+            sla_s=0.1,
+        ),
         num_devices=3,
-        profile=PROFILE,
-        link=Link(named_trace("steady:12"), 0.02),
-        pace=PACE,
-        sla_s=0.1,
     )
     credits = [credit(records, 4.0) for records in runs]
     assert min(credits) > LOCAL_ACCURACY + 0.05

@@ -12,7 +12,7 @@ from headgate.profiles.manifest import Manifest, PointKind
 from headgate.profiles.profile import Profile
 from headgate.profiles.trace import Trace
 from headgate.runtime.records import FrameRecord
-from headgate.runtime.simulation.simulate import Link, Pace, simulate
+from headgate.runtime.simulation.simulate import Link, Pace, Scenario, simulate
 
 SEEDS = range(28, 40)
 
@@ -82,7 +82,9 @@ def lead_over_the_best_point(seed: int) -> float:
     def run(point: str | None) -> float:
         profile = Profile(name="random")
         return credited(
-            simulate(manifest, profile=profile, link=link, pace=pace, sla_s=sla_s, fixed=point)
+            simulate(
+                manifest, Scenario(profile=profile, link=link, pace=pace, sla_s=sla_s, fixed=point)
+            )
         )
 
     return run(None) - max(run(point.id) for point in manifest.points)

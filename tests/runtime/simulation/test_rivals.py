@@ -8,7 +8,7 @@ from headgate.profiles.profile import Profile
 from headgate.profiles.trace import named_trace
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.simulation.rivals import RIVALS
-from headgate.runtime.simulation.simulate import Link, Pace, simulate
+from headgate.runtime.simulation.simulate import Link, Pace, Scenario, simulate
 from runtime.ladders import LOCAL_ACCURACY, ladder_manifest
 
 MANIFEST = ladder_manifest(spread=0.0)
@@ -17,12 +17,14 @@ MANIFEST = ladder_manifest(spread=0.0)
 def run(rival: str, mbps: float) -> list[FrameRecord]:
     records = simulate(
         MANIFEST,
-        profile=Profile(name="test"),
-        link=Link(named_trace(f"steady:{mbps}"), 0.02),
-        pace=Pace(30, 6),
-        sla_s=0.1,
-        policy=RIVALS[rival],
-        insured=False,
+        Scenario(
+            profile=Profile(name="test"),
+            link=Link(named_trace(f"steady:{mbps}"), 0.02),
+            pace=Pace(30, 6),
+            sla_s=0.1,
+            policy=RIVALS[rival],
+            insured=False,
+        ),
     )
     return sorted(records, key=lambda record: record.frame_id)[60:]
 

@@ -16,6 +16,7 @@ from headgate.runtime.simulation.simulate import (
     Link,
     Machines,
     Pace,
+    Scenario,
     simulate,
     simulate_many,
 )
@@ -79,10 +80,12 @@ def test_frames_of_a_few_bytes_find_out_that_a_link_has_recovered() -> None:
     trace = steps((0.8, 10.0), (0.018, 6.0), (1.5, 14.0))
     records = simulate(
         replace(ladder, points=points),
-        profile=Profile(name="test"),
-        link=Link(trace, rtt_s=0.02),
-        pace=Pace(15, 30.0),
-        sla_s=0.1,
+        Scenario(
+            profile=Profile(name="test"),
+            link=Link(trace, rtt_s=0.02),
+            pace=Pace(15, 30.0),
+            sla_s=0.1,
+        ),
     )
     assert {record.point for record in records if record.captured_s > 24} == {"webp-q80"}
 
@@ -98,10 +101,12 @@ def test_small_rungs_that_hardly_beat_answering_here_do_not_hide_the_large_ones(
     )
     records = simulate(
         replace(MANIFEST, points=points),
-        profile=PROFILE,
-        link=Link(named_trace(f"steady:{mbps}"), rtt_s=0.02),
-        pace=Pace(15, 10.0),
-        sla_s=0.1,
+        Scenario(
+            profile=PROFILE,
+            link=Link(named_trace(f"steady:{mbps}"), rtt_s=0.02),
+            pace=Pace(15, 10.0),
+            sla_s=0.1,
+        ),
     )
     late = after(records, 5.0)
     assert sum(record.source is Source.EDGE for record in late) > 0.95 * len(late)
@@ -120,12 +125,14 @@ def test_a_device_whose_loop_is_late_hands_out_its_exits_so_much_sooner() -> Non
     """Two milliseconds before the deadline are too few for timers that go off 3 ms late."""
     records = simulate(
         MANIFEST,
-        profile=PROFILE,
-        link=Link(named_trace("steady:1"), 0.02),
-        pace=Pace(30, 40),
-        sla_s=0.1,
-        fixed=f"b1r1-l{16 + len(RUNGS) - 1}",
-        machines=Machines(Lateness(mean_s=0.003)),
+        Scenario(
+            profile=PROFILE,
+            link=Link(named_trace("steady:1"), 0.02),
+            pace=Pace(30, 40),
+            sla_s=0.1,
+            fixed=f"b1r1-l{16 + len(RUNGS) - 1}",
+            machines=Machines(Lateness(mean_s=0.003)),
+        ),
     )
     late = [r for r in after(records, 5.0) if r.source is Source.LOCAL]
     assert len(late) > 80
@@ -142,12 +149,14 @@ def test_whole_network_that_takes_longer_than_a_frame_lasts_answers_as_many_as_i
     times["local-full"] = PointTime(0.060, 0.0)
     records = simulate(
         MANIFEST,
-        profile=PROFILE,
-        link=Link(None, 0.0),
-        pace=PACE,
-        sla_s=0.1,
-        times=times,
-        fixed="local-full",
+        Scenario(
+            profile=PROFILE,
+            link=Link(None, 0.0),
+            pace=PACE,
+            sla_s=0.1,
+            times=times,
+            fixed="local-full",
+        ),
     )
     assert summary(records).within_sla == pytest.approx(PACE.duration_s / 0.060, rel=0.05)
     assert summary(records).by_reason["superseded"] > 0.4 * len(records)
@@ -176,11 +185,13 @@ def test_correctness_per_picture_reaches_the_records() -> None:
     correct = {point.id: [True, False] for point in MANIFEST.points} | {"b1r1/exit": [False]}
     records = simulate(
         MANIFEST,
-        profile=PROFILE,
-        link=Link(named_trace("steady:40"), 0.02),
-        pace=PACE,
-        sla_s=0.1,
-        correct=correct,
+        Scenario(
+            profile=PROFILE,
+            link=Link(named_trace("steady:40"), 0.02),
+            pace=PACE,
+            sla_s=0.1,
+            correct=correct,
+        ),
     )
     assert all(record.correct == (record.frame_id % 2 == 0) for record in records)
     assert summary(records).credited == pytest.approx(0.5, abs=0.01)
@@ -194,7 +205,7 @@ def test_same_run_twice_gives_the_same_records() -> None:
 def test_point_without_compute_times_is_refused() -> None:
     times = {p.id: PointTime(0.0, 0.0) for p in MANIFEST.points if p.id != "webp-q80"}
     with pytest.raises(UsageError, match=r"no compute times for \['webp-q80'\]"):
-        simulate(MANIFEST, profile=PROFILE, link=Link(None, 0.0), pace=PACE, times=times)
+        simulate(MANIFEST, Scenario(profile=PROFILE, link=Link(None, 0.0), pace=PACE, times=times))
 
 
 def test_jitter_delays_answers_and_is_the_same_in_every_run() -> None:
@@ -213,11 +224,13 @@ def test_jitter_delays_answers_and_is_the_same_in_every_run() -> None:
 def test_devices_that_share_a_link_all_get_their_share() -> None:
     runs = simulate_many(
         MANIFEST,
+        Scenario(
+            profile=PROFILE,
+            link=Link(named_trace("steady:12"), 0.02),
+            pace=PACE,
+            sla_s=0.1,
+        ),
         num_devices=4,
-        profile=PROFILE,
-        link=Link(named_trace("steady:12"), 0.02),
-        pace=PACE,
-        sla_s=0.1,
     )
     earned = [summary(after(records, 5.0)).expected_credited for records in runs]
     assert len(earned) == 4
@@ -238,11 +251,13 @@ def small_frames(late_s: float) -> list[FrameRecord]:
     late = Lateness(mean_s=late_s)
     records = simulate(
         ladder_manifest_of(Ladder(tuple(points))),
-        profile=PROFILE,
-        link=Link(steps((1.5, 20.0), (0.02, 12.0), (1.5, 100.0)), 0.02),
-        pace=Pace(15, 60),
-        sla_s=0.1,
-        machines=Machines(late, late),
+        Scenario(
+            profile=PROFILE,
+            link=Link(steps((1.5, 20.0), (0.02, 12.0), (1.5, 100.0)), 0.02),
+            pace=Pace(15, 60),
+            sla_s=0.1,
+            machines=Machines(late, late),
+        ),
     )
     return sorted(records, key=lambda record: record.frame_id)
 
@@ -265,12 +280,14 @@ def test_late_loops_delay_every_answer_and_two_runs_are_the_same() -> None:
     def latencies_s(machines: Machines) -> list[float]:
         records = simulate(
             MANIFEST,
-            profile=PROFILE,
-            link=link,
-            pace=Pace(fps=30, duration_s=8),
-            sla_s=0.1,
-            fixed="b1r1-l18",
-            machines=machines,
+            Scenario(
+                profile=PROFILE,
+                link=link,
+                pace=Pace(fps=30, duration_s=8),
+                sla_s=0.1,
+                fixed="b1r1-l18",
+                machines=machines,
+            ),
         )
         ordered = sorted(records, key=lambda record: record.frame_id)
         return [record.stages.total_s or 0.0 for record in ordered]
@@ -289,11 +306,13 @@ def with_local(local_s: float, *, sla_s: float = 0.1) -> list[FrameRecord]:
     times = next(iter(MANIFEST.times.values())) | {"local-full": PointTime(local_s, 0.0)}
     return simulate(
         MANIFEST,
-        profile=PICTURES,
-        link=Link(DROPS, rtt_s=0.02),
-        pace=PACE,
-        sla_s=sla_s,
-        times=times,
+        Scenario(
+            profile=PICTURES,
+            link=Link(DROPS, rtt_s=0.02),
+            pace=PACE,
+            sla_s=sla_s,
+            times=times,
+        ),
     )
 
 

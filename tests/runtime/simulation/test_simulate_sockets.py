@@ -13,7 +13,7 @@ from headgate.profiles.trace import named_trace
 from headgate.runtime.device.playback import Playback
 from headgate.runtime.emulator.relay import LinkPlan, Relay
 from headgate.runtime.records import FrameRecord, Source
-from headgate.runtime.simulation.simulate import Link, Pace, simulate
+from headgate.runtime.simulation.simulate import Link, Pace, Scenario, simulate
 from runtime.running import SLA_S, RunningDevice, edge_thread
 
 FPS, NUM_FRAMES, WARM_UP = 20, 50, 15
@@ -77,11 +77,13 @@ def test_simulator_and_real_sockets_agree_on_latency_and_share_on_time(
     simulated = settled(
         simulate(
             with_bytes_of(tiny_family.manifest, real),
-            profile=profile,
-            link=Link(trace, rtt_s=DELAY_S),
-            pace=Pace(FPS, NUM_FRAMES / FPS),
-            sla_s=SLA_S,
-            times={point.id: PointTime(0.001, 0.001) for point in tiny_family.manifest.points},
+            Scenario(
+                profile=profile,
+                link=Link(trace, rtt_s=DELAY_S),
+                pace=Pace(FPS, NUM_FRAMES / FPS),
+                sla_s=SLA_S,
+                times={point.id: PointTime(0.001, 0.001) for point in tiny_family.manifest.points},
+            ),
         )
     )
     assert len(real) == len(simulated) == NUM_FRAMES - WARM_UP

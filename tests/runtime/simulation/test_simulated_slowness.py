@@ -7,7 +7,7 @@ import pytest
 from headgate.profiles.ladder import Ladder, LadderPoint, ladder_manifest
 from headgate.profiles.manifest import PointKind, PointTime
 from headgate.runtime.records import FrameRecord, Source
-from headgate.runtime.simulation.simulate import Link, simulate
+from headgate.runtime.simulation.simulate import Link, Scenario, simulate
 from headgate.runtime.simulation.simulated_loop import Lateness, Machines
 from runtime.simulated import PACE, PROFILE, after, steps, summary
 
@@ -50,7 +50,9 @@ class Slowness(dict[str, PointTime]):
 
 
 def play(times: Slowness | None = None, *, sla_s: float = 0.1) -> list[FrameRecord]:
-    return simulate(MANIFEST, profile=PROFILE, link=LINK, pace=PACE, sla_s=sla_s, times=times)
+    return simulate(
+        MANIFEST, Scenario(profile=PROFILE, link=LINK, pace=PACE, sla_s=sla_s, times=times)
+    )
 
 
 @pytest.mark.parametrize("sla_s", [0.1, 0.05])
@@ -85,11 +87,13 @@ def test_a_late_loop_leaves_the_edge_its_share_of_a_short_sla() -> None:
     )
     records = simulate(
         quick,
-        profile=PROFILE,
-        link=Link(steps((20.0, 20.0)), 0.002),
-        pace=PACE,
-        sla_s=0.01,
-        machines=Machines(device=Lateness(mean_s=0.002)),
+        Scenario(
+            profile=PROFILE,
+            link=Link(steps((20.0, 20.0)), 0.002),
+            pace=PACE,
+            sla_s=0.01,
+            machines=Machines(device=Lateness(mean_s=0.002)),
+        ),
     )
     by_edge = sum(record.source is Source.EDGE for record in records)
     assert by_edge > 0.62 * len(records)

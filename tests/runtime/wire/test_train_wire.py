@@ -22,13 +22,8 @@ from headgate.profiles.train_messages import (
     Place,
     Status,
 )
-from headgate.runtime.wire.train_wire import (
-    TRAIN_VERSION,
-    TrainLimits,
-    decode,
-    encode,
-    message_bytes,
-)
+from headgate.runtime.wire.train_parts import TrainLimits
+from headgate.runtime.wire.train_wire import TRAIN_VERSION, decode, encode, message_bytes
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "train"
 

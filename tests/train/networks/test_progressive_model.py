@@ -12,7 +12,7 @@ from headgate.train.networks.progressive_model import (
     ProgressiveModel,
     build_progressive_model,
 )
-from headgate.train.networks.split_model import cut_in_halves
+from headgate.train.networks.split_model import cut_network
 
 ORDER, LAYERS = (4, 1, 5, 2), (1, 2, 1)
 PREFIXES = (1, 2, 3)
@@ -25,7 +25,7 @@ def member(
     torch.manual_seed(0)
     px, width = (16, 1.0) if model == "lenet" else (32, 0.25)
     network = build_backbone(model, num_classes=3, input_px=px, width=width)
-    halves = cut_in_halves(
+    cut = cut_network(
         network,
         split=split,
         example_BCHW=torch.zeros(1, 3, px, px),
@@ -34,7 +34,7 @@ def member(
         std=(0.25,) * 3,
     )
     made = build_progressive_model(
-        halves,
+        cut,
         split=split,
         bottleneck=bottleneck,
         resolution_factor=1,

@@ -12,7 +12,7 @@ from headgate.train.learning.objectives import MemberObjective
 from headgate.train.networks.backbones import PlainModel, build_backbone
 from headgate.train.networks.bottleneck import Bottleneck
 from headgate.train.networks.quantiser import dequantise, quantise
-from headgate.train.networks.split_model import SplitModel, build_split_model
+from headgate.train.networks.split_model import SplitModel, build_split_model, cut_network
 
 EXAMPLE = torch.zeros(1, 3, 32, 32)
 MEAN, STD = [0.5, 0.5, 0.5], [0.25, 0.25, 0.25]
@@ -28,14 +28,12 @@ def member(
     torch.manual_seed(0)
     if backbone is None:
         backbone = build_backbone("vgg11", num_classes=10, input_px=32, width=0.125)
+    network = cut_network(
+        backbone, split=split, example_BCHW=EXAMPLE, num_classes=10, mean=MEAN, std=STD
+    )
     return build_split_model(
-        backbone,
-        split=split,
-        example_BCHW=EXAMPLE,
-        num_classes=10,
+        network,
         resolution_factor=resolution_factor,
-        mean=MEAN,
-        std=STD,
         budget=budget,
         levels_choices=(256, 16, 4),
     )

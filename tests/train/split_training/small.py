@@ -58,10 +58,8 @@ def small_server(
         plan,
         settings,
         out,
-        options=ServerOptions(num_clients),
+        options=ServerOptions(num_clients, resume=resume),
         device=CPU,
-        resume=resume,
-        force=False,
         epoch_done=heard.append,
         now_s=Clock(),
     ) as server:

@@ -185,15 +185,13 @@ class Storm:
 
     def _start_server(self, *, resume: bool) -> SplitServer:
         world = self._world
-        options = ServerOptions(world.num_clients, world.client_timeout_s)
+        options = ServerOptions(world.num_clients, world.client_timeout_s, resume=resume)
         opened = open_server(
             world.plan,
             world.settings,
             world.folder / "run",
             options=options,
             device=CPU,
-            resume=resume,
-            force=False,
             epoch_done=self._epoch_done,
             now_s=self._clock,
         )

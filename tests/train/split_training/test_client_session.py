@@ -5,21 +5,22 @@ from __future__ import annotations
 import pytest
 
 from headgate.profiles.train_messages import Header, Kind, Place, Status
-from headgate.train.split_training.client_session import (
+from headgate.train.split_training.client_effects import (
     Apply,
-    ClientSession,
     Effect,
     EndEpoch,
+    Finish,
     Forward,
     Greet,
     Leave,
     Refused,
     RollBack,
+    RunDry,
     SendAgain,
     Skipped,
-    State,
     TakeOver,
 )
+from headgate.train.split_training.client_session import ClientSession, State
 
 
 def welcome(epoch: int, step: int, status: Status = Status.FINE) -> Header:
@@ -73,7 +74,7 @@ def test_after_the_last_epoch_it_leaves() -> None:
     session.applied()
     session.ended(now_s=4.0)
     done = Header(Kind.GO, Place(1), Status.FINISHED)
-    assert session.received(done, now_s=3.0) == [Leave(None)]
+    assert session.received(done, now_s=3.0) == [Finish()]
     assert session.connected(now_s=4.0) == []
 
 
@@ -217,7 +218,7 @@ def test_a_source_that_is_dry_ends_the_epoch_or_the_client() -> None:
     assert session.source_dry() == [EndEpoch(0)]
     session.ended(now_s=4.0)
     session.received(go(1), now_s=2.0)
-    assert session.source_dry() == [Leave("the data source ran dry")]
+    assert session.source_dry() == [RunDry()]
 
 
 def test_a_refusal_is_the_end() -> None:
@@ -231,5 +232,5 @@ def test_one_whose_batch_came_after_the_last_epoch_leaves_and_another_go_changes
     session = training()
     assert session.received(go(1), now_s=2.0) == []
     finished = Header(Kind.GO, Place(3), Status.FINISHED)
-    assert session.received(finished, now_s=3.0) == [Leave(None)]
+    assert session.received(finished, now_s=3.0) == [Finish()]
     assert session.state is State.DONE

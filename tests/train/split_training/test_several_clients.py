@@ -9,9 +9,9 @@ import torch
 
 from headgate.profiles.train_messages import Kind
 from headgate.train.folder.run_folder import load_run
-from headgate.train.split_training.client_halves import ClientHalves, Half
 from headgate.train.split_training.epoch_record import DepruneEpoch
 from headgate.train.split_training.halves import pack_half
+from headgate.train.split_training.kept_halves import Half, KeptHalves
 from train.split_training.small import (
     Clock,
     Table,
@@ -166,7 +166,7 @@ def test_with_relay_what_a_lost_epoch_made_of_the_half_does_not_go_on(
 def test_with_relay_a_half_that_comes_late_is_not_the_one_that_goes_round(pictures: Path) -> None:
     settings = small_settings("2:1")
     model = small_client(small_plan(pictures, settings), settings).half.model
-    halves = ClientHalves(client_sync="relay")
+    halves = KeptHalves(client_sync="relay")
     one, late = (Half.opened(pack_half(model), model) for _ in range(2))
     halves.keep("ann", one)
     halves.keep("bo", late, is_late=True)

@@ -19,7 +19,7 @@ import contextlib
 import json
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ from headgate.profiles.trace import Trace, shared_trace
 from headgate.profiles.trace_files import open_trace
 from headgate.runtime.emulator.relay import LinkPlan, Relay
 from headgate.runtime.records import FrameRecord
-from headgate.runtime.simulation.simulate import Link, Pace, simulate
+from headgate.runtime.simulation.simulate import Link, Pace, Scenario, simulate
 from headgate.train.pictures.data import open_split
 from headgate.train.recipe import PruneConfig
 from headgate.train.run.progress import TrainingProgress
@@ -225,16 +225,15 @@ def compare(
 ) -> ReportContent:
     """Simulate the adaptive policy and every fixed point over the trace, and score all runs."""
     duration_s = len(real.records) / options.fps
+    scenario = Scenario(
+        profile=profile,
+        link=Link(trace, rtt_s=2 * options.delay_s),
+        pace=Pace(options.fps, duration_s),
+        sla_s=options.sla_s,
+    )
 
     def simulated(name: str, fixed: str | None) -> RunScore:
-        records = simulate(
-            manifest,
-            profile=profile,
-            link=Link(trace, rtt_s=2 * options.delay_s),
-            pace=Pace(options.fps, duration_s),
-            sla_s=options.sla_s,
-            fixed=fixed,
-        )
+        records = simulate(manifest, replace(scenario, fixed=fixed))
         return score_run(records, name=name, measured=False)
 
     timeline = Timeline(

@@ -21,7 +21,8 @@ from headgate.export.samples import HeldOut
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.pictures import decode_picture, encode_picture
-from headgate.runtime.networks.engine import EngineOptions, Graph, whole_network
+from headgate.runtime.networks.family_graphs import whole_network
+from headgate.runtime.networks.graphs import EngineOptions, Graph
 
 Pictures = NDArray[np.uint8]
 

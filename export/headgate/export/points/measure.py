@@ -1,7 +1,7 @@
 """Measure operating points: what a user would get, through the very engine and codec they run.
 
 Nothing here knows torch. Every picture goes through `DeviceEngine.compute`, its payload through
-`TailEngine.infer`, and what comes back is compared with the label.
+`EdgeEngine.infer`, and what comes back is compared with the label.
 
 Prefixes of one series send the same layers, some more and some fewer of them. So the head runs once
 per picture for all of them, and the edge's half once per prefix.
@@ -22,7 +22,8 @@ from headgate.profiles.errors import GateError
 from headgate.profiles.manifest import OperatingPoint, PointKind, PointTime
 from headgate.runtime.edge.edge_events import BatchItem, ItemOutcome
 from headgate.runtime.edge.edge_rules import graph_key
-from headgate.runtime.networks.engine import DeviceEngine, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.edge_engine import EdgeEngine
 from headgate.runtime.session.events import Answer, Computed
 
 # What one frame sends: its layers in their order, or one payload where there are none.
@@ -38,7 +39,7 @@ class Engines:
     """Both sides of one family, loaded."""
 
     device: DeviceEngine
-    tail: TailEngine
+    tail: EdgeEngine
 
 
 def machine_name() -> str:
@@ -144,7 +145,7 @@ def _measure_edge(
 
 
 def edge_probabilities(
-    point: OperatingPoint, tail: TailEngine, sent: Sequence[Layers]
+    point: OperatingPoint, tail: EdgeEngine, sent: Sequence[Layers]
 ) -> NDArray[np.float32]:
     """Decode and run frames of one point in batches; return probabilities [N,K]."""
     rows = []
@@ -170,7 +171,7 @@ def probabilities_of(answer: Answer | None) -> NDArray[np.float32]:
 
 
 def infer_sent(
-    point: OperatingPoint, tail: TailEngine, sent: Sequence[Layers]
+    point: OperatingPoint, tail: EdgeEngine, sent: Sequence[Layers]
 ) -> list[ItemOutcome]:
     """Answer one batch of frames as the edge would."""
     if point.prefix is None:
@@ -195,7 +196,7 @@ def _median_device_s(computed: Sequence[Computed]) -> float:
     return float(np.median([item.head_s + item.encode_s for item in computed]))
 
 
-def _median_edge_s(point: OperatingPoint, tail: TailEngine, sent: Sequence[Layers]) -> float:
+def _median_edge_s(point: OperatingPoint, tail: EdgeEngine, sent: Sequence[Layers]) -> float:
     outcomes = [infer_sent(point, tail, [layers])[0] for layers in sent]
     return float(np.median([outcome.decode_s + outcome.tail_s for outcome in outcomes]))
 

@@ -332,7 +332,7 @@ class Controller:
     ) -> Candidate:
         """Judge a series, or a point that goes whole as it is: the two credits must compare."""
         point = series.top if instead is None else instead
-        insured = instead is None or point.id in self._exit_quality
+        insured = point.id in self._exit_quality or (instead is None and bool(self._local))
         times = self._times(point, situation, insured=insured)
         late_credit = self._late_credit(point, situation, fallback)
         whole = None

@@ -2,15 +2,15 @@
 
 import contextlib
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from headgate.runtime.config import DeviceConfig, load_config
+from headgate.runtime.commands.settings import load_settings, setting, settings_of_both_sides
+from headgate.runtime.config import DeviceConfig
 
 if TYPE_CHECKING:
     from headgate.runtime.device.device import Device
@@ -24,73 +24,61 @@ DEFAULT = DeviceConfig()
 @click.argument("family", type=click.Path(path_type=Path))
 @click.argument("source", metavar="INPUT")
 @click.argument("output", metavar="[OUTPUT]", required=False)
-@click.option("--edge", metavar="ADDRESS", help=f"The edge.  [default: {DEFAULT.device.edge}]")
-@click.option(
+@setting(DEFAULT, "device.edge", "--edge", metavar="ADDRESS", help="The edge.")
+@setting(
+    DEFAULT,
+    "device.sla_ms",
     "--sla-ms",
     type=click.FloatRange(min=0, min_open=True),
-    help=f"Answer wanted so long after capture.  [default: {DEFAULT.device.sla_ms:g}]",
+    help="Answer wanted so long after capture.",
 )
-@click.option(
-    "--profile", metavar="NAME", help=f"Preset or TOML file.  [default: {DEFAULT.device.profile}]"
-)
-@click.option(
+@setting(DEFAULT, "device.profile", "--profile", metavar="NAME", help="Preset or TOML file.")
+@setting(
+    DEFAULT,
+    "source.fps",
     "--fps",
     type=click.FloatRange(min=0, min_open=True),
     help="Play at this rate, newest picture first.  [default: a video's own; else one by one]",
 )
-@click.option("--frames", type=click.IntRange(1), help="Stop after so many.  [default: all]")
-@click.option("--loop", is_flag=True, default=None, help="Start again at the end.")
-@click.option(
-    "--open",
-    "max_open",
+@setting(
+    DEFAULT,
+    "source.frames",
+    "--frames",
     type=click.IntRange(1),
-    help="One by one: take the next while fewer than so many have no answer.  "
-    f"[default: {DEFAULT.source.max_open}]",
+    help="Stop after so many.  [default: all]",
 )
-@click.option("--keys", metavar="DIR", help="The device's keys folder (see keygen).")
-@click.option("--insecure", is_flag=True, default=None, help="Allow other machines without keys.")
-@click.option(
-    "--control", metavar="ADDRESS", help="Listen for `headgate profile`.  [default: ipc, its own]"
+@setting(DEFAULT, "source.loop", "--loop", help="Start again at the end.")
+@setting(
+    DEFAULT,
+    "source.max_open",
+    "--open",
+    type=click.IntRange(1),
+    help="One by one: take the next while fewer than so many have no answer.",
 )
-@click.option(
-    "--threads",
-    type=click.IntRange(0),
-    help=f"Per head run; 0 is every core.  [default: {DEFAULT.engine.threads}]",
+@setting(
+    DEFAULT,
+    "device.control",
+    "--control",
+    metavar="ADDRESS",
+    help="Listen for `headgate profile`.  [default: ipc, its own]",
 )
-@click.option(
-    "--providers",
-    metavar="auto|cpu|cuda|tensorrt",
-    help=f"What runs the heads.  [default: {DEFAULT.engine.providers}]",
-)
-@click.option(
+@setting(
+    DEFAULT,
+    "device.skip_confident",
     "--skip-confident",
     metavar="auto|CHANCE",
     help="Do not send frames that the early exit is likely right about: at least as likely as the "
     "edge (auto), or as CHANCE, 0 to 1.  [default: send them]",
 )
-@click.option(
-    "--config", type=click.Path(path_type=Path), help="TOML file, see examples/device.toml."
-)
+@settings_of_both_sides(DEFAULT, side="device", graph="head")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
 def device(
     family: Path,
     source: str,
     output: str | None,
-    edge: str | None,
-    sla_ms: float | None,
-    profile: str | None,
-    fps: float | None,
-    frames: int | None,
-    loop: bool | None,
-    max_open: int | None,
-    keys: str | None,
-    insecure: bool | None,
-    control: str | None,
-    threads: int | None,
-    providers: str | None,
-    skip_confident: str | None,
     config: Path | None,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Answer every picture of INPUT in time.
 
@@ -104,26 +92,7 @@ def device(
     from headgate.profiles.errors import UsageError
     from headgate.runtime.commands.logs import log_to_stderr
 
-    settings = load_config(
-        DeviceConfig,
-        flags={
-            "device.edge": edge,
-            "device.sla_ms": sla_ms,
-            "device.profile": profile,
-            "device.control": control,
-            "device.skip_confident": skip_confident,
-            "source.fps": fps,
-            "source.frames": frames,
-            "source.loop": loop,
-            "source.max_open": max_open,
-            "engine.providers": providers,
-            "engine.threads": threads,
-            "security.keys": keys,
-            "security.insecure": insecure,
-        },
-        environment=os.environ,
-        path=config,
-    )
+    settings = load_settings(DeviceConfig, given, path=config)
     if as_json and output == "-":
         raise UsageError(
             "--json: the summary and the records cannot both go to stdout; name a file"
@@ -214,7 +183,8 @@ def open_device(
     from headgate.runtime.device.device import Device, DeviceSettings
     from headgate.runtime.device.playback import Playback
     from headgate.runtime.device.sources import open_source
-    from headgate.runtime.networks.engine import DeviceEngine, EngineOptions
+    from headgate.runtime.networks.device_engine import DeviceEngine
+    from headgate.runtime.networks.graphs import EngineOptions
     from headgate.runtime.session.skipping import skip_rule
     from headgate.runtime.sockets.keys import check_endpoint, check_exposure, load_device_keys
 

@@ -1,13 +1,13 @@
 """`headgate edge`: serve families to devices."""
 
 import json
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from headgate.runtime.config import EdgeConfig, load_config
+from headgate.runtime.commands.settings import load_settings, setting, settings_of_both_sides
+from headgate.runtime.config import EdgeConfig
 
 if TYPE_CHECKING:
     from headgate.runtime.edge.edge import EdgeServer
@@ -19,37 +19,16 @@ DEFAULT = EdgeConfig()
 @click.argument(
     "families", metavar="FAMILY...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
-@click.option("--bind", metavar="ADDRESS", help=f"Listen here.  [default: {DEFAULT.edge.bind}]")
-@click.option("--keys", metavar="DIR", help="The edge's keys folder (see keygen).")
-@click.option("--insecure", is_flag=True, default=None, help="Allow other machines without keys.")
-@click.option(
-    "--threads",
-    type=click.IntRange(0),
-    help=f"Per tail run; 0 is every core.  [default: {DEFAULT.engine.threads}]",
-)
-@click.option(
-    "--providers",
-    metavar="auto|cpu|cuda|tensorrt",
-    help=f"What runs the tails.  [default: {DEFAULT.engine.providers}]",
-)
-@click.option(
+@setting(DEFAULT, "edge.bind", "--bind", metavar="ADDRESS", help="Listen here.")
+@setting(
+    DEFAULT,
+    "edge.max_batch",
     "--max-batch",
     type=click.IntRange(1, 256),
-    help=f"Most frames in one tail run.  [default: {DEFAULT.edge.max_batch}]",
+    help="Most frames in one tail run.",
 )
-@click.option(
-    "--config", type=click.Path(path_type=Path), help="TOML file, see examples/edge.toml."
-)
-def edge(
-    families: tuple[Path, ...],
-    bind: str | None,
-    keys: str | None,
-    insecure: bool | None,
-    threads: int | None,
-    providers: str | None,
-    max_batch: int | None,
-    config: Path | None,
-) -> None:
+@settings_of_both_sides(DEFAULT, side="edge", graph="tail")
+def edge(families: tuple[Path, ...], config: Path | None, **given: Any) -> None:
     """Serve families to devices.
 
     Serves each FAMILY until told to stop (SIGINT or SIGTERM). Prints one JSON line on stderr
@@ -60,19 +39,7 @@ def edge(
     from headgate.runtime.networks.memory import freeze_loaded
     from headgate.runtime.signals import stopping_on_signals
 
-    settings = load_config(
-        EdgeConfig,
-        flags={
-            "edge.bind": bind,
-            "edge.max_batch": max_batch,
-            "engine.providers": providers,
-            "engine.threads": threads,
-            "security.keys": keys,
-            "security.insecure": insecure,
-        },
-        environment=os.environ,
-        path=config,
-    )
+    settings = load_settings(EdgeConfig, given, path=config)
     log_to_stderr()
     server = open_server(families, settings)
     with stopping_on_signals(server.stop):
@@ -91,7 +58,8 @@ def open_server(families: tuple[Path, ...], settings: EdgeConfig) -> "EdgeServer
     """Verify and load the families and listen, or raise what is wrong with any of it."""
     from headgate.profiles.family import open_family
     from headgate.runtime.edge.edge import EdgeServer
-    from headgate.runtime.networks.engine import EngineOptions, TailEngine
+    from headgate.runtime.networks.edge_engine import EdgeEngine
+    from headgate.runtime.networks.graphs import EngineOptions
     from headgate.runtime.sockets.keys import check_endpoint, check_exposure, load_edge_keys
 
     bind, security = settings.edge.bind, settings.security
@@ -103,7 +71,7 @@ def open_server(families: tuple[Path, ...], settings: EdgeConfig) -> "EdgeServer
     opened = [open_family(path, roles=("edge",)) for path in families]
     options = EngineOptions(providers=settings.engine.providers, threads=settings.engine.threads)
     engines = {
-        family.manifest.digest: TailEngine(
+        family.manifest.digest: EdgeEngine(
             family, options=options, max_batch=settings.edge.max_batch
         )
         for family in opened

@@ -183,7 +183,7 @@ class Device:
 
     def _next_timer_s(self) -> float | None:
         now_s = time.monotonic()
-        overdue_s = self._session.edge.overdue_s(now_s=now_s)
+        overdue_s = self._session.edge.traffic.overdue_s(now_s=now_s)
         link_s = self._edge.next_timer_s(overdue_s=overdue_s, now_s=now_s)
         head_start_s = self._head_start_s if self._holds_back(now_s=now_s) else None
         timers_s = (self._session.next_timer_s(), link_s, head_start_s)
@@ -223,7 +223,7 @@ class Device:
     def _look_after_link(self) -> None:
         """Connect anew if the connection stalls."""
         now_s, talk = time.monotonic(), self._session.edge
-        overdue_s = talk.overdue_s(now_s=now_s)
+        overdue_s = talk.traffic.overdue_s(now_s=now_s)
         self._take_link_events(
             self._edge.look(overdue_s=overdue_s, delay_s=talk.delay_s, now_s=now_s)
         )

@@ -25,8 +25,9 @@ import numpy as np
 import numpy.typing as npt
 
 from headgate.profiles.class_names import match_classes
-from headgate.profiles.datasets import Dataset, is_dataset_spec, open_dataset
+from headgate.profiles.datasets import is_dataset_spec, open_dataset
 from headgate.profiles.errors import DataError, UsageError
+from headgate.profiles.labelled import Dataset
 from headgate.profiles.pictures import PICTURE_SUFFIXES, load_picture
 from headgate.runtime.complaints import Complaints
 

@@ -13,7 +13,8 @@ One worker runs one batch at a time. The rules, all from measured times of batch
   for one more frame, only if batching has been seen to save more than the expected gap to the
   next frame, and only while the earliest frame can afford it. A frame that waited for more layers
   in vain cannot: it came as late as was safe.
-- *Too late.* A frame that could not be finished even alone is given up before it is decoded. But
+- *Too late.* A frame that could not be finished even alone is given up before it is decoded; by
+  an edge that is hardly busy a little later if it is in layers. But
   an estimate is halved for each DOUBT_AFTER_S in which its graph did not run, or one batch during
   which the machine stood still would shut the graph out for long.
 
@@ -23,60 +24,22 @@ frame only where something has changed; `start` does once a batch.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from math import exp, inf
 
-from headgate.runtime.codec.prediction import Integers
 from headgate.runtime.edge.batch_times import NEW_SAMPLE_WEIGHT, BatchTimes, GraphKey
-from headgate.runtime.edge.layers import LayeredFrame
+from headgate.runtime.edge.queued import Queued
 from headgate.runtime.edge.turns import Turns
-from headgate.runtime.wire.messages import NO_BURST, Burst
-
-__all__ = ["BatchTimes", "Batcher", "GraphKey", "Queued"]
 
 BUSY_TAU_S = 1.0  # how fast the busy share forgets
 BUSY_ENOUGH_TO_WAIT = 0.5  # busy share above which waiting for one more frame may pay
 DOUBT_AFTER_S = 0.25  # without a batch of a graph; while it runs, measuring corrects its times
 MOST_HALVINGS = 20.0  # at once, of an estimate that is doubted
 ANSWER_S = 0.0001  # to write one answer of a batch (measured: 0.05 to 0.1 ms)
+# A budget in layers is what the frame may wait, less the device's guard and the path's noise. An
+# edge that is hardly busy begins with it for so long after that (without: 0.003 of credit less).
+SPARE_S = 0.010
 WORTH_PASSING_OVER = 1.1  # times the frames per second, to leave a hurried frame behind
-
-
-@dataclass(frozen=True, slots=True)
-class Queued:
-    """One frame waiting for the worker. `deadline_s` is infinite where there is none.
-
-    A progressive frame has `layers` instead of a payload, and may grow as long as it waits.
-    """
-
-    key: GraphKey
-    peer: bytes
-    frame_id: int
-    point_index: int
-    payload: bytes
-    arrived_s: float
-    deadline_s: float
-    burst: Burst = NO_BURST
-    reference: Integers | None = None  # what a predicted payload is coded against
-    layers: LayeredFrame | None = None
-
-    @property
-    def num_bytes(self) -> int:
-        """What is held of it."""
-        return len(self.payload) if self.layers is None else self.layers.num_bytes
-
-    @property
-    def came_s(self) -> float:
-        """When the last of what it is answered from came."""
-        return self.arrived_s if self.layers is None else self.layers.arrived_s
-
-    @property
-    def queued_s(self) -> float:
-        """When it began to wait for the worker, with all that it is answered from."""
-        if self.layers is None:
-            return self.arrived_s
-        return max(self.layers.queued_s, self.layers.arrived_s)
 
 
 class Batcher:
@@ -177,6 +140,8 @@ class Batcher:
         """Remove and return the frames that cannot be finished in time any more."""
         if now_s < self._first_give_up_s():
             return []
+        if self._has_time(now_s=now_s):
+            return []
         late = [frame for frame in self._waiting if now_s >= self._give_up_s(frame)]
         if self._doubt({frame.key for frame in late if now_s < frame.deadline_s}, now_s=now_s):
             late = [frame for frame in late if now_s >= self._give_up_s(frame)]
@@ -276,6 +241,20 @@ class Batcher:
         if not self.times.has_measured(frame.key):
             return frame.deadline_s
         return frame.deadline_s - self.times.predict_s(frame.key, size=1)
+
+    def _has_time(self, *, now_s: float) -> bool:
+        """Return whether the one frame that waits may be late: nobody else needs the worker.
+
+        It runs at once (see `_wait_until_s`), so this is asked of it only once.
+        """
+        if (
+            self.running
+            or len(self._waiting) > 1
+            or self.busy_share(now_s=now_s) >= BUSY_ENOUGH_TO_WAIT
+        ):
+            return False
+        (frame,) = self._waiting
+        return frame.layers is not None and now_s < self._give_up_s(frame) + SPARE_S
 
     def _turn(self, *, now_s: float) -> None:
         """Bring the busy share up to now, before the worker starts or stops."""

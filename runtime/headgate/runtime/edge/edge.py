@@ -24,15 +24,15 @@ from headgate.profiles.errors import UsageError
 from headgate.profiles.manifest import Manifest
 from headgate.runtime.complaints import Complaints
 from headgate.runtime.edge.backend import TailBackend
-from headgate.runtime.edge.edge_session import (
+from headgate.runtime.edge.edge_events import (
     EdgeEffect,
     EdgeLimits,
-    EdgeSession,
     Ignored,
     ItemOutcome,
     RunBatch,
     SendTo,
 )
+from headgate.runtime.edge.edge_session import EdgeSession
 from headgate.runtime.quickness import Quickness
 from headgate.runtime.sockets.edge_socket import has_message
 from headgate.runtime.sockets.handshakes import FAILED_HANDSHAKES, edge_complaint

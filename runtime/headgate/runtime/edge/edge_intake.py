@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from headgate.profiles.errors import WireError
 from headgate.profiles.manifest import Manifest
-from headgate.runtime.edge.batcher import Queued
 from headgate.runtime.edge.edge_events import EdgeLimits
 from headgate.runtime.edge.edge_peers import Peer
 from headgate.runtime.edge.edge_references import EdgeReferences
@@ -27,6 +26,7 @@ from headgate.runtime.edge.edge_rules import (
 )
 from headgate.runtime.edge.edge_tally import EdgeTally
 from headgate.runtime.edge.layers import LayeredFrame, Prefixes
+from headgate.runtime.edge.queued import Queued
 from headgate.runtime.edge.waiting_room import WaitingRoom
 from headgate.runtime.wire.fragments import Assembled
 from headgate.runtime.wire.headers import supports_layers

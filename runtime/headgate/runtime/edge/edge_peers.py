@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from math import inf
 
 from headgate.profiles.manifest import Manifest
-from headgate.runtime.edge.batcher import Queued
 from headgate.runtime.edge.edge_events import EdgeLimits
 from headgate.runtime.edge.layers import LayerOrder
+from headgate.runtime.edge.queued import Queued
 from headgate.runtime.edge.send_clock import SendClock
 from headgate.runtime.wire.fragments import Reassembly
 

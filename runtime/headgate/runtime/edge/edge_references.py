@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 from headgate.profiles.manifest import Manifest
 from headgate.runtime.codec.prediction import Integers, reference_distance, streams_of
-from headgate.runtime.edge.batcher import Queued
 from headgate.runtime.edge.edge_events import EdgeLimits
+from headgate.runtime.edge.queued import Queued
 from headgate.runtime.wire.messages import Frame
 
 _Key = tuple[bytes, str, int]  # peer, stream, frame id

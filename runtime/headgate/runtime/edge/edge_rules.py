@@ -5,9 +5,10 @@ from math import inf
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.runtime.codec.prediction import Integers
-from headgate.runtime.edge.batcher import GraphKey, Queued
+from headgate.runtime.edge.batch_times import GraphKey
 from headgate.runtime.edge.edge_events import FULL_GRAPH_KEY, BatchItem, EdgeLimits, ItemOutcome
 from headgate.runtime.edge.layers import LayeredFrame, Prefixes
+from headgate.runtime.edge.queued import Queued
 from headgate.runtime.wire.headers import SPOKEN_VERSIONS, supports_layers
 from headgate.runtime.wire.messages import (
     NO_BUDGET_US,

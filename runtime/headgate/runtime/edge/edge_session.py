@@ -13,10 +13,7 @@ from math import inf
 
 from headgate.profiles.errors import WireError
 from headgate.profiles.manifest import Manifest
-from headgate.runtime.edge.batcher import Queued
 from headgate.runtime.edge.edge_events import (
-    FULL_GRAPH_KEY,
-    BatchItem,
     EdgeEffect,
     EdgeLimits,
     Ignored,
@@ -38,6 +35,7 @@ from headgate.runtime.edge.edge_rules import (
 )
 from headgate.runtime.edge.edge_tally import EdgeStats, EdgeTally
 from headgate.runtime.edge.layers import prefixes_by_point
+from headgate.runtime.edge.queued import Queued
 from headgate.runtime.edge.send_clock import SendClock
 from headgate.runtime.edge.waiting_room import WaitingRoom
 from headgate.runtime.wire.messages import (
@@ -52,19 +50,6 @@ from headgate.runtime.wire.messages import (
     RejectReason,
 )
 from headgate.runtime.wire.wire import SPOKEN_VERSIONS, decode, encode, supports_layers
-
-__all__ = [
-    "FULL_GRAPH_KEY",
-    "BatchItem",
-    "EdgeEffect",
-    "EdgeLimits",
-    "EdgeSession",
-    "EdgeStats",
-    "Ignored",
-    "ItemOutcome",
-    "RunBatch",
-    "SendTo",
-]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ frame nothing as long as it waits: the layers that come before its batch begins 
 
 from math import inf
 
-from headgate.runtime.edge.batcher import ANSWER_S, Batcher, Queued
+from headgate.runtime.edge.batcher import ANSWER_S, Batcher
 from headgate.runtime.edge.edge_margin import Margin
+from headgate.runtime.edge.queued import Queued
 
 QUIET_S = 10.0  # without a new layer for so long, nothing more is waited for
 _ROUNDING_S = 1e-9  # a timer that is due by a sum must not be early by its last bit

@@ -6,8 +6,9 @@ a frame waits.
 """
 
 from headgate.runtime.edge.batch_times import BatchTimes
-from headgate.runtime.edge.batcher import Batcher, Queued
+from headgate.runtime.edge.batcher import Batcher
 from headgate.runtime.edge.edge_margin import Margin
+from headgate.runtime.edge.queued import Queued
 from headgate.runtime.edge.ripening import Ripening
 
 

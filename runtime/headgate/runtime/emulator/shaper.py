@@ -59,9 +59,10 @@ class _Waiting:
 
 
 def push_past(start_s: float, end_s: float, stalls: tuple[Window, ...]) -> tuple[float, float]:
-    """Move a stretch of service out of the stalls: one that starts in a stall starts after it,
+    """Move a stretch of service, in seconds, out of the stalls, which are in order.
 
-    and one that a stall interrupts ends later by the length of the stall. `stalls` are in order.
+    One that starts in a stall starts after it, and one that a stall interrupts ends later by the
+    length of the stall.
     """
     for stall in stalls:
         if stall.end_s <= start_s:

@@ -53,7 +53,7 @@ class Chooser:
             now_s,
             frame.captured_s,
             outlook,
-            stalled=self._edge.waited_s(now_s=now_s) > limit_s,
+            stalled=self._edge.traffic.waited_s(now_s=now_s) > limit_s,
             guard_s=self._guard.guard_s,
             planned_bytes=self._outbox.planned_bytes,
             rescues=self._rescues,

@@ -202,12 +202,12 @@ class DeviceSession:
     def _take(self, message: Message, *, now_s: float) -> list[Effect]:
         match message:
             case Ack():
-                self._edge.acked(message, now_s=now_s)
+                self._edge.traffic.acked(message, now_s=now_s)
                 return []
             case Result():
                 return self._take_result(message, now_s=now_s)
             case ProbeReply():
-                self._edge.probe_answered(message, now_s=now_s)
+                self._edge.traffic.probe_answered(message, now_s=now_s)
                 return []
             case Welcome():
                 probes = self._edge.welcomed(message, now_s=now_s)
@@ -225,7 +225,7 @@ class DeviceSession:
         """Tell that the socket did not take the messages of a `Send`."""
         if frame_id is None:
             return []  # greetings and probes are repeated in time
-        self._edge.unsent(frame_id)
+        self._edge.traffic.unsent(frame_id)
         frame = self._waiting.get(frame_id)
         if frame is None or self._outbox.take_back(frame):
             return []  # some of its layers did leave: the edge may answer them

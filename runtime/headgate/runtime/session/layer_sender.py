@@ -11,8 +11,8 @@ asked anew whether more of this frame is worth sending (see `layer_worth`):
     its time is over:                                          this one is over
 
 Frames follow one another: the first layers of a newer frame end the older one, at the edge as well.
-Small layers share a message, so that its header does not cost more than they do; layers larger than
-a message go as fragments, and between two of them the frame can be given up too.
+Small layers share a message, so that its header does not cost more than they do; layers much larger
+than a message go as fragments, and between two of them the frame can be given up too.
 """
 
 from collections import deque
@@ -35,6 +35,9 @@ from headgate.runtime.wire.bursts import MESSAGE_OVERHEAD_BYTES
 QUEUE_S, QUEUE_BYTES = 0.008, 4000
 MESSAGE_S = 0.004  # of the link's time: a message holds about so much
 MIN_MESSAGE_BYTES, MAX_MESSAGE_BYTES = 1000, 16_000
+# Layers go as fragments from about twice this on. A frame can be given up between two of them, but
+# then those sent were in vain, and each has a header.
+FRAGMENT_BYTES = 3000
 MAX_LAYERS_PER_MESSAGE = 16  # as many payload parts as the wire allows
 
 
@@ -193,7 +196,7 @@ def _take(
     sizes, first, wanted = sending.frame.sizes_bytes, sending.layer, message_bytes(outlook)
     if sending.fragment:
         return _take_fragment(sending)
-    sending.fragments = max(1, round(sizes[first] / wanted))
+    sending.fragments = max(1, round(sizes[first] / max(wanted, FRAGMENT_BYTES)))
     until, num_bytes = first + 1, sizes[first]
     if sending.fragments == 1:
         while until < first + min(num_steps, MAX_LAYERS_PER_MESSAGE):

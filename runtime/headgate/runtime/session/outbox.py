@@ -6,7 +6,7 @@ before it. When a layer may go is up to `layer_sender`; this turns its releases 
 
 from headgate.profiles.manifest import Manifest
 from headgate.runtime.choice.costs import PointCosts
-from headgate.runtime.choice.guard import Guard
+from headgate.runtime.choice.guard import LEAST_S, Guard
 from headgate.runtime.session.conversation import Conversation
 from headgate.runtime.session.events import Computed, Send
 from headgate.runtime.session.frame_fate import NOT_SENT, FrameOnItsWay, budget_us
@@ -65,7 +65,7 @@ class Outbox:
             OutgoingFrame(
                 frame_id=frame.frame_id,
                 captured_s=frame.captured_s,
-                deadline_s=frame.deadline_s - self._guard.guard_s,
+                deadline_s=frame.deadline_s - self._early_s(frame),
                 edge_s=self._costs.edge_s(frame.point.id),
                 sizes_bytes=tuple(map(len, outcome.layers)),
                 plan=plan,
@@ -171,6 +171,15 @@ class Outbox:
         """Return until when the edge may wait for layers: the answer has to be here in time."""
         if frame.deadline_s is None:
             return NO_BUDGET_US
-        early_s = self._guard.guard_s + self._edge.noise_s + self._edge.delay_s
+        early_s = self._early_s(frame) + self._edge.noise_s + self._edge.delay_s
         left_s = frame.deadline_s - now_s - early_s
         return min(MAX_BUDGET_US, max(0, round(left_s * 1e6)))
+
+    def _early_s(self, frame: FrameOnItsWay) -> float:
+        """Return how long before its deadline the edge's answer must be here to count.
+
+        The guard, where the device answers instead by then; where it has nothing to answer with,
+        the end itself.
+        """
+        answers_here = frame.insurance is not None or frame.last_call_s is not None
+        return self._guard.guard_s if answers_here else LEAST_S

@@ -3,7 +3,8 @@
 The edge acknowledges every message of such a frame in order, but for the one that completes it:
 that is answered by the frame's RESULT or REJECT. A RESULT for fewer layers than that answers no
 message, for all that it used have had their ACK. A REJECT may also be the answer to the first
-message, of a frame that is not let in. What comes after either has its ACK.
+message, of a frame that is not let in. What comes after either has its ACK, and so has whatever
+comes while the batch runs: it may be here before the RESULT does.
 """
 
 from collections import deque
@@ -56,7 +57,7 @@ class SentLayers:
     def acked(self, frame_id: int, *, layers: int) -> int | None:
         """Take an ACK; returns the key of the message that it is of, None if it is of none."""
         frame = self._frames.get(frame_id)
-        if frame is None or not frame.out or frame.out[0].completes:
+        if frame is None or not frame.out:
             return None
         frame.num_acked += 1
         frame.acked_layers = max(frame.acked_layers, layers)

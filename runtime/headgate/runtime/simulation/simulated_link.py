@@ -19,16 +19,12 @@ _UP, _DOWN = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The path to the edge. `trace` None: there is no edge. `cuts`: start and end of outages that
+    """The path to the edge, as a scenario asks for it."""
 
-    break the connection, in seconds; what is on its way then is lost. `jitter_s` is the mean of
-    the extra delay in each direction.
-    """
-
-    trace: Trace | None
-    rtt_s: float
-    cuts: tuple[tuple[float, float], ...] = ()
-    jitter_s: float = 0.0
+    trace: Trace | None  # None: there is no edge
+    rtt_s: float  # without service and jitter
+    cuts: tuple[tuple[float, float], ...] = ()  # start and end; what is on its way then is lost
+    jitter_s: float = 0.0  # mean of an extra delay in each direction
 
 
 class Uplink:

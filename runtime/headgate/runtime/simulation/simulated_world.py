@@ -10,13 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointTime
-from headgate.runtime.edge.edge_session import (
-    EdgeEffect,
-    EdgeSession,
-    ItemOutcome,
-    RunBatch,
-    SendTo,
-)
+from headgate.runtime.edge.edge_events import EdgeEffect, ItemOutcome, RunBatch, SendTo
+from headgate.runtime.edge.edge_session import EdgeSession
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.session.device_session import DeviceSession
 from headgate.runtime.session.events import Compute, Computed, Deliver, Effect, Send

@@ -17,7 +17,7 @@ from headgate.export.bench.edge.bench_edge import (
 )
 from headgate.export.bench.edge.bench_edge_bound import Rate, on_cores
 from headgate.export.bench.edge.bench_edge_command import positive_numbers
-from headgate.export.bench.edge.bench_edge_load import LoadReport, count_batches
+from headgate.export.bench.edge.bench_edge_plan import LoadReport, count_batches
 from headgate.export.bench.edge.bench_edge_table import COLUMNS, EdgeOptions, jain, quantile
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family

@@ -16,7 +16,7 @@ from headgate.export.bench.codecs.bench_codec import (
 from headgate.export.bench.codecs.bench_predict import PredictOptions, bench_predict
 from headgate.export.bench.codecs.bench_skip import SkipOptions, bench_skip
 from headgate.export.bench.edge.bench_edge import bench_edge
-from headgate.export.bench.edge.bench_edge_load import LAYERS_OF_MESSAGE, pieces_of
+from headgate.export.bench.edge.bench_edge_plan import LAYERS_OF_MESSAGE, pieces_of
 from headgate.export.bench.edge.bench_edge_table import COLUMNS, EdgeOptions
 from headgate.export.bench.family.family_report import FamilyOptions, report_family
 from headgate.export.bench.rates.bench_rates import RatesOptions, bench_rates, write_rates
@@ -31,7 +31,8 @@ from headgate.export.samples import HeldOut
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family, manifest_text, open_family
 from headgate.runtime.codec.features import encode_features
-from headgate.runtime.networks.engine import DeviceEngine, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.edge_engine import EdgeEngine
 from headgate.runtime.wire.messages import Frame
 from runtime.tiny_family import LABELS, tinted_pictures, write_npz, write_tiny_family
 
@@ -140,7 +141,7 @@ def test_prediction_is_refused_for_points_with_layers_before_the_video_is_read(
 def test_what_a_sure_exit_keeps_back_is_weighed_at_every_prefix(
     family: Family, data: str, tmp_path: Path
 ) -> None:
-    engines = Engines(DeviceEngine(family), TailEngine(family))
+    engines = Engines(DeviceEngine(family), EdgeEngine(family))
     held = HeldOut(*tinted_pictures(60, seed=9))
     manifest = with_confidence(family.manifest, engines, held, progress=silent)
     calibrated = write_tiny_family(tmp_path / "family", progressive=True)

@@ -30,7 +30,7 @@ from headgate.export.points.points import byte_stats
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family
 from headgate.profiles.pictures import decode_picture
-from headgate.runtime.networks.engine import EngineOptions
+from headgate.runtime.networks.graphs import EngineOptions
 from headgate.train.run.recipe_checks import check_config
 from runtime.tiny_family import LABELS, tinted_pictures, write_npz, write_tiny_family
 

@@ -13,7 +13,7 @@ from headgate.export.graphs.int8_head import with_int8_heads
 from headgate.profiles.errors import DataError, UsageError
 from headgate.profiles.family import Family
 from headgate.runtime.cli import main
-from headgate.runtime.networks.engine import DeviceEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
 from runtime.tiny_family import tinted_pictures, write_tiny_family
 
 

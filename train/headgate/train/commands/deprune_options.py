@@ -156,11 +156,3 @@ def options_of(trained: dict[str, Any]) -> list[str]:
         elif value is not None and name != "schedule":
             arguments.append(f"--{option}={value}")
     return arguments
-
-
-def share_of(text: str) -> tuple[int, int]:
-    """Read I/N."""
-    number, slash, of = text.partition("/")
-    if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-        raise UsageError(f"--share: {text!r} is not I/N with 1 <= I <= N, such as 2/8")
-    return int(number), int(of)

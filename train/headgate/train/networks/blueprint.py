@@ -11,10 +11,10 @@ from headgate.train.networks.backbones import Normalise, PlainModel, build_backb
 from headgate.train.networks.progressive_model import ProgressiveModel, build_progressive_model
 from headgate.train.networks.slim_head import SlimHead, build_slim_head
 from headgate.train.networks.split_model import (
-    Halves,
+    CutNetwork,
     SplitModel,
     build_split_model,
-    cut_in_halves,
+    cut_network,
 )
 from headgate.train.networks.splits import SplitPoint
 
@@ -59,16 +59,10 @@ class Blueprint:
         """Return a member, fresh or around the weights of `plain`, which it shares, not copies."""
         plain = plain or self.build_backbone()
         return build_split_model(
-            plain.network,
-            split=self.split,
-            example_BCHW=self.example(),
-            num_classes=self.num_classes,
+            self._cut(plain),
             resolution_factor=self.resolution_factor,
-            mean=self.mean,
-            std=self.std,
             budget=budget,
             levels_choices=self.levels,
-            make_head=None if self.slim_head is None else self.build_slim_head,
         )
 
     def build_progressive_model(
@@ -77,7 +71,7 @@ class Blueprint:
         """Return a progressive member, fresh or around `plain`; its layers are yet to be set."""
         plain = plain or self.build_backbone()
         return build_progressive_model(
-            self._halves(plain),
+            self._cut(plain),
             split=self.split,
             bottleneck=not self.plain_cut,
             resolution_factor=self.resolution_factor,
@@ -86,8 +80,8 @@ class Blueprint:
             num_extra_tails=num_extra_tails,
         )
 
-    def _halves(self, plain: PlainModel) -> Halves:
-        return cut_in_halves(
+    def _cut(self, plain: PlainModel) -> CutNetwork:
+        return cut_network(
             plain.network,
             split=self.split,
             example_BCHW=self.example(),

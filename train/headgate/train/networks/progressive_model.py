@@ -22,7 +22,7 @@ from headgate.train.networks.crossing import Crossing, PlainCut
 from headgate.train.networks.importance import MakingFilter, importance_P, making_filters
 from headgate.train.networks.quantiser import OBSERVED_PICTURES
 from headgate.train.networks.rate import DEFAULT_LEVELS
-from headgate.train.networks.split_model import Halves, SplitModel, SplitOutput
+from headgate.train.networks.split_model import CutNetwork, SplitModel, SplitOutput
 from headgate.train.progressive import check_order
 
 # Shapes: B batch, N prefixes, J layers, P maps at the split, C maps that cross, h x w in the code
@@ -157,7 +157,7 @@ class ProgressiveModel(SplitModel):
 
 
 def build_progressive_model(
-    halves: Halves,
+    network: CutNetwork,
     *,
     split: str,
     bottleneck: bool,
@@ -173,24 +173,24 @@ def build_progressive_model(
     crossing: Crossing
     if bottleneck:
         crossing = CentredBottleneck(
-            halves.channels,
-            size_px=halves.size_px,
+            network.channels,
+            size_px=network.size_px,
             resolution_factor=resolution_factor,
             budget=budget,
-            signed=halves.signed,
+            signed=network.signed,
         )
         filters = filters_of_bottleneck(crossing)
     else:
-        crossing = PlainCut(halves.channels, size_px=halves.size_px, budget=budget)
-        filters = making_filters(halves.whole_head, split=split)
+        crossing = PlainCut(network.channels, size_px=network.size_px, budget=budget)
+        filters = making_filters(network.whole_head, split=split)
     return ProgressiveModel(
         filters=filters,
         num_extra_tails=num_extra_tails,
-        normalise=halves.normalise,
-        head=halves.head,
+        normalise=network.normalise,
+        head=network.head,
         bottleneck=crossing,
-        tail=halves.tail,
-        exit_head=halves.make_exit_head(),
+        tail=network.tail,
+        exit_head=network.make_exit_head(),
         levels_choices=levels_choices,
     )
 

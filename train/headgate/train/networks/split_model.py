@@ -195,8 +195,8 @@ class SplitModel(nn.Module):
 
 
 @dataclass(frozen=True, slots=True)
-class Halves:
-    """A network cut in two."""
+class CutNetwork:
+    """A network cut in two at its split, and what a bottleneck between them has to know."""
 
     normalise: Normalise
     whole_head: fx.GraphModule  # the network's own
@@ -218,7 +218,7 @@ class Halves:
         )
 
 
-def cut_in_halves(
+def cut_network(
     backbone: nn.Module,
     *,
     split: str | int,
@@ -227,7 +227,7 @@ def cut_in_halves(
     mean: Sequence[float],
     std: Sequence[float],
     make_head: MakeHead | None = None,
-) -> Halves:
+) -> CutNetwork:
     """Cut `backbone`, whose weights are shared, not copied; `example_BCHW` gives the input's size.
 
     `make_head` puts another head in the place of the backbone's own.
@@ -240,7 +240,7 @@ def cut_in_halves(
     head_macs = point.head_macs
     if make_head is not None:
         head, head_macs = make_head(point, signed=signed)
-    return Halves(
+    return CutNetwork(
         normalise=Normalise(mean, std),
         whole_head=own_head,
         head=head,
@@ -254,41 +254,26 @@ def cut_in_halves(
 
 
 def build_split_model(
-    backbone: nn.Module,
+    network: CutNetwork,
     *,
-    split: str | int,
-    example_BCHW: Tensor,
-    num_classes: int,
-    resolution_factor: int,
-    mean: Sequence[float],
-    std: Sequence[float],
+    resolution_factor: int = 1,
     budget: int | None = None,
     levels_choices: Sequence[int] = DEFAULT_LEVELS,
-    make_head: MakeHead | None = None,
 ) -> SplitModel:
-    """Cut `backbone` and put a fresh bottleneck in; `budget` None means all maps, phi."""
-    halves = cut_in_halves(
-        backbone,
-        split=split,
-        example_BCHW=example_BCHW,
-        num_classes=num_classes,
-        mean=mean,
-        std=std,
-        make_head=make_head,
-    )
+    """Put a fresh bottleneck between head and tail; `budget` None means all maps, phi."""
     bottleneck = Bottleneck(
-        halves.channels,
-        size_px=halves.size_px,
+        network.channels,
+        size_px=network.size_px,
         resolution_factor=resolution_factor,
         budget=budget,
-        signed=halves.signed,
+        signed=network.signed,
     )
     return SplitModel(
-        normalise=halves.normalise,
-        head=halves.head,
+        normalise=network.normalise,
+        head=network.head,
         bottleneck=bottleneck,
-        tail=halves.tail,
-        exit_head=halves.make_exit_head(),
+        tail=network.tail,
+        exit_head=network.make_exit_head(),
         levels_choices=levels_choices,
     )
 

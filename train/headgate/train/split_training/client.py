@@ -21,22 +21,23 @@ from headgate.train.learning.material import Deal, Lesson, Material
 from headgate.train.pictures.data import num_batches
 from headgate.train.seeds import derive_seed
 from headgate.train.split_training.client_checkpoints import ClientCheckpoints
-from headgate.train.split_training.client_half import ClientHalf
-from headgate.train.split_training.client_session import (
-    ANSWER_TIMEOUT_S,
+from headgate.train.split_training.client_effects import (
     Apply,
-    ClientSession,
     Effect,
     EndEpoch,
+    Finish,
     Forward,
     Greet,
     Leave,
     Refused,
     RollBack,
+    RunDry,
     SendAgain,
     Skipped,
     TakeOver,
 )
+from headgate.train.split_training.client_half import ClientHalf
+from headgate.train.split_training.client_session import ANSWER_TIMEOUT_S, ClientSession
 from headgate.train.split_training.halves import (
     open_half,
     pack_half,
@@ -190,42 +191,51 @@ class SplitClient:
                     if every is not None and (place.step + 1) % every == 0:
                         self._kept.keep(self.session)
                 case EndEpoch():
-                    if not self.half.is_finite:
-                        self._fail(
-                            TrainingError(
-                                f"client {self.name}: at the end of epoch "
-                                f"{self.session.place.epoch + 1} its weights are not finite "
-                                "numbers any more; lower --lr or --gamma, and start over"
-                            )
-                        )
-                        out.append(self._goodbye(self.session.place))
-                        break
-                    if self._epoch_ended is not None:
-                        self._epoch_ended(self.session.place.epoch + 1, self.num_pictures_done)
-                    self._sent = self._half_at_end(self.session.place)
-                    waiting += self.session.ended(now_s=now_s)
-                    self._kept.keep(self.session)  # before the server hears of it
-                    out.append(self._sent)
+                    out.append(self._end_epoch())
+                    if self.failure is None:
+                        waiting += self.session.ended(now_s=now_s)
+                        self._kept.keep(self.session)  # before the server hears of it
                 case Skipped(before, after):
                     log.warning("going on at %s: all from %s on is lost to us", after, before)
-                case Leave(reason):
-                    self._stop(reason)
-                    out.append(self._goodbye(self.session.place))
                 case Refused(status):
-                    (text,) = parts
-                    assert isinstance(text, bytes)
-                    self._fail(_refusal(status, text.decode(errors="replace")))
-                    if status is Status.NOT_FINITE:  # the server waits until all have heard it
-                        out.append(self._goodbye(self.session.place))
+                    out += self._refused(status, parts)
+                case Finish() | RunDry() | Leave() as last:
+                    self._stop(last)
+                    out.append(self._goodbye(self.session.place))
         return out
 
-    def _stop(self, reason: str | None) -> None:
-        if reason is None:
-            self.is_done = True
-        elif "ran dry" in reason:
-            self._fail(DataError(f"client {self.name}: {reason} at {self.session.place}"))
-        else:
-            self._fail(WireError(reason))
+    def _end_epoch(self) -> Message:
+        """Return our half as it is at the epoch's end, or our leave, if it is worth nothing."""
+        place = self.session.place
+        if not self.half.is_finite:
+            self._fail(
+                TrainingError(
+                    f"client {self.name}: at the end of epoch {place.epoch + 1} its weights are "
+                    "not finite numbers any more; lower --lr or --gamma, and start over"
+                )
+            )
+            return self._goodbye(place)
+        if self._epoch_ended is not None:
+            self._epoch_ended(place.epoch + 1, self.num_pictures_done)
+        self._sent = self._half_at_end(place)
+        return self._sent
+
+    def _refused(self, status: Status, parts: tuple[Payload, ...]) -> list[Message]:
+        (text,) = parts
+        assert isinstance(text, bytes)
+        self._fail(_refusal(status, text.decode(errors="replace")))
+        # Of training that failed the server waits until all have heard.
+        return [self._goodbye(self.session.place)] if status is Status.NOT_FINITE else []
+
+    def _stop(self, last: Finish | RunDry | Leave) -> None:
+        match last:
+            case Finish():
+                self.is_done = True
+            case RunDry():
+                place = self.session.place
+                self._fail(DataError(f"client {self.name}: the data source ran dry at {place}"))
+            case Leave(reason):
+                self._fail(WireError(reason))
 
     def _fail(self, failure: Exception) -> None:
         self.is_done, self.failure = True, failure

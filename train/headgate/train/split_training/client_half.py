@@ -19,11 +19,11 @@ from headgate.profiles.errors import WireError
 from headgate.profiles.train_messages import Header, Kind, Place
 from headgate.train.learning.losses import prune_loss
 from headgate.train.learning.material import Lesson
-from headgate.train.learning.optimizers import make_sgd
 from headgate.train.networks.split_model import SplitModel
 from headgate.train.recipe import PruneConfig
 from headgate.train.seeds import derive_seed
 from headgate.train.split_training.growth import bottleneck_of, encode_following, grow
+from headgate.train.split_training.half_step import HalfSteps
 from headgate.train.split_training.halves import (
     all_finite,
     client_state,
@@ -33,7 +33,7 @@ from headgate.train.split_training.halves import (
     use_selection,
 )
 from headgate.train.split_training.payload import Packer, Parcel
-from headgate.train.split_training.settings import DepruneSettings, rate_of
+from headgate.train.split_training.settings import DepruneSettings
 
 # Shapes: B batch, C maps that cross, P all phi maps
 
@@ -70,13 +70,16 @@ class ClientHalf:
         self._name = name
         self._num_steps = num_steps
         self._device = device
-        self._own = [p for n, p in model.named_parameters() if is_clients(n)]
-        self.optimizer = make_sgd(self._own, config)
         channels = model.bottleneck.channels
         self.packer = Packer(channels, bits=settings.feature_bits, centred=False, device=device)
-        # What a forward pass changes by itself.
-        self._averages = [t for n, t in model.named_buffers() if is_clients(n)]
-        self._averages.append(self.packer.carried_P)
+        averages = [t for n, t in model.named_buffers() if is_clients(n)]
+        self._steps = HalfSteps(
+            [p for n, p in model.named_parameters() if is_clients(n)],
+            [*averages, self.packer.carried_P],
+            config=config,
+            settings=settings,
+        )
+        self.optimizer = self._steps.optimizer
         self._under_way: _UnderWay | None = None
         self._label_dtype = torch.uint8 if _labels_fit_byte(model) else torch.uint16
 
@@ -101,7 +104,7 @@ class ClientHalf:
     def forward(self, lesson: Lesson, place: Place) -> tuple[Header, tuple[Parcel, Parcel, Parcel]]:
         """Run a batch to the split; return what crosses: maps, filter and labels."""
         self.forget()
-        averages = [average.clone() for average in self._averages]
+        averages = self._steps.averages_before()
         seed = self._config.seed
         torch.manual_seed(derive_seed(seed, "client", self._name, place.epoch, place.step))
         model, bottleneck = self.model, self.model.bottleneck
@@ -148,36 +151,21 @@ class ClientHalf:
                     f"GRADIENT at {place}: of shape {list(found.values.shape)}, expected "
                     f"{list(sent.shape)}; update the older side"
                 )
-        self.optimizer.zero_grad()
-        torch.autograd.backward(
+        self._steps.backward(
             [under_way.code_BCHW, under_way.filter_C, under_way.own_loss],
             [maps.open_maps(), filter_gradient.values, torch.ones_like(under_way.own_loss)],
         )
-        gradients = [p.grad for p in self._own if p.grad is not None]
-        if not all_finite(*gradients, *self._averages):
-            self._put_back(under_way)
+        if not self._steps.is_finite():
+            self._steps.put_back(under_way.averages)
             return False
-        rate = rate_of(
-            self._config,
-            self._settings,
-            epoch=place.epoch,
-            step=place.step,
-            num_steps=self._num_steps,
-        )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
+        self._steps.take(place, num_steps=self._num_steps)
         return True
 
     def forget(self) -> None:
         """Let a batch that is under way, if one is, never have been made: no average follows it."""
         under_way, self._under_way = self._under_way, None
         if under_way is not None:
-            self._put_back(under_way)
-
-    def _put_back(self, under_way: _UnderWay) -> None:
-        for average, before in zip(self._averages, under_way.averages, strict=True):
-            average.copy_(before)
+            self._steps.put_back(under_way.averages)
 
     def phase_of(self, epoch: int) -> int:
         return self._settings.phase_of(epoch)

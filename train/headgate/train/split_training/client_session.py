@@ -16,10 +16,24 @@ batch that is under way when the GO comes was never made.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from headgate.profiles.train_messages import Header, Kind, Place, Status
+from headgate.train.split_training.client_effects import (
+    Apply,
+    Effect,
+    EndEpoch,
+    Finish,
+    Forward,
+    Greet,
+    Leave,
+    Refused,
+    RollBack,
+    RunDry,
+    SendAgain,
+    Skipped,
+    TakeOver,
+)
 
 ANSWER_TIMEOUT_S = 60.0
 
@@ -34,83 +48,6 @@ class State(Enum):
     GRADIENT = "a gradient"
     ENDING = "our own half at the epoch's end"
     DONE = "nothing"
-
-
-@dataclass(frozen=True, slots=True)
-class Greet:
-    """Send a HELLO that says where we stand."""
-
-    place: Place
-
-
-@dataclass(frozen=True, slots=True)
-class TakeOver:
-    """Take over maps, and the half if there is one, of the WELCOME or GO just received."""
-
-    place: Place
-    phase: int
-    opens_epoch: bool  # what we are then is what a roll-back returns to
-
-
-@dataclass(frozen=True, slots=True)
-class RollBack:
-    """Return to what we were when this epoch began."""
-
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Forward:
-    """Make the batch of that place; then say `batch_made`, or `source_dry`."""
-
-    place: Place
-
-
-@dataclass(frozen=True, slots=True)
-class SendAgain:
-    """Send once more what was sent last: a batch or the epoch's half."""
-
-
-@dataclass(frozen=True, slots=True)
-class Apply:
-    """Use the gradient just received, then say `applied`; `refused` has none."""
-
-    place: Place
-    refused: bool
-
-
-@dataclass(frozen=True, slots=True)
-class EndEpoch:
-    """Keep what we are, send our half; then say `ended`."""
-
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """Say GOODBYE and stop; `reason` is None where all is done."""
-
-    reason: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The server will have nothing more to do with us; NOT_FINITE: nor with anyone."""
-
-    status: Status
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """Steps that the server has trained and we forgot."""
-
-    before: Place
-    after: Place
-
-
-Effect = (
-    Greet | TakeOver | RollBack | Forward | SendAgain | Apply | EndEpoch | Leave | Refused | Skipped
-)
 
 
 class ClientSession:
@@ -193,7 +130,7 @@ class ClientSession:
         """Hear that there are no more pictures in this epoch: it ends here, or we leave."""
         if self.place.step == 0:
             self.state, self._deadline_s = State.DONE, None
-            return [Leave("the data source ran dry")]
+            return [RunDry()]
         return self._end_epoch()
 
     def applied(self) -> list[Effect]:
@@ -262,7 +199,7 @@ class ClientSession:
         self._deadline_s = None
         if header.status is Status.FINISHED:
             self.state = State.DONE
-            return [Leave(None)]
+            return [Finish()]
         has_skipped = not self.is_fresh and self.ended_at is None and header.place > self.place
         skipped: list[Effect] = [Skipped(self.place, header.place)] if has_skipped else []
         # In the middle of an epoch we have only lost our turn, and can still return to its begin.

@@ -45,7 +45,8 @@ class ClientOptions:
     name: str
     share: tuple[int, int] = (1, 1)  # this one, from 1, of so many
     folder: Path | None = None
-    resume: bool = False
+    resume: bool = False  # go on with the state at `folder`
+    force: bool = False  # or replace it
     checkpoint_steps: int | None = None
     give_up_s: float = 300.0
     cpu_share: float = 1.0  # of a core, to stand for a weaker device
@@ -170,10 +171,10 @@ def deprune_locally(
             plan,
             settings,
             out,
-            options=ServerOptions(num_clients, keeps_checkpoints=keeps_checkpoints),
+            options=ServerOptions(
+                num_clients, keeps_checkpoints=keeps_checkpoints, resume=resume, force=force
+            ),
             device=device,
-            resume=resume,
-            force=force,
             epoch_done=epoch_done,
         ) as server,
     ):
@@ -211,8 +212,6 @@ def deprune_as_server(
     bind: str,
     security: Security,
     options: ServerOptions,
-    resume: bool = False,
-    force: bool = False,
     epoch_done: EpochDone = lambda _: None,
     listening: Callable[[str], None] = lambda _: None,
     attended: Attended = lambda _: None,
@@ -233,8 +232,6 @@ def deprune_as_server(
             out,
             options=options,
             device=device,
-            resume=resume,
-            force=force,
             epoch_done=epoch_done,
             attended=attended,
         ) as server,
@@ -251,12 +248,11 @@ def deprune_as_client(
     *,
     endpoint: str,
     security: Security,
-    force: bool = False,
     epoch_ended: EpochEnded | None = None,
 ) -> SplitClient:
-    """Train one client to the end of the run; with `force` its folder may hold a state."""
+    """Train one client to the end of the run."""
     folder = options.folder
-    if folder is not None and has_state(folder) and not (options.resume or force):
+    if folder is not None and has_state(folder) and not (options.resume or options.force):
         raise UsageError(
             f"{folder}: a client's state is here already; --resume goes on with it, --force "
             "replaces it"

@@ -16,7 +16,6 @@ import torch
 from headgate.profiles.errors import TrainingError, WireError
 from headgate.profiles.train_messages import Header, Kind, Place, Status
 from headgate.train.run.plan import Plan
-from headgate.train.split_training.client_halves import ClientHalves, Half
 from headgate.train.split_training.epoch_record import (
     DEPRUNE_EPOCH_SCHEMA,
     DepruneEpoch,
@@ -25,6 +24,7 @@ from headgate.train.split_training.epoch_record import (
 )
 from headgate.train.split_training.growth import grown_selection
 from headgate.train.split_training.halves import pack_half
+from headgate.train.split_training.kept_halves import Half, KeptHalves
 from headgate.train.split_training.payload import Parcel, Payload
 from headgate.train.split_training.server_effects import (
     Attendance,
@@ -83,7 +83,7 @@ class SplitServer:
         self.half = half
         self.session = session
         self.tally = tally
-        self.halves = ClientHalves(client_sync=settings.client_sync)
+        self.halves = KeptHalves(client_sync=settings.client_sync)
         if settings.client_sync == "relay":
             # The first half that goes round is a fresh one: a client that goes back to the first
             # epoch with us would else begin with what another trained in a run that we lost.

@@ -10,11 +10,11 @@ from torch.nn import functional
 
 from headgate.profiles.errors import WireError
 from headgate.profiles.train_messages import Header, Kind, Status
-from headgate.train.learning.optimizers import make_sgd
 from headgate.train.networks.split_model import SplitModel
 from headgate.train.recipe import PruneConfig
 from headgate.train.seeds import derive_seed
 from headgate.train.split_training.growth import bottleneck_of, grow
+from headgate.train.split_training.half_step import HalfSteps
 from headgate.train.split_training.halves import (
     all_finite,
     is_clients,
@@ -22,7 +22,7 @@ from headgate.train.split_training.halves import (
     use_selection,
 )
 from headgate.train.split_training.payload import Packer, Parcel, Payload
-from headgate.train.split_training.settings import DepruneSettings, rate_of
+from headgate.train.split_training.settings import DepruneSettings
 
 # Shapes: B batch, C maps that cross, h x w in the code, K classes
 
@@ -55,11 +55,12 @@ class ServerHalf:
         self._settings = settings
         self._num_classes = num_classes
         self._device = device
-        self._own = [p for n, p in model.named_parameters() if not is_clients(n)]
+        own = [p for n, p in model.named_parameters() if not is_clients(n)]
         # The prior of the rate term is the server's by name only: nothing here trains it.
-        self._own = [p for p in self._own if all(p is not q for q in model.prior.parameters())]
-        self.optimizer = make_sgd(self._own, config)
-        self._averages = [t for n, t in model.named_buffers() if not is_clients(n)]
+        own = [p for p in own if all(p is not q for q in model.prior.parameters())]
+        averages = [t for n, t in model.named_buffers() if not is_clients(n)]
+        self._steps = HalfSteps(own, averages, config=config, settings=settings)
+        self.optimizer = self._steps.optimizer
         self._packers: dict[str, Packer] = {}
         assert model.selected is not None
         self.selections: list[tuple[int, ...]] = [model.selected]  # of each phase so far
@@ -131,30 +132,17 @@ class ServerHalf:
         code_BCHW = maps.open_maps().requires_grad_(True)
         filter_C = filter_parcel.values.float().clone().requires_grad_(True)
         labels_B = labels.values.to(torch.int64)
-        averages = [average.clone() for average in self._averages]
+        averages = self._steps.averages_before()
         with precision_of(self._config, self._device):
             logits_BK = model.tail(bottleneck.decode(code_BCHW, filter_C=filter_C))
         loss = functional.cross_entropy(logits_BK.float(), labels_B)
-        self.optimizer.zero_grad()
-        torch.autograd.backward([loss])
+        self._steps.backward([loss])
         assert code_BCHW.grad is not None
         assert filter_C.grad is not None
-        gradients = [p.grad for p in self._own if p.grad is not None]
-        found = (loss, code_BCHW.grad, filter_C.grad, *gradients, *self._averages)
-        if not all_finite(*found):
-            for average, before in zip(self._averages, averages, strict=True):
-                average.copy_(before)
+        if not self._steps.is_finite(loss, code_BCHW.grad, filter_C.grad):
+            self._steps.put_back(averages)
             return Answer(Header(Kind.GRADIENT, place, Status.NOT_FINITE, header.phase), ())
-        rate = rate_of(
-            self._config,
-            self._settings,
-            epoch=place.epoch,
-            step=place.step,
-            num_steps=header.num_steps,
-        )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
+        self._steps.take(place, num_steps=header.num_steps)
         found_loss, num_right = self._measured(loss, logits_BK, labels_B)
         answer = Header(
             Kind.GRADIENT,
@@ -171,7 +159,7 @@ class ServerHalf:
     @property
     def is_finite(self) -> bool:
         """Say whether the server's weights can still be trained, and be measured."""
-        return all_finite(*self._own, *self._averages)
+        return all_finite(*self._steps.weights, *self._steps.averages)
 
     def carried(self) -> dict[str, Tensor]:
         """Return the rounding errors still owed to each client's gradients."""

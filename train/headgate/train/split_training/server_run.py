@@ -34,7 +34,6 @@ from headgate.train.folder.work_folder import (
 from headgate.train.networks.split_model import SplitModel
 from headgate.train.run.plan import Plan, check_same_run
 from headgate.train.seeds import derive_seed
-from headgate.train.split_training.client_halves import Half
 from headgate.train.split_training.epoch_record import DepruneEpoch, Tally
 from headgate.train.split_training.evaluation import evaluate, evaluate_levels
 from headgate.train.split_training.halves import (
@@ -43,6 +42,7 @@ from headgate.train.split_training.halves import (
     unpack_side,
     use_selection,
 )
+from headgate.train.split_training.kept_halves import Half
 from headgate.train.split_training.server import SplitServer
 from headgate.train.split_training.server_effects import Attendance
 from headgate.train.split_training.server_half import ServerHalf
@@ -72,11 +72,13 @@ class ServerState:
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """How a server waits; nothing of what it trains."""
+    """How a server begins and waits; nothing of what it trains."""
 
     num_clients: int = 1
     client_timeout_s: float = CLIENT_TIMEOUT_S
     keeps_checkpoints: bool = True  # at the end of each epoch
+    resume: bool = False  # go on where a checkpoint is
+    force: bool = False  # replace a run that is there
 
 
 EpochDone = Callable[[DepruneEpoch], None]
@@ -110,8 +112,6 @@ def open_server(
     *,
     options: ServerOptions,
     device: torch.device,
-    resume: bool,
-    force: bool,
     epoch_done: EpochDone,
     attended: Attended = lambda _: None,
     now_s: Callable[[], float] = time.monotonic,
@@ -120,7 +120,7 @@ def open_server(
 
     Raises UsageError where `out` must not be written or was begun with other settings.
     """
-    record = check_output(out, plan.config, resume=resume, force=force)
+    record = check_output(out, plan.config, resume=options.resume, force=options.force)
     check_resumed(plan, settings, record, where=out)
     if record is not None and record.status == COMPLETE:
         raise UsageError(f"{out}: is complete already; nothing is left to do, or use --force")

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from headgate.profiles.train_messages import Header, PackedTensor, Part
-from headgate.runtime.wire.train_wire import TrainLimits, decode, encode, message_bytes
+from headgate.runtime.wire.train_parts import TrainLimits
+from headgate.runtime.wire.train_wire import decode, encode, message_bytes
 from headgate.train.split_training.payload import Parcel, Payload
 
 LIMITS = TrainLimits()

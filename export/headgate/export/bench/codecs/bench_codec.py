@@ -30,7 +30,8 @@ from headgate.profiles.pictures import preprocess
 from headgate.profiles.progressive import layer_bounds, maps_of_prefix
 from headgate.runtime.codec.features import decode_features, encode_features
 from headgate.runtime.codec.zstd_symbols import smallest_frame
-from headgate.runtime.networks.engine import DeviceEngine, EngineOptions
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.graphs import EngineOptions
 from headgate.train.pictures.data import open_split
 
 Integers = NDArray[np.uint8]

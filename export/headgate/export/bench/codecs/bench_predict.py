@@ -19,7 +19,9 @@ from headgate.export.points.predicted_points import (
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
-from headgate.runtime.networks.engine import DeviceEngine, EngineOptions, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.edge_engine import EdgeEngine
+from headgate.runtime.networks.graphs import EngineOptions
 from headgate.runtime.session.references import REFRESH_S
 
 
@@ -57,7 +59,7 @@ def bench_predict(options: PredictOptions, *, say: Callable[[str], None]) -> Ben
     engine_options = EngineOptions(providers="cpu", threads=1)
     engines = Engines(
         device=DeviceEngine(options.family, options=engine_options),
-        tail=TailEngine(options.family, options=engine_options),
+        tail=EdgeEngine(options.family, options=engine_options),
     )
     rows = []
     for point in points:

@@ -20,7 +20,9 @@ from headgate.export.points.measure import Engines
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import Manifest, OperatingPoint
-from headgate.runtime.networks.engine import DeviceEngine, EngineOptions, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.edge_engine import EdgeEngine
+from headgate.runtime.networks.graphs import EngineOptions
 from headgate.runtime.session.events import Answer
 from headgate.runtime.session.skipping import AUTO, SkipRule, skip_rule, weigh
 
@@ -81,7 +83,7 @@ def bench_skip(options: SkipOptions, *, say: Callable[[str], None]) -> BenchResu
     engine_options = EngineOptions(providers="cpu", threads=1)
     engines = Engines(
         device=DeviceEngine(options.family, options=engine_options),
-        tail=TailEngine(options.family, options=engine_options),
+        tail=EdgeEngine(options.family, options=engine_options),
     )
     rows, goals = [], []
     for point in points:

@@ -25,7 +25,7 @@ from headgate.profiles.trace import MAX_MBPS, Trace, shared_trace
 from headgate.profiles.trace_files import open_trace
 from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.simulation.rivals import Whole
-from headgate.runtime.simulation.simulate import Link, Pace, simulate_many
+from headgate.runtime.simulation.simulate import Link, Pace, Scenario, simulate_many
 
 MAX_DEVICES = 1000
 COLUMNS = (*("link", "policy", "credited", "worst", "edge, %", "late, %", "fairness", "Mbit/s"),)
@@ -208,14 +208,16 @@ def _run(task: _Task) -> SharedRun:
     options = task.options
     runs = simulate_many(
         task.manifest,
+        Scenario(
+            profile=Profile(name="bench"),
+            link=Link(task.link.trace, options.rtt_s),
+            pace=Pace(options.fps, options.duration_s),
+            sla_s=options.sla_s,
+            fixed=task.fixed,
+            # A fixed point of a progressive member is sent whole, as in `bench control`.
+            policy=None if task.fixed is None else lambda _: Whole,
+        ),
         num_devices=task.link.num_devices,
-        profile=Profile(name="bench"),
-        link=Link(task.link.trace, options.rtt_s),
-        pace=Pace(options.fps, options.duration_s),
-        sla_s=options.sla_s,
-        fixed=task.fixed,
-        # A fixed point of a progressive member is sent whole, as in `bench control`.
-        policy=None if task.fixed is None else lambda _: Whole,
     )
     return SharedRun(task.policy, tuple(_score(records, options) for records in runs))
 

@@ -21,7 +21,15 @@ from headgate.runtime.choice.own_answers import exit_quality, has_exit
 from headgate.runtime.session.frame_fate import DEFAULT_SETTINGS
 from headgate.runtime.simulation.oracle import OraclePoint, oracle_credit
 from headgate.runtime.simulation.rivals import RIVALS, Whole
-from headgate.runtime.simulation.simulate import Lateness, Link, Machines, Pace, PolicyFor, simulate
+from headgate.runtime.simulation.simulate import (
+    Lateness,
+    Link,
+    Machines,
+    Pace,
+    PolicyFor,
+    Scenario,
+    simulate,
+)
 from headgate.runtime.simulation.simulated_answers import payload_bytes
 from headgate.runtime.simulation.simulated_link import MESSAGE_BYTES
 
@@ -232,14 +240,16 @@ def _simulated(
 ) -> Run:
     records = simulate(
         manifest,
-        profile=Profile(name="bench"),
-        link=Link(trace, case.rtt_s, jitter_s=case.jitter_s),
-        pace=Pace(case.fps, case.duration_s),
-        sla_s=case.sla_s,
-        fixed=fixed,
-        policy=policy,
-        insured=case.mode is Mode.INSURED,
-        machines=Machines(Lateness(mean_s=case.late_s), Lateness(mean_s=case.late_s)),
+        Scenario(
+            profile=Profile(name="bench"),
+            link=Link(trace, case.rtt_s, jitter_s=case.jitter_s),
+            pace=Pace(case.fps, case.duration_s),
+            sla_s=case.sla_s,
+            fixed=fixed,
+            policy=policy,
+            insured=case.mode is Mode.INSURED,
+            machines=Machines(Lateness(mean_s=case.late_s), Lateness(mean_s=case.late_s)),
+        ),
     )
     return run_of(score_run(records, name=name, measured=False), case)
 

@@ -34,8 +34,19 @@ from headgate.export.bench.bench_watch import (
     watching,
 )
 from headgate.export.bench.edge.bench_edge_bound import BareTail, Rate, on_cores
-from headgate.export.bench.edge.bench_edge_load import LoadPlan, LoadReport, report_from_json
-from headgate.export.bench.edge.bench_edge_table import COLUMNS, EdgeOptions, Row, cells, edge_table
+from headgate.export.bench.edge.bench_edge_plan import (
+    LoadPlan,
+    LoadReport,
+    report_from_json,
+)
+from headgate.export.bench.edge.bench_edge_table import (
+    COLUMNS,
+    EdgeOptions,
+    Measured,
+    Row,
+    cells,
+    edge_table,
+)
 from headgate.export.bench.speed.bench_speed import SpeedOptions, chosen_point
 from headgate.export.children import LOOPBACK, child, free_port, wait_for_port
 from headgate.export.points.measure import Layers, sent_by
@@ -44,7 +55,7 @@ from headgate.profiles.family import Family
 from headgate.profiles.manifest import OperatingPoint, PointKind
 from headgate.profiles.pictures import decode_picture, preprocess
 from headgate.runtime.device.sources import open_source
-from headgate.runtime.networks.engine import DeviceEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
 
 NUM_PAYLOADS = 32
 
@@ -95,9 +106,7 @@ def bench_edge(options: EdgeOptions, *, say: Callable[[str], None]) -> BenchResu
             rows.append(_row(devices, fps, report, bound, watch))
             say(" | ".join(cells(rows[-1])))
     soak = rows.pop() if options.soak_s > 0 else None
-    return edge_table(
-        options, point, rows, soak, bare=rates[-1], provider=bare.provider, bound_to=edges
-    )
+    return edge_table(options, Measured(point, rows, soak, rates[-1], bare.provider, edges))
 
 
 def split_cores() -> tuple[frozenset[int] | None, frozenset[int] | None]:

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import OperatingPoint, PointKind
 from headgate.runtime.edge.edge_rules import graph_key
-from headgate.runtime.networks.engine import EngineOptions, TailEngine
+from headgate.runtime.networks.edge_engine import EdgeEngine
+from headgate.runtime.networks.graphs import EngineOptions
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 ROUND_S = 0.15  # of one batch size, at least one run
@@ -51,7 +52,7 @@ class BareTail:
         self._cores = cores
         with on_cores(cores):  # threads of onnxruntime stay where they are made
             options = EngineOptions(providers=providers, threads=threads)
-            engine = TailEngine(family, options=options, max_batch=max_batch)
+            engine = EdgeEngine(family, options=options, max_batch=max_batch)
             self.provider = engine.describe().provider  # what onnxruntime could start
             self._runs = {
                 size: _run(engine, point, _repeated(features_NCHW, size))
@@ -82,7 +83,7 @@ def on_cores(cores: frozenset[int] | None) -> Iterator[None]:
 
 
 def _run(
-    engine: TailEngine, point: OperatingPoint, batch: npt.NDArray[np.uint8]
+    engine: EdgeEngine, point: OperatingPoint, batch: npt.NDArray[np.uint8]
 ) -> Callable[[], object]:
     if point.kind is PointKind.OFFLOAD:
         key = graph_key(point, full_graph=engine.manifest.full_graph)

@@ -10,7 +10,7 @@ from pathlib import Path
 from headgate.export.bench.bench_table import BenchResult, Goal, median
 from headgate.export.bench.bench_watch import SMALLEST_OBJECT_BYTES
 from headgate.export.bench.edge.bench_edge_bound import Rate
-from headgate.export.bench.edge.bench_edge_load import LoadReport
+from headgate.export.bench.edge.bench_edge_plan import LoadReport
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import OperatingPoint
 
@@ -52,7 +52,7 @@ class EdgeOptions:
     threads: int = 0  # of one tail run; 0: as many as the edge has cores
     max_batch: int = 16
     generators: int = 1
-    providers: str = "auto"  # what runs the tails, see `engine`
+    providers: str = "auto"  # what runs the tails, see `graphs`
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,18 @@ def jain(values: Sequence[float]) -> float:
     return 1.0 if squares == 0 else sum(values) ** 2 / (len(values) * squares)
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All that one benchmark of an edge found."""
+
+    point: OperatingPoint
+    rows: Sequence[Row]
+    soak: Row | None  # the row that watches memory
+    bare: Sequence[Rate]  # of the bound, by batch size
+    provider: str  # that ran the tails
+    edge_cores: frozenset[int] | None  # the bound's as well; None: shared with the generators
+
+
 def quantile(values: Sequence[float], share: float) -> float:
     """Return the value below which that share of them lies; nan of none."""
     ordered = sorted(values)
@@ -105,6 +117,7 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 
 def cells(row: Row) -> tuple[str, ...]:
+    """Return a row as the table shows it, in the order of COLUMNS."""
     report = row.report
     answered = max(1, len(report.latencies_s))
     return (
@@ -125,16 +138,9 @@ def cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def edge_table(
-    options: EdgeOptions,
-    point: OperatingPoint,
-    rows: Sequence[Row],
-    soak: Row | None,
-    *,
-    bare: Sequence[Rate],
-    provider: str,
-    bound_to: frozenset[int] | None,
-) -> BenchResult:
+def edge_table(options: EdgeOptions, measured: Measured) -> BenchResult:
+    """Return the rows beside what the edge was to reach."""
+    rows, soak = measured.rows, measured.soak
     worst = min(rows, key=lambda row: row.share)
     goals = [
         Goal(
@@ -157,40 +163,31 @@ def edge_table(
         columns=COLUMNS,
         rows=tuple(cells(row) for row in rows),
         goals=tuple(goals),
-        notes=tuple(
-            _notes(options, point, rows, soak, bare=bare, provider=provider, bound_to=bound_to)
-        ),
+        notes=tuple(_notes(options, measured)),
     )
 
 
-def _notes(
-    options: EdgeOptions,
-    point: OperatingPoint,
-    rows: Sequence[Row],
-    soak: Row | None,
-    *,
-    bare: Sequence[Rate],
-    provider: str,
-    bound_to: frozenset[int] | None,
-) -> Iterator[str]:
+def _notes(options: EdgeOptions, measured: Measured) -> Iterator[str]:
+    rows, soak = measured.rows, measured.soak
     bound = median([row.bound.frames_per_s for row in rows])
     yield (
-        f"{point.id}, SLA {1000 * options.sla_s:g} ms from when a frame is due at the generator; "
-        f"{options.measure_s:g} s a row; closed: {options.num_open} unanswered frames a device"
+        f"{measured.point.id}, SLA {1000 * options.sla_s:g} ms from when a frame is due at the "
+        f"generator; {options.measure_s:g} s a row; closed: {options.num_open} unanswered frames a "
+        "device"
     )
     yield (
-        f"bound: bare batched tail, {provider}, {options.threads} thread(s), at the best batch "
-        f"size that a row can fill; median over the rows {bound:.0f} frames/s; by batch size, "
-        "ms of processor time a frame: "
-        + ", ".join(f"{rate.batch}: {1000 * rate.cpu_s:.3f}" for rate in bare)
+        f"bound: bare batched tail, {measured.provider}, {options.threads} thread(s), at the best "
+        f"batch size that a row can fill; median over the rows {bound:.0f} frames/s; by batch "
+        "size, ms of processor time a frame: "
+        + ", ".join(f"{rate.batch}: {1000 * rate.cpu_s:.3f}" for rate in measured.bare)
     )
     yield "share of bound: in time/s over the lesser of the bound and, in an open loop, offered/s"
-    if bound_to is None:
+    if measured.edge_cores is None:
         yield "edge and generator shared all cores: the generator's time was the edge's loss"
     else:
         yield (
-            f"the edge had {len(bound_to)} core(s), the bound the same ones with nothing else "
-            "running, the generator others"
+            f"the edge had {len(measured.edge_cores)} core(s), the bound the same ones with "
+            "nothing else running, the generator others"
         )
     busiest = max(row.report.cpu_s / row.seconds / options.generators for row in rows)
     limits = "; more --generators may show a higher rate" if busiest > BUSY_GENERATOR else ""

@@ -18,7 +18,7 @@ from headgate.profiles.manifest import Manifest, PointKind, PointTime
 from headgate.profiles.profile import Profile, allowed_points
 from headgate.profiles.trace import Trace
 from headgate.runtime.records import FrameRecord, Source
-from headgate.runtime.simulation.simulate import Link, Pace, simulate
+from headgate.runtime.simulation.simulate import Link, Pace, Scenario, simulate
 
 PAYS = 0.005  # of accuracy: what splitting must add to be said to pay
 
@@ -114,8 +114,8 @@ def steady_map(
     for rate_bps in rates_bps:
         trace = Trace(f"steady {rate_bps:g}", (0.0,), (rate_bps,), 1.0)
         for sla_s in slas_s:
-            outcome = _outcome(manifest, conditions, trace, pace, sla_s=sla_s, from_s=from_s)
-            cells.append(Cell(rate_bps, sla_s, outcome))
+            scenario = _scenario(conditions, trace, pace, sla_s=sla_s)
+            cells.append(Cell(rate_bps, sla_s, _outcome(manifest, scenario, from_s=from_s)))
     return cells
 
 
@@ -125,8 +125,8 @@ def over_trace(
     """Run one trace from its start, for as long as it is but at most `longest_s`."""
     # A trace of less than a frame would show nothing: it loops.
     pace = Pace(conditions.fps, max(min(trace.duration_s, longest_s), 10 / conditions.fps))
-    outcome = _outcome(manifest, conditions, trace, pace, sla_s=sla_s, from_s=0.0)
-    return OverTrace(trace.name, trace.mean_bps, sla_s, outcome)
+    scenario = _scenario(conditions, trace, pace, sla_s=sla_s)
+    return OverTrace(trace.name, trace.mean_bps, sla_s, _outcome(manifest, scenario, from_s=0.0))
 
 
 def slower(times: Mapping[str, PointTime], *, factor: float) -> dict[str, PointTime]:
@@ -134,28 +134,25 @@ def slower(times: Mapping[str, PointTime], *, factor: float) -> dict[str, PointT
     return {key: PointTime(factor * time.device_s, time.edge_s) for key, time in times.items()}
 
 
-def _outcome(
-    manifest: Manifest,
-    conditions: Conditions,
-    trace: Trace,
-    pace: Pace,
-    *,
-    sla_s: float,
-    from_s: float,
-) -> Outcome:
+def _scenario(conditions: Conditions, trace: Trace, pace: Pace, *, sla_s: float) -> Scenario:
+    return Scenario(
+        profile=conditions.profile,
+        link=Link(trace, conditions.rtt_s),
+        pace=pace,
+        sla_s=sla_s,
+        times=conditions.times,
+    )
+
+
+def _outcome(manifest: Manifest, scenario: Scenario, *, from_s: float) -> Outcome:
+    """Return what became of the frames captured at `from_s` or later, with and without splits."""
+
     def run(profile: Profile) -> list[FrameRecord]:
-        records = simulate(
-            manifest,
-            profile=profile,
-            link=Link(trace, conditions.rtt_s),
-            pace=pace,
-            sla_s=sla_s,
-            times=conditions.times,
-        )
+        records = simulate(manifest, replace(scenario, profile=profile))
         return [record for record in records if record.captured_s >= from_s] or records
 
-    records = run(conditions.profile)
-    other = without_splits(conditions.profile, manifest)
+    records = run(scenario.profile)
+    other = without_splits(scenario.profile, manifest)
     return _summed(records, without_split=None if other is None else _credited(run(other)))
 
 

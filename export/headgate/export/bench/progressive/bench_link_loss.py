@@ -26,7 +26,7 @@ from headgate.train.folder.run_folder import Run, load_run
 from headgate.train.networks.crossing import PlainCut
 from headgate.train.networks.link_loss import Grid, flip_bits, lose_maps
 from headgate.train.networks.quantiser import quantise_straight_through
-from headgate.train.networks.split_model import SplitModel, cut_in_halves
+from headgate.train.networks.split_model import SplitModel, cut_network
 
 BATCH = 100
 RANGE_PICTURES = 256
@@ -97,7 +97,7 @@ def _plain_cut(run: Run, split: str, samples: Samples) -> SplitModel:
     """Return the plain network with nothing between its halves but the quantiser."""
     plain = run.backbone()
     blueprint = replace(run.blueprint, split=split, slim_head=None)
-    halves = cut_in_halves(
+    network = cut_network(
         plain.get_submodule("network"),
         split=split,
         example_BCHW=blueprint.example(),
@@ -106,11 +106,11 @@ def _plain_cut(run: Run, split: str, samples: Samples) -> SplitModel:
         std=blueprint.std,
     )
     model = SplitModel(
-        normalise=halves.normalise,
-        head=halves.head,
-        bottleneck=PlainCut(halves.channels, size_px=halves.size_px),
-        tail=halves.tail,
-        exit_head=halves.make_exit_head(),
+        normalise=network.normalise,
+        head=network.head,
+        bottleneck=PlainCut(network.channels, size_px=network.size_px),
+        tail=network.tail,
+        exit_head=network.make_exit_head(),
         levels_choices=blueprint.levels,
     )
     model.freeze_selection()

@@ -19,7 +19,8 @@ from headgate.profiles.errors import FamilyError
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import Manifest, Member, OperatingPoint, PointKind
 from headgate.profiles.quantise import MAX_LEVELS
-from headgate.runtime.networks.engine import HEAD_OUTPUTS, EngineOptions, Graph
+from headgate.runtime.networks.family_graphs import HEAD_OUTPUTS
+from headgate.runtime.networks.graphs import EngineOptions, Graph
 from headgate.runtime.networks.scales import Scales
 
 PAPER_LEVELS = 256

@@ -45,7 +45,9 @@ from headgate.export.points.points import Measured, byte_stats
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import Manifest
-from headgate.runtime.networks.engine import DeviceEngine, EngineOptions, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.edge_engine import EdgeEngine
+from headgate.runtime.networks.graphs import EngineOptions
 
 QUALITIES = (1, 2, 3, 5, 8, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90, 95)
 
@@ -89,7 +91,7 @@ def measure_rates(
     manifest = replace(family.manifest, points=(*family.manifest.points, *paper))
     engines = Engines(
         device=DeviceEngine(Family(family.path, manifest), options=engine_options),
-        tail=TailEngine(Family(family.path, manifest), options=engine_options),
+        tail=EdgeEngine(Family(family.path, manifest), options=engine_options),
     )
     candidates = [
         *own_candidates(family.manifest),

@@ -15,7 +15,8 @@ import zmq
 from headgate.export.children import LOOPBACK, free_port
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import OperatingPoint
-from headgate.runtime.networks.engine import DeviceEngine, TailEngine
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.edge_engine import EdgeEngine
 
 ANSWER_BYTES = 160  # a result with ten probabilities, about
 
@@ -24,7 +25,7 @@ def bare_graphs(
     family: Family, point: OperatingPoint, *, times: int, pace_s: float
 ) -> tuple[list[float], list[float]]:
     """Return the seconds of each run of the head, then of the tail, of one picture each."""
-    device, tail = DeviceEngine(family), TailEngine(family)
+    device, tail = DeviceEngine(family), EdgeEngine(family)
     picture_1HWC = _noise_picture(family)
     features_1CHW, _ = device.features(point, picture_1HWC)
     head_s = paced(lambda: device.features(point, picture_1HWC), times=times, pace_s=pace_s)
@@ -52,7 +53,7 @@ def bare_frames(
 
     Each part then finds the caches as the others left them, which looping over it alone hides.
     """
-    device, tail = DeviceEngine(family), TailEngine(family)
+    device, tail = DeviceEngine(family), EdgeEngine(family)
     picture_1HWC = _noise_picture(family)
     head_s: list[float] = []
     tail_s: list[float] = []

@@ -29,7 +29,10 @@ from headgate.profiles.family import Family
 from headgate.profiles.labelled import Split
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.pictures import preprocess
-from headgate.runtime.networks.engine import DeviceEngine, EngineOptions, TailEngine, whole_network
+from headgate.runtime.networks.device_engine import DeviceEngine
+from headgate.runtime.networks.edge_engine import EdgeEngine
+from headgate.runtime.networks.family_graphs import whole_network
+from headgate.runtime.networks.graphs import EngineOptions
 from headgate.train.pictures.data import open_split
 from headgate.train.pictures.embedded import MAX_PX, MIN_PX
 
@@ -104,7 +107,7 @@ def bench_head(options: HeadOptions, *, say: Say) -> BenchResult:
         times = take_turns(subjects, found.pictures, rounds=options.rounds)
         accuracy: dict[str, tuple[float, float]] = {}
         if found.labels is not None:
-            tail = TailEngine(family, options=ONE_CORE)
+            tail = EdgeEngine(family, options=ONE_CORE)
             for subject in subjects:
                 if subject.point is None or subject.device is None:
                     continue

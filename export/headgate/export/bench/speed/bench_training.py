@@ -16,7 +16,7 @@ from headgate.train.learning.losses import LossWeights
 from headgate.train.learning.material import Lesson
 from headgate.train.learning.objectives import BackboneObjective, MemberObjective
 from headgate.train.networks.backbones import Normalise, PlainModel, build_backbone
-from headgate.train.networks.split_model import SplitModel, build_split_model
+from headgate.train.networks.split_model import SplitModel, build_split_model, cut_network
 from headgate.train.pictures.data import as_floats
 from headgate.train.recipe import DEFAULT_SPLITS
 
@@ -105,16 +105,15 @@ def _member_step(
     network = build_backbone(
         options.model, num_classes=options.num_classes, input_px=options.input_px
     )
-    member: SplitModel = build_split_model(
+    parts = cut_network(
         network,
         split=DEFAULT_SPLITS[options.model],
         example_BCHW=torch.zeros(1, 3, options.input_px, options.input_px),
         num_classes=options.num_classes,
-        resolution_factor=1,
         mean=MEAN,
         std=STD,
-        budget=budget,
     )
+    member: SplitModel = build_split_model(parts, budget=budget)
     member.freeze_selection()
     # With a rate term: its prior and its gradient are part of the cost.
     objective = MemberObjective(member, LossWeights(rate=1e-6), LEVELS)

@@ -1,4 +1,4 @@
-"""The client halves that the server holds: the latest of each, and the one that all share."""
+"""The clients' halves as the server keeps them: the latest of each, and the one that all share."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Half:
         use_selection(model, self.selected)
 
 
-class ClientHalves:
+class KeptHalves:
     """Halves by client's name, and what they were worth at the end of the last epoch."""
 
     def __init__(self, *, client_sync: str) -> None:
