@@ -71,6 +71,8 @@ def load_clip(
     taken: list[Pictures] = []
     still = None
     for index, frame in enumerate(islice(source.frames(), wanted[-1] + 1)):
+        if frame.fault is not None:
+            raise DataError(f"--video {spec}: {frame.fault}")
         if index == wanted[len(taken)]:
             taken.append(preprocess(frame.picture, picture))
             if still is None or 2 * len(taken) <= num_frames:

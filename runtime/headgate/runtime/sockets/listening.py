@@ -56,8 +56,9 @@ def _path_complaint(place: str) -> str | None:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        missing = None if path.parent.is_dir() else path.parent
-        return missing and f"there is no folder {missing}; make it, or choose another path"
+        if path.parent.is_dir():
+            return None
+        return f"there is no folder {path.parent}; make it, or choose another path"
     except OSError as reason:
         return f"cannot listen there ({reason.strerror}); choose another path"
     if not stat.S_ISSOCK(mode):
