@@ -101,8 +101,14 @@ def test_an_interruption_that_a_library_makes_an_error_of_its_own_is_one(
         except KeyboardInterrupt:
             raise ValueError("could not determine the shape") from None
 
-    with pytest.raises(KeyboardInterrupt) as caught, telling_how_to_go_on(lambda: "go on so"):
-        interrupted_in_native_code()
+    # A shell has its background jobs ignore Ctrl-C, and they hand that down.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt) as caught, telling_how_to_go_on(lambda: "go on so"):
+            interrupted_in_native_code()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert caught.value.__notes__ == ["go on so"]
 
 
