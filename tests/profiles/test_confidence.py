@@ -30,6 +30,15 @@ def test_a_curve_rises_with_the_probability_and_bears_0_and_1() -> None:
     assert Curve(slope=1.0, offset=0.0).chance(0.8) == pytest.approx(0.8)
 
 
+@pytest.mark.parametrize("slope", [0.0, 1e4, 1e308])
+@pytest.mark.parametrize("offset", [0.0, 1e4, -1e4, 1e308, -1e308])
+def test_a_curve_however_steep_gives_a_chance(slope: float, offset: float) -> None:
+    curve = Curve(slope, offset)
+    chances = [curve.chance(probability) for probability in (0.0, 0.4, 0.5, 0.6, 1.0)]
+    assert chances == sorted(chances)
+    assert 0 <= chances[0] <= chances[-1] <= 1
+
+
 def test_pictures_of_other_pixels_have_other_fingerprints() -> None:
     picture = np.zeros((4, 4, 3), np.uint8)
     other = picture.copy()

@@ -8,6 +8,8 @@ from headgate.profiles.manifest import Manifest
 from headgate.profiles.manifest_json import manifest_from_json, manifest_to_json
 from profiles.manifests import small_manifest, write_small_family
 
+CURVE = {"slope": 1.0, "offset": 0.0}
+
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Manifest:
@@ -42,7 +44,15 @@ def test_a_manifest_survives_json_with_its_digest(manifest: Manifest) -> None:
         (("members", 0, "features", "shape"), [2, 10**6, 10**6], "at most 67108864 values"),
         (("members", 0, "features", "shape"), [2, 0, 8], "sizes above 0"),
         (("input", "height_px"), 10**9, "at most 67108864 values"),
-        (("points", 0, "bytes", "p5"), -1.0, "bytes: found -1, expected 0 or more"),
+        (
+            ("points", 0, "bytes", "p5"),
+            -1.0,
+            r"bytes\.p5: found -1, expected 0 to 1e\+12",
+        ),
+        (("points", 0, "bytes", "p50"), 1e308, r"bytes\.p50: found 1e\+308, expected 0 to"),
+        (("times", "here", "b2r1-l16", "edge_s"), 1e308, r"times\.here\.b2r1-l16\.edge_s: found"),
+        (("members", 0, "confidence"), CURVE | {"slope": -1.0}, r"confidence\.slope: found -1,"),
+        (("points", 0, "confidence"), CURVE | {"offset": -1e30}, r"confidence\.offset.*: found 1e"),
     ],
 )
 def test_a_manifest_that_cannot_be_meant_is_refused(

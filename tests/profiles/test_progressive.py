@@ -65,6 +65,16 @@ def test_layers_say_which_maps_they_hold() -> None:
             ),
             "has prefix None and the member 2 layers",
         ),
+        (
+            replace(
+                progressive_manifest(1, 2),
+                points=(
+                    progressive_manifest(1).points[0],
+                    replace(progressive_manifest(2).points[0], twin="b2r1-l16-p1"),
+                ),
+            ),
+            "goes in layers, which are never predicted",
+        ),
     ],
 )
 def test_layers_and_prefixes_that_do_not_fit_are_refused(manifest: Manifest, fault: str) -> None:

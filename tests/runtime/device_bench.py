@@ -4,6 +4,8 @@ import numpy as np
 
 from headgate.profiles.manifest import OperatingPoint, PointKind
 from headgate.profiles.profile import Profile, allowed_points
+from headgate.runtime.choice.controller import Controller
+from headgate.runtime.choice.policy import PolicyMaker
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.session.device_session import DeviceSession
 from headgate.runtime.session.events import Answer, Compute, Computed, Deliver, Effect, Send
@@ -32,9 +34,17 @@ EXIT_ANSWER = Answer({"probabilities": np.array([0.3, 0.7], np.float32)}, 1, 0.7
 class Bench:
     """A session with its clock and what it asked for."""
 
-    def __init__(self, profile: Profile = PROFILE, *, sla_s: float | None = 0.1) -> None:
+    def __init__(
+        self,
+        profile: Profile = PROFILE,
+        *,
+        sla_s: float | None = 0.1,
+        policy: PolicyMaker = Controller,
+    ) -> None:
         points = allowed_points(profile, MANIFEST)
-        self.session = DeviceSession(manifest=MANIFEST, profile=profile, points=points, sla_s=sla_s)
+        self.session = DeviceSession(
+            manifest=MANIFEST, profile=profile, points=points, sla_s=sla_s, policy=policy
+        )
         self.now_s = 100.0
         self.sent: list[Message] = []
         self.computes: list[Compute] = []
@@ -77,6 +87,14 @@ class Bench:
                 frame_id, captured_s=self.now_s, now_s=self.now_s, truth=truth
             )
         )
+        return frame_id
+
+    def capture_unreadable(self) -> int:
+        """Capture a frame of which there is no picture."""
+        frame_id = self.next_id
+        self.next_id += 1
+        now_s = self.now_s
+        self.take(self.session.frame_unreadable(frame_id, captured_s=now_s, now_s=now_s))
         return frame_id
 
     def compute(self) -> OperatingPoint:

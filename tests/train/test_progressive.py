@@ -211,7 +211,10 @@ def test_slices_divide_the_maps() -> None:
         slice_layers(6, slice_maps=5)
 
 
-@pytest.mark.parametrize("weights", [(0.0, 0.0), (-1.0, 1.0), (float("inf"), 1.0), (1.0,)])
+@pytest.mark.parametrize(
+    "weights",
+    [(0.0, 0.0), (-1.0, 1.0), (float("inf"), 1.0), (float("nan"), 1.0), (1e39, 1.0), (1.0,)],
+)
 def test_weights_that_are_none_are_refused(weights: tuple[float, ...]) -> None:
     with pytest.raises(UsageError, match="--prefix-weights"):
         check_prefix_weights(weights, num_layers=2)

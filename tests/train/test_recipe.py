@@ -1,8 +1,11 @@
 """Claims about what settings mean."""
 
+from dataclasses import replace
+
 import pytest
 
 from headgate.profiles.errors import UsageError
+from headgate.train.progressive import ProgressiveConfig
 from headgate.train.recipe import PruneConfig, default_split, default_width, differences
 
 
@@ -27,3 +30,16 @@ def test_networks_for_the_embedded_pictures_are_narrow_unless_they_are_the_users
 def test_differences_name_what_changes_the_result_and_nothing_else() -> None:
     before = PruneConfig(seed=1, checkpoint_steps=None)
     assert differences(PruneConfig(seed=2, checkpoint_steps=5), before) == ["seed: now 2, before 1"]
+
+
+def test_differences_of_two_progressive_members_are_named_one_by_one() -> None:
+    before = PruneConfig(epochs=3, progressive=ProgressiveConfig(epochs=4))
+    now = PruneConfig(epochs=5, progressive=ProgressiveConfig(epochs=6, method="clio"))
+    assert differences(now, before) == [
+        "epochs: now 5, before 3",
+        "progressive.method: now clio, before nair",
+        "progressive.epochs: now 6, before 4",
+    ]
+    assert differences(PruneConfig(), replace(PruneConfig(), progressive=now.progressive)) == [
+        f"progressive: now None, before {now.progressive}"
+    ]

@@ -21,6 +21,7 @@ from headgate.runtime.device.sources import open_source
 
 Pictures = NDArray[np.uint8]
 
+MAX_FPS = 1000  # faster than any camera that a device has
 CUT_EVERY = 10  # frames
 NOISE_LEVEL = 6.0  # standard deviation of a sensor in dim light, of 255, before resizing
 PAN_SHARE = 0.004  # of the width, each frame
@@ -55,8 +56,10 @@ def load_clip(
     Raises UsageError for what is live, has no rate of its own, or is slower than `fps`, which
     `fps_option` sets.
     """
-    if fps is not None and not 0 < fps < float("inf"):
-        raise UsageError(f"{fps_option}: found {fps:g}, expected frames a second, above 0")
+    if fps is not None and not 0 < fps <= MAX_FPS:
+        raise UsageError(
+            f"{fps_option}: found {fps:g}, expected frames a second, above 0 and up to {MAX_FPS}"
+        )
     source = open_source(spec, place="--video")
     rate = source.fps or fps
     if source.is_live or rate is None:
@@ -71,6 +74,8 @@ def load_clip(
     taken: list[Pictures] = []
     still = None
     for index, frame in enumerate(islice(source.frames(), wanted[-1] + 1)):
+        if frame.fault is not None:
+            raise DataError(f"--video {spec}: {frame.fault}")
         if index == wanted[len(taken)]:
             taken.append(preprocess(frame.picture, picture))
             if still is None or 2 * len(taken) <= num_frames:

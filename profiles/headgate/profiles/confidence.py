@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_EVIDENCE = 12.0  # beyond, float32 probabilities say 0 or 1
+MAX_LOG_ODDS = 700.0  # beyond, a chance is 0 or 1 in float64, and its exponential may overflow
 FINGERPRINT_DIGITS = 12
 
 
@@ -26,7 +27,8 @@ class Curve:
 
     def chance(self, probability: float) -> float:
         """Return the chance, 0 to 1, where the exit's top probability is `probability`."""
-        return 1 / (1 + math.exp(-(self.slope * evidence(probability) + self.offset)))
+        log_odds = self.slope * evidence(probability) + self.offset
+        return 1 / (1 + math.exp(-min(MAX_LOG_ODDS, max(-MAX_LOG_ODDS, log_odds))))
 
 
 def evidence(probability: float) -> float:

@@ -5,7 +5,7 @@ nowhere, points that lack what their kind needs, layers that do not add up.
 """
 
 from collections import Counter
-from dataclasses import astuple
+from dataclasses import asdict
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -16,10 +16,12 @@ from headgate.profiles.manifest import (
     CONTEXT_CODEC,
     MAX_POINTS,
     SCHEMA,
+    ByteStats,
     Manifest,
     Member,
     OperatingPoint,
     PointKind,
+    PointTime,
 )
 from headgate.profiles.parse import parse, unparse
 from headgate.profiles.quantise import MAX_LEVELS, MIN_LEVELS
@@ -78,10 +80,24 @@ def _check_quantities(manifest: Manifest, where: str) -> None:
     }
     shapes |= {f"members.{each.id}.features": each.features.shape for each in manifest.members}
     check_shapes(shapes, where=where)
-    amounts = {f"points.{each.id}.bytes": min(astuple(each.bytes)) for each in manifest.points}
+    amounts: dict[str, float] = {}
+    for point in manifest.points:
+        amounts |= _named(f"points.{point.id}.bytes", point.bytes)
     for machine, times in manifest.times.items():
-        amounts |= {f"times.{machine}.{key}": min(astuple(time)) for key, time in times.items()}
+        for key, time in times.items():
+            amounts |= _named(f"times.{machine}.{key}", time)
+    for part, owners in (("members", manifest.members), ("points", manifest.points)):
+        for owner in owners:
+            if owner.confidence is not None:  # a curve rises; its offset may lie on either side
+                place = f"{part}.{owner.id}.confidence"
+                amounts[f"{place}.slope"] = owner.confidence.slope
+                amounts[f"{place}.offset, without its sign"] = abs(owner.confidence.offset)
     check_amounts(amounts, where=where)
+
+
+def _named(place: str, record: ByteStats | PointTime) -> dict[str, float]:
+    """Return the numbers of a record by their places in the manifest."""
+    return {f"{place}.{name}": float(value) for name, value in asdict(record).items()}
 
 
 def _check_point(manifest: Manifest, point: OperatingPoint, where: str) -> None:
@@ -160,6 +176,10 @@ def _check_twin(point: OperatingPoint, twin: OperatingPoint, where: str) -> None
         raise FamilyError(f"{where}: a split point may name another that has no twin itself")
     if mine != (twin.kind, twin.member, twin.levels, twin.low, twin.span):
         raise FamilyError(f"{where}: {twin.id} has another member, levels, low or span")
+    if point.prefix is not None:
+        raise FamilyError(
+            f"{where}: {twin.id} goes in layers, which are never predicted; export the family again"
+        )
 
 
 def _check_codec(point: OperatingPoint, where: str) -> None:

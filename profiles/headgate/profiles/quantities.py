@@ -6,6 +6,7 @@ from math import prod
 from headgate.profiles.errors import FamilyError
 
 MAX_VALUES = 1 << 26  # of a picture or of features: more is a damaged number, not a size
+MAX_AMOUNT = 1e12  # of bytes, seconds or a curve's numbers: more cannot be reckoned with
 
 
 def check_shapes(shapes: Mapping[str, tuple[int, ...]], *, where: str) -> None:
@@ -19,9 +20,10 @@ def check_shapes(shapes: Mapping[str, tuple[int, ...]], *, where: str) -> None:
 
 
 def check_amounts(amounts: Mapping[str, float], *, where: str) -> None:
-    """Refuse bytes and seconds, by their place in the manifest, that are below 0."""
+    """Refuse bytes and seconds, by their place in the manifest, that nothing can take."""
     for place, amount in amounts.items():
-        if amount < 0:
+        if not 0 <= amount <= MAX_AMOUNT:
             raise FamilyError(
-                f"{where}.{place}: found {amount:g}, expected 0 or more; export the family again"
+                f"{where}.{place}: found {amount:g}, expected 0 to {MAX_AMOUNT:g}; "
+                "export the family again"
             )

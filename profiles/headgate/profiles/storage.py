@@ -79,6 +79,17 @@ def publish_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
+def drop_folder(folder: Path, *, target: Path) -> None:
+    """Remove a folder that `target`, beside it, was made from.
+
+    A kill leaves all of it, or hidden remains that the next one to publish `target` removes.
+    """
+    gone = folder.with_name(f".{target.name}.{os.getpid()}.new")
+    with naming(folder):
+        os.rename(folder, gone)
+    shutil.rmtree(gone)
+
+
 @contextmanager
 def _named_by(fresh: Path, target: Path) -> Iterator[None]:
     """Let what the system refuses in a folder that nobody sees be named as the user knows it."""

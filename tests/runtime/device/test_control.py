@@ -219,6 +219,44 @@ def test_over_tcp_only_who_holds_the_keys_is_answered(tmp_path: Path) -> None:
         context.term()
 
 
+def test_an_address_that_another_device_listens_at_stays_its_own(
+    running: RunningDevice, tiny_family: Family, tiny_set: Path
+) -> None:
+    address = running.device.control_address
+    with pytest.raises(UsageError, match="another program listens there already; stop it or"):
+        RunningDevice(tiny_family, f"npz:{tiny_set}", edge=NO_EDGE, control=address)
+    assert control.ask_device(address).profile.name == "balanced"
+
+
+def test_what_a_peer_that_is_gone_sent_without_an_envelope_costs_nobody_an_answer(
+    tmp_path: Path,
+) -> None:
+    context: keys.Context = zmq.Context()
+    server = control.ControlServer(context, f"ipc://{tmp_path}/device.ipc")
+    monitor = server.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+    state = control.State(Profile("p"), 0, 0, ("x",), False, "digest")
+    stranger: keys.Socket = context.socket(zmq.DEALER)
+    asker: keys.Socket = context.socket(zmq.REQ)
+    try:
+        stranger.connect(server.address)
+        stranger.send(b"no envelope of a request")
+        stranger.close(1000)
+        assert monitor.poll(20_000)  # it is gone; what it sent waits
+        server.answer(show=lambda: state, switch=lambda profile: state)
+        asker.connect(server.address)
+        asker.send(b'{"command": "show"}')
+        assert server.socket.poll(20_000)
+        server.answer(show=lambda: state, switch=lambda profile: state)
+        assert asker.poll(20_000)
+        assert json.loads(asker.recv())["next_frame"] == 0
+    finally:
+        server.socket.disable_monitor()
+        monitor.close(0)
+        asker.close(0)
+        server.close()
+        context.term()
+
+
 def test_a_peer_that_is_no_asker_does_not_stop_the_device(
     tiny_family: Family, tiny_set: Path
 ) -> None:

@@ -232,17 +232,37 @@ def test_frames_keep_flowing_while_an_edge_floods_its_device(
     assert sum(record.source is Source.LOCAL for record in records[50:]) > 100
 
 
+@pytest.mark.parametrize("fps", [None, 200.0])
+def test_a_picture_that_cannot_be_read_ends_its_own_frame_and_no_other(
+    tiny_family: Family, tmp_path: Path, fps: float | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.png", "c.png"):
+        Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / name)
+    (tmp_path / "b.png").write_bytes(b"broken")
+    with RunningDevice(
+        tiny_family, f"dir:{tmp_path}", edge=NO_EDGE, playback=Playback(fps=fps)
+    ) as running:
+        records = running.join()
+    assert running.failure is None
+    check_complete(records)
+    by_frame = sorted(records, key=lambda record: record.frame_id)
+    assert [record.reason for record in by_frame] == ["local", "picture unreadable", "local"]
+    assert (by_frame[1].source, by_frame[1].profile) == (Source.NONE, "test")
+    assert f"frame 1: picture {tmp_path}/b.png: 6 bytes, no picture" in caplog.text
+
+
 def test_a_source_that_breaks_ends_the_run_with_its_error_after_the_records(
     tiny_family: Family, tmp_path: Path
 ) -> None:
     for name in ("a.png", "b.png"):
-        Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / name)
-    (tmp_path / "c.png").write_bytes(b"broken")
-    with RunningDevice(tiny_family, f"dir:{tmp_path}", edge=NO_EDGE) as running:
+        (tmp_path / name).write_bytes(b"broken")
+    with RunningDevice(
+        tiny_family, f"dir:{tmp_path}", edge=NO_EDGE, playback=Playback(loop=True)
+    ) as running:
         records = running.join()
-    assert len(records) == 2
+    assert [record.reason for record in records] == 2 * ["picture unreadable"]
     assert isinstance(running.failure, DataError)
-    assert "c.png" in str(running.failure)
+    assert "b.png" in str(running.failure)
 
 
 def test_a_profile_that_names_what_the_family_lacks_is_refused_before_anything_runs(

@@ -157,6 +157,22 @@ def test_a_video_that_breaks_off_gives_what_it_has(tmp_path: Path) -> None:
     assert num_frames < 12
 
 
+def test_a_video_that_breaks_off_as_if_all_were_well_is_told_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = write_video(tmp_path / "clip.mkv", num_frames=100)
+    assert len(list(open_source(str(whole)).frames())) == 100
+    assert caplog.text == ""
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    source = open_source(str(cut))
+    for _ in range(2):
+        assert 10 < len(list(source.frames())) < 90
+    (said,) = caplog.messages
+    assert said.startswith(f"INPUT {cut}: ends after ")
+    assert said.endswith(" s, but is said to last 4.0 s; check that the file is whole")
+
+
 @pytest.mark.parametrize(
     ("spec", "error", "message"),
     [
@@ -196,13 +212,38 @@ def test_a_plain_folder_is_told_how_to_be_written(tmp_path: Path) -> None:
         open_source(f"dir:{tmp_path}")
 
 
-def test_a_broken_picture_in_a_folder_is_named_when_its_turn_comes(tmp_path: Path) -> None:
-    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "a.png")
+def test_a_broken_picture_in_a_folder_is_named_when_its_turn_comes_and_those_after_it_follow(
+    tmp_path: Path,
+) -> None:
+    for name in ("a.png", "c.png"):
+        Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / name)
     (tmp_path / "b.png").write_bytes(b"\x89PNG broken")
+    a, b, c = open_source(f"dir:{tmp_path}").frames()
+    assert (a.fault, a.picture.shape) == (None, (4, 4, 3))
+    assert (c.fault, c.picture.shape) == (None, (4, 4, 3))
+    assert b.fault is not None
+    assert b.fault.startswith(f"picture {tmp_path}/b.png: 11 bytes, ")
+
+
+def test_a_folder_of_which_no_picture_can_be_read_ends_with_an_error(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"\x89PNG broken")
     frames = open_source(f"dir:{tmp_path}").frames()
-    next(frames)
-    with pytest.raises(DataError, match=r"b.png"):
+    assert all(next(frames).fault for _ in range(2))
+    with pytest.raises(DataError, match=r"not one of 2 pictures can be read; the last: picture"):
         next(frames)
+
+
+def test_a_broken_picture_of_a_labelled_set_keeps_its_truth(tmp_path: Path) -> None:
+    for name in ("train/cat/a.png", "train/dog/a.png", "val/cat/a.png", "val/dog/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    source = open_source(f"folder:{tmp_path}")
+    (tmp_path / "val" / "dog" / "a.png").write_bytes(b"broken")
+    assert [(frame.truth, bool(frame.fault)) for frame in source.frames()] == [
+        (0, False),
+        (1, True),
+    ]
 
 
 def test_without_pyav_a_video_says_what_to_install(
@@ -229,5 +270,5 @@ def test_a_pipe_folder_or_hidden_file_named_like_a_picture_is_passed_over_and_a_
     (tmp_path / "._a.png").write_bytes(b"\0\5\x16\7")  # a Mac leaves these beside what it copies
     assert len(list(open_source(f"dir:{tmp_path}").frames())) == 1
     (tmp_path / "d.png").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"d.png"):
-        list(open_source(f"dir:{tmp_path}").frames())
+    _, dead = open_source(f"dir:{tmp_path}").frames()
+    assert "d.png: No such file or directory" in str(dead.fault)

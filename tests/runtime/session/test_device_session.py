@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headgate.profiles.profile import Profile, allowed_points
+from headgate.runtime.choice.controller import Controller
 from headgate.runtime.records import Source
 from headgate.runtime.session.events import ComputeFailed
 from headgate.runtime.wire.wire import Frame, Goodbye, Reject, RejectReason, Welcome
@@ -81,6 +82,38 @@ def test_newest_frame_wins_and_the_older_one_is_superseded() -> None:
     assert [(r.frame_id, r.reason) for r in bench.records] == [(second, "superseded")]
     bench.compute()
     assert [effect.frame_id for effect in bench.computes] == [third]
+
+
+def test_a_frame_without_a_picture_ends_at_once_and_supersedes_nothing() -> None:
+    bench = Bench()
+    first, second = bench.capture(), bench.capture()
+    third = bench.capture_unreadable()
+    (record,) = bench.records
+    assert (record.frame_id, record.source, record.reason) == (
+        third,
+        Source.NONE,
+        "picture unreadable",
+    )
+    assert (record.profile, record.point, record.deadline_met) == (PROFILE.name, None, False)
+    assert [effect.frame_id for effect in bench.computes] == [first]
+    bench.compute()
+    assert [effect.frame_id for effect in bench.computes] == [second]
+
+
+def test_pictures_that_cannot_be_read_raise_no_price_of_a_miss() -> None:
+    told = []
+
+    class Told(Controller):
+        def finished(self, *, missed: bool, on_time: float | None) -> None:
+            told.append(missed)
+
+    bench = Bench(SPLIT, policy=Told).welcomed()
+    bench.capture_unreadable()
+    assert told == []
+    frame_id = bench.capture()
+    bench.compute()
+    bench.receive(result(frame_id))
+    assert told == [False]
 
 
 def test_pending_frame_whose_deadline_is_over_is_not_started() -> None:
@@ -229,6 +262,7 @@ events = st.lists(
             [
                 "capture",
                 "capture",
+                "unreadable",
                 "compute",
                 "compute",
                 "fail",
@@ -286,6 +320,8 @@ def apply(bench: Bench, event: str, choice: int) -> None:
     frame_id = max(0, bench.next_id - 1 - choice)
     if event == "capture":
         bench.capture(truth=choice % 2)
+    elif event == "unreadable":
+        bench.capture_unreadable()
     elif event == "compute" and bench.computes:
         bench.compute()
     elif event == "fail" and bench.computes:

@@ -202,6 +202,26 @@ def test_trials_that_come_to_nothing_become_rare_and_an_answer_makes_them_freque
     assert bench.middling(POINT, frame_id=11) == 500
 
 
+def test_a_trial_whose_frame_was_skipped_is_made_up_for_with_the_next_frame() -> None:
+    bench = Bench()
+    bench.middling(POINT)
+    bench.now_s += FIRST_TRIAL_S
+    for frame_id in range(1, 9):
+        assert bench.middling(POINT, frame_id=frame_id) == 500
+        bench.references.choose(POINT, frame_id=frame_id, now_s=bench.now_s)
+        bench.references.computed(POINT, bytes(101))
+        bench.references.kept_back()
+        bench.now_s += 0.03
+    assert bench.middling(POINT, frame_id=9) == 500
+    bench.send(9)
+    assert bench.middling(POINT, frame_id=10) != 500
+    bench.references.choose(TWIN, frame_id=10, now_s=bench.now_s)
+    bench.references.kept_back()  # was no trial: the next one is not due for that
+    assert bench.middling(POINT, frame_id=11) != 500
+    bench.now_s += FIRST_TRIAL_S
+    assert bench.middling(POINT, frame_id=12) == 500
+
+
 def test_only_the_first_whole_frame_of_a_stream_is_worth_a_late_answer() -> None:
     bench = Bench(refresh_s=1.0)
     bench.send(0)

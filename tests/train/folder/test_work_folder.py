@@ -1,5 +1,6 @@
 """Claims about where a run may be written, and what it may replace."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,29 @@ def test_force_keeps_the_old_run_until_the_new_one_is_complete(
     new = train_prune(config, out, resume=True)
     assert digests(new) != old
     assert digests(load_run(out)) == digests(new)
+
+
+def test_a_run_that_is_killed_while_its_work_folder_is_removed_is_complete(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, remove = tmp_path / "run", shutil.rmtree
+
+    def killed_midway(path: Path, ignore_errors: bool = False) -> None:
+        if (Path(path) / "checkpoint").exists():
+            remove(Path(path) / "checkpoint")
+            raise KeyboardInterrupt
+        remove(path, ignore_errors=ignore_errors)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed_midway)
+        with pytest.raises(KeyboardInterrupt):
+            train_tiny(pictures, out, budgets=(6,), epochs=1)
+    whole = digests(load_run(out))
+    config = tiny_config(pictures, budgets=(6,), epochs=1)
+    with pytest.raises(UsageError, match="a complete run is here already"):
+        train_prune(config, out)
+    resumed = train_prune(config, out, resume=True, progress=StopAfter(steps=1))
+    assert digests(resumed) == whole
 
 
 def test_a_folder_that_is_not_a_run_is_never_written_to(pictures: Path, tmp_path: Path) -> None:

@@ -155,6 +155,25 @@ def test_a_cache_whose_making_was_interrupted_is_made_again(
         open_cache(fabric(), tmp_path / "cache", key(data), data=data, look=never_look)
 
 
+@pytest.mark.parametrize("name", ["features.f16", "answers.f16", "validation.f32", "key.json"])
+@pytest.mark.parametrize("share", [None, 0.0, 0.5])
+def test_a_cache_of_which_a_file_is_missing_or_cut_is_made_again(
+    name: str, share: float | None, data: TrainingData, tmp_path: Path
+) -> None:
+    before = whole_epoch(made(tmp_path, key(data), data))
+    damaged = tmp_path / "cache" / name
+    whole = damaged.read_bytes()
+    damaged.unlink()
+    if share is not None:
+        damaged.write_bytes(whole[: int(share * len(whole))])
+    for a, b in zip(before, whole_epoch(made(tmp_path, key(data), data)), strict=True):
+        assert torch.equal(a.x_BCHW, b.x_BCHW)
+        assert a.taught_BK is not None
+        assert b.taught_BK is not None
+        assert torch.equal(a.taught_BK, b.taught_BK)
+    assert damaged.read_bytes() == whole
+
+
 def test_a_disk_that_is_too_small_is_told_in_a_sentence(data: TrainingData, tmp_path: Path) -> None:
     too_large = replace(key(data), num_variants=10**7)  # 50 TB
     with pytest.raises(UsageError, match=r"--cache-gb: .* cannot take .* GB"):

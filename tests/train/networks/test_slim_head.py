@@ -94,11 +94,12 @@ def test_members_share_the_head_that_the_stage_made(run: Run, pictures: Path) ->
         assert torch.equal(values, heads[1][name]), name
 
 
-def test_a_stopped_run_goes_on_to_the_same_weights(run: Run, pictures: Path) -> None:
+@pytest.mark.parametrize("steps", [9, 14])  # before the first checkpoint of the stage `slim`; in it
+def test_a_stopped_run_goes_on_to_the_same_weights(run: Run, pictures: Path, steps: int) -> None:
     config = tiny_config(pictures, width=2.0, budgets=(3,), slim_head=0.5, slim_epochs=2)
-    out = pictures.parent / "stopped"
+    out = pictures.parent / f"stopped-{steps}"
     with pytest.raises(StoppedOnPurposeError):
-        train_prune(config, out, progress=StopAfter(steps=14))  # within the stage `slim`
+        train_prune(config, out, progress=StopAfter(steps=steps))
     assert digests(train_prune(config, out, resume=True)) == digests(run)
 
 

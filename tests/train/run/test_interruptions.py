@@ -1,10 +1,12 @@
 """Claims about how a training that is stopped from outside says how it goes on."""
 
+import contextlib
 import errno
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,12 @@ from click.testing import CliRunner
 from headgate.profiles.errors import UsageError
 from headgate.runtime.cli import main
 from headgate.train.folder.run_folder import load_run
-from headgate.train.run.interruptions import telling_how_to_go_on, way_on, way_on_from
+from headgate.train.run.interruptions import (
+    AT_ONCE_S,
+    telling_how_to_go_on,
+    way_on,
+    way_on_from,
+)
 from train.tiny_runs import write_pictures
 
 TINY = ["--model", "lenet", "--split", "features.2", "--budgets", "6", "--epochs", "2"]
@@ -82,6 +89,59 @@ def test_a_second_sigterm_does_not_cut_off_what_is_said() -> None:
     with pytest.raises(KeyboardInterrupt) as caught:
         terminate_twice()
     assert caught.value.__notes__ == ["go on so"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interruption_that_a_library_makes_an_error_of_its_own_is_one(
+    number: signal.Signals,
+) -> None:
+    def interrupted_in_native_code() -> None:
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            raise ValueError("could not determine the shape") from None
+
+    # A shell has its background jobs ignore Ctrl-C, and they hand that down.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt) as caught, telling_how_to_go_on(lambda: "go on so"):
+            interrupted_in_native_code()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert caught.value.__notes__ == ["go on so"]
+
+
+def test_an_error_long_after_an_interruption_that_was_lost_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+
+    def lose_one_and_fail() -> None:
+        nonlocal now_s
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        now_s += AT_ONCE_S
+        raise UsageError("something else")
+
+    with pytest.raises(UsageError, match="something else"), telling_how_to_go_on(lambda: "so"):
+        lose_one_and_fail()
+
+
+def test_a_sigterm_after_one_that_was_lost_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+
+    def lose_one_and_be_told_again() -> None:
+        nonlocal now_s
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        now_s += AT_ONCE_S
+        signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt), telling_how_to_go_on(lambda: None):
+        lose_one_and_be_told_again()
 
 
 def test_sigterm_is_as_before_behind_a_training_and_within_one_of_several_processes(

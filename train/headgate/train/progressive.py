@@ -4,7 +4,6 @@ NAIR orders maps by importance and trains one tail for every prefix of the order
 natural order and weights each prefix by how likely the link is to carry just that much.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +16,7 @@ WEIGHTS_FROM = ("start", "now")
 SLICE_MAPS = 2
 W_NON = 2.0
 PENALTY = 0.3  # what `train nair` takes unless told
+MAX_PREFIX_WEIGHT = 1e6  # far above, a loss is no finite float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,8 @@ def check_prefix_weights(weights: Sequence[float], *, num_layers: int) -> None:
             f"--prefix-weights: found {len(weights)} numbers, expected one for each of the "
             f"{num_layers} prefixes, the shortest first"
         )
-    if not all(math.isfinite(w) and w >= 0 for w in weights) or not any(weights):
+    if not all(0 <= weight <= MAX_PREFIX_WEIGHT for weight in weights) or not any(weights):
         raise UsageError(
-            "--prefix-weights: expected numbers of 0 or more, and at least one above 0"
+            f"--prefix-weights: expected numbers of 0 to {MAX_PREFIX_WEIGHT:g}, and at least one "
+            "above 0"
         )

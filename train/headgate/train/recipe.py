@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import TypeVar
 
 from headgate.profiles.errors import UsageError
 from headgate.profiles.parse import ADDED
 from headgate.train.progressive import ProgressiveConfig
+
+Settings = TypeVar("Settings", "PruneConfig", ProgressiveConfig)
 
 DEFAULT_DATA = "embedded"
 EMBEDDED_WIDTH = 0.25
@@ -152,11 +155,25 @@ def default_width(config: PruneConfig) -> float:
 
 
 def differences(now: PruneConfig, before: PruneConfig) -> list[str]:
-    """Name each setting in which two runs differ, as `name: now X, before Y`."""
+    """Name each setting in which two runs differ, as `name: now X, before Y`.
+
+    Of two progressive members those of their own settings.
+    """
+    found = _differing(now, before)
+    if now.progressive is not None and before.progressive is not None:
+        found.pop("progressive", None)
+        own = _differing(now.progressive, before.progressive)
+        found |= {f"progressive.{name}": pair for name, pair in own.items()}
     return [
-        f"{field.name.rstrip('_')}: now {getattr(now, field.name)}, "
-        f"before {getattr(before, field.name)}"
-        for field in fields(PruneConfig)
-        if field.name not in FREE_TO_CHANGE
-        and getattr(now, field.name) != getattr(before, field.name)
+        f"{name.rstrip('_')}: now {ours}, before {theirs}"
+        for name, (ours, theirs) in found.items()
+        if name not in FREE_TO_CHANGE
     ]
+
+
+def _differing(now: Settings, before: Settings) -> dict[str, tuple[object, object]]:
+    """Return the fields in which two values differ, with both."""
+    pairs = {
+        field.name: (getattr(now, field.name), getattr(before, field.name)) for field in fields(now)
+    }
+    return {name: (ours, theirs) for name, (ours, theirs) in pairs.items() if ours != theirs}

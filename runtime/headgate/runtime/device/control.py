@@ -1,6 +1,6 @@
 """The control socket of a running device: show its state, switch its profile, both ends.
 
-One JSON object asks, one answers (REQ to REP). Requests are `{"command": "show"}` and
+One JSON object asks, one answers (REQ to ROUTER). Requests are `{"command": "show"}` and
 `{"command": "set", "profile": {...}}`; an answer has either `error` or the fields of `State`.
 The profile itself travels, not its name: a file of the operator's need not exist on the device.
 
@@ -11,7 +11,6 @@ holds a key pair that the device's keys folder names (the device's own, or the e
 
 import json
 import os
-import socket
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from headgate.profiles.parse import parse, unparse
 from headgate.profiles.profile import Profile, profile_from_json
 from headgate.runtime.sockets import keys as key_files
 from headgate.runtime.sockets.keys import Context, Socket
+from headgate.runtime.sockets.listening import IPC, is_heard, listen
 
 MAX_REQUEST_BYTES = 1 << 16
 ANSWER_TIMEOUT_S = 5.0  # a busy device answers between two of its turns
@@ -66,7 +66,7 @@ def find_device() -> str:
 
     Raises PeerError if there is none, and UsageError naming them if there are several.
     """
-    alive = [path for path in sorted(runtime_folder().glob("device-*.ipc")) if _is_alive(path)]
+    alive = [path for path in sorted(runtime_folder().glob("device-*.ipc")) if is_heard(path)]
     if not alive:
         raise PeerError("no running device found on this machine; start one, or pass --device")
     if len(alive) > 1:
@@ -81,36 +81,42 @@ class ControlServer:
     def __init__(
         self, context: Context, address: str, *, own: key_files.KeyPair | None = None
     ) -> None:
-        self.socket: Socket = context.socket(zmq.REP)
+        # No REP: after a request without an envelope, from a peer that is gone again, libzmq 4.3.5
+        # sends the answer to the next request nowhere.
+        self.socket: Socket = context.socket(zmq.ROUTER)
         self.socket.linger = 200
         self.socket.maxmsgsize = MAX_REQUEST_BYTES
         if own is not None and not address.startswith("ipc://"):
             key_files.secure_server(self.socket, own)
         try:
-            self.socket.bind(address)
-        except zmq.ZMQError as reason:
+            listen(self.socket, address, option="--control")
+        except UsageError:
             self.socket.close(0)
-            raise UsageError(f"--control {address}: cannot listen there ({reason})") from None
+            raise
         self.address: str = self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
     def answer(self, *, show: Callable[[], State], switch: Callable[[Profile], State]) -> None:
         """Take one waiting request and answer it; what is wrong with it goes back as `error`."""
         try:
             parts = self.socket.recv_multipart(zmq.NOBLOCK)
-        except zmq.Again:  # what woke us was no request: a REP drops those while it receives
+        except zmq.Again:
             return
+        if b"" not in parts[1:]:  # no REQ sent that, so nobody waits for an answer
+            return
+        end = parts.index(b"", 1) + 1
         try:
-            request = _request_from_bytes(parts)
+            request = _request_from_bytes(parts[end:])
             state = show() if request is None else switch(request)
             answer = unparse(state)
         except HeadgateError as reason:
             answer = {"error": str(reason)}
-        self.socket.send(json.dumps(answer).encode())
+        # Whoever asked may be gone: then this goes nowhere.
+        self.socket.send_multipart([*parts[:end], json.dumps(answer).encode()])
 
     def close(self) -> None:
         self.socket.close()
-        if self.address.startswith("ipc://"):
-            Path(self.address.removeprefix("ipc://")).unlink(missing_ok=True)
+        if self.address.startswith(IPC):
+            Path(self.address.removeprefix(IPC)).unlink(missing_ok=True)
 
 
 def ask_device(
@@ -174,19 +180,3 @@ def _state_from_bytes(data: bytes, address: str) -> State:
     if isinstance(value, dict) and isinstance(value.get("error"), str):
         raise ProfileError(f"{address}: {value['error']}")
     return parse(State, value, where=address, error=PeerError)
-
-
-def _is_alive(path: Path) -> bool:
-    """Say whether anybody listens at a control address.
-
-    A device that was killed leaves its address behind, and another program may have its number.
-    """
-    with socket.socket(socket.AF_UNIX) as caller:
-        caller.setblocking(False)
-        try:
-            caller.connect(str(path))
-        except BlockingIOError:  # so many call that it takes no more at once
-            return True
-        except OSError:
-            return False
-    return True

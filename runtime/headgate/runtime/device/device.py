@@ -114,7 +114,7 @@ class Device:
             keys=settings.keys,
             max_part_bytes=DEFAULT_LIMITS.max_part_bytes,
         )
-        self._complaints = Complaints()
+        self._complaints, self._faults = Complaints(), Complaints()  # of messages, of pictures
         self._refusal_said: Refusal | None = None
 
     @property
@@ -255,8 +255,11 @@ class Device:
         return False
 
     def _capture(self, captured: Captured) -> None:
-        frame_id = self._next_frame_id
+        frame_id, fault = self._next_frame_id, captured.frame.fault
         self._next_frame_id += 1
+        if fault is not None:
+            self._pass_over(frame_id, captured, fault)
+            return
         self._pictures[frame_id] = captured.frame.picture
         self._obey(
             self._session.frame_captured(
@@ -264,6 +267,19 @@ class Device:
                 captured_s=captured.captured_s,
                 now_s=time.monotonic(),
                 truth=captured.frame.truth,
+            )
+        )
+
+    def _pass_over(self, frame_id: int, captured: Captured, fault: str) -> None:
+        """Give a frame its record that has no picture, and say why."""
+        now_s = time.monotonic()
+        line = self._faults.say(f"frame {frame_id}: {fault}", now_s=now_s)
+        if line is not None:
+            log.warning("%s", line)
+        captured_s, truth = captured.captured_s, captured.frame.truth
+        self._obey(
+            self._session.frame_unreadable(
+                frame_id, captured_s=captured_s, now_s=now_s, truth=truth
             )
         )
 

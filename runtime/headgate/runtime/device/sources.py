@@ -14,11 +14,11 @@ A source only yields pictures; `playback` decides when. Videos and cameras need 
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -34,18 +34,25 @@ from headgate.runtime.complaints import Complaints
 log = logging.getLogger(__name__)
 
 Picture = npt.NDArray[np.uint8]
+Place = TypeVar("Place")  # of a picture: a path, or a number in a data set
 
+NO_PICTURE: Picture = np.zeros((0, 0, 3), np.uint8)
 MAX_FAKE_PX = 1 << 24
 STREAM_TIMEOUT_S = 10.0
 MANY_DAMAGED = 100  # packets of a video in a row
+SHORT_S, SHORT_SHARE = 1.0, 0.05  # a video may end so much before the end of its sound
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFrame:
-    """One picture, RGB uint8 HWC, and its class where the source knows it."""
+    """One picture, RGB uint8 HWC, and its class where the source knows it.
+
+    With a `fault`, which says why it cannot be read, there is no picture.
+    """
 
     picture: Picture  # HWC
     truth: int | None = None
+    fault: str | None = None
 
 
 class PictureSource(Protocol):
@@ -68,7 +75,7 @@ class PictureSource(Protocol):
         """Return whether the source sets the pace itself and cannot be played again."""
 
     def frames(self) -> Iterator[SourceFrame]:
-        """Yield every picture once; raises DataError where one cannot be read."""
+        """Yield every picture once; raises DataError where none of them can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +89,7 @@ class FolderSource:
     is_live: bool = False
 
     def frames(self) -> Iterator[SourceFrame]:
-        for path in self.paths:
-            yield SourceFrame(load_picture(path))
+        return _each(((path, None) for path in self.paths), read=load_picture, name=self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +106,27 @@ class DatasetSource:
     is_live: bool = False
 
     def frames(self) -> Iterator[SourceFrame]:
-        for index in in_turns([self.dataset.label(i) for i in range(len(self.dataset))]):
-            truth = self.class_of[self.dataset.label(index)]
-            yield SourceFrame(self.dataset.picture(index), truth)
+        labels = [self.dataset.label(index) for index in range(len(self.dataset))]
+        turns = ((index, self.class_of[labels[index]]) for index in in_turns(labels))
+        return _each(turns, read=self.dataset.picture, name=self.name)
+
+
+def _each(
+    places: Iterable[tuple[Place, int | None]], *, read: Callable[[Place], Picture], name: str
+) -> Iterator[SourceFrame]:
+    """Yield a frame for every place and its truth. A file that is damaged spoils its own only."""
+    fault: str | None = None
+    num_frames = num_faults = 0
+    for place, truth in places:
+        num_frames += 1
+        try:
+            picture, fault = read(place), None
+        except DataError as reason:
+            picture, fault = NO_PICTURE, str(reason)
+            num_faults += 1
+        yield SourceFrame(picture, truth, fault)
+    if num_faults and num_faults == num_frames:
+        raise DataError(f"{name}: not one of {num_frames} pictures can be read; the last: {fault}")
 
 
 def in_turns(labels: Sequence[int]) -> list[int]:
@@ -153,6 +177,7 @@ class VideoSource:
         self.is_live = is_live
         self._address = address
         self._form = form
+        self._said_short = False
         self.fps: float | None = None
         container = self._open()  # what cannot be decoded is refused at the start
         try:
@@ -164,6 +189,7 @@ class VideoSource:
     def frames(self) -> Iterator[SourceFrame]:
         av = _import_av(self._where)
         num_frames = 0
+        last_s: float | None = None
         container = self._open()
         try:
             stream = _video_stream(container, self._where)
@@ -171,6 +197,8 @@ class VideoSource:
             for frame in self._decoded(container.demux(stream), damage=av.error.InvalidDataError):
                 yield SourceFrame(_upright(frame))
                 num_frames += 1
+                last_s = frame.time
+            self._say_if_short(_duration_s(container, stream), last_s=last_s)
         except (av.FFmpegError, ValueError) as reason:
             raise DataError(
                 f"{self._where}: cannot be decoded after frame {num_frames} ({_reason(reason)}); "
@@ -202,6 +230,19 @@ class VideoSource:
                 continue
             num_damaged = 0
             yield from frames
+
+    def _say_if_short(self, duration_s: float | None, *, last_s: float | None) -> None:
+        """Warn, once, of a file that breaks off: some forms then end as if all were well."""
+        if self.is_live or self._said_short or duration_s is None or last_s is None:
+            return
+        if last_s < duration_s - max(SHORT_S, SHORT_SHARE * duration_s):
+            self._said_short = True
+            log.warning(
+                "%s: ends after %.1f s, but is said to last %.1f s; check that the file is whole",
+                self._where,
+                last_s,
+                duration_s,
+            )
 
     def _open(self) -> Any:
         av = _import_av(self._where)
@@ -297,6 +338,18 @@ def _video_stream(container: Any, where: str) -> Any:
     if not container.streams.video:
         raise DataError(f"{where}: holds no video stream; check the file")
     return container.streams.video[0]
+
+
+def _duration_s(container: Any, stream: Any) -> float | None:
+    """Return when the video should end, by what the file says of itself; None if it says nothing.
+
+    That is a time of its frames, which need not begin at 0.
+    """
+    if stream.duration is not None:
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    if container.duration is not None:  # in microseconds
+        return float((container.start_time or 0) + container.duration) / 1e6
+    return None
 
 
 def _upright(frame: Any) -> Picture:

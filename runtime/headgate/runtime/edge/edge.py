@@ -7,7 +7,6 @@ under load frames must queue up, or there would be nothing to batch. `quickness`
 """
 
 import contextlib
-import errno
 import logging
 import math
 import queue
@@ -37,6 +36,7 @@ from headgate.runtime.quickness import Quickness
 from headgate.runtime.sockets.edge_socket import has_message
 from headgate.runtime.sockets.handshakes import FAILED_HANDSHAKES, edge_complaint
 from headgate.runtime.sockets.keys import Authenticator, Context, EdgeKeys, Socket, secure_server
+from headgate.runtime.sockets.listening import listen
 from headgate.runtime.wakeup import Wakeup, poll_timeout_ms
 from headgate.runtime.wire.messages import RejectReason
 
@@ -256,11 +256,11 @@ class EdgeServer:
         if keys is not None:
             secure_server(router, keys.own)
         try:
-            router.bind(bind)
-        except zmq.ZMQError as reason:
+            listen(router, bind, option="--bind")
+        except UsageError:
             router.close(0)
             self._close_context()
-            raise UsageError(f"--bind {bind}: {_bind_complaint(reason)}") from None
+            raise
         return router
 
     def _close(self) -> None:
@@ -285,11 +285,3 @@ def receive_parts(router: Socket) -> list[bytes]:
         if len(parts) <= MAX_PARTS:
             parts.append(part)
     return parts
-
-
-def _bind_complaint(reason: zmq.ZMQError) -> str:
-    if reason.errno == errno.EADDRINUSE:
-        return "another program listens there already; stop it or choose another port"
-    if reason.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
-        return "is no address of this machine; check with `ip addr`"
-    return f"cannot listen there ({reason})"

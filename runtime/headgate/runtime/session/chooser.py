@@ -69,6 +69,7 @@ class Chooser:
     def kept_back(self) -> None:
         """Take note that a frame was not sent after all."""
         self._probes.kept_back()
+        self._references.kept_back()
 
     def probe_need(self) -> ProbeNeed | None:
         """Return what probes are wanted for; None while nothing would be sent anyway."""

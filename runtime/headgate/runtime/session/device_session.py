@@ -3,10 +3,11 @@
 A frame's way, and what can end it (each ends once, in a `Deliver` made by `endings`):
 
     captured -> pending -> computing -> waiting -> answered by the edge
-                  |            |           |------> deadline: the device's own answer, if any
-                  |            |           |------> rejected, disconnected, never answered
-                  |            |-> answered locally; failed; edge lost; too late; need not be sent
-                  |-> superseded by a newer frame; too late to start; no point can be used
+     |            |            |           |------> deadline: the device's own answer, if any
+     |            |            |           |------> rejected, disconnected, never answered
+     |            |            |-> answered locally; failed; edge lost; too late; need not be sent
+     |            |-> superseded by a newer frame; too late to start; no point can be used
+     |-> its picture cannot be read
 
 One frame computes at a time and one is pending, while any number waits for the edge, so that the
 head of a frame overlaps with the transfer of those before it. The device's own answer is that of
@@ -29,6 +30,7 @@ from headgate.runtime.session.events import Compute, Computed, ComputeFailed, Ef
 from headgate.runtime.session.frame_fate import (
     DEFAULT_SETTINGS,
     NOT_SENT,
+    UNREADABLE,
     FrameOnItsWay,
     SessionSettings,
 )
@@ -176,6 +178,18 @@ class DeviceSession:
             effects.append(self._endings.here(self._pending, None, "superseded", now_s=now_s))
         self._pending = FrameOnItsWay(frame_id, captured_s, truth)
         return [*effects, *self._start_next(now_s=now_s)]
+
+    def frame_unreadable(
+        self, frame_id: int, *, captured_s: float, now_s: float, truth: int | None = None
+    ) -> list[Effect]:
+        """Take a frame of which there is no picture: it ends at once, and supersedes nothing."""
+        assert not self._finishing
+        self._next_frame_id = frame_id + 1
+        self._guard.saw(now_s=now_s)
+        self._chooser.captured(captured_s=captured_s, now_s=now_s)
+        frame = FrameOnItsWay(frame_id, captured_s, truth)
+        self._terms.hold_for(frame)
+        return [self._endings.here(frame, None, UNREADABLE, now_s=now_s)]
 
     def computed(
         self, frame_id: int, outcome: Computed | ComputeFailed, *, now_s: float

@@ -15,7 +15,7 @@ from headgate.runtime.choice.own_answers import exit_quality
 from headgate.runtime.choice.policy import Policy
 from headgate.runtime.records import FrameRecord, Source, Stages
 from headgate.runtime.session.events import Answer, Deliver
-from headgate.runtime.session.frame_fate import FrameOnItsWay
+from headgate.runtime.session.frame_fate import UNREADABLE, FrameOnItsWay
 from headgate.runtime.session.outbox import Outbox
 from headgate.runtime.session.rescue import Rescues
 from headgate.runtime.wire.messages import Result
@@ -74,8 +74,9 @@ class Endings:
         )
         self._outbox.drop(frame.frame_id)
         self._rescues.ended(frame, record)
-        on_time = record.estimate.on_time
-        self._controller.finished(missed=not record.deadline_met, on_time=on_time)
+        if reason != UNREADABLE:  # else no choice could have answered it
+            on_time = record.estimate.on_time
+            self._controller.finished(missed=not record.deadline_met, on_time=on_time)
         return Deliver(record, answer)
 
 

@@ -11,6 +11,7 @@ from headgate.runtime.session.skipping import Chances, SkipRule
 from headgate.runtime.wire.messages import MAX_BUDGET_US, NO_BUDGET_US
 
 NOT_SENT = "not sent"  # the reason in the frame's record
+UNREADABLE = "picture unreadable"
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ class DeviceReferences:
         self._trial_s: float | None = None  # when the next one may be
         self._trial_gap_s = FIRST_TRIAL_S
         self._on_trial = False  # the choice being made knows no lack
+        self._before_trial: tuple[float, float] | None = None  # when it was due, and the gap
         self._offered = False  # the frame that is being computed has a reference
         self._whole_s: dict[str, float] = {}  # stream -> when a frame was last sent whole
 
@@ -79,16 +80,23 @@ class DeviceReferences:
 
     def choose(self, point: OperatingPoint, *, frame_id: int, now_s: float) -> Reference | None:
         """Return what to code a frame against; None: code it whole."""
-        kept = None
+        kept = self._before_trial = None
         if point.twin is not None:
             kept = self._usable(point.twin, frame_id)
-            if kept is None and self._on_trial:
+            if kept is None and self._on_trial and self._trial_s is not None:
+                self._before_trial = self._trial_s, self._trial_gap_s
                 self._trial_s = now_s + self._trial_gap_s
                 self._trial_gap_s = min(MAX_TRIAL_S, 2 * self._trial_gap_s)
             elif now_s - self._whole_s.get(point.twin, now_s) >= self._refresh_s:
                 kept = None
         self._offered = kept is not None
         return None if kept is None else Reference(frame_id - kept.frame_id, kept.integers)
+
+    def kept_back(self) -> None:
+        """Tell that the frame just computed is not sent, as its exit is sure: it tried nothing."""
+        if self._before_trial is not None:
+            self._trial_s, self._trial_gap_s = self._before_trial
+            self._before_trial = None
 
     def computed(self, point: OperatingPoint, payload: bytes) -> bool:
         """Learn from the size of a payload what the next ones will have.

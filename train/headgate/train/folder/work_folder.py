@@ -14,6 +14,7 @@ from headgate.profiles.errors import UsageError
 from headgate.profiles.parse import unparse
 from headgate.profiles.storage import (
     check_place,
+    drop_folder,
     make_folder,
     publish_folder,
     recover_folder,
@@ -101,7 +102,7 @@ def publish(folder: Path, out: Path, record: RunRecord) -> None:
         for file in record.files:
             shutil.copy2(folder / file, target / file)
         write_record(target, replace(record, status=COMPLETE))
-    shutil.rmtree(folder)
+    drop_folder(folder, target=out)  # half of it could neither be resumed nor begun anew
 
 
 def _clear(partial: Path) -> None:

@@ -94,7 +94,7 @@ class FeatureCache:
         self._key = key
         self._labels_N = data.train_labels_N
         self._val_labels_N = data.val_labels_N
-        self._features_VNHWP, self._answers_VNK, self._val_NHWP = _map(folder, key, mode="r+")
+        self._features_VNHWP, self._answers_VNK, self._val_NHWP = _map(folder, key, mode="r")
 
     def deal(self, deal: Deal) -> Iterator[Lesson]:
         """Yield lessons in the order in which pictures would come.
@@ -142,7 +142,7 @@ def open_cache(
     """Return the cache of `folder`, filled if it is not there yet; every process calls this."""
     text = json.dumps(unparse(key), sort_keys=True)
     path = folder / KEY
-    is_there = path.is_file() and path.read_text(encoding="utf-8") == text
+    is_there = path.is_file() and path.read_bytes() == text.encode() and _is_whole(folder, key)
     fabric.barrier()  # all have looked before the first writes
     if not is_there:
         if fabric.is_global_zero:
@@ -156,6 +156,15 @@ def open_cache(
             write_atomic(path, text)
         fabric.barrier()
     return FeatureCache(folder, key, data=data)
+
+
+def _is_whole(folder: Path, key: CacheKey) -> bool:
+    """Say whether all files have their size: mapping one that is too short would add zeros."""
+    for name, dtype, shape in _files(key):
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != prod(shape) * np.dtype(dtype).itemsize:
+            return False
+    return True
 
 
 def _reserve(folder: Path, key: CacheKey) -> None:
@@ -206,15 +215,19 @@ def _halves(values: Tensor) -> npt.NDArray[np.float16]:
 
 
 def _map(folder: Path, key: CacheKey, *, mode: str) -> tuple[Mapped, Mapped, Mapped]:
+    features, answers, validation = (
+        np.memmap(folder / name, dtype, mode=mode, shape=shape)  # type: ignore[call-overload]
+        for name, dtype, shape in _files(key)
+    )
+    return features, answers, validation
+
+
+def _files(key: CacheKey) -> tuple[tuple[str, npt.DTypeLike, tuple[int, ...]], ...]:
+    """Return name, type and shape of each file."""
     maps, height, width = key.shape
     first = (key.num_variants, key.num_pictures)
-    files = (
+    return (
         (FEATURES, np.float16, (*first, height, width, maps)),
         (ANSWERS, np.float16, (*first, key.num_classes)),
         (VALIDATION, np.float32, (key.num_validation, height, width, maps)),
     )
-    features, answers, validation = (
-        np.memmap(folder / name, dtype, mode=mode, shape=shape)  # type: ignore[call-overload]
-        for name, dtype, shape in files
-    )
-    return features, answers, validation

@@ -1,8 +1,10 @@
 """Lets a training that is stopped from outside say how it goes on."""
 
+import math
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,9 @@ from headgate.train.folder.run_folder import partial_folder
 from headgate.train.folder.work_folder import CHECKPOINT, RUN_FILE
 from headgate.train.processes import is_first_process
 
+# `timeout` and others send SIGTERM twice in a row: that is one wish.
+AT_ONCE_S = 1.0
+
 
 @contextmanager
 def telling_how_to_go_on(way: Callable[[], str | None]) -> Iterator[None]:
@@ -20,9 +25,14 @@ def telling_how_to_go_on(way: Callable[[], str | None]) -> Iterator[None]:
     The command prints such notes behind its error. SIGTERM counts as Ctrl-C, but for torchrun's
     processes: one may wait for another in a call that no Python handler can interrupt.
     """
-    with _terminated_like_ctrl_c():
+    with _raising_interruptions() as was_just_interrupted:
         try:
-            yield
+            try:
+                yield
+            except Exception as error:
+                if was_just_interrupted():  # a library turned it into an error of its own
+                    raise KeyboardInterrupt from error
+                raise
         except (KeyboardInterrupt, OSError) as error:
             text = way() if is_first_process() else None
             if text is not None:
@@ -50,19 +60,34 @@ def way_on_from(folder: Path, *, checkpoints: Path) -> str:
 
 
 @contextmanager
-def _terminated_like_ctrl_c() -> Iterator[None]:
-    """Turn SIGTERM into KeyboardInterrupt, once: `timeout` and others send it twice in a row."""
+def _raising_interruptions() -> Iterator[Callable[[], bool]]:
+    """Let SIGTERM raise KeyboardInterrupt as Ctrl-C does; yield whether one came just now.
+
+    Libraries may lose what a handler raises, so a later signal raises it once more.
+    """
     alone = os.environ.get("WORLD_SIZE", "1") == "1"
     if not alone or threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: False
         return
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    last_s = -math.inf
+
+    def _was_just_interrupted() -> bool:
+        return time.monotonic() < last_s + AT_ONCE_S
+
+    def _interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal last_s
+        if number == signal.SIGTERM and _was_just_interrupted():
+            return
+        last_s = time.monotonic()
+        raise KeyboardInterrupt
+
+    before = {signal.SIGTERM: signal.getsignal(signal.SIGTERM)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
+        before[signal.SIGINT] = signal.default_int_handler
+    for number in before:
+        signal.signal(number, _interrupt)
     try:
-        yield
+        yield _was_just_interrupted
     finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)

@@ -69,6 +69,7 @@ class ServerSocket:
         import zmq
 
         from headgate.runtime.sockets import keys
+        from headgate.runtime.sockets.listening import listen
 
         keys.check_endpoint(bind, option="--bind")
         has_keys = security.keys is not None
@@ -89,12 +90,10 @@ class ServerSocket:
             self._authenticator = keys.Authenticator(self._context, own.devices)
             keys.secure_server(self._router, own.own)
         try:
-            self._router.bind(bind)
-        except zmq.ZMQError as reason:
+            listen(self._router, bind, option="--bind")
+        except UsageError:
             self.close()
-            raise UsageError(
-                f"--bind {bind}: cannot listen there ({reason.strerror}); choose another port"
-            ) from None
+            raise
         self._poller = zmq.Poller()
         self._poller.register(self._router, zmq.POLLIN)
         self.endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
