@@ -99,6 +99,21 @@ def test_stall_means_local_and_the_climb_begins_anew() -> None:
     assert choose(chooser, 100.0) == "b1r1-l17"
 
 
+@pytest.mark.parametrize("stalled", [False, True])
+def test_local_point_that_would_be_late_does_not_keep_the_device_from_sending(
+    stalled: bool,
+) -> None:
+    """What it answers counts for nothing, and meanwhile the link may have come back."""
+    times = {
+        at: {**points, "local-full": PointTime(0.12, 0.0)} for at, points in MANIFEST.times.items()
+    }
+    slow = replace(MANIFEST, times=times)
+    assert choose(controller(manifest=slow), 0.3, stalled=stalled) == "b1r1-l16"
+    assert choose(controller(manifest=slow), None) == "local-full"  # late rather than never
+    only_local = Profile(name="x", kinds=(PointKind.LOCAL,))
+    assert choose(controller(only_local, manifest=slow), 0.3, stalled=stalled) == "local-full"
+
+
 def test_small_gain_does_not_move_the_choice() -> None:
     chooser = controller()
     assert climb(chooser, 2.45)[-1] == "b1r1-l18"

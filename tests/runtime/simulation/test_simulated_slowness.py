@@ -6,8 +6,9 @@ import pytest
 
 from headgate.profiles.ladder import Ladder, LadderPoint, ladder_manifest
 from headgate.profiles.manifest import PointKind, PointTime
+from headgate.profiles.trace import Trace
 from headgate.runtime.records import FrameRecord, Source
-from headgate.runtime.simulation.simulate import Link, Scenario, simulate
+from headgate.runtime.simulation.simulate import Link, Pace, Scenario, simulate
 from headgate.runtime.simulation.simulated_loop import Lateness, Machines
 from runtime.simulated import PACE, PROFILE, after, steps, summary
 
@@ -97,3 +98,22 @@ def test_a_late_loop_leaves_the_edge_its_share_of_a_short_sla() -> None:
     )
     by_edge = sum(record.source is Source.EDGE for record in records)
     assert by_edge > 0.62 * len(records)
+
+
+@pytest.mark.parametrize(("fps", "expected"), [(5, 0.9), (30, 0.4)])
+def test_local_point_slower_than_the_sla_leaves_the_device_to_a_link_that_comes_and_goes(
+    fps: float, expected: float
+) -> None:
+    """Half of the time 20 Mbit/s, else nothing, 100 ms each: not one local answer is in time."""
+    points = (
+        LadderPoint("local", PointKind.LOCAL, LOCAL_ACCURACY, device_ms=75),
+        LadderPoint("s", PointKind.SPLIT, 0.8, bytes=700, device_ms=5, edge_ms=4),
+    )
+    scenario = Scenario(
+        profile=PROFILE,
+        link=Link(Trace("on and off", (0.0, 0.1), (20e6, 0.0), 0.2), 0.005),
+        pace=Pace(fps=fps, duration_s=10),
+        sla_s=0.05,
+    )
+    records = simulate(ladder_manifest(Ladder(points)), scenario)
+    assert sum(record.deadline_met for record in records) > expected * len(records)

@@ -165,6 +165,8 @@ class Controller:
         if situation.stalled:
             self._rank = -1
         local = [self._judge_local(point, situation) for point in self._local]
+        if situation.outlook is not None and (self._ladder or self._series):
+            local = [each for each in local if each.on_time]  # late, it only keeps the device busy
         unanswered = 0.0 if self._sla_s is None else -self._miss_price
         fallback = max((candidate.credit for candidate in local), default=unanswered)
         self._fallback = fallback
