@@ -20,7 +20,7 @@ from headgate.runtime.choice.backlog import Backlog, Step
 from headgate.runtime.link.link import Outlook
 
 NUM_SCENARIOS = 7  # rates to weigh over; more changed nothing
-LATE_PRICE = 2.0  # credit per second of the window: the longer, the more frames are held up
+LATE_PRICE = 1.0  # credit per second of the window: the longer, the more frames are held up
 # The edge waits for layers until so long before it must begin. What comes later is used only if it
 # is the first that it has of the frame.
 EDGE_MARGIN_S = 0.0035
