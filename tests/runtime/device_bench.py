@@ -9,7 +9,7 @@ from headgate.runtime.choice.policy import PolicyMaker
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.session.device_session import DeviceSession
 from headgate.runtime.session.events import Answer, Compute, Computed, Deliver, Effect, Send
-from headgate.runtime.wire.wire import (
+from headgate.runtime.wire.messages import (
     Load,
     Message,
     NamedTensor,
@@ -17,9 +17,8 @@ from headgate.runtime.wire.wire import (
     ProbeReply,
     Result,
     Welcome,
-    decode,
-    encode,
 )
+from headgate.runtime.wire.wire import decode, encode
 from runtime.ladders import ladder_manifest
 
 MANIFEST = ladder_manifest()

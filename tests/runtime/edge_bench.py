@@ -13,7 +13,7 @@ from headgate.runtime.edge.edge_events import (
     SendTo,
 )
 from headgate.runtime.edge.edge_session import EdgeSession
-from headgate.runtime.wire.wire import (
+from headgate.runtime.wire.messages import (
     Frame,
     Hello,
     Message,
@@ -21,9 +21,8 @@ from headgate.runtime.wire.wire import (
     Reject,
     RejectReason,
     Welcome,
-    decode,
-    encode,
 )
+from headgate.runtime.wire.wire import decode, encode
 from profiles.manifests import small_manifest
 
 MANIFEST = small_manifest({})

@@ -9,7 +9,8 @@ import sys
 import zmq
 
 from headgate.runtime.sockets.keys import Context
-from headgate.runtime.wire.wire import Ack, Welcome, encode
+from headgate.runtime.wire.messages import Ack, Welcome
+from headgate.runtime.wire.wire import encode
 
 
 def main(endpoint: str, digest: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from headgate.profiles.errors import WireError
 from headgate.profiles.manifest import PointKind
 from headgate.runtime.records import Source
-from headgate.runtime.wire.wire import (
+from headgate.runtime.wire.messages import (
     Frame,
     Goodbye,
     Hello,
@@ -18,8 +18,8 @@ from headgate.runtime.wire.wire import (
     RejectReason,
     Result,
     Welcome,
-    encode,
 )
+from headgate.runtime.wire.wire import encode
 from runtime.device_bench import MANIFEST, SPLIT, WELCOME, Bench, result
 
 

@@ -17,8 +17,9 @@ from headgate.runtime.wire.messages import (
     Reject,
     RejectReason,
     Welcome,
+    stamp_us,
 )
-from headgate.runtime.wire.wire import encode, stamp_us
+from headgate.runtime.wire.wire import encode
 from runtime.ladders import EXIT_ACCURACY, LOCAL_ACCURACY, RUNGS
 from runtime.progressive_bench import (
     EXIT_ANSWER,

@@ -18,11 +18,14 @@ from headgate.runtime.edge.edge import MAX_PARTS, EdgeServer, receive_parts
 from headgate.runtime.edge.edge_events import BatchItem, ItemOutcome
 from headgate.runtime.networks.device_engine import DeviceEngine
 from headgate.runtime.sockets.keys import Context, Socket
+from headgate.runtime.wire.headers import SPOKEN_VERSIONS
 from headgate.runtime.wire.messages import (
+    NO_BUDGET_US,
     Ack,
     Frame,
     Goodbye,
     Hello,
+    Message,
     Probe,
     ProbeReply,
     Reject,
@@ -31,7 +34,7 @@ from headgate.runtime.wire.messages import (
     Welcome,
     stamp_us,
 )
-from headgate.runtime.wire.wire import NO_BUDGET_US, SPOKEN_VERSIONS, Message, decode, encode
+from headgate.runtime.wire.wire import decode, encode
 from runtime.running import edge_thread
 from runtime.tiny_family import tinted_pictures, write_tiny_family
 

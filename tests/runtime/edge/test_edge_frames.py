@@ -13,7 +13,7 @@ from headgate.runtime.edge.edge_events import (
     SendTo,
 )
 from headgate.runtime.wire.fragments import fragment
-from headgate.runtime.wire.wire import NO_BUDGET_US, NamedTensor, Reject, RejectReason, Result
+from headgate.runtime.wire.messages import NO_BUDGET_US, NamedTensor, Reject, RejectReason, Result
 from runtime.edge_bench import (
     DONE,
     LOCAL,

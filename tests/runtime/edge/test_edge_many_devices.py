@@ -5,7 +5,7 @@ from collections import Counter
 from headgate.runtime.edge.edge_events import EdgeLimits
 from headgate.runtime.edge.edge_peers import device_identity
 from headgate.runtime.wire.fragments import fragment
-from headgate.runtime.wire.wire import Goodbye, Probe, RejectReason, Result
+from headgate.runtime.wire.messages import Goodbye, Probe, RejectReason, Result
 from runtime.edge_bench import OFFLOAD, Bench, frame, hello, reasons
 
 

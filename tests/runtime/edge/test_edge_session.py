@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from headgate.runtime.edge.edge_events import EdgeLimits, SendTo
 from headgate.runtime.wire.fragments import fragment
-from headgate.runtime.wire.wire import (
+from headgate.runtime.wire.messages import (
     Goodbye,
     Message,
     Probe,
@@ -18,8 +18,8 @@ from headgate.runtime.wire.wire import (
     RejectReason,
     Result,
     Welcome,
-    encode,
 )
+from headgate.runtime.wire.wire import encode
 from runtime.edge_bench import (
     DONE,
     MANIFEST,

@@ -9,8 +9,8 @@ from headgate.runtime.session.conversation import (
     Conversation,
 )
 from headgate.runtime.session.events import Send
-from headgate.runtime.wire.wire import (
-    SPOKEN_VERSIONS,
+from headgate.runtime.wire.headers import SPOKEN_VERSIONS
+from headgate.runtime.wire.messages import (
     Frame,
     Hello,
     Load,
@@ -21,8 +21,8 @@ from headgate.runtime.wire.wire import (
     RejectReason,
     Result,
     Welcome,
-    decode,
 )
+from headgate.runtime.wire.wire import decode
 
 DIGEST = "ab" * 32
 

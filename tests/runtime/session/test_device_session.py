@@ -8,7 +8,7 @@ from headgate.profiles.profile import Profile, allowed_points
 from headgate.runtime.choice.controller import Controller
 from headgate.runtime.records import Source
 from headgate.runtime.session.events import ComputeFailed
-from headgate.runtime.wire.wire import Frame, Goodbye, Reject, RejectReason, Welcome
+from headgate.runtime.wire.messages import Frame, Goodbye, Reject, RejectReason, Welcome
 from runtime.device_bench import HELPED, MANIFEST, OFFLOAD, PROFILE, SPLIT, WELCOME, Bench, result
 from runtime.ladders import EXIT_ACCURACY
 

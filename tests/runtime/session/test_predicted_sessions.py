@@ -24,8 +24,9 @@ from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.session.device_session import DeviceSession
 from headgate.runtime.session.events import Compute, Computed, Deliver, Effect, Send
 from headgate.runtime.simulation.simulate import Link, Pace, Scenario, simulate
+from headgate.runtime.wire.headers import SPOKEN_VERSIONS
 from headgate.runtime.wire.messages import Frame, Hello, NamedTensor, Reject, RejectReason
-from headgate.runtime.wire.wire import SPOKEN_VERSIONS, decode, encode
+from headgate.runtime.wire.wire import decode, encode
 from runtime.ladders import ladder_manifest
 from runtime.predicted import Integers, drifting, predicted_manifest
 

@@ -3,7 +3,7 @@
 from headgate.profiles.manifest import PointKind
 from headgate.runtime.records import Source
 from headgate.runtime.session.events import ComputeFailed
-from headgate.runtime.wire.wire import Frame
+from headgate.runtime.wire.messages import Frame
 from runtime.device_bench import HELPED, Bench, result
 from runtime.ladders import LOCAL_ACCURACY, LOCAL_S
 

@@ -14,7 +14,7 @@ from headgate.runtime.session.device_session import DeviceSession
 from headgate.runtime.session.events import Answer, Compute, Computed, Deliver, Effect, Send
 from headgate.runtime.session.frame_fate import SessionSettings
 from headgate.runtime.session.skipping import SkipRule, skip_rule, weigh
-from headgate.runtime.wire.wire import (
+from headgate.runtime.wire.messages import (
     Frame,
     Load,
     Message,
@@ -23,9 +23,8 @@ from headgate.runtime.wire.wire import (
     ProbeReply,
     Result,
     Welcome,
-    decode,
-    encode,
 )
+from headgate.runtime.wire.wire import decode, encode
 from runtime.ladders import ladder_manifest
 
 PLAIN = ladder_manifest()

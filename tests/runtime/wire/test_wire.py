@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headgate.runtime.wire.wire import (
+from headgate.runtime.wire.headers import SPOKEN_VERSIONS, supports_layers
+from headgate.runtime.wire.messages import (
     NO_BUDGET_US,
-    SPOKEN_VERSIONS,
     Ack,
     Burst,
     Frame,
@@ -23,12 +23,9 @@ from headgate.runtime.wire.wire import (
     RejectReason,
     Result,
     Welcome,
-    decode,
-    encode,
-    negotiate,
     stamp_us,
-    supports_layers,
 )
+from headgate.runtime.wire.wire import decode, encode, negotiate
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 DIGEST = "00112233445566778899aabbccddeeff" * 2

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from headgate.profiles.errors import WireError
-from headgate.runtime.wire.wire import (
-    MAX_LAYERS,
+from headgate.runtime.wire.headers import MAX_LAYERS, SPOKEN_VERSIONS
+from headgate.runtime.wire.messages import (
     NO_BURST,
-    SPOKEN_VERSIONS,
     Ack,
     Burst,
     Frame,
@@ -27,9 +26,8 @@ from headgate.runtime.wire.wire import (
     RejectReason,
     Result,
     Welcome,
-    decode,
-    encode,
 )
+from headgate.runtime.wire.wire import decode, encode
 
 u8, u16, u32 = st.integers(0, 0xFF), st.integers(0, 0xFFFF), st.integers(0, 0xFFFF_FFFF)
 u64 = st.integers(0, 2**64 - 1)

@@ -5,7 +5,8 @@ import struct
 import pytest
 
 from headgate.profiles.errors import WireError
-from headgate.runtime.wire.wire import Limits, decode
+from headgate.runtime.wire.headers import Limits
+from headgate.runtime.wire.wire import decode
 
 
 def header(

@@ -33,7 +33,7 @@ from headgate.runtime.session.summary import Summary, Tally
 from headgate.runtime.sockets.edge_socket import LinkEvent
 from headgate.runtime.sockets.keys import Authenticator, Context, DeviceKeys
 from headgate.runtime.wakeup import Wakeup, poll_timeout_ms
-from headgate.runtime.wire.wire import DEFAULT_LIMITS
+from headgate.runtime.wire.headers import DEFAULT_LIMITS
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from headgate.profiles.manifest import OperatingPoint
 from headgate.runtime.codec.prediction import Integers
+from headgate.runtime.wire.headers import Limits
 from headgate.runtime.wire.messages import NamedTensor, RejectReason
-from headgate.runtime.wire.wire import Limits
 
 FULL_GRAPH_KEY = "full"  # the plain network; other keys are member ids, or paths of graphs
 

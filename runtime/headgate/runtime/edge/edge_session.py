@@ -38,6 +38,7 @@ from headgate.runtime.edge.layers import prefixes_by_point
 from headgate.runtime.edge.queued import Queued
 from headgate.runtime.edge.send_clock import SendClock
 from headgate.runtime.edge.waiting_room import WaitingRoom
+from headgate.runtime.wire.headers import SPOKEN_VERSIONS, supports_layers
 from headgate.runtime.wire.messages import (
     Ack,
     Frame,
@@ -49,7 +50,7 @@ from headgate.runtime.wire.messages import (
     Reject,
     RejectReason,
 )
-from headgate.runtime.wire.wire import SPOKEN_VERSIONS, decode, encode, supports_layers
+from headgate.runtime.wire.wire import decode, encode
 
 
 @dataclass(frozen=True, slots=True)

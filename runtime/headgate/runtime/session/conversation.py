@@ -17,9 +17,8 @@ from headgate.runtime.session.probing import LOCAL_PROBE_BYTES, ProbeNeed, Probi
 from headgate.runtime.session.traffic import Traffic
 from headgate.runtime.wire.bursts import slice_bytes
 from headgate.runtime.wire.fragments import fragment
-from headgate.runtime.wire.wire import (
-    DEFAULT_LIMITS,
-    SPOKEN_VERSIONS,
+from headgate.runtime.wire.headers import DEFAULT_LIMITS, SPOKEN_VERSIONS, supports_layers
+from headgate.runtime.wire.messages import (
     Frame,
     Goodbye,
     Hello,
@@ -28,10 +27,9 @@ from headgate.runtime.wire.wire import (
     RejectReason,
     Result,
     Welcome,
-    encode,
     stamp_us,
-    supports_layers,
 )
+from headgate.runtime.wire.wire import encode
 
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.05, 1.0
 MANY_MALFORMED = 3  # in a row: the edge must have taken something of ours for what it is not

@@ -18,8 +18,7 @@ from headgate.runtime.session.layer_sender import (
     Release,
 )
 from headgate.runtime.session.references import DeviceReferences
-from headgate.runtime.wire.messages import MAX_BUDGET_US, NO_BUDGET_US
-from headgate.runtime.wire.wire import Frame, stamp_us
+from headgate.runtime.wire.messages import MAX_BUDGET_US, NO_BUDGET_US, Frame, stamp_us
 
 
 class Outbox:

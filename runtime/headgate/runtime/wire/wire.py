@@ -56,7 +56,6 @@ from headgate.runtime.wire.frame_parts import (
 from headgate.runtime.wire.headers import (
     DEFAULT_LIMITS,
     HANDSHAKE_VERSION,
-    MAX_LAYERS,
     PREFIX,
     SPOKEN_VERSIONS,
     Kind,
@@ -67,54 +66,18 @@ from headgate.runtime.wire.headers import (
     with_header,
 )
 from headgate.runtime.wire.messages import (
-    MAX_BUDGET_US,
-    NO_BUDGET_US,
-    NO_BURST,
     Ack,
-    Burst,
     Frame,
     Goodbye,
     Hello,
-    Load,
     Message,
-    NamedTensor,
     Probe,
     ProbeReply,
     Reject,
     RejectReason,
     Result,
     Welcome,
-    stamp_us,
 )
-
-__all__ = [
-    "DEFAULT_LIMITS",
-    "MAX_BUDGET_US",
-    "MAX_LAYERS",
-    "NO_BUDGET_US",
-    "NO_BURST",
-    "SPOKEN_VERSIONS",
-    "Ack",
-    "Burst",
-    "Frame",
-    "Goodbye",
-    "Hello",
-    "Limits",
-    "Load",
-    "Message",
-    "NamedTensor",
-    "Probe",
-    "ProbeReply",
-    "Reject",
-    "RejectReason",
-    "Result",
-    "Welcome",
-    "decode",
-    "encode",
-    "negotiate",
-    "stamp_us",
-    "supports_layers",
-]
 
 MAX_DETAIL_BYTES = 512
 MAX_LISTED_VERSIONS = 8

@@ -40,9 +40,8 @@ from headgate.export.bench.edge.bench_edge_plan import (
 )
 from headgate.runtime.session.conversation import FIRST_BACKOFF_S, MAX_BACKOFF_S
 from headgate.runtime.sockets.edge_socket import HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, has_message
-from headgate.runtime.wire.wire import (
-    DEFAULT_LIMITS,
-    SPOKEN_VERSIONS,
+from headgate.runtime.wire.headers import DEFAULT_LIMITS, SPOKEN_VERSIONS
+from headgate.runtime.wire.messages import (
     Frame,
     Goodbye,
     Hello,
@@ -50,10 +49,9 @@ from headgate.runtime.wire.wire import (
     RejectReason,
     Result,
     Welcome,
-    decode,
-    encode,
     stamp_us,
 )
+from headgate.runtime.wire.wire import decode, encode
 
 JOIN_S = 20.0  # for all handshakes together
 NEXT_PICTURE_S = 1 / 30  # closed loop: after a rejection
