@@ -34,10 +34,10 @@ work = folder / "work"
 work.mkdir(exist_ok=True)
 
 class Noting(Training):
-    def _end_stage(self, stage, model):
-        mine = folder / f"{stage.id}-{fabric.global_rank}.safetensors"
-        write_tensors(mine, model.state_dict())
-        super()._end_stage(stage, model)
+    def _end_stage(self, work):
+        mine = folder / f"{work.stage.id}-{fabric.global_rank}.safetensors"
+        write_tensors(mine, work.model.state_dict())
+        super()._end_stage(work)
 
 Noting(fabric, plan, folder=work, state=beginning(fabric), progress=Silent()).run()
 train_prune(config, folder / "run")
@@ -48,12 +48,13 @@ def test_two_processes_hold_the_same_weights_after_every_stage(tmp_path: Path) -
     write_pictures(tmp_path / "tiny.npz")
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    tests = Path(__file__).parent.parent
+    path = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
     command += ["--standalone", str(script), str(tmp_path)]
     done = subprocess.run(
         command,
-        env=os.environ | {"PYTHONPATH": str(tests), "OMP_NUM_THREADS": "1"},
+        env=os.environ
+        | {"PYTHONPATH": os.pathsep.join(filter(None, path)), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=240,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from lightning_fabric import Fabric
@@ -21,6 +21,8 @@ from headgate.train.networks.progressive_model import ProgressiveModel
 from headgate.train.networks.split_model import SplitModel
 from headgate.train.pictures.data import TrainingData
 from headgate.train.run.plan import Plan
+from headgate.train.run.setting import Setting
+from headgate.train.run.stage_work import WeightsFile
 from headgate.train.stages import Stage
 
 # Shapes: B batch, P maps of H x W at the split, K classes, J layers, N prefixes, L levels
@@ -28,27 +30,18 @@ from headgate.train.stages import Stage
 PREFIXES_AT_ONCE = 4  # a batch of 1024 through the tail: more takes memory, and no less time
 
 
-@dataclass(frozen=True, slots=True)
-class WeightsFile:
-    """Where a member's weights lie, relative to the run's folder."""
-
-    file: str
-    sha256: str
-    shares_backbone: bool
-
-
 def measured_member(
-    fabric: Fabric,
-    plan: Plan,
+    setting: Setting,
     stage: Stage,
     model: SplitModel,
     *,
-    file: WeightsFile,
+    weights: WeightsFile,
     cache: FeatureCache | None,
 ) -> MemberEntry:
     """Measure a member on the validation pictures at every number of levels, and describe it."""
     assert stage.budget is not None
     assert model.selected is not None
+    fabric, plan = setting.fabric, setting.plan
     choices = plan.config.levels
     found, *others = evaluate_member(fabric, model, plan.data, levels=(None, *choices), cache=cache)
     quantised = [
@@ -60,13 +53,13 @@ def measured_member(
         budget=stage.budget,
         resolution_factor=plan.config.resolution_factor,
         selected=model.selected,
-        file=file.file,
-        sha256=file.sha256,
+        file=weights.file,
+        sha256=weights.sha256,
         accuracy=found.accuracy,
         exit_accuracy=found.exit_accuracy,
         quantised=tuple(quantised),
         epochs=stage.epochs,
-        shares_backbone=file.shares_backbone,
+        shares_backbone=weights.shares_backbone,
     )
     if not isinstance(model, ProgressiveModel):
         return entry

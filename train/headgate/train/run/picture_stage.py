@@ -17,18 +17,19 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from headgate.train.learning.loop import Objective
-from headgate.train.learning.material import Deal, Lesson, Material, Pictures
+from headgate.train.learning.material import Deal, Lesson, Pictures
 from headgate.train.learning.objectives import BackboneObjective, Evaluation, evaluate_backbone
 from headgate.train.networks.backbones import PlainModel
 from headgate.train.pictures.compressed import compress_pictures
 from headgate.train.pictures.data import Augmentation, TrainingData
-from headgate.train.run.shared_head import augmentation_of
-from headgate.train.run.side_stage import Setting
-from headgate.train.run.stage_models import BACKBONE, trained_network
+from headgate.train.run.setting import Setting
+from headgate.train.run.side_stage import SideStage
+from headgate.train.run.stage_models import trained_network
+from headgate.train.run.stage_work import Teaching
 from headgate.train.seeds import derive_seed
+from headgate.train.stages import Stage
 
 # Shapes: N pictures, C = 3 colours, H height, W width
 
@@ -89,19 +90,18 @@ class CompressedPictures:
         return made_NCHW
 
 
-class PictureStage:
-    """The stage `pictures`; a SideStage."""
+class PictureStage(SideStage):
+    """The stage `pictures`."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, stage: Stage, setting: Setting) -> None:
         """Read the plain network twice, once to tune and once to compare with."""
-        fabric, plan = setting.fabric, setting.plan
-        self._fabric = fabric
-        self._plain = self._read(setting).eval()
-        self._model = self._read(setting)
+        super().__init__(stage, setting, _read_plain(setting))
+        plan = setting.plan
+        self._plain = _read_plain(setting).eval()
         threads = plan.config.threads or torch.get_num_threads()
         self._material = CompressedPictures(
             plan.data,
-            augmentation=augmentation_of(plan),
+            augmentation=plan.augmentation,
             seed=derive_seed(plan.config.seed, "compressed pictures"),
             threads=threads,
         )
@@ -110,36 +110,25 @@ class PictureStage:
         self._data = replace(plan.data, val_pictures_NCHW=seen_NCHW)
 
     @property
-    def model(self) -> nn.Module:
-        return self._model
-
-    @property
-    def material(self) -> Material:
-        return self._material
-
-    @property
     def num_pictures(self) -> int:
         return self._material.num_pictures
 
-    @property
-    def objective(self) -> Objective:
-        return BackboneObjective()
-
-    @property
-    def macs(self) -> tuple[int, int]:
-        return (0, 0)
+    def prepare(self) -> Teaching:
+        """Return compressed pictures and cross entropy."""
+        return Teaching(self._material, BackboneObjective())
 
     def evaluate(self) -> Evaluation:
         """Measure on validation pictures compressed by the same mix."""
-        return evaluate_backbone(self._fabric, self._model, self._data)
+        return evaluate_backbone(self._setting.fabric, self.model, self._data)
 
     def evaluate_plain(self) -> Evaluation:
         """Measure the plain network on those."""
-        return evaluate_backbone(self._fabric, self._plain, self._data)
+        return evaluate_backbone(self._setting.fabric, self._plain, self._data)
 
-    def _read(self, setting: Setting) -> PlainModel:
-        plain = trained_network(setting.plan, setting.finished[BACKBONE], folder=setting.folder)
-        return plain.to(setting.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+def _read_plain(setting: Setting) -> PlainModel:
+    plain = trained_network(setting)
+    return plain.to(setting.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def compressed(pictures_NCHW: Tensor, *, seed: list[int], threads: int) -> Tensor:

@@ -15,7 +15,9 @@ from headgate.train.networks.blueprint import Blueprint
 from headgate.train.networks.colours import Scaling
 from headgate.train.networks.splits import find_split
 from headgate.train.pictures.data import (
+    Augmentation,
     TrainingData,
+    default_augmentation,
     load_training_data,
     native_input,
     some_sizes_px,
@@ -39,6 +41,13 @@ class Plan:
     data: TrainingData
     blueprint: Blueprint
     stages: tuple[Stage, ...]
+
+    @property
+    def augmentation(self) -> Augmentation | None:
+        """What is done to training pictures, each time anew."""
+        if not self.config.augment:
+            return None
+        return default_augmentation(self.config.data, input_px=min(self.blueprint.size_px))
 
     def record(self) -> RunRecord:
         """Return the run's record before anything is trained."""

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from headgate.train.folder.run_record import FinishedStage
 from headgate.train.folder.work_folder import CACHE
 from headgate.train.learning.feature_cache import (
     CacheKey,
@@ -16,8 +12,7 @@ from headgate.train.learning.feature_cache import (
     choose_num_variants,
     open_cache,
 )
-from headgate.train.pictures.data import Augmentation, default_augmentation
-from headgate.train.run.plan import Plan
+from headgate.train.run.setting import Setting
 from headgate.train.run.stage_models import BACKBONE, member_around_plain, trained_network
 from headgate.train.seeds import derive_seed
 from headgate.train.stages import SLIM, StageKind
@@ -28,28 +23,32 @@ GB = 10**9
 _BEGIN_AT_SPLIT = (StageKind.BASE, StageKind.MEMBER, StageKind.PROGRESSIVE)
 
 
-def augmentation_of(plan: Plan) -> Augmentation | None:
-    """Return what is done to a run's training pictures."""
-    if not plan.config.augment:
-        return None
-    return default_augmentation(plan.config.data, input_px=min(plan.blueprint.size_px))
+class SharedHead:
+    """What the frozen head of a run makes of the pictures: one cache for all of its members."""
+
+    def __init__(self) -> None:
+        self._cache: FeatureCache | None = None
+
+    def outputs(self, setting: Setting) -> FeatureCache | None:
+        """Return the cache, filled by the first who asks; None where stages do without."""
+        if self._cache is None:
+            self._cache = _cached_features(setting)
+        return self._cache
 
 
-def cached_features(
-    fabric: Fabric, plan: Plan, *, folder: Path, finished: dict[str, FinishedStage]
-) -> FeatureCache | None:
+def _cached_features(setting: Setting) -> FeatureCache | None:
     """Return the run's cache, filled; None if it does not pay or may not take its space."""
+    fabric, plan, finished = setting.fabric, setting.plan, setting.finished
     blueprint, data = plan.blueprint, plan.data
-    model = member_around_plain(plan, finished, folder=folder)
+    model = member_around_plain(setting)
     model.to(fabric.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    augmentation = augmentation_of(plan)
     height, width = model.bottleneck.size_px
     num_variants = choose_num_variants(
         num_pictures=len(data.train_labels_N),
         num_validation=len(data.val_labels_N),
         num_values=blueprint.num_maps * height * width,
         epochs=sum(stage.epochs for stage in plan.stages if stage.kind in _BEGIN_AT_SPLIT),
-        augmented=augmentation is not None,
+        augmented=plan.augmentation is not None,
         limit_bytes=int(plan.config.cache_gb * GB),
     )
     if num_variants == 0:
@@ -59,7 +58,7 @@ def cached_features(
         weights=" ".join(map(str, sources)),
         data=data.digest,
         seed=derive_seed(plan.config.seed, "cached features"),
-        augmentation=augmentation,
+        augmentation=plan.augmentation,
         precision=plan.config.precision,
         num_variants=num_variants,
         num_pictures=len(data.train_labels_N),
@@ -70,7 +69,7 @@ def cached_features(
 
     teacher: nn.Module | None = None
     if SLIM in finished:  # otherwise the member's own halves are the plain network
-        teacher = trained_network(plan, finished[BACKBONE], folder=folder)
+        teacher = trained_network(setting)
         teacher.to(fabric.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     def look(x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,4 +77,4 @@ def cached_features(
         answers_BK = model.tail(features_BPHW) if teacher is None else teacher(x_BCHW)
         return features_BPHW, answers_BK
 
-    return open_cache(fabric, folder / CACHE, key, data=data, look=look)
+    return open_cache(fabric, setting.folder / CACHE, key, data=data, look=look)

@@ -18,17 +18,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from headgate.train.learning.loop import Objective, StepResult
+from headgate.train.learning.loop import StepResult
 from headgate.train.learning.losses import Losses, distill_loss, hint_loss
-from headgate.train.learning.material import Lesson, Material, Pictures
+from headgate.train.learning.material import Lesson, Pictures
 from headgate.train.learning.objectives import Evaluation, evaluate_backbone, share_right
 from headgate.train.networks.backbones import Normalise
 from headgate.train.networks.slim_head import SlimHead
 from headgate.train.networks.split_model import can_be_negative
 from headgate.train.networks.splits import cut, find_split
-from headgate.train.run.shared_head import augmentation_of
-from headgate.train.run.side_stage import Setting
-from headgate.train.run.stage_models import BACKBONE, trained_network
+from headgate.train.run.setting import Setting
+from headgate.train.run.side_stage import SideStage
+from headgate.train.run.stage_models import trained_network
+from headgate.train.run.stage_work import Teaching
+from headgate.train.stages import Stage
 
 TEMPERATURE = 1.0  # as of the members' teacher, and for the same reason
 
@@ -71,26 +73,24 @@ class SlimObjective:
         return StepResult(losses, share_right(logits_BK, lesson.labels_B))
 
 
-class SlimStage:
-    """The stage `slim`; a SideStage."""
+class SlimStage(SideStage):
+    """The stage `slim`."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, stage: Stage, setting: Setting) -> None:
         """Cut the plain network, and begin with the first channels of its head."""
         plan, device = setting.plan, setting.fabric.device
-        self._fabric, self._data = setting.fabric, plan.data
-        plain = trained_network(plan, setting.finished[BACKBONE], folder=setting.folder)
+        plain = trained_network(setting)
         blueprint = plan.blueprint
         whole = find_split(plain.network, blueprint.split, blueprint.example())
         whole_head, tail = cut(plain.network, blueprint.split, blueprint.example())
         signed = can_be_negative(whole_head, blueprint.example())
         slim, slim_macs = blueprint.build_slim_head(whole, signed=signed)
         slim.start_from(whole_head)
+        super().__init__(stage, setting, SlimNetwork(blueprint.build_normalise(), slim).to(device))
         self._macs = (slim_macs, whole.head_macs)
         self._plain = plain.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self._plain.requires_grad_(False)
         self._tail = tail.eval()
-        self._model = SlimNetwork(blueprint.build_normalise(), slim).to(device)
-        self._material = Pictures(plan.data, augmentation_of(plan))
         self._objective = SlimObjective(
             teacher=nn.Sequential(plain.normalise, whole_head).eval(),
             tail=self._tail,
@@ -99,30 +99,19 @@ class SlimStage:
         )
 
     @property
-    def model(self) -> nn.Module:
-        return self._model
-
-    @property
-    def material(self) -> Material:
-        return self._material
-
-    @property
-    def num_pictures(self) -> int:
-        return len(self._data.train_labels_N)
-
-    @property
-    def objective(self) -> Objective:
-        return self._objective
-
-    @property
     def macs(self) -> tuple[int, int]:
         return self._macs
 
+    def prepare(self) -> Teaching:
+        """Return pictures, and what the plain network says of them to be learnt."""
+        plan = self._setting.plan
+        return Teaching(Pictures(plan.data, plan.augmentation), self._objective)
+
     def evaluate(self) -> Evaluation:
         """Measure the slim head with the plain network's tail behind it."""
-        whole = nn.Sequential(self._model, self._tail)
-        return evaluate_backbone(self._fabric, whole, self._data)
+        whole = nn.Sequential(self.model, self._tail)
+        return evaluate_backbone(self._setting.fabric, whole, self._setting.plan.data)
 
     def evaluate_plain(self) -> Evaluation:
         """Measure the plain network."""
-        return evaluate_backbone(self._fabric, self._plain, self._data)
+        return evaluate_backbone(self._setting.fabric, self._plain, self._setting.plan.data)

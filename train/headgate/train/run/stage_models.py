@@ -1,21 +1,14 @@
-"""What a stage begins with: its network, from whose weights, its objective and its optimizer."""
+"""The networks that stages begin with, and from whose weights; the same on every process."""
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.optim import SGD
+from torch import Tensor
 
 from headgate.train.folder.run_folder import read_weights
 from headgate.train.folder.run_record import FinishedStage
 from headgate.train.folder.weights import with_shared
-from headgate.train.learning.loop import Objective
-from headgate.train.learning.losses import LossWeights
 from headgate.train.learning.material import Lesson
-from headgate.train.learning.objectives import BackboneObjective, MemberObjective
-from headgate.train.learning.optimizers import make_sgd
-from headgate.train.learning.progressive_objective import progressive_objective
 from headgate.train.learning.selection import BATCH, NUM_PICTURES, map_scores_P
 from headgate.train.networks.backbones import PlainModel
 from headgate.train.networks.bottleneck import Bottleneck
@@ -23,9 +16,8 @@ from headgate.train.networks.progressive_model import LayerPlan, ProgressiveMode
 from headgate.train.networks.split_model import SplitModel
 from headgate.train.pictures.data import as_floats
 from headgate.train.progressive import slice_layers
-from headgate.train.recipe import PruneConfig
-from headgate.train.run.given_backbone import load_backbone
 from headgate.train.run.plan import Plan
+from headgate.train.run.setting import Setting
 from headgate.train.seeds import derive_seed
 from headgate.train.stages import SLIM, Stage, StageKind
 
@@ -35,39 +27,27 @@ BACKBONE = "backbone"
 WARM_START_PICTURES = 256
 
 
-def starting_model(
-    stage: Stage,
-    plan: Plan,
-    *,
-    folder: Path,
-    finished: dict[str, FinishedStage],
-    device: torch.device,
-) -> PlainModel | SplitModel:
-    """Build a stage's network with the weights it begins with, the same on every process.
-
-    `folder` is that of the run, `finished` its stages that are done, by id.
-    """
-    torch.manual_seed(derive_seed(plan.config.seed, "fresh weights", stage.id))
-    if stage.kind is StageKind.BACKBONE:
-        return _plain_network(plan).to(device)
+def starting_member(stage: Stage, setting: Setting) -> SplitModel:
+    """Build a member with the weights it begins with; fresh ones are drawn from torch's state."""
+    plan, device = setting.plan, setting.fabric.device
     assert stage.budget is not None
     if stage.kind is StageKind.TWIN:
         return plan.blueprint.build_split_model(budget=stage.budget).to(device)
     assert stage.start_from is not None
-    before = finished[stage.start_from]
+    before = setting.finished[stage.start_from]
     model: SplitModel
     if stage.kind is StageKind.PROGRESSIVE:
-        model = _progressive_start(stage, plan, before, finished, folder=folder).to(device)
+        model = _progressive_start(stage, setting, before).to(device)
         model.settle(
             as_floats(_some_pictures(plan, WARM_START_PICTURES)[0]),
             trained_ranges=before.budget is not None,
         )
     elif stage.kind is StageKind.BASE:
-        model = member_around_plain(plan, finished, folder=folder).to(device)
+        model = member_around_plain(setting).to(device)
         model.freeze_selection()  # all maps cross
         model.warm_start(as_floats(_some_pictures(plan, WARM_START_PICTURES)[0]))
     else:
-        model = _member_before(plan, before, finished[BACKBONE], folder=folder).to(device)
+        model = _member_before(setting, before).to(device)
         assert isinstance(model.bottleneck, Bottleneck)
         scores_P = map_scores_P(plan.config.select, model, _some_lessons(plan))
         model.bottleneck.reset_prune(stage.budget, scores_P=scores_P)
@@ -87,103 +67,43 @@ def _follow_batches(stage: Stage, plan: Plan) -> int:
     return max(1, min(2, stage.epochs) * max(1, pictures // batch_size) // 2)
 
 
-def stage_objective(
-    stage: Stage,
-    model: nn.Module,
-    plan: Plan,
-    *,
-    folder: Path,
-    finished: dict[str, FinishedStage],
-    has_answers: bool = False,
-) -> Objective:
-    """Return what the stage minimises; with `has_answers` lessons hold the plain network's."""
-    config = plan.config
-    if stage.kind is StageKind.BACKBONE:
-        return BackboneObjective()
-    assert isinstance(model, SplitModel)
-    teacher = None
-    if config.distill_share > 0 and not has_answers:
-        device = model.bottleneck.selected_C.device
-        teacher = trained_network(plan, finished[BACKBONE], folder=folder).to(device).eval()
-        teacher.requires_grad_(False)
-    weights = LossWeights(
-        prune=config.epsilon,
-        delta=config.delta,
-        symmetry=config.lambda_,
-        rate=config.rate_weight,
-        distill=config.distill_share,
-        hint=config.hint_weight,
-    )
-    if isinstance(model, ProgressiveModel):
-        assert config.progressive is not None
-        return progressive_objective(
-            model, config.progressive, weights=weights, levels=config.levels, teacher=teacher
-        )
-    return MemberObjective(module=model, weights=weights, levels=config.levels, teacher=teacher)
-
-
-def make_optimizer(model: nn.Module, config: PruneConfig) -> SGD:
-    """Return what trains all of a model that is not frozen."""
-    return make_sgd(model.parameters(), config)
-
-
-def _plain_network(plan: Plan) -> PlainModel:
-    plain = plan.blueprint.build_backbone()
-    if plan.config.backbone is not None:
-        load_backbone(plain, Path(plan.config.backbone))
-    return plain
-
-
-def _member_before(
-    plan: Plan, before: FinishedStage, backbone: FinishedStage, *, folder: Path
-) -> SplitModel:
+def _member_before(setting: Setting, before: FinishedStage) -> SplitModel:
     """Return a member that an earlier stage made."""
     assert before.budget is not None
-    model = plan.blueprint.build_split_model(budget=before.budget)
-    model.load_state_dict(
-        _weights_before(before, backbone, folder=folder, names=model.state_dict())
-    )
+    model = setting.plan.blueprint.build_split_model(budget=before.budget)
+    model.load_state_dict(_weights_before(setting, before, names=model.state_dict()))
     model.freeze_selection(before.selected)
     return model
 
 
 def _weights_before(
-    before: FinishedStage, backbone: FinishedStage, *, folder: Path, names: Iterable[str]
+    setting: Setting, before: FinishedStage, *, names: Iterable[str]
 ) -> dict[str, Tensor]:
     """Return all weights of a member that an earlier stage made, `names` where it shares them."""
-    weights = read_weights(folder / before.file, sha256=before.sha256)
+    weights = read_weights(setting.folder / before.file, sha256=before.sha256)
     if before.shares_backbone:
-        shared = read_weights(folder / backbone.file, sha256=backbone.sha256)
+        backbone = setting.finished[BACKBONE]
+        shared = read_weights(setting.folder / backbone.file, sha256=backbone.sha256)
         weights = with_shared(weights, shared, names=names)
     return weights
 
 
-def _progressive_start(
-    stage: Stage,
-    plan: Plan,
-    before: FinishedStage,
-    finished: dict[str, FinishedStage],
-    *,
-    folder: Path,
-) -> ProgressiveModel:
+def _progressive_start(stage: Stage, setting: Setting, before: FinishedStage) -> ProgressiveModel:
     """Return the progressive member with the weights of the member, or backbone, before it.
 
     Its order is that of the weights it begins with, and stays.
     """
-    config = plan.config.progressive
+    config = setting.plan.config.progressive
     assert config is not None
     assert stage.budget is not None
-    plain = trained_network(plan, finished[BACKBONE], folder=folder)
+    plain = trained_network(setting)
     layers = slice_layers(stage.budget, slice_maps=config.slice_maps)
     num_extra_tails = len(layers) - 1 if config.many_tails else 0
-    model = plan.blueprint.build_progressive_model(
+    model = setting.plan.blueprint.build_progressive_model(
         budget=stage.budget, plain=plain, num_extra_tails=num_extra_tails
     )
     if before.budget is not None:
-        weights = _weights_before(
-            before, finished[BACKBONE], folder=folder, names=model.state_dict()
-        )
-        model.start_from(weights)
+        model.start_from(_weights_before(setting, before, names=model.state_dict()))
     model.freeze_selection(before.selected)
     with torch.no_grad():
         importance_C = model.importance_C(folded=config.importance == "folded")
@@ -197,25 +117,25 @@ def _progressive_start(
     return model
 
 
-def trained_network(plan: Plan, stage: FinishedStage, *, folder: Path) -> PlainModel:
+def trained_network(setting: Setting) -> PlainModel:
     """Return the plain network as its stage left it."""
-    plain = plan.blueprint.build_backbone()
-    plain.load_state_dict(read_weights(folder / stage.file, sha256=stage.sha256))
+    backbone = setting.finished[BACKBONE]
+    plain = setting.plan.blueprint.build_backbone()
+    plain.load_state_dict(read_weights(setting.folder / backbone.file, sha256=backbone.sha256))
     return plain
 
 
-def member_around_plain(
-    plan: Plan, finished: dict[str, FinishedStage], *, folder: Path
-) -> SplitModel:
+def member_around_plain(setting: Setting) -> SplitModel:
     """Return the member with B = phi around the plain network, with the slim head if there is one.
 
     Its bottleneck and its early exit are fresh.
     """
-    plain = trained_network(plan, finished[BACKBONE], folder=folder)
-    model = plan.blueprint.build_split_model(budget=plan.blueprint.num_maps, plain=plain)
-    slim = finished.get(SLIM)
+    blueprint = setting.plan.blueprint
+    plain = trained_network(setting)
+    model = blueprint.build_split_model(budget=blueprint.num_maps, plain=plain)
+    slim = setting.finished.get(SLIM)
     if slim is not None:
-        weights = read_weights(folder / slim.file, sha256=slim.sha256)
+        weights = read_weights(setting.folder / slim.file, sha256=slim.sha256)
         prefix = "head."
         model.head.load_state_dict(
             {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)}
