@@ -9,7 +9,8 @@ from click.testing import CliRunner, Result
 
 from headgate.runtime.cli import main
 from headgate.train.commands.command import train as train_group
-from headgate.train.commands.progressive_command import DEFAULTS, SHARED
+from headgate.train.commands.progressive_command import DEFAULTS
+from headgate.train.commands.run_options import OF_SEVERAL_MEMBERS
 from headgate.train.folder.run_folder import load_run
 from headgate.train.progressive import PENALTY, ProgressiveConfig, WeightSource
 from headgate.train.recipe import PruneConfig
@@ -119,7 +120,8 @@ def test_a_run_that_knows_of_no_recorded_link_writes_what_earlier_versions_wrote
 def test_options_default_to_what_the_settings_default_to(method: str) -> None:
     command = train_group.commands[method]
     options = command.make_context(method, ["--out", "run"]).params
-    shared = {each.name: each.default for each in fields(PruneConfig) if each.name in SHARED}
+    others = OF_SEVERAL_MEMBERS | {"progressive"}
+    shared = {each.name: each.default for each in fields(PruneConfig) if each.name not in others}
     assert {name: options[name] for name in shared} == shared | DEFAULTS
     own = {each.name: each.default for each in fields(ProgressiveConfig)} | {"penalty": PENALTY}
     for name, default in own.items():

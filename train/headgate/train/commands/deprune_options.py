@@ -2,46 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from headgate.profiles.errors import UsageError
+from headgate.train.commands.run_options import options_in_order, run_option
 
 if TYPE_CHECKING:
     from headgate.train.recipe import PruneConfig
     from headgate.train.split_training.settings import DepruneSettings
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-_TRAINED = (
-    click.option(
-        "--data",
-        default="embedded",
-        show_default=True,
-        help="embedded[:...], cifar10:PATH, folder:PATH or npz:PATH",
-    ),
-    click.option(
-        "--model",
-        default="vgg11",
-        show_default=True,
-        help="vgg11, mobilenet_v2, resnet18, lenet, or package.module:callable",
-    ),
-    click.option(
-        "--width",
-        type=float,
-        help="multiplies a built-in network's channels  [default: 1, or 0.25 on embedded]",
-    ),
+# `config_of` reads them.
+training_options = options_in_order(
+    run_option("data"),
+    run_option("model", default="vgg11"),
+    run_option("width"),
     click.option("--split", help="layer to cut after, see `train splits`  [default: the model's]"),
     click.option("--input-px", type=int, help="side of the network's input  [default: the data's]"),
-    click.option(
-        "--resolution",
-        "resolution_factor",
-        default=1,
-        show_default=True,
-        help="r: shrinks height and width of the maps",
-    ),
+    run_option("resolution_factor"),
     click.option(
         "--schedule",
         default="4:15,128:7",
@@ -66,19 +45,11 @@ _TRAINED = (
         show_default=True,
         help="over what it falls: the whole run, or each budget's epochs anew (budget)",
     ),
-    click.option("--momentum", default=0.9, show_default=True, help="of SGD"),
-    click.option(
-        "--weight-decay", default=5e-4, show_default=True, help="of convolutions and linear layers"
-    ),
-    click.option("--epsilon", default=0.1, show_default=True, help="weight of the prune loss"),
-    click.option("--delta", default=4.0, show_default=True, help="steepness of the prune loss"),
-    click.option(
-        "--lambda",
-        "lambda_",
-        default=1.0,
-        show_default=True,
-        help="0 to 1: how much the prune loss minds too few maps",
-    ),
+    run_option("momentum"),
+    run_option("weight_decay"),
+    run_option("epsilon"),
+    run_option("delta"),
+    run_option("lambda_"),
     click.option(
         "--join",
         default="drawn",
@@ -107,27 +78,15 @@ _TRAINED = (
         show_default=True,
         help="after a number that is not finite: stop, or skip the batch",
     ),
-    click.option(
-        "--augment/--no-augment",
-        default=True,
-        show_default=True,
-        help="move, and where it suits mirror, training pictures",
-    ),
-    click.option("--seed", default=0, show_default=True, help="of all random choices"),
+    run_option("augment"),
+    run_option("seed"),
     click.option("--limit", type=int, help="use at most this many pictures of each half"),
     click.option("--threads", type=int, help="CPU threads  [default: as torch sees fit]"),
-    click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda"),
+    run_option("device"),
     click.option(
         "--precision", default="float32", show_default=True, help="float32 or bfloat16 (mixed)"
     ),
 )
-
-
-def training_options(function: F) -> F:
-    """Give a command the options of what is trained; `config_of` reads them."""
-    for decorate in reversed(_TRAINED):
-        function = decorate(function)
-    return function
 
 
 def config_of(trained: dict[str, Any]) -> tuple[PruneConfig, DepruneSettings]:

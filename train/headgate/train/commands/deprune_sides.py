@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from headgate.profiles.errors import UsageError
+from headgate.train.commands.run_options import options_in_order
 
 if TYPE_CHECKING:
     from headgate.train.split_training.deprune import ClientOptions
     from headgate.train.split_training.server_run import ServerOptions
     from headgate.train.split_training.transport import Security
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 ROLES = ("local", "server", "client")
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:7710"
 
-_SIDES = (
+# `side_of` reads them.
+side_options = options_in_order(
     click.option(
         "--role",
         type=click.Choice(ROLES),
@@ -172,13 +171,6 @@ class Side:
             give_up_s=self.give_up_s,
             cpu_share=self.cpu_share,
         )
-
-
-def side_options(function: F) -> F:
-    """Give a command the options of one side; `side_of` reads them."""
-    for decorate in reversed(_SIDES):
-        function = decorate(function)
-    return function
 
 
 def side_of(given: dict[str, Any]) -> tuple[Side, dict[str, Any]]:

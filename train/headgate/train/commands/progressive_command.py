@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from headgate.train.commands.number_lists import numbers_in
+from headgate.train.commands.run_options import (
+    OF_SEVERAL_MEMBERS,
+    given_options,
+    options_in_order,
+    run_options,
+)
 from headgate.train.progressive import PENALTY
 
 if TYPE_CHECKING:
@@ -17,82 +21,44 @@ if TYPE_CHECKING:
     from headgate.train.progressive import ProgressiveConfig
     from headgate.train.recipe import PruneConfig
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-# What these commands take of `train prune`, under the same names and words.
-SHARED = (
-    *("data", "model", "width", "split", "input_px", "resolution_factor", "epochs"),
-    *("base_epochs", "member_epochs", "slim_head", "slim_epochs", "picture_epochs"),
-    *("backbone", "normalise", "batch_size"),
-    *("lr", "member_lr", "schedule", "momentum", "weight_decay", "rate_weight", "distill"),
-    *("hint", "share", "select", "cache_gb", "levels", "augment", "link_loss", "seed", "limit"),
-    *("threads", "device", "precision", "checkpoint_steps", "out", "resume", "force", "as_json"),
-)
 # NAIR's own batch; and a tail that is to learn to do without maps must be free to learn.
 DEFAULTS = {"batch_size": 80, "share": "head"}
 
-
-def shared_options(prune: click.Command) -> Callable[[F], F]:
-    """Return a decorator that gives a command the options of `train prune` named in SHARED."""
-    known = {param.name: param for param in prune.params}
-
-    def decorate(function: F) -> F:
-        own: list[click.Parameter] = getattr(function, "__click_params__", [])
-        taken = []
-        for name in SHARED:
-            param = copy.copy(known[name])
-            if name in DEFAULTS:
-                param.default = DEFAULTS[name]
-            taken.append(param)
-        # Click keeps the parameters of a command yet to be made there, the last one first.
-        function.__click_params__ = [*reversed(taken), *own]  # type: ignore[attr-defined]
-        return function
-
-    return decorate
+_shared_options = run_options(without=OF_SEVERAL_MEMBERS, defaults=DEFAULTS)
 
 
-def _progressive_options(function: F) -> F:
-    """Give a command the options that both methods have."""
-    decorators = (
-        click.option("--maps", type=int, help="B: maps of the bottleneck  [default: phi]"),
-        click.option(
-            "--bottleneck/--no-bottleneck",
-            default=True,
-            show_default=True,
-            help="send a bottleneck's maps, or the features at the split themselves, as the papers",
-        ),
-        click.option(
-            "--slice", "slice_maps", default=2, show_default=True, help="maps of each slice"
-        ),
-        click.option(
-            "--nair-epochs",
-            default=4,
-            show_default=True,
-            help="epochs of the progressive member; 0 measures it untrained",
-        ),
-        click.option(
-            "--prefixes-per-step",
-            type=int,
-            help="prefixes drawn for a step beside the whole, a cheaper estimate  [default: all]",
-        ),
-        click.option(
-            "--quantise/--no-quantise",
-            default=True,
-            show_default=True,
-            help="round the maps while training, to one of --levels for each batch",
-        ),
-    )
-    for decorate in reversed(decorators):
-        function = decorate(function)
-    return function
+# What both methods have.
+_progressive_options = options_in_order(
+    click.option("--maps", type=int, help="B: maps of the bottleneck  [default: phi]"),
+    click.option(
+        "--bottleneck/--no-bottleneck",
+        default=True,
+        show_default=True,
+        help="send a bottleneck's maps, or the features at the split themselves, as the papers",
+    ),
+    click.option("--slice", "slice_maps", default=2, show_default=True, help="maps of each slice"),
+    click.option(
+        "--nair-epochs",
+        default=4,
+        show_default=True,
+        help="epochs of the progressive member; 0 measures it untrained",
+    ),
+    click.option(
+        "--prefixes-per-step",
+        type=int,
+        help="prefixes drawn for a step beside the whole, a cheaper estimate  [default: all]",
+    ),
+    click.option(
+        "--quantise/--no-quantise",
+        default=True,
+        show_default=True,
+        help="round the maps while training, to one of --levels for each batch",
+    ),
+)
 
 
-def add_progressive_commands(group: click.Group, prune: click.Command) -> None:
-    """Add both commands to `train`; `prune` is the command whose options they share."""
-    group.command("nair")(shared_options(prune)(_progressive_options(nair)))
-    group.command("clio")(shared_options(prune)(_progressive_options(clio)))
-
-
+@click.command()
+@_progressive_options
 @click.option(
     "--order",
     default="importance",
@@ -123,6 +89,7 @@ def add_progressive_commands(group: click.Group, prune: click.Command) -> None:
     show_default=True,
     help="loss for all importance outside the first slice, in shares of what there was at first",
 )
+@_shared_options
 def nair(
     order: str,
     importance: str,
@@ -152,6 +119,8 @@ def nair(
     _train(_config(progressive, settings), settings)
 
 
+@click.command()
+@_progressive_options
 @click.option("--many-tails", is_flag=True, help="a tail for each prefix, not one for all")
 @click.option(
     "--prefix-weights",
@@ -179,6 +148,7 @@ def nair(
     show_default=True,
     help="bits that each number costs to send, with --bandwidth-kbps or --traces",
 )
+@_shared_options
 def clio(
     many_tails: bool,
     prefix_weights: str | None,
@@ -240,16 +210,6 @@ def _open_links(path: str) -> list[Trace]:
     for note in notes if is_first_process() else ():
         click.echo(f"--traces: {note}", err=True)
     return traces
-
-
-def given_options() -> set[str]:
-    """Return the names of the settings that the user of the current command gave a value."""
-    from click.core import ParameterSource
-
-    ctx = click.get_current_context()
-    return {
-        name for name in ctx.params if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
-    }
 
 
 def _numbers(option: str, text: str | None) -> tuple[float, ...]:

@@ -9,15 +9,15 @@ import click
 
 from headgate.export.bench.bench_options import outputs, say, show
 from headgate.profiles.errors import UsageError
-from headgate.train.commands.command import NUMBERS
 from headgate.train.commands.deprune_options import config_of, options_of, training_options
+from headgate.train.commands.number_lists import NumberList
 
 
 @click.command()
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))  # also one that is under way
 @click.option("--clients", default=1, show_default=True, help="clients of each run made here")
 @click.option(
-    "--seeds", type=NUMBERS, default=(0,), help="of the runs made here, as 0,1,2  [default: 0]"
+    "--seeds", type=NumberList(), default=(0,), help="of the runs made here, as 0,1,2  [default: 0]"
 )
 @training_options
 @outputs
