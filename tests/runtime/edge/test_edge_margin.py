@@ -54,6 +54,34 @@ def test_a_load_that_is_over_is_forgotten() -> None:
     assert margin.margin_s == pytest.approx(LEAST_S + 0.0003)
 
 
+def test_a_timer_is_late_by_what_passes_until_anything_happens() -> None:
+    margin = Margin()
+    margin.saw(now_s=1.0)
+    margin.awaits(1.5)
+    margin.saw(now_s=1.4)  # a message: the timer is not due yet
+    assert margin.margin_s == FIRST_S
+    margin.saw(now_s=1.504)
+    assert margin.margin_s == pytest.approx(LEAST_S + 0.004)
+    margin.saw(now_s=9.0)  # it went off: nothing is awaited any more
+    assert margin.margin_s == pytest.approx(LEAST_S + 0.004)
+
+
+def test_a_timer_for_the_past_is_late_only_since_it_was_asked_for() -> None:
+    margin = Margin()
+    margin.saw(now_s=1.0)
+    margin.awaits(0.2)
+    margin.saw(now_s=1.001)
+    assert margin.margin_s == pytest.approx(LEAST_S + 0.001)
+
+
+def test_a_timer_that_is_not_wanted_any_more_is_not_late() -> None:
+    margin = Margin()
+    margin.awaits(1.0)
+    margin.awaits(None)
+    margin.saw(now_s=5.0)
+    assert margin.margin_s == FIRST_S
+
+
 def test_most_timers_are_within_the_margin() -> None:
     dice = random.Random(3)
     margin, within = Margin(), 0

@@ -1,5 +1,7 @@
 """Frames that queue and frames that ripen, counted together."""
 
+import pytest
+
 from headgate.runtime.edge.batch_times import GraphKey
 from headgate.runtime.edge.layers import LayeredFrame
 from headgate.runtime.edge.queued import Queued
@@ -31,6 +33,12 @@ def room_of(*frames: Queued) -> WaitingRoom:
     return room
 
 
+def started(room: WaitingRoom, *, now_s: float) -> list[Queued]:
+    batch = room.start(now_s=now_s)
+    assert batch is not None
+    return batch.frames
+
+
 def test_frames_that_ripen_count_but_do_not_queue() -> None:
     room = room_of(whole(1), growing(2))
     assert (len(room), room.num_queued, room.num_bytes) == (2, 1, 17)
@@ -44,7 +52,7 @@ def test_a_frame_queues_when_it_is_complete_and_its_bytes_are_counted_once() -> 
     grow(frame, 5, complete=True)
     assert room.grew(frame, frame, num_bytes=5, now_s=0.2)
     assert (room.num_queued, room.num_bytes) == (1, 20)
-    assert room.start(now_s=0.2) == [frame]
+    assert started(room, now_s=0.2) == [frame]
     assert (len(room), room.num_bytes) == (0, 0)
 
 
@@ -56,7 +64,7 @@ def test_a_ripe_frame_queues_and_goes_on_growing_until_its_batch_begins() -> Non
     grow(frame, 7)
     assert not room.grew(frame, frame, num_bytes=7, now_s=0.0)  # keeps its place
     assert room.num_bytes == 17
-    assert room.start(now_s=-0.001) == [frame]
+    assert started(room, now_s=-0.001) == [frame]
     assert frame.layers is not None
     assert frame.layers.closed
     assert room.num_bytes == 0
@@ -72,3 +80,28 @@ def test_frames_can_leave_from_either_place_and_take_no_more_layers() -> None:
     assert {frame.peer for frame in left} == {b"b", b"c"}
     assert all(frame.layers is not None and frame.layers.closed for frame in left)
     assert (len(room), room.num_bytes, room.next_timer_s()) == (0, 0, None)
+
+
+def test_the_batch_that_runs_comes_back_when_it_is_done_and_a_slow_one_widens_the_margin() -> None:
+    room = room_of(first := whole(1), whole(2))
+    room.times.measured(KEY, size=2, elapsed_s=0.010)
+    batch = room.start(now_s=0.0)
+    assert batch is not None
+    assert batch.frames[0] is first
+    assert batch.planned_s == room.times.likely_s(KEY, size=2)
+    assert room.running
+    assert room.start(now_s=0.001) is None  # one at a time
+    before_s = room.margin.margin_s
+    assert room.finished(now_s=batch.planned_s + 0.004) is batch
+    assert not room.running
+    assert room.margin.margin_s == pytest.approx(before_s + 0.004)
+
+
+def test_a_batch_of_a_graph_that_never_ran_has_no_plan_to_be_late_against() -> None:
+    room = room_of(whole(1))
+    batch = room.start(now_s=0.0)
+    assert batch is not None
+    assert batch.planned_s is None
+    before_s = room.margin.margin_s
+    room.finished(now_s=3.0)
+    assert room.margin.margin_s == before_s

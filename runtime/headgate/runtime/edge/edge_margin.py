@@ -12,6 +12,8 @@ it. Of a few samples the quantile is the largest: one late timer is believed at 
 frames would be begun so early that hardly a layer could still come.
 """
 
+from math import inf
+
 from headgate.runtime.recent import RecentHigh
 
 LEAST_S = 0.0025  # of it the way back may jitter; with 1.5 ms that cost answers
@@ -25,12 +27,25 @@ class Margin:
 
     def __init__(self) -> None:
         self._timers, self._batches = RecentHigh(QUANTILE), RecentHigh(QUANTILE)
+        self._timer_s = inf  # the next one that is asked for
+        self._now_s = -inf  # when something happened last
 
     @property
     def margin_s(self) -> float:
         """How much sooner to begin."""
         timers_s = self._timers.high() if self._timers else FIRST_S - LEAST_S
         return min(MOST_S, LEAST_S + timers_s + self._batches.high())
+
+    def awaits(self, timer_s: float | None) -> None:
+        """Take note of the timer that is next; one for the past could not go off before now."""
+        self._timer_s = inf if timer_s is None else max(timer_s, self._now_s)
+
+    def saw(self, *, now_s: float) -> None:
+        """Take note of anything that happened, and learn how late a timer is that was due."""
+        if self._timer_s <= now_s:
+            self.timer_went_off(late_s=now_s - self._timer_s)
+            self._timer_s = inf
+        self._now_s = now_s
 
     def timer_went_off(self, *, late_s: float) -> None:
         """Learn how much later than asked for a timer went off."""

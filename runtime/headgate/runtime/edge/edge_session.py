@@ -8,7 +8,6 @@ One worker runs one batch at a time: `RunBatch` is not repeated before `batch_fi
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import inf
 
 from headgate.profiles.errors import WireError
@@ -53,16 +52,6 @@ from headgate.runtime.wire.messages import (
 from headgate.runtime.wire.wire import decode, encode
 
 
-@dataclass(frozen=True, slots=True)
-class _Running:
-    """The batch that runs, and how long it was to take at most; None: that was not known."""
-
-    batch_id: int
-    frames: list[Queued]
-    began_s: float
-    planned_s: float | None
-
-
 class EdgeSession:
     """All peers of one edge. All times are the shell's monotonic clock, in seconds."""
 
@@ -78,9 +67,6 @@ class EdgeSession:
         self._limits = limits or EdgeLimits()
         self._peers = Peers(self._limits)
         self._room = WaitingRoom(max_batch=self._limits.max_batch)
-        self._running: _Running | None = None
-        self._asked_s: float | None = None  # for when a timer
-        self._now_s = -inf  # when something happened last
         self._draining = False
         self._sweep_s = inf  # when to look for silent peers
         self._tally = EdgeTally()
@@ -99,7 +85,7 @@ class EdgeSession:
     @property
     def drained(self) -> bool:
         """Whether `drain` was called and no batch is running."""
-        return self._draining and self._running is None
+        return self._draining and not self._room.running
 
     def stats(self, *, now_s: float) -> EdgeStats:
         """Return the counts so far."""
@@ -112,14 +98,14 @@ class EdgeSession:
 
     def next_timer_s(self) -> float | None:
         """Return when `handle_timer` wants to be called next, or None."""
-        batcher_s = self._room.next_timer_s()
-        self._asked_s = None if batcher_s is None else max(batcher_s, self._now_s)
-        first_s = min(inf if batcher_s is None else batcher_s, self._sweep_s)
+        batch_s = self._room.next_timer_s()
+        self._room.margin.awaits(batch_s)
+        first_s = min(inf if batch_s is None else batch_s, self._sweep_s)
         return None if first_s == inf else first_s
 
     def handle_timer(self, *, now_s: float) -> list[EdgeEffect]:
         """Do what was due at `next_timer_s`; harmless when called early."""
-        self._note_lateness(now_s=now_s)
+        self._room.margin.saw(now_s=now_s)
         if now_s >= self._sweep_s:
             for peer in self._peers.silent(now_s=now_s):
                 self._leave(peer)
@@ -128,7 +114,7 @@ class EdgeSession:
 
     def received(self, peer: bytes, parts: Sequence[bytes], *, now_s: float) -> list[EdgeEffect]:
         """Take one message (without the identity part); never raises for what a peer sends."""
-        self._note_lateness(now_s=now_s)
+        self._room.margin.saw(now_s=now_s)
         known = self._hear(peer, now_s=now_s)
         self._sweep_s = min(self._sweep_s, now_s + self._limits.ignore_s)
         if known is None:
@@ -152,18 +138,12 @@ class EdgeSession:
         The next batch comes first among the effects, so that the worker does not wait while
         results are being sent.
         """
-        self._note_lateness(now_s=now_s)
-        assert self._running is not None
-        running, self._running = self._running, None
-        frames, began_s = running.frames, running.began_s
-        assert batch_id == running.batch_id
-        assert len(outcomes) == len(frames)
-        if running.planned_s is not None:
-            self._room.margin.batch_ended(planned_s=running.planned_s, elapsed_s=now_s - began_s)
-        self._room.finished(now_s=now_s)
+        self._room.margin.saw(now_s=now_s)
+        assert batch_id == self._tally.batches
+        batch = self._room.finished(now_s=now_s)
         effects = self._advance(now_s=now_s)
-        for frame, outcome in zip(frames, outcomes, strict=True):
-            effects += self._answer(frame, outcome, began_s=began_s, now_s=now_s)
+        for frame, outcome in zip(batch.frames, outcomes, strict=True):
+            effects += self._answer(frame, outcome, began_s=batch.began_s, now_s=now_s)
         if self.drained:
             effects += self._goodbyes()
         return effects
@@ -245,13 +225,6 @@ class EdgeSession:
 
     # --- the worker
 
-    def _note_lateness(self, *, now_s: float) -> None:
-        """Learn how late a timer is that was asked for: the shell is only here now."""
-        if self._asked_s is not None and self._asked_s <= now_s:
-            self._room.margin.timer_went_off(late_s=now_s - self._asked_s)
-            self._asked_s = None
-        self._now_s = now_s
-
     def _advance(self, *, now_s: float) -> list[EdgeEffect]:
         """Give up what is too late and start a batch if the worker is idle and should."""
         effects: list[EdgeEffect] = []
@@ -259,18 +232,14 @@ class EdgeSession:
             left_ms = max(0.0, frame.deadline_s - now_s) * 1e3
             text = f"{left_ms:.1f} ms of its budget are left, too little for the tail"
             effects.append(self._reject_queued(frame, RejectReason.EXPIRED, text))
-        frames = self._room.start(now_s=now_s)
-        if frames is None:
+        batch = self._room.start(now_s=now_s)
+        if batch is None:
             return effects
-        self._tally.batches += 1
-        self._tally.frames_batched += len(frames)
-        key = frames[0].key
-        times = self._room.times
-        planned_s = times.likely_s(key, size=len(frames)) if times.has_measured(key) else None
-        self._running = _Running(self._tally.batches, frames, now_s, planned_s)
+        batch_id = self._tally.batch_began(len(batch.frames))
+        key = batch.frames[0].key
         manifest, prefixes = self._families[key.digest], self._prefixes[key.digest]
-        items = tuple(item_of(frame, manifest, prefixes) for frame in frames)
-        return [RunBatch(self._tally.batches, key.digest, key.graph, items), *effects]
+        items = tuple(item_of(frame, manifest, prefixes) for frame in batch.frames)
+        return [RunBatch(batch_id, key.digest, key.graph, items), *effects]
 
     def _answer(
         self, frame: Queued, outcome: ItemOutcome, *, began_s: float, now_s: float
@@ -305,11 +274,12 @@ class EdgeSession:
         if num_bytes > peer.max_message_bytes:
             text = f"the result has {num_bytes} bytes, the device takes {peer.max_message_bytes}"
             return [self._reject(peer, frame.frame_id, RejectReason.FAILED, text)]
-        self._tally.frames_answered += 1
-        self._tally.frames_cut_short += result.point_index != frame.point_index
-        self._tally.queue_s += began_s - frame.queued_s
-        self._tally.decode_s += outcome.decode_s
-        self._tally.tail_s += outcome.tail_s
+        self._tally.answered(
+            queue_s=began_s - frame.queued_s,
+            decode_s=outcome.decode_s,
+            tail_s=outcome.tail_s,
+            is_cut_short=result.point_index != frame.point_index,
+        )
         return [SendTo(peer.id, parts)]
 
     # --- leaving and refusing

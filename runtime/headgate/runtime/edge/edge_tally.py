@@ -65,6 +65,22 @@ class EdgeTally:
     frames_cut_short: int = 0
     layers_late: int = 0
 
+    def batch_began(self, num_frames: int) -> int:
+        """Count a batch; return its number, from 1."""
+        self.batches += 1
+        self.frames_batched += num_frames
+        return self.batches
+
+    def answered(
+        self, *, queue_s: float, decode_s: float, tail_s: float, is_cut_short: bool
+    ) -> None:
+        """Count a frame that was answered, and what its answer took."""
+        self.frames_answered += 1
+        self.frames_cut_short += is_cut_short
+        self.queue_s += queue_s
+        self.decode_s += decode_s
+        self.tail_s += tail_s
+
     def snapshot(
         self, *, num_peers: int, frames_queued: int, busy_share: float, reference_bytes: int
     ) -> EdgeStats:

@@ -5,11 +5,22 @@ layers ripens (`ripening`) and queues when its time has come. Payloads are count
 a frame waits.
 """
 
+from dataclasses import dataclass
+
 from headgate.runtime.edge.batch_times import BatchTimes
 from headgate.runtime.edge.batcher import Batcher
 from headgate.runtime.edge.edge_margin import Margin
 from headgate.runtime.edge.queued import Queued
 from headgate.runtime.edge.ripening import Ripening
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Frames that run together; how long that was to take at most, None where not known."""
+
+    frames: list[Queued]
+    began_s: float
+    planned_s: float | None
 
 
 class WaitingRoom:
@@ -19,6 +30,7 @@ class WaitingRoom:
         self._batcher = Batcher(max_batch=max_batch)
         self.margin = Margin()
         self._ripening = Ripening(self._batcher, self.margin)
+        self._running: Batch | None = None
         self._num_bytes = 0
 
     def __len__(self) -> int:
@@ -39,6 +51,11 @@ class WaitingRoom:
     def times(self) -> BatchTimes:
         """What is known of the worker's speed."""
         return self._batcher.times
+
+    @property
+    def running(self) -> bool:
+        """Whether the worker runs a batch."""
+        return self._running is not None
 
     def busy_share(self, *, now_s: float) -> float:
         """Return the share of the last second or so in which the worker ran, 0 to 1."""
@@ -108,17 +125,28 @@ class WaitingRoom:
             self.completed(frame, now_s=now_s)
         return self._gone(self._batcher.take_too_late(now_s=now_s))
 
-    def start(self, *, now_s: float) -> list[Queued] | None:
+    def start(self, *, now_s: float) -> Batch | None:
         """Remove and return the batch to run now, or None; its frames take no more layers.
 
         Call `take_too_late` before, and `finished` when it is done.
         """
-        batch = self._batcher.start(now_s=now_s)
-        return None if batch is None else self._gone(batch)
+        frames = self._batcher.start(now_s=now_s)
+        if frames is None:
+            return None
+        key, times = frames[0].key, self.times
+        planned_s = times.likely_s(key, size=len(frames)) if times.has_measured(key) else None
+        self._running = Batch(self._gone(frames), now_s, planned_s)
+        return self._running
 
-    def finished(self, *, now_s: float) -> None:
-        """Tell that the running batch is done."""
+    def finished(self, *, now_s: float) -> Batch:
+        """Tell that the running batch is done, and return it."""
+        assert self._running is not None
+        batch, self._running = self._running, None
+        if batch.planned_s is not None:
+            elapsed_s = now_s - batch.began_s
+            self.margin.batch_ended(planned_s=batch.planned_s, elapsed_s=elapsed_s)
         self._batcher.finished(now_s=now_s)
+        return batch
 
     def next_timer_s(self) -> float | None:
         """Return when `take_too_late` or `start` may have something new, or None."""
