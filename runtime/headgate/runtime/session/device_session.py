@@ -74,44 +74,44 @@ class DeviceSession:
         says that frames are captured when `wants_frame`, not at a pace of their own. `policy`
         makes what decides; benchmarks put rivals there.
         """
-        self._manifest, self._skip = manifest, settings.skip
-        self._terms = Terms(profile, points=points, sla_s=sla_s)
-        self._costs = PointCosts(manifest, times=times)
-        self._controller = policy(
+        terms = Terms(profile, points=points, sla_s=sla_s)
+        costs = PointCosts(manifest, times=times)
+        controller = policy(
             manifest=manifest,
-            costs=self._costs,
+            costs=costs,
             profile=profile,
             points=points,
-            sla_s=self._terms.sla_s,
+            sla_s=terms.sla_s,
             source_waits=source_waits,
         )
-        controller, costs = self._controller, self._costs
-        self._edge = edge = Conversation(family_digest=manifest.digest, observe=controller.observe)
-        self._references = references = DeviceReferences(manifest, costs=costs)
-        self._guard = guard = Guard(least_s=settings.guard_s, sla_s=self._terms.sla_s)
-        self._outbox = outbox = Outbox(
-            manifest, edge=edge, costs=costs, references=references, guard=guard
+        edge = Conversation(family_digest=manifest.digest, observe=controller.observe)
+        references = DeviceReferences(manifest, costs=costs)
+        guard = Guard(least_s=settings.guard_s, sla_s=terms.sla_s)
+        waiting = WaitingFrames(settings, guard)
+        outbox = Outbox(manifest, edge=edge, costs=costs, references=references, guard=guard)
+        rescues = Rescues(
+            manifest,
+            controller=controller,
+            costs=costs,
+            outbox=outbox,
+            waiting=waiting,
+            settings=settings,
+            guard=guard,
         )
         self._chooser = Chooser(
             controller,
             edge=edge,
             outbox=outbox,
             references=references,
-            terms=self._terms,
+            terms=terms,
             guard=guard,
             rescues=settings.rescue,
         )
-        self._waiting = WaitingFrames(settings, guard)
-        self._rescues = rescues = Rescues(
-            manifest,
-            controller=controller,
-            costs=costs,
-            outbox=outbox,
-            waiting=self._waiting,
-            settings=settings,
-            guard=guard,
-        )
         self._endings = Endings(manifest, controller=controller, outbox=outbox, rescues=rescues)
+        self._manifest, self._skip = manifest, settings.skip
+        self._terms, self._costs, self._controller = terms, costs, controller
+        self._edge, self._references, self._guard = edge, references, guard
+        self._waiting, self._outbox, self._rescues = waiting, outbox, rescues
         self._pending: FrameOnItsWay | None = None
         self._computing: FrameOnItsWay | None = None
         self._next_frame_id, self._finishing = 0, False
