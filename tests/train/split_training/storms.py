@@ -159,7 +159,7 @@ class Storm:
             f"{'on' if s.wire else 'off'}line"
             for s in self.seats
         ]
-        server = f"server: epoch {self.server.session.epoch}, {self.server.session.places}"
+        server = f"server: epoch {self.server.session.epoch}, {self.server.session.roster.places}"
         return "; ".join([server, *clients, *self.happened[-40:]])
 
     def _seat(self, number: int) -> Seat:
@@ -236,11 +236,11 @@ class Storm:
     def _to_server(self, wire: Wire) -> None:
         header, parts = wire.up.popleft()
         session = self.server.session
-        name, before = session.name_of(wire.peer) or "", session.places
+        name, before = session.roster.name_at(wire.peer) or "", session.roster.places
         self.happened.append(f"server gets {header.kind.name} {header.place} of {name or 'nobody'}")
         now_s = self._clock.s
         out = self.server.received(wire.peer, header, parts, num_bytes=1, now_s=now_s)
-        if header.kind is Kind.BATCH and session.places.get(name) != before.get(name):
+        if header.kind is Kind.BATCH and session.roster.places.get(name) != before.get(name):
             self.trained.append((name, header.place))
         for each in out:
             for seat in self.seats:

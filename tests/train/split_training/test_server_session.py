@@ -147,7 +147,7 @@ def test_after_the_last_epoch_all_are_told() -> None:
     assert session.is_finished
     assert session.received(ANN, end(0, 0), now_s=2.0) == [finished]
     session.received(ANN, Header(Kind.GOODBYE), now_s=3.0)
-    assert session.at_work == []
+    assert session.roster.at_work == []
 
 
 def test_a_silent_client_is_given_up_at_its_timeout_and_not_before() -> None:
@@ -189,13 +189,13 @@ def test_one_that_was_given_up_and_kept_its_connection_goes_on_there() -> None:
     for step in range(3):
         now_s = 100.0 * step
         session.handle_timer(now_s=now_s + 50.0)
-        assert session.at_work == []
+        assert session.roster.at_work == []
         came, trained = session.received(ANN, batch(0, step), now_s=now_s + 90.0)
         assert came == Attendance(
             "ann", "comes back at epoch 1" + f", batch {step + 1}" * (step > 0)
         )
         assert trained == Train(ANN, "ann")
-        assert session.at_work == ["ann"]
+        assert [member.name for member in session.roster.at_work] == ["ann"]
     assert without_notes(session.received(ANN, end(0, 3), now_s=295.0)) == [
         KeepHalf("ann"),
         CloseEpoch(0),
@@ -238,7 +238,7 @@ def test_one_that_returns_after_an_epoch_goes_on_there_where_it_cannot_go_on_bef
         num_clients=1,
         client_sync="none",
         epoch=2,
-        members={"ann": Place(0, trained)},
+        places={"ann": Place(0, trained)},
     )
     assert greet(session, ANN, fresh=False, place=says) == [
         Greeted(ANN, "ann", Place(2), Status.WAIT, gives_half=False),
@@ -310,7 +310,7 @@ def test_one_that_differs_is_refused_with_what_differs() -> None:
     assert isinstance(refused, Refuse)
     assert "seed: server 0, client 1" in refused.reason
     assert refused.name == "ann"
-    assert session.at_work == []
+    assert session.roster.at_work == []
 
 
 def test_a_name_belongs_to_the_last_process_that_said_it() -> None:
@@ -321,7 +321,7 @@ def test_a_name_belongs_to_the_last_process_that_said_it() -> None:
     assert taken[0].peer == ANN
     (refused,) = greet(session, ANN)
     assert isinstance(refused, Refuse)
-    assert session.name_of(BO) == "ann"
+    assert session.roster.name_at(BO) == "ann"
 
 
 def test_after_a_restart_places_are_those_of_the_checkpoint() -> None:
@@ -330,7 +330,7 @@ def test_after_a_restart_places_are_those_of_the_checkpoint() -> None:
         num_clients=2,
         client_sync="none",
         epoch=2,
-        members={"ann": Place(2), "bo": Place(2)},
+        places={"ann": Place(2), "bo": Place(2)},
     )
     greet(session, ANN, fresh=False)
     begun = without_notes(greet(session, BO, name="bo", fresh=False))

@@ -121,7 +121,7 @@ class SplitServer:
         try:
             if header.kind is Kind.HELLO:
                 return self._hello(peer, header, parts, num_bytes=num_bytes, now_s=now_s)
-            name = self.session.name_of(peer)
+            name = self.session.roster.name_at(peer)
             if name is None:
                 return self._obey(self.session.received(peer, header, now_s=now_s))
             self.tally.received(name, header.kind, num_bytes)
@@ -141,13 +141,13 @@ class SplitServer:
 
     def malformed(self, peer: bytes, reason: str) -> list[Outgoing]:
         """Drop a peer that sent what is no message, or no batch of this training."""
-        name = self.session.name_of(peer)
+        name = self.session.roster.name_at(peer)
         log.warning("client %s: %s", name or peer.hex(), reason)
         return [_refusal(peer, name, reason), *self._drop(peer)]
 
     def fail(self, reason: str) -> list[Outgoing]:
         """Tell all clients that training has ended without success."""
-        peers = [(peer, self.session.name_of(peer)) for peer in self.session.peers]
+        peers = [(peer, self.session.roster.name_at(peer)) for peer in self.session.roster.peers]
         header = Header(Kind.REFUSE, status=Status.NOT_FINITE)
         text = f"stopped: {reason}".encode()
         return [Outgoing(peer, name, header, (text,)) for peer, name in peers]
@@ -177,7 +177,7 @@ class SplitServer:
             differences=disagreements(self._agreement, greeting.agreement),
             now_s=now_s,
         )
-        if self.session.name_of(peer) is not None:
+        if self.session.roster.name_at(peer) is not None:
             self.tally.received(greeting.name, Kind.HELLO, num_bytes)
         return self._obey(effects)
 
@@ -217,7 +217,7 @@ class SplitServer:
                     self._close(epoch)
                     waiting += self.session.epoch_closed(now_s=self.now_s())
                 case Refuse(peer, reason):
-                    known = self.session.name_of(peer)
+                    known = self.session.roster.name_at(peer)
                     who = known or effect.name or f"peer {peer.hex()}"
                     log.warning("client %s: refused: %s", who, reason)
                     out.append(_refusal(peer, known, reason))
@@ -325,7 +325,7 @@ class SplitServer:
         self.halves.join(
             model,
             selected=self.half.selections[phase],
-            pictures_of=self.session.num_pictures_of,
+            pictures_of=self.session.roster.num_pictures_of,
         )
         accuracy, exit_accuracy = self.halves.measure(model, self._plan.data)
         clients = self.tally.close()

@@ -198,7 +198,7 @@ def _server(
         client_sync=settings.client_sync,
         client_timeout_s=options.client_timeout_s,
         epoch=state.epoch if state is not None else 0,
-        members={n: Place(*place) for n, place in state.places.items()} if state else None,
+        places={n: Place(*place) for n, place in state.places.items()} if state else None,
     )
     server = SplitServer(
         plan,
@@ -228,12 +228,12 @@ def _write_checkpoint(server: SplitServer, folder: Path, *, num_epoch_lines: int
         tensors[name] = torch.frombuffer(bytearray(each.data), dtype=torch.uint8)
     state = ServerState(
         epoch=server.session.epoch + 1,
-        places={n: (place.epoch, place.step) for n, place in server.session.places.items()},
+        places={n: (place.epoch, place.step) for n, place in server.session.roster.places.items()},
         selections=tuple(half.selections),
         num_epoch_lines=num_epoch_lines,
         total_bytes=server.tally.total_bytes,
         accuracies=server.halves.accuracies,
-        num_at_work=len(server.session.at_work),
+        num_at_work=len(server.session.roster.at_work),
     )
     write_state(folder / CHECKPOINT, STATE, state, tensors=tensors)
 

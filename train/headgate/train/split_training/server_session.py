@@ -19,7 +19,7 @@ What client halves have in common, by `client_sync`:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
 from headgate.profiles.train_messages import Header, Kind, Place, Status
 from headgate.train.split_training.server_effects import (
@@ -34,24 +34,9 @@ from headgate.train.split_training.server_effects import (
     Repeat,
     Train,
 )
+from headgate.train.split_training.server_roster import Member, Roster
 
 CLIENT_TIMEOUT_S = 60.0
-
-
-@dataclass(slots=True)
-class Member:
-    """What the server knows of one client."""
-
-    name: str
-    place: Place  # of the next batch; (epoch + 1, 0) once it has ended `epoch`
-    instance: str = ""
-    peer: bytes | None = None  # None: not at work (vanished, or known from a checkpoint)
-    silent_peer: bytes | None = None  # what `peer` was when it fell silent
-    heard_s: float = 0.0
-    num_pictures: int = 0
-    may_train: bool = False  # it has had its GO for the epoch under way
-    is_fresh: bool = False  # it holds nothing that it trained
-    retired: set[str] = field(default_factory=set)
 
 
 class ServerSession:
@@ -65,15 +50,15 @@ class ServerSession:
         client_sync: str,
         client_timeout_s: float = CLIENT_TIMEOUT_S,
         epoch: int = 0,
-        members: dict[str, Place] | None = None,
+        places: Mapping[str, Place] | None = None,
     ) -> None:
-        """Wait for `num_clients` before the first batch; `members` are those of a checkpoint."""
+        """Wait for `num_clients` before the first batch; `places` of clients: of a checkpoint."""
         self._num_epochs = num_epochs
         self._num_clients = num_clients
         self._one_at_a_time = client_sync == "relay"
         self._timeout_s = client_timeout_s
         self.epoch = epoch
-        self._members = {name: Member(name, place) for name, place in (members or {}).items()}
+        self.roster = Roster(places or {})
         self._has_begun = False
         self._is_closing = False
 
@@ -81,35 +66,17 @@ class ServerSession:
     def is_finished(self) -> bool:
         return self.epoch >= self._num_epochs
 
-    @property
-    def places(self) -> dict[str, Place]:
-        """Where each client stands, for a checkpoint."""
-        return {member.name: member.place for member in self._members.values()}
-
-    @property
-    def at_work(self) -> list[str]:
-        return [member.name for member in self._members.values() if member.peer is not None]
-
-    @property
-    def peers(self) -> list[bytes]:
-        return [member.peer for member in self._members.values() if member.peer is not None]
-
-    def num_pictures_of(self, name: str) -> int:
-        """Return how many pictures a client has; 0 if it has left."""
-        member = self._members.get(name)
-        return 0 if member is None else member.num_pictures
-
     def next_timer_s(self) -> float | None:
         """Return when a silent client will be given up."""
-        heard_s = [m.heard_s for m in self._members.values() if self._is_waited_for(m)]
+        heard_s = [member.heard_s for member in self.roster if self._is_waited_for(member)]
         return min(heard_s) + self._timeout_s if heard_s and not self._is_closing else None
 
     def handle_timer(self, *, now_s: float) -> list[Effect]:
         """Stop waiting for clients that have been silent for too long."""
         effects: list[Effect] = []
-        for member in self._members.values():
+        for member in self.roster:
             if self._is_waited_for(member) and now_s >= member.heard_s + self._timeout_s:
-                member.peer, member.silent_peer = None, member.peer
+                member.fell_silent()
                 member.may_train &= not self._one_at_a_time  # its turn is over
                 effects.append(self._silent(member))
         return [*effects, *self._advance(now_s=now_s)] if effects else []
@@ -134,10 +101,9 @@ class ServerSession:
             reason = f"this client trains something else ({'; '.join(differences)})"
             return [Refuse(peer, f"{reason}; give both sides the same settings", name)]
         effects: list[Effect] = []
-        member = self._members.get(name)
-        is_new = member is None
-        if member is None:
-            member = self._members[name] = Member(name, Place(self.epoch))
+        known = self.roster.find(name)
+        is_new = known is None
+        member = known or self.roster.enter(name, Place(self.epoch))
         if instance in member.retired:
             reason = f"another client took the name {name!r}; choose another --name"
             return [Refuse(peer, reason, name)]
@@ -169,7 +135,7 @@ class ServerSession:
             return Attendance(member.name, "comes back; all is done")
         text = f"{'joins' if is_new else 'comes back'} at {_where(member.place)}"
         if not self._has_begun:
-            text += f"; {len(self.at_work)} of {self._num_clients} are here"
+            text += f"; {len(self.roster.at_work)} of {self._num_clients} are here"
         return Attendance(member.name, text)
 
     def _left(self, member: Member) -> Attendance:
@@ -182,7 +148,7 @@ class ServerSession:
         return Attendance(member.name, f"{text}, not waited for any more; {self._are_left()}")
 
     def _are_left(self) -> str:
-        num_clients = len(self.at_work)
+        num_clients = len(self.roster.at_work)
         return f"{num_clients or 'none'} {'are' if num_clients > 1 else 'is'} left"
 
     def _catch_up(self, member: Member, place: Place) -> None:
@@ -195,13 +161,13 @@ class ServerSession:
 
     def received(self, peer: bytes, header: Header, *, now_s: float) -> list[Effect]:
         """Take a message other than a HELLO."""
-        member = self._member_of(peer)
+        member = self.roster.member_at(peer)
         if member is None:
             return [Note(f"a {header.kind.name} from a peer that has not said HELLO is ignored")]
         member.heard_s = now_s
         effects: list[Effect] = []
         if member.peer is None and header.kind is not Kind.GOODBYE:
-            if self._one_at_a_time and any(m.may_train for m in self._members.values()):
+            if self._one_at_a_time and any(each.may_train for each in self.roster):
                 return [Note(f"client {member.name}: back, but it is another one's turn by now")]
             member.peer, member.silent_peer = peer, None
             member.may_train |= member.place.epoch == self.epoch  # its turn goes on
@@ -213,22 +179,13 @@ class ServerSession:
         if header.kind is Kind.EPOCH_END:
             return [*effects, *self._epoch_end(member, peer, header, now_s=now_s)]
         if header.kind is Kind.GOODBYE:
-            del self._members[member.name]
+            self.roster.leave(member)
             return [self._left(member), *self._advance(now_s=now_s)]
         return [Refuse(peer, f"a client does not send {header.kind.name}; update the older side")]
 
-    def name_of(self, peer: bytes) -> str | None:
-        """Return the name that a peer said in its HELLO."""
-        member = self._member_of(peer)
-        return None if member is None else member.name
-
-    def _member_of(self, peer: bytes) -> Member | None:
-        members = self._members.values()
-        return next((m for m in members if peer in (m.peer, m.silent_peer)), None)
-
     def dropped(self, peer: bytes, *, now_s: float) -> list[Effect]:
         """Hear that a peer was refused: nobody waits for it."""
-        member = self._member_of(peer)
+        member = self.roster.member_at(peer)
         if member is None:
             return []
         member.peer = member.silent_peer = None
@@ -242,7 +199,7 @@ class ServerSession:
         self.epoch += 1
         if self.is_finished:
             effects: list[Effect] = []
-            for member in self._members.values():
+            for member in self.roster:
                 member.may_train = False
                 if member.peer is not None:
                     effects.append(self._finish(member, member.peer))
@@ -296,13 +253,13 @@ class ServerSession:
         """Give the GOs that can be given; close the epoch if all have ended it."""
         if self._is_closing or self.is_finished:
             return []
-        working = [member for member in self._members.values() if member.peer is not None]
+        working = self.roster.at_work
         if not self._has_begun and len(working) < self._num_clients:
             return []
         self._has_begun = True
         waiting = [m for m in working if m.place.epoch <= self.epoch]
         if not waiting:
-            ended = any(m.place.epoch > self.epoch for m in self._members.values())
+            ended = any(each.place.epoch > self.epoch for each in self.roster)
             if not (working and ended):
                 return []
             self._is_closing = True

@@ -213,7 +213,7 @@ def serve(
         while True:
             if server.is_finished:
                 finished_s = now_s() if finished_s is None else finished_s
-                if not server.session.places or now_s() > finished_s + FAREWELL_S:
+                if not server.session.roster.places or now_s() > finished_s + FAREWELL_S:
                     return
             timer_s = server.next_timer_s() if finished_s is None else finished_s + FAREWELL_S
             message = socket.receive(None if timer_s is None else timer_s - now_s())
@@ -224,7 +224,7 @@ def serve(
             del message  # its memory is for the next one: fresh pages cost more than to copy them
     except TrainingError as reason:
         send(server.fail(str(reason)))
-        _see_off(set(server.session.peers), socket, now_s=now_s)
+        _see_off(set(server.session.roster.peers), socket, now_s=now_s)
         raise
 
 
