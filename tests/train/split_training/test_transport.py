@@ -20,14 +20,13 @@ from headgate.runtime.sockets.keys import make_set
 from headgate.train.folder.run_folder import Run, load_run
 from headgate.train.split_training.client import SplitClient
 from headgate.train.split_training.deprune import deprune_locally
+from headgate.train.split_training.exchange import serve, train_as_client
 from headgate.train.split_training.growth import bottleneck_of
 from headgate.train.split_training.transport import (
     ClientSocket,
     Ready,
     Security,
     ServerSocket,
-    serve,
-    train_as_client,
 )
 from train.split_training.small import (
     CPU,

@@ -7,7 +7,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 
-from headgate.profiles.errors import UsageError
+from headgate.train.devices import compute_device
 from headgate.train.recipe import PruneConfig
 
 
@@ -16,7 +16,7 @@ def start_fabric(config: PruneConfig) -> Fabric:
 
     The environment variables are those that torchrun documents.
     """
-    accelerator = _accelerator(config)
+    accelerator = compute_device(config).type
     num_processes = int(os.environ.get("WORLD_SIZE", "1"))
     per_machine = int(os.environ.get("LOCAL_WORLD_SIZE", str(num_processes)))
     fabric = Fabric(
@@ -29,15 +29,6 @@ def start_fabric(config: PruneConfig) -> Fabric:
     )
     fabric.launch()
     return fabric
-
-
-def _accelerator(config: PruneConfig) -> Literal["cpu", "cuda"]:
-    has_cuda = torch.cuda.is_available()
-    if config.device == "cuda" and not has_cuda:
-        raise UsageError(
-            "--device: cuda is not usable here (torch finds no GPU); use --device cpu or auto"
-        )
-    return "cuda" if has_cuda and config.device != "cpu" else "cpu"
 
 
 def _precision(config: PruneConfig, *, accelerator: str) -> Literal["bf16-mixed", "32-true"]:

@@ -10,15 +10,16 @@ from pathlib import Path
 import torch
 
 from headgate.profiles.errors import DataError, UsageError
+from headgate.train.devices import compute_device
 from headgate.train.folder.run_folder import Run, load_run, partial_folder
 from headgate.train.folder.work_folder import CLIENTS
 from headgate.train.learning.material import Pictures
-from headgate.train.pictures.data import default_augmentation
 from headgate.train.recipe import PruneConfig
 from headgate.train.run.plan import Plan, make_plan
 from headgate.train.split_training.client import EpochEnded, Source, SplitClient
 from headgate.train.split_training.client_checkpoints import has_state
 from headgate.train.split_training.client_half import ClientHalf
+from headgate.train.split_training.exchange import serve, train_as_client
 from headgate.train.split_training.local import train_locally
 from headgate.train.split_training.server_run import (
     Attended,
@@ -29,13 +30,7 @@ from headgate.train.split_training.server_run import (
     open_server,
 )
 from headgate.train.split_training.settings import DepruneSettings, check_settings
-from headgate.train.split_training.transport import (
-    ClientSocket,
-    Security,
-    ServerSocket,
-    serve,
-    train_as_client,
-)
+from headgate.train.split_training.transport import ClientSocket, Security, ServerSocket
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +73,6 @@ def prepare(config: PruneConfig, settings: DepruneSettings) -> Plan:
     return plan
 
 
-def device_of(config: PruneConfig) -> torch.device:
-    """Return where to compute."""
-    has_cuda = torch.cuda.is_available()
-    if config.device == "cuda" and not has_cuda:
-        raise UsageError(
-            "--device: cuda is not usable here (torch finds no GPU); use --device cpu or auto"
-        )
-    return torch.device("cuda" if has_cuda and config.device != "cpu" else "cpu")
-
-
 def make_client(
     plan: Plan,
     settings: DepruneSettings,
@@ -97,30 +82,10 @@ def make_client(
     epoch_ended: EpochEnded | None = None,
 ) -> SplitClient:
     """Return a client with its share of the pictures."""
-    number, of = options.share
-    if not 1 <= number <= of:
-        raise UsageError(f"--share: found {number}/{of}, expected a number from 1 to {of}")
-    config = plan.config
-    largest = int(plan.data.train_labels_N.max())
-    if largest >= plan.data.num_classes:
-        raise DataError(
-            f"data set {config.data}: label {largest} is out of range, expected 0 to "
-            f"{plan.data.num_classes - 1}; correct it"
-        )
-    augmentation = None
-    if config.augment:
-        augmentation = default_augmentation(config.data, input_px=min(plan.blueprint.size_px))
-    source = Source(
-        Pictures(plan.data.to(device), augmentation),
-        num_pictures=len(plan.data.train_labels_N),
-        batch_size=config.batch_size,
-        rank=number - 1,
-        world_size=of,
-        seed=config.seed,
-    )
+    source = _source(plan, options.share, device=device)
     half = ClientHalf(
         fresh_model(plan, settings, device=device),
-        config=config,
+        config=plan.config,
         settings=settings,
         name=options.name,
         num_steps=source.num_steps,
@@ -133,14 +98,36 @@ def make_client(
         agreement=agreement_of(plan, settings),
         dealt={
             "data": plan.data.digest[:12],
-            "share": f"{number}/{of}",
-            "batch size": config.batch_size,
-            "augment": augmentation is not None,
+            "share": "{}/{}".format(*options.share),
+            "batch size": source.batch_size,
+            "augment": plan.augmentation is not None,
         },
         folder=options.folder,
         resume=options.resume,
         checkpoint_steps=options.checkpoint_steps,
         epoch_ended=epoch_ended,
+    )
+
+
+def _source(plan: Plan, share: tuple[int, int], *, device: torch.device) -> Source:
+    """Return a client's share of the pictures; a label that the network has not is refused."""
+    number, of = share
+    if not 1 <= number <= of:
+        raise UsageError(f"--share: found {number}/{of}, expected a number from 1 to {of}")
+    config, data = plan.config, plan.data
+    largest = int(data.train_labels_N.max())
+    if largest >= data.num_classes:
+        raise DataError(
+            f"data set {config.data}: label {largest} is out of range, expected 0 to "
+            f"{data.num_classes - 1}; correct it"
+        )
+    return Source(
+        Pictures(data.to(device), plan.augmentation),
+        num_pictures=len(data.train_labels_N),
+        batch_size=config.batch_size,
+        rank=number - 1,
+        world_size=of,
+        seed=config.seed,
     )
 
 
@@ -164,7 +151,7 @@ def deprune_locally(
             f"--clients: found {num_clients} for {num_train} training pictures, expected one "
             "picture each at least; use fewer clients or more pictures"
         )
-    device = device_of(plan.config)
+    device = compute_device(plan.config)
     with (
         _threads(config),
         open_server(
@@ -221,7 +208,7 @@ def deprune_as_server(
     `listening` hears the endpoint, `attended` of clients that come and go.
     """
     plan = prepare(config, settings)
-    device = device_of(plan.config)
+    device = compute_device(plan.config)
     socket = ServerSocket(bind, security)  # first: what is wrong with it leaves no folder
     with (
         closing(socket),
@@ -258,7 +245,7 @@ def deprune_as_client(
             "replaces it"
         )
     plan = prepare(config, settings)
-    device = device_of(plan.config)
+    device = compute_device(plan.config)
     with _threads(config):
         client = make_client(plan, settings, options, device=device, epoch_ended=epoch_ended)
         with closing(ClientSocket(endpoint, security)) as socket:

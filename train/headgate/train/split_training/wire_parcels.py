@@ -21,6 +21,22 @@ from headgate.train.split_training.payload import Parcel, Payload
 LIMITS = TrainLimits()
 
 
+def to_message(header: Header, parts: Sequence[Payload], *, compress: bool) -> list[Any]:
+    """Return a message's bytes; with `compress` entropy-coded, where that pays."""
+    return encode(header, to_wire(parts), compress=compress)
+
+
+def from_message(
+    message: Sequence[Any], *, device: torch.device
+) -> tuple[Header, tuple[Payload, ...]]:
+    """Return a message as torch has it, or raise WireError.
+
+    On the CPU it shares the message's memory; none of it should outlive its use, see `serve`.
+    """
+    header, payload = decode(message, LIMITS)
+    return header, from_wire(payload, device=device)
+
+
 def to_wire(parts: Sequence[Payload]) -> list[Part]:
     """Return parcels as NumPy has them; from a GPU they are copied."""
     return [part if isinstance(part, bytes) else _packed(part) for part in parts]
@@ -47,7 +63,7 @@ def wire_bytes(header: Header, parts: Sequence[Payload], *, compress: bool) -> i
     Only what is entropy-coded must be made for that; else the size follows from the shapes.
     """
     if compress:
-        return sum(len(part) for part in encode(header, to_wire(parts), compress=True))
+        return sum(map(len, to_message(header, parts, compress=True)))
     sizes = [
         len(part) if isinstance(part, bytes) else part.values.numel() * part.values.element_size()
         for part in parts
@@ -70,9 +86,9 @@ def carry(
     """
     if not through_wire:
         return wire_bytes(header, parts, compress=compress), parts
-    encoded = encode(header, to_wire(parts), compress=compress)
-    _, opened = decode([bytes(part) for part in encoded], LIMITS)
-    return sum(map(len, encoded)), from_wire(opened, device=device)
+    encoded = to_message(header, parts, compress=compress)
+    _, opened = from_message([bytes(part) for part in encoded], device=device)
+    return sum(map(len, encoded)), opened
 
 
 def _packed(parcel: Parcel) -> PackedTensor:
