@@ -48,6 +48,20 @@ def child(arguments: Sequence[str], *, log: Path) -> Iterator[subprocess.Popen[b
             end(process)
 
 
+@contextlib.contextmanager
+def echo_process(module: str, *arguments: str) -> Iterator[int]:
+    """Run a module that echoes, with these arguments and a port as the last; yield the port.
+
+    It ends when its standard input does.
+    """
+    port = free_port()
+    command = [sys.executable, "-m", module, *arguments, str(port)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        with process.stdin:
+            yield port
+
+
 def end(process: subprocess.Popen[bytes]) -> None:
     """Stop a process and wait for it; harmless where it has ended already."""
     if process.poll() is not None:

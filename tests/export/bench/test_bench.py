@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,14 +19,10 @@ from headgate.export.bench.bench_table import (
     write_result,
 )
 from headgate.export.bench.speed.bench_bare import bare_graphs, bare_round_trip, echo_server, paced
-from headgate.export.bench.speed.bench_speed import (
-    SpeedOptions,
-    bench_overhead,
-    chosen_point,
-    read_memory,
-)
+from headgate.export.bench.speed.bench_speed import bench_overhead
 from headgate.export.bench.speed.bench_startup import heavy_imports
 from headgate.export.bench.speed.bench_training import TrainingStepOptions, bench_training_step
+from headgate.export.bench.speed.speed_device import SpeedOptions
 from headgate.profiles.family import Family
 from headgate.runtime.cli import main
 from runtime.tiny_family import write_tiny_family
@@ -101,20 +96,6 @@ def test_the_overhead_is_what_is_left_of_a_frame_s_time(family: Family, tmp_path
     for column, total in enumerate(totals, start=1):
         summed = sum(float(part[column]) for part in parts)
         assert summed == pytest.approx(float(total), abs=0.01)
-
-
-def test_a_point_is_chosen_of_the_middle_member_unless_one_is_named(family: Family) -> None:
-    assert chosen_point(SpeedOptions(family, Path())).member == family.manifest.members[1].id
-    assert chosen_point(SpeedOptions(family, Path(), point="jpeg-q50")).id == "jpeg-q50"
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
-def test_memory_is_read_in_bytes_and_its_peak_is_no_less() -> None:
-    memory = read_memory(os.getpid())
-    assert memory is not None
-    resident_bytes, peak_bytes = memory
-    assert 10e6 < resident_bytes <= peak_bytes
-    assert read_memory(1 << 30) is None
 
 
 def test_heavy_imports_are_found_and_the_runtime_has_none() -> None:

@@ -28,7 +28,7 @@ from headgate.export.bench.split_training.bench_deprune_command import (
 from headgate.train.commands.command_group import SentenceGroup
 
 if TYPE_CHECKING:
-    from headgate.export.bench.speed.bench_speed import SpeedOptions
+    from headgate.export.bench.speed.speed_device import SpeedOptions
 
 STARTUP_ROUNDS = 7
 F = TypeVar("F", bound=Callable[..., Any])
@@ -175,11 +175,10 @@ def quality(
 
 
 def _speed(family: Path | None, point: str | None, frames: int, out: Path) -> SpeedOptions:
-    from headgate.export.bench.speed.bench_family import speed_family
-    from headgate.export.bench.speed.bench_speed import SpeedOptions
-    from headgate.profiles.family import open_family
+    from headgate.export.bench.speed.bench_family import opened_or_made
+    from headgate.export.bench.speed.speed_device import SpeedOptions
 
-    found = speed_family(out / "vgg11") if family is None else open_family(family)
+    found = opened_or_made(family, out=out)
     return SpeedOptions(family=found, folder=out / "runs", frames=frames, point=point)
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from headgate.export.bench.edge.bench_device import bench_device_cost
 from headgate.export.bench.speed.bench_bare import BareHead
-from headgate.export.bench.speed.bench_speed import SpeedOptions, chosen_point
-from headgate.profiles.errors import UsageError
+from headgate.export.bench.speed.speed_device import SpeedOptions
 from headgate.profiles.family import Family
-from headgate.profiles.manifest import PointKind
 from runtime.tiny_family import write_tiny_family
 
 
@@ -36,14 +33,3 @@ def test_the_cost_is_what_the_process_takes_beyond_the_bare_head(
 def test_the_bare_head_of_a_point_without_one_does_nothing(family: Family) -> None:
     BareHead(family, family.manifest.point("jpeg-q50")).run()
     BareHead(family, family.manifest.points[0]).run()
-
-
-def test_a_family_without_split_points_is_measured_by_what_it_offloads(family: Family) -> None:
-    def only(*kinds: PointKind) -> Family:
-        points = tuple(point for point in family.manifest.points if point.kind in kinds)
-        return replace(family, manifest=replace(family.manifest, points=points))
-
-    offload = chosen_point(SpeedOptions(only(PointKind.OFFLOAD, PointKind.LOCAL), Path()))
-    assert offload.id == "jpeg-q50"
-    with pytest.raises(UsageError, match="no point of this family uses an edge"):
-        chosen_point(SpeedOptions(only(PointKind.LOCAL), Path()))

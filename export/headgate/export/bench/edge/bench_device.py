@@ -13,7 +13,7 @@ import time
 from headgate.export.bench.bench_table import BenchResult, Goal, milliseconds
 from headgate.export.bench.bench_watch import SMALLEST_OBJECT_BYTES, Sample, growth_bytes_per_s
 from headgate.export.bench.speed.bench_bare import BareHead, paced
-from headgate.export.bench.speed.bench_speed import SpeedOptions, chosen_point, run_device
+from headgate.export.bench.speed.speed_device import SpeedOptions, chosen_point, run_device
 from headgate.profiles.errors import PeerError
 from headgate.runtime.records import Source
 
@@ -23,7 +23,7 @@ SETTLED = 1 / 3  # of the frames: before, caches and allocators fill
 
 def bench_device_cost(options: SpeedOptions, *, fps: float) -> BenchResult:
     """Measure processor time and memory of a device process over `options.frames` frames."""
-    point = chosen_point(options)
+    point = chosen_point(options.family, options.point)
     head = BareHead(options.family, point)
     before_s = _head_cpu_s(head, frames=options.frames // 2, fps=fps)
     run = run_device(options, point, fps=fps)

@@ -47,7 +47,7 @@ from headgate.export.bench.edge.bench_edge_table import (
     cells,
     edge_table,
 )
-from headgate.export.bench.speed.bench_speed import SpeedOptions, chosen_point
+from headgate.export.bench.speed.speed_device import chosen_point
 from headgate.export.children import LOOPBACK, child, free_port, wait_for_port
 from headgate.export.points.measure import Layers, sent_by
 from headgate.profiles.errors import PeerError, UsageError
@@ -63,8 +63,7 @@ NUM_PAYLOADS = 32
 def bench_edge(options: EdgeOptions, *, say: Callable[[str], None]) -> BenchResult:
     """Load one edge with ever more devices; `say` gets a line of progress per row."""
     manifest = options.family.manifest
-    chosen = SpeedOptions(options.family, options.folder, point=options.point)
-    point = chosen_point(chosen)
+    point = chosen_point(options.family, options.point)
     if point.kind is PointKind.LOCAL:
         raise UsageError(f"--point {point.id}: is answered on the device; name one that sends")
     ours, edges = split_cores()

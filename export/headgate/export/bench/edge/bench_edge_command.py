@@ -66,13 +66,12 @@ def edge(
     """
     from headgate.export.bench.edge.bench_edge import bench_edge
     from headgate.export.bench.edge.bench_edge_table import EdgeOptions
-    from headgate.export.bench.speed.bench_family import speed_family
-    from headgate.profiles.family import open_family
+    from headgate.export.bench.speed.bench_family import opened_or_made
 
     if no_open and no_closed:
         raise UsageError("--no-open and --no-closed: nothing is left to measure; drop one")
     options = EdgeOptions(
-        family=speed_family(out / "vgg11") if family is None else open_family(family),
+        family=opened_or_made(family, out=out),
         folder=out / "runs",
         devices=tuple(int(n) for n in positive_numbers(devices, option="--devices", whole=True)),
         fps=() if no_open else positive_numbers(fps, option="--fps"),
@@ -105,13 +104,12 @@ def device_cost(
     Without FAMILY: VGG11 at 32 px, made on first use.
     """
     from headgate.export.bench.edge.bench_device import bench_device_cost
-    from headgate.export.bench.speed.bench_family import speed_family
-    from headgate.export.bench.speed.bench_speed import SpeedOptions
-    from headgate.profiles.family import open_family
+    from headgate.export.bench.speed.bench_family import opened_or_made
+    from headgate.export.bench.speed.speed_device import SpeedOptions
 
     if frames < 1 or not 0 < fps < float("inf"):
         raise UsageError(f"--frames {frames}, --fps {fps:g}: both must be above 0")
-    opened = speed_family(out / "vgg11") if family is None else open_family(family)
+    opened = opened_or_made(family, out=out)
     options = SpeedOptions(family=opened, folder=out / "runs", frames=frames, point=point)
     show(bench_device_cost(options, fps=fps), out, as_json=as_json)
 

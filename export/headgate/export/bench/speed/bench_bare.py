@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -12,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import zmq
 
-from headgate.export.children import LOOPBACK, free_port
+from headgate.export.bench.speed import bench_echo
+from headgate.export.children import LOOPBACK, echo_process
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import OperatingPoint
 from headgate.runtime.networks.device_engine import DeviceEngine
@@ -99,23 +98,9 @@ def _echo_client(port: int, *, num_bytes: int) -> Iterator[Callable[[], None]]:
         context.term()
 
 
-@contextlib.contextmanager
-def echo_server() -> Iterator[int]:
-    """Run the echo server in a process of its own; yield its port."""
-    port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "headgate.export.bench.speed.bench_echo",
-        str(port),
-        str(ANSWER_BYTES),
-    ]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
-        try:
-            yield port
-        finally:
-            assert process.stdin is not None
-            process.stdin.close()  # which ends it
+def echo_server() -> contextlib.AbstractContextManager[int]:
+    """Run the echo server in a process of its own; the block gets its port."""
+    return echo_process(bench_echo.__name__, str(ANSWER_BYTES))
 
 
 def _noise_picture(family: Family) -> npt.NDArray[np.uint8]:

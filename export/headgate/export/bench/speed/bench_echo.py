@@ -1,6 +1,6 @@
 """Answers ZeroMQ messages with a fixed number of bytes: the transport alone, to compare with.
 
-Run as `python -m headgate.export.bench.speed.bench_echo PORT ANSWER_BYTES`; ends when its input
+Run as `python -m headgate.export.bench.speed.bench_echo ANSWER_BYTES PORT`; ends when its input
 closes.
 """
 
@@ -23,5 +23,6 @@ def serve(port: int, answer_bytes: int) -> None:
 
 
 if __name__ == "__main__":
-    threading.Thread(target=serve, args=(int(sys.argv[1]), int(sys.argv[2])), daemon=True).start()
+    answer_bytes, port = map(int, sys.argv[1:])
+    threading.Thread(target=serve, args=(port, answer_bytes), daemon=True).start()
     sys.stdin.read()

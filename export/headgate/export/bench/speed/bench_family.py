@@ -24,6 +24,11 @@ NUM_TRAIN, NUM_VAL, NUM_CLASSES = 128, 32, 10
 BUDGETS = (128, 32, 4)
 
 
+def opened_or_made(family: Path | None, *, out: Path) -> Family:
+    """Return the family at a path; without one, ours below `out`."""
+    return speed_family(out / "vgg11") if family is None else open_family(family)
+
+
 def speed_family(folder: Path) -> Family:
     """Return the family in `folder`, made on the first call; that takes a minute."""
     family = folder / "family"

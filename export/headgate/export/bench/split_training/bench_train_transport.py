@@ -11,8 +11,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,12 +19,13 @@ import torch
 import zmq
 
 from headgate.export.bench.bench_table import BenchResult, Goal, median, milliseconds
+from headgate.export.bench.split_training import bench_train_echo
 from headgate.export.bench.split_training.bench_train_echo import (
     CPU,
     GRPC_METHOD,
     MAX_MESSAGE_BYTES,
 )
-from headgate.export.children import LOOPBACK, free_port
+from headgate.export.children import LOOPBACK, echo_process
 from headgate.profiles.train_messages import Header, Kind
 from headgate.runtime.wire.train_wire import decode, encode, message_bytes
 from headgate.train.split_training.payload import Parcel
@@ -94,7 +93,7 @@ def _measure(shape: tuple[int, int, int, int], *, num_trips: int, grpc: bool) ->
     with contextlib.ExitStack() as held:
         trips = {}
         for way, open_trip in opens.items():
-            port = held.enter_context(_echo(way))
+            port = held.enter_context(echo_process(bench_train_echo.__name__, way))
             trips[way] = held.enter_context(open_trip(port, shape))
         for trip in trips.values():
             for _ in range(WARM_UP):
@@ -189,22 +188,3 @@ def batch_bytes(shape: tuple[int, int, int, int]) -> int:
     num_pictures, budget, height, width = shape
     maps_bytes = 4 * num_pictures * budget * height * width
     return message_bytes(data_bytes=(maps_bytes, 4 * budget, num_pictures))
-
-
-@contextlib.contextmanager
-def _echo(way: str) -> Iterator[int]:
-    """Run an echo server in a process of its own; yield its port."""
-    port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "headgate.export.bench.split_training.bench_train_echo",
-        way,
-        str(port),
-    ]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
-        try:
-            yield port
-        finally:
-            assert process.stdin is not None
-            process.stdin.close()  # which ends it
