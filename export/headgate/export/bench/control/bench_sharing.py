@@ -15,8 +15,7 @@ from typing import Any
 
 from headgate.export.bench.bench_table import BenchResult
 from headgate.export.bench.compare import score_run
-from headgate.export.bench.control.bench_control import open_points
-from headgate.export.bench.control.control_runs import OURS
+from headgate.export.bench.control.control_runs import OURS, open_points
 from headgate.export.workers import in_order
 from headgate.profiles.errors import UsageError
 from headgate.profiles.manifest import Manifest, PointKind
@@ -28,7 +27,7 @@ from headgate.runtime.simulation.rivals import Whole
 from headgate.runtime.simulation.simulate import Link, Pace, Scenario, simulate_many
 
 MAX_DEVICES = 1000
-COLUMNS = (*("link", "policy", "credited", "worst", "edge, %", "late, %", "fairness", "Mbit/s"),)
+COLUMNS = ("link", "policy", "credited", "worst", "edge, %", "late, %", "fairness", "Mbit/s")
 Say = Callable[[str], None]
 
 

@@ -10,10 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from pathlib import Path
 
 import numpy as np
 
 from headgate.export.bench.compare import RunScore, score_run
+from headgate.profiles.errors import UsageError
+from headgate.profiles.family import open_family
+from headgate.profiles.ladder import read_ladder
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind, PointTime
 from headgate.profiles.profile import Profile
 from headgate.profiles.trace import Trace
@@ -89,28 +93,29 @@ class CaseRuns:
         return next((run.credited for run in self.runs if run.policy == policy), None)
 
 
-def run_case(manifest: Manifest, trace: Trace, case: Case, *, rivals: bool = True) -> CaseRuns:
-    """Run every policy over `trace`, or only ours and the references."""
-    if case.mode is Mode.BARE:
-        manifest = without_exits(manifest)
-    runs = [*_references(manifest, trace, case)]
-    runs.append(_simulated(OURS, manifest, trace, case))
-    if not rivals:
-        return CaseRuns(trace.name, case, tuple(runs))
-    local = [point for point in manifest.points if point.kind is PointKind.LOCAL]
-    if is_progressive(manifest):
-        runs.append(_simulated(WHOLE, manifest, trace, case, policy=lambda _: Whole))
-        offload = [point for point in manifest.points if point.kind is PointKind.OFFLOAD]
-        if offload:
-            only = replace(manifest, points=(*local, *offload))
-            runs.append(_simulated(PICTURES, only, trace, case))
-    for name, policy in RIVALS.items():
-        runs.append(_simulated(name, manifest, trace, case, policy=policy))
-    pictures = [p for p in manifest.points if p.picture_format == "jpeg"]
-    if pictures:
-        only = replace(manifest, points=(*local, *pictures))
-        runs.append(_simulated(JPEG, only, trace, case, policy=RIVALS["EWMA x 0.5"]))
-    return CaseRuns(trace.name, case, tuple(runs))
+def open_points(target: Path) -> Manifest:
+    """Return the manifest of a family folder or of a ladder's TOML file."""
+    manifest = open_family(target).manifest if target.is_dir() else read_ladder(target)
+    times = next(iter(manifest.times.values()), {})
+    missing = [point.id for point in manifest.points if point.id not in times]
+    if missing:
+        raise UsageError(f"{target}: no compute times for {missing}; export the family again")
+    if all(point.kind is PointKind.LOCAL for point in manifest.points):
+        raise UsageError(f"{target}: no point sends anything; there is nothing to decide")
+    return manifest
+
+
+def run_case(manifest: Manifest, trace: Trace, case: Case) -> CaseRuns:
+    """Run every policy over `trace`: the references, ours, and its rivals."""
+    ours = run_ours(manifest, trace, case)
+    return replace(ours, runs=(*ours.runs, *_rivals(_in_mode(manifest, case.mode), trace, case)))
+
+
+def run_ours(manifest: Manifest, trace: Trace, case: Case) -> CaseRuns:
+    """Run ours and the references only."""
+    manifest = _in_mode(manifest, case.mode)
+    ours = _simulated(OURS, manifest, trace, case)
+    return CaseRuns(trace.name, case, (*_references(manifest, trace, case), ours))
 
 
 def is_progressive(manifest: Manifest) -> bool:
@@ -170,6 +175,27 @@ def _references(manifest: Manifest, trace: Trace, case: Case) -> Iterator[Run]:
     ]
     fixed.append(Run(FIXED, local, 0.0, 0.0, 0.0))
     yield max(fixed, key=lambda run: run.credited)
+
+
+def _rivals(manifest: Manifest, trace: Trace, case: Case) -> Iterator[Run]:
+    """Yield ours with its hands tied, the rivals, and what adapts the quality of JPEGs."""
+    local = [point for point in manifest.points if point.kind is PointKind.LOCAL]
+    if is_progressive(manifest):
+        yield _simulated(WHOLE, manifest, trace, case, policy=lambda _: Whole)
+        offload = [point for point in manifest.points if point.kind is PointKind.OFFLOAD]
+        if offload:
+            only = replace(manifest, points=(*local, *offload))
+            yield _simulated(PICTURES, only, trace, case)
+    for name, policy in RIVALS.items():
+        yield _simulated(name, manifest, trace, case, policy=policy)
+    pictures = [p for p in manifest.points if p.picture_format == "jpeg"]
+    if pictures:
+        only = replace(manifest, points=(*local, *pictures))
+        yield _simulated(JPEG, only, trace, case, policy=RIVALS["EWMA x 0.5"])
+
+
+def _in_mode(manifest: Manifest, mode: Mode) -> Manifest:
+    return without_exits(manifest) if mode is Mode.BARE else manifest
 
 
 def _oracle(manifest: Manifest, trace: Trace, case: Case, *, local: float) -> float:
