@@ -16,7 +16,8 @@ from headgate.train.learning.feature_cache import (
     open_cache,
 )
 from headgate.train.learning.material import Deal, Lesson
-from headgate.train.pictures.data import Augmentation, TrainingData, as_floats, load_training_data
+from headgate.train.pictures.batches import Augmentation, as_floats
+from headgate.train.pictures.data import TrainingData, load_training_data
 from train.tiny_runs import write_pictures
 
 DEAL = Deal(seed=3, epoch=0, batch_size=8, rank=0, world_size=1, first_step=0)

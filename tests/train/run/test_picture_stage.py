@@ -11,7 +11,8 @@ import torch
 from headgate.profiles.errors import UsageError
 from headgate.train.folder.run_folder import Run, load_run
 from headgate.train.learning.material import Deal
-from headgate.train.pictures.data import Augmentation, as_floats, load_training_data
+from headgate.train.pictures.batches import Augmentation, as_floats
+from headgate.train.pictures.data import load_training_data
 from headgate.train.run.picture_stage import CompressedPictures, held_out_pictures
 from headgate.train.run.prune import train_prune
 from train.tiny_runs import (

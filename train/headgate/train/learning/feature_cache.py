@@ -30,7 +30,8 @@ from headgate.profiles.errors import UsageError
 from headgate.profiles.parse import unparse
 from headgate.profiles.storage import write_atomic
 from headgate.train.learning.material import Deal, Lesson
-from headgate.train.pictures.data import Augmentation, TrainingData, as_floats, augment, num_batches
+from headgate.train.pictures.batches import Augmentation, as_floats, augment, num_batches
+from headgate.train.pictures.data import TrainingData
 
 # Shapes: V variants, N pictures, B batch, P maps of H x W at the split, K classes
 

@@ -23,7 +23,7 @@ from torch.optim import Optimizer
 from headgate.profiles.errors import TrainingError, UsageError
 from headgate.train.learning.losses import Losses
 from headgate.train.learning.material import Deal, Lesson, Material
-from headgate.train.pictures.data import num_batches
+from headgate.train.pictures.batches import num_batches
 from headgate.train.seeds import derive_seed
 
 # Shapes: S sums

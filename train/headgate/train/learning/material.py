@@ -9,7 +9,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from headgate.train.pictures.data import Augmentation, TrainingData, as_floats, batches
+from headgate.train.pictures.batches import Augmentation, as_floats, batches
+from headgate.train.pictures.data import TrainingData
 
 # Shapes: B batch, C channels, H height, W width, K classes
 

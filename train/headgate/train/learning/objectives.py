@@ -15,7 +15,8 @@ from headgate.train.learning.losses import Losses, LossWeights, hint_loss, total
 from headgate.train.learning.material import Lesson
 from headgate.train.networks.backbones import PlainModel
 from headgate.train.networks.split_model import SplitModel, SplitOutput
-from headgate.train.pictures.data import TrainingData, as_floats, val_batches
+from headgate.train.pictures.batches import as_floats, val_batches
+from headgate.train.pictures.data import TrainingData
 
 # Shapes: B batch, C channels, H height, W width, K classes, L numbers of levels, S sums
 

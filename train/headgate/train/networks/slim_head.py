@@ -14,7 +14,8 @@ from torch import Tensor, fx, nn
 
 from headgate.profiles.errors import UsageError
 from headgate.train.networks.backbones import build_backbone
-from headgate.train.networks.splits import PICTURE, SplitPoint, cut, find_split
+from headgate.train.networks.split_names import PICTURE
+from headgate.train.networks.splits import SplitPoint, cut, find_split
 
 # Shapes: B batch, P maps at the split, S maps of the slim layers, H x W
 

@@ -1,10 +1,6 @@
 """Finds where a network can be cut in two, says what each cut costs, and cuts it.
 
-The network is traced with torch.fx. A split is named after the layer whose output crosses: a leaf
-module (`features.7`), a block (`stages.0.1`, the output of the whole residual block), or `0`, the
-picture itself. A layer that runs more than once has a name per run: `relu`, `relu#2`. A layer whose
-whole name is a number (`nn.Sequential` at the top) is called `root.3`, because bare numbers are
-positions in the list of splits.
+The network is traced with torch.fx; `split_names` says what a split is called.
 
 The head is everything that the crossing tensor is computed from; if anything else of it is needed
 behind the cut (a shortcut around it, a weight used on both sides), the split is refused.
@@ -14,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,10 +21,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from headgate.profiles.errors import UsageError
 from headgate.train.networks.backbones import first_line
+from headgate.train.networks.split_names import cut_names
 
 # Shapes: B batch, C channels, H height, W width (h, w at the split), K classes
-
-PICTURE = "0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +141,7 @@ def _find_splits(
     num_pictures = example_BCHW.shape[0]
     total_macs = sum(costs.macs.values())
     found: list[tuple[SplitPoint, fx.Node]] = []
-    all_names = _names(graph)
+    all_names = cut_names(graph)
     for node, names in all_names.items():
         head = _ancestors(node)
         head_macs = sum(costs.macs[member] for member in head)
@@ -197,57 +191,6 @@ def _every_multiply_counted() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(was_fast)
-
-
-def _names(graph: fx.Graph) -> dict[fx.Node, list[str]]:
-    """Name the nodes one may cut after, in the order of computation; best name first.
-
-    Where a block's result is that of its last layer, both names mean one tensor: the
-    block's comes first unless it is a mere container.
-    """
-    runs: Counter[str] = Counter()
-    leaves: dict[fx.Node, str] = {}
-    for node in graph.nodes:
-        if node.op == "call_module":
-            runs[str(node.target)] += 1
-            run = runs[str(node.target)]
-            leaves[node] = _readable(str(node.target)) + (f"#{run}" if run > 1 else "")
-    blocks = _block_results(graph)
-    names: dict[fx.Node, list[str]] = {}
-    for node in graph.nodes:
-        if node.op == "placeholder":
-            names[node] = [PICTURE]
-        leaf = [leaves[node]] if node in leaves else []
-        containers = [name for name, is_container in blocks.get(node, []) if is_container]
-        whole = [name for name, is_container in blocks.get(node, []) if not is_container]
-        if leaf or containers or whole:
-            names[node] = whole + leaf + containers
-    return names
-
-
-def _block_results(graph: fx.Graph) -> dict[fx.Node, list[tuple[str, bool]]]:
-    """Map a node to the blocks it is the result of, innermost first, and whether mere containers.
-
-    A block called more than once has several results, hence no name to cut after.
-    """
-    inside: dict[str, list[fx.Node]] = {}
-    is_container: dict[str, bool] = {}
-    for node in graph.nodes:
-        for name, (path, kind) in node.meta.get("nn_module_stack", {}).items():
-            if path and path != node.target:
-                inside.setdefault(name, []).append(node)
-                is_container[name] = kind in (nn.Sequential, nn.ModuleList)
-    results: dict[fx.Node, list[tuple[str, bool]]] = {}
-    for name, nodes in reversed(inside.items()):
-        members = set(nodes)
-        leaving = [node for node in nodes if not members.issuperset(node.users)]
-        if len(leaving) == 1:
-            results.setdefault(leaving[0], []).append((_readable(name), is_container[name]))
-    return results
-
-
-def _readable(target: str) -> str:
-    return f"root.{target}" if target.isdecimal() else target
 
 
 def _ancestors(node: fx.Node) -> set[fx.Node]:

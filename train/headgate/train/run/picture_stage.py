@@ -22,8 +22,9 @@ from torch import Tensor
 from headgate.train.learning.material import Deal, Lesson, Pictures
 from headgate.train.learning.objectives import BackboneObjective, Evaluation, evaluate_backbone
 from headgate.train.networks.backbones import PlainModel
+from headgate.train.pictures.batches import Augmentation
 from headgate.train.pictures.compressed import compress_pictures
-from headgate.train.pictures.data import Augmentation, TrainingData
+from headgate.train.pictures.data import TrainingData
 from headgate.train.run.setting import Setting
 from headgate.train.run.side_stage import SideStage
 from headgate.train.run.stage_models import trained_network

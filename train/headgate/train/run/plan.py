@@ -14,8 +14,8 @@ from headgate.train.networks.backbones import PlainModel, build_backbone
 from headgate.train.networks.blueprint import Blueprint
 from headgate.train.networks.colours import Scaling
 from headgate.train.networks.splits import find_split
+from headgate.train.pictures.batches import Augmentation
 from headgate.train.pictures.data import (
-    Augmentation,
     TrainingData,
     default_augmentation,
     load_training_data,

@@ -14,7 +14,7 @@ from headgate.train.networks.backbones import PlainModel
 from headgate.train.networks.bottleneck import Bottleneck
 from headgate.train.networks.progressive_model import LayerPlan, ProgressiveModel
 from headgate.train.networks.split_model import SplitModel
-from headgate.train.pictures.data import as_floats
+from headgate.train.pictures.batches import as_floats
 from headgate.train.progressive import slice_layers
 from headgate.train.run.plan import Plan
 from headgate.train.run.setting import Setting

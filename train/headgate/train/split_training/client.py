@@ -18,7 +18,7 @@ import torch
 from headgate.profiles.errors import DataError, HeadgateError, TrainingError, WireError
 from headgate.profiles.train_messages import Header, Kind, Place, Status
 from headgate.train.learning.material import Deal, Lesson, Material
-from headgate.train.pictures.data import num_batches
+from headgate.train.pictures.batches import num_batches
 from headgate.train.seeds import derive_seed
 from headgate.train.split_training.client_checkpoints import ClientCheckpoints
 from headgate.train.split_training.client_effects import (

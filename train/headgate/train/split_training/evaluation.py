@@ -8,7 +8,8 @@ import torch
 
 from headgate.train.folder.run_record import QuantisedEntry
 from headgate.train.networks.split_model import SplitModel
-from headgate.train.pictures.data import TrainingData, as_floats, val_batches
+from headgate.train.pictures.batches import as_floats, val_batches
+from headgate.train.pictures.data import TrainingData
 
 # Shapes: B batch, C channels, H height, W width, P maps at the split, L numbers of levels, S sums
 

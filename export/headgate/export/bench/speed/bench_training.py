@@ -17,7 +17,7 @@ from headgate.train.learning.material import Lesson
 from headgate.train.learning.objectives import BackboneObjective, MemberObjective
 from headgate.train.networks.backbones import Normalise, PlainModel, build_backbone
 from headgate.train.networks.split_model import SplitModel, build_split_model, cut_network
-from headgate.train.pictures.data import as_floats
+from headgate.train.pictures.batches import as_floats
 from headgate.train.recipe import DEFAULT_SPLITS
 
 # Shapes: B batch, C = 3 colours, H height, W width
