@@ -11,7 +11,10 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from headgate.export.clips import Clip, load_clip
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
 from headgate.export.family_writer import (
     FULL_GRAPH,
     PICTURES_GRAPH,
@@ -31,8 +34,9 @@ from headgate.export.points.exit_confidence import with_confidence
 from headgate.export.points.measure import Engines, machine_name, measure_points
 from headgate.export.points.parity_gate import check_full, check_member
 from headgate.export.points.points import METRIC, Measured, worth_keeping
-from headgate.export.points.predicted_points import check_lag, default_lag, with_predicted
+from headgate.export.points.predicted_points import with_predicted
 from headgate.export.samples import Samples, load_samples
+from headgate.export.video import Video, open_video
 from headgate.profiles.family import Family, open_family
 from headgate.profiles.manifest import Manifest, Member, MetricSpec, OperatingPoint
 from headgate.profiles.storage import publish_folder, sha256_file
@@ -70,7 +74,7 @@ def export_family(
     check_members(run, options)
     check_target(family_path, run_path=run_path, force=options.force)
     plain = whole_network(run)  # first: a run from scratch, which has none, is refused at once
-    clip = _clip(run, options)
+    video = open_video(options, run.input)
     progress(f"reading {run.record.dataset.spec if options.data is None else options.data}")
     samples = load_samples(
         run,
@@ -81,40 +85,27 @@ def export_family(
     )
     with publish_folder(family_path, replace=options.force) as folder:
         built = [_build_member(run, member_id, folder, progress) for member_id in run.member_ids]
-        progress("full: writing the graph")
-        write_full(folder, full=FullGraph(plain), picture=run.input)
-        tuned = run.picture_network()
-        if tuned is not None:
-            write_full(folder, full=FullGraph(tuned), picture=run.input, name=PICTURES_GRAPH)
-        points = _candidate_points(
-            built, samples, options, progress, rate_weight=run.record.settings.rate_weight
-        )
-        candidate = _candidate(run, built, points, samples, folder)
-        if tuned is not None:
-            candidate = with_picture_network(
-                candidate,
-                folder,
-                PlainReference(tuned),
-                held_out=samples.held_out,
-                parity_NHWC=samples.pictures[: options.num_parity],
-                threads=options.threads,
-                progress=progress,
-            )
+        candidate = _candidate(run, plain, built, samples, options, folder, progress)
         engines = _engines(Family(folder, candidate), options)
-        _pass_parity(candidate, engines, built, PlainReference(plain), samples, options, progress)
+        _pass_parity(candidate, engines, built, plain, samples.first(options.num_parity), progress)
         measured = _measure(candidate, engines, samples, progress)
         kept = worth_keeping(measured)
-        if clip is not None:
-            kept = with_predicted(kept, engines, clip, lag=_lag(clip, options), progress=progress)
-        manifest = _finished(candidate, measured, kept, clip, options)
+        if video is not None:
+            kept = with_predicted(kept, engines, video.clip, lag=video.lag, progress=progress)
+        manifest = _finished(candidate, measured, kept, video, options)
         manifest = with_confidence(manifest, engines, samples.confidence, progress=progress)
         write_manifest(folder, manifest)
         open_family(folder)
+    progress(f"{family_path}: {_kept_text(candidate, manifest)}")
+    return manifest
+
+
+def _kept_text(candidate: Manifest, manifest: Manifest) -> str:
+    """Say how many points there are, and how many were measured in vain."""
     kept_ids = {point.id for point in manifest.points}
     num_dropped = sum(point.id not in kept_ids for point in candidate.points)
     dropped = f", {num_dropped} dropped that a cheaper one of their member equals"
-    progress(f"{family_path}: {len(manifest.points)} points kept{dropped if num_dropped else ''}")
-    return manifest
+    return f"{len(manifest.points)} points kept{dropped if num_dropped else ''}"
 
 
 def _build_member(run: Run, member_id: str, folder: Path, progress: Progress) -> BuiltMember:
@@ -163,13 +154,26 @@ def _candidate_points(
 
 def _candidate(
     run: Run,
+    plain: nn.Module,
     built: Sequence[BuiltMember],
-    points: Sequence[OperatingPoint],
     samples: Samples,
+    options: ExportOptions,
     folder: Path,
+    progress: Progress,
 ) -> Manifest:
-    """Return the manifest with nothing measured yet: enough for the engines to run from."""
-    return Manifest(
+    """Write the whole networks; return the manifest with nothing measured yet.
+
+    That is enough for the engines to run from.
+    """
+    progress("full: writing the graph")
+    write_full(folder, full=FullGraph(plain), picture=run.input)
+    tuned = run.picture_network()
+    if tuned is not None:
+        write_full(folder, full=FullGraph(tuned), picture=run.input, name=PICTURES_GRAPH)
+    points = _candidate_points(
+        built, samples, options, progress, rate_weight=run.record.settings.rate_weight
+    )
+    candidate = Manifest(
         task=TASK,
         labels=run.labels,
         input=run.input,
@@ -180,6 +184,17 @@ def _candidate(
         full_graph=FULL_GRAPH,
         files=list_files(folder),
         provenance=_provenance(run, samples),
+    )
+    if tuned is None:
+        return candidate
+    return with_picture_network(
+        candidate,
+        folder,
+        PlainReference(tuned),
+        held_out=samples.held_out,
+        parity_NHWC=samples.first(options.num_parity),
+        threads=options.threads,
+        progress=progress,
     )
 
 
@@ -197,13 +212,12 @@ def _pass_parity(
     candidate: Manifest,
     engines: Engines,
     built: Sequence[BuiltMember],
-    plain: PlainReference,
-    samples: Samples,
-    options: ExportOptions,
+    plain: nn.Module,
+    pictures_NHWC: NDArray[np.uint8],
     progress: Progress,
 ) -> None:
-    pictures_NHWC = samples.pictures[: options.num_parity]
-    found = check_full(candidate.point(LOCAL_FULL), plain, engines, pictures_NHWC=pictures_NHWC)
+    reference, local_full = PlainReference(plain), candidate.point(LOCAL_FULL)
+    found = check_full(local_full, reference, engines, pictures_NHWC=pictures_NHWC)
     progress(f"full: parity on {len(pictures_NHWC)} pictures: {found}")
     for item in built:
         worst = check_member(
@@ -231,26 +245,11 @@ def _measure(
     return measured
 
 
-def _clip(run: Run, options: ExportOptions) -> Clip | None:
-    """Return the clip to measure predicted points on, refused before any work if unfit."""
-    if options.video is None:
-        return None
-    clip = load_clip(
-        options.video, run.input, fps=options.video_fps, num_frames=options.video_frames
-    )
-    check_lag(_lag(clip, options), clip)
-    return clip
-
-
-def _lag(clip: Clip, options: ExportOptions) -> int:
-    return default_lag(clip.fps) if options.video_lag is None else options.video_lag
-
-
 def _finished(
     candidate: Manifest,
     measured: Sequence[Measured],
     kept: Sequence[Measured],
-    clip: Clip | None,
+    video: Video | None,
     options: ExportOptions,
 ) -> Manifest:
     """Return the candidate with its measurements and only the points that were kept."""
@@ -272,20 +271,8 @@ def _finished(
         points=tuple(item.point for item in kept),
         files=files,
         times=times if options.with_times else {},
-        provenance=candidate.provenance | _video_provenance(clip, options),
+        provenance=candidate.provenance | ({} if video is None else video.provenance),
     )
-
-
-def _video_provenance(clip: Clip | None, options: ExportOptions) -> dict[str, str]:
-    """Say what predicted points were measured on."""
-    if clip is None:
-        return {}
-    return {
-        "video_sha256": clip.digest,
-        "video_frames": str(len(clip.pictures)),
-        "video_fps": f"{clip.fps:g}",
-        "video_lag": str(_lag(clip, options)),
-    }
 
 
 def _provenance(run: Run, samples: Samples) -> dict[str, str]:
