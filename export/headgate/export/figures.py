@@ -25,6 +25,8 @@ DPI = 150
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#6E6E6E"
+NAVY, MAUVE = "#004B75", "#8F5B7D"  # not theirs: for what is still left when theirs are taken
+MEMBER_COLOURS = (BLUE, SKY, PURPLE, NAVY, MAUVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,8 @@ DARK = Theme(
         (GREEN, "#2BC79A"),
         (GREY, "#9AA4AE"),
         (VERMILLION, "#FF8A4C"),
-        ("#004B75", "#9CD0F5"),
-        ("#8F5B7D", "#E3B5D0"),
+        (NAVY, "#9CD0F5"),
+        (MAUVE, "#E3B5D0"),
     ),
 )
 

@@ -31,7 +31,7 @@ from headgate.export.graphs.whole_network import whole_network
 from headgate.export.options import ExportOptions, check_members, check_options, check_target
 from headgate.export.points.candidates import LOCAL_FULL, local_points, offload_points, split_points
 from headgate.export.points.exit_confidence import with_confidence
-from headgate.export.points.measure import Engines, machine_name, measure_points
+from headgate.export.points.measure import Engines, machine_name, measure_points, open_engines
 from headgate.export.points.parity_gate import check_full, check_member
 from headgate.export.points.points import METRIC, Measured, worth_keeping
 from headgate.export.points.predicted_points import with_predicted
@@ -40,9 +40,6 @@ from headgate.export.video import Video, open_video
 from headgate.profiles.family import Family, open_family
 from headgate.profiles.manifest import Manifest, Member, MetricSpec, OperatingPoint
 from headgate.profiles.storage import publish_folder, sha256_file
-from headgate.runtime.networks.device_engine import DeviceEngine
-from headgate.runtime.networks.edge_engine import EdgeEngine
-from headgate.runtime.networks.graphs import EngineOptions
 from headgate.train.folder.run_folder import Run, load_run
 from headgate.train.networks.split_model import SplitModel
 
@@ -86,7 +83,7 @@ def export_family(
     with publish_folder(family_path, replace=options.force) as folder:
         built = [_build_member(run, member_id, folder, progress) for member_id in run.member_ids]
         candidate = _candidate(run, plain, built, samples, options, folder, progress)
-        engines = _engines(Family(folder, candidate), options)
+        engines = open_engines(Family(folder, candidate), threads=options.threads)
         _pass_parity(candidate, engines, built, plain, samples.first(options.num_parity), progress)
         measured = _measure(candidate, engines, samples, progress)
         kept = worth_keeping(measured)
@@ -195,16 +192,6 @@ def _candidate(
         parity_NHWC=samples.first(options.num_parity),
         threads=options.threads,
         progress=progress,
-    )
-
-
-def _engines(family: Family, options: ExportOptions) -> Engines:
-    # On the CPU: times are filed under a processor's name, and a GPU's reduced precision (TF32)
-    # would cost the parity gate its sharpness.
-    engine_options = EngineOptions(providers="cpu", threads=options.threads)
-    return Engines(
-        device=DeviceEngine(family, options=engine_options),
-        tail=EdgeEngine(family, options=engine_options),
     )
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -26,12 +25,12 @@ from headgate.export.bench.split_training.bench_deprune_command import (
     train_transport,
 )
 from headgate.train.commands.command_group import SentenceGroup
+from headgate.train.commands.run_options import options_in_order
 
 if TYPE_CHECKING:
     from headgate.export.bench.speed.speed_device import SpeedOptions
 
 STARTUP_ROUNDS = 7
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group(cls=SentenceGroup)
@@ -39,19 +38,16 @@ def bench() -> None:
     """Measure speed, quality and rates on this machine."""
 
 
-def _speed_options(function: F) -> F:
-    """Give a speed benchmark the options that choose what runs."""
-    for decorate in (
-        click.option(
-            "--family",
-            type=click.Path(file_okay=False, path_type=Path),
-            help="family to run  [default: VGG11 at 32 px with three members, made on first use]",
-        ),
-        click.option("--point", help="operating point  [default: a split point, middle member]"),
-        click.option("--frames", default=400, show_default=True, help="frames to measure"),
-    ):
-        function = decorate(function)
-    return function
+# What a speed benchmark runs.
+_speed_options = options_in_order(
+    click.option("--frames", default=400, show_default=True, help="frames to measure"),
+    click.option("--point", help="operating point  [default: a split point, middle member]"),
+    click.option(
+        "--family",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="family to run  [default: VGG11 at 32 px with three members, made on first use]",
+    ),
+)
 
 
 @bench.command()
@@ -182,22 +178,9 @@ def _speed(family: Path | None, point: str | None, frames: int, out: Path) -> Sp
     return SpeedOptions(family=found, folder=out / "runs", frames=frames, point=point)
 
 
-bench.add_command(control)
-bench.add_command(sharing)
-bench.add_command(bench_family)
-bench.add_command(deprune)
-bench.add_command(deprune_network)
-bench.add_command(train_transport)
-bench.add_command(predict)
-bench.add_command(skip)
-bench.add_command(rates)
-bench.add_command(train_rates)
-bench.add_command(head)
-bench.add_command(codec)
-bench.add_command(family_cost)
-bench.add_command(selection)
-bench.add_command(rate_weights)
-bench.add_command(edge)
-bench.add_command(device_cost)
-bench.add_command(nair)
-bench.add_command(link_loss)
+for command in (
+    *(control, sharing, bench_family, deprune, deprune_network, train_transport, predict, skip),
+    *(rates, train_rates, head, codec, family_cost, selection, rate_weights, edge, device_cost),
+    *(nair, link_loss),
+):
+    bench.add_command(command)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from headgate.profiles.refusals import check_can_hold_files
+from headgate.train.commands.run_options import options_in_order
 
 if TYPE_CHECKING:
     from headgate.export.bench.bench_table import BenchResult
 
 DEFAULT_FOLDER = Path("out/bench")
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 def usable_folder(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
@@ -26,21 +25,22 @@ def usable_folder(ctx: click.Context, param: click.Parameter, value: Path) -> Pa
     return value
 
 
-def outputs(function: F) -> F:
-    """Give a benchmark the options that all have."""
-    for decorate in (
-        click.option(
-            "--out",
-            type=click.Path(file_okay=False, path_type=Path),
-            default=DEFAULT_FOLDER,
-            show_default=True,
-            callback=usable_folder,
-            help="folder for results, runs and families",
-        ),
-        click.option("--json", "as_json", is_flag=True, help="print one JSON object, not a table"),
-    ):
-        function = decorate(function)
-    return function
+# The options that all benchmarks have.
+outputs = options_in_order(
+    click.option("--json", "as_json", is_flag=True, help="print one JSON object, not a table"),
+    click.option(
+        "--out",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=DEFAULT_FOLDER,
+        show_default=True,
+        callback=usable_folder,
+        help="folder for results, runs and families",
+    ),
+)
+
+workers_option = click.option(
+    "--workers", type=click.IntRange(min=0), default=0, help="processes  [default: one per core]"
+)
 
 
 def show(result: BenchResult, out: Path, *, as_json: bool) -> None:

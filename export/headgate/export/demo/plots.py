@@ -11,10 +11,9 @@ from headgate.export.figures import (
     BLUE,
     GREEN,
     GREY,
+    MEMBER_COLOURS,
     NARROW_IN,
     ORANGE,
-    PURPLE,
-    SKY,
     VERMILLION,
     WIDE_IN,
     bytes_text,
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 LINK_STEP_S = 0.1  # finer steps than this would be drawn on top of each other
 
-MEMBER_COLOURS = (BLUE, SKY, PURPLE, "#004B75", "#8F5B7D")
 FORMAT_STYLES = {"jpeg": (ORANGE, "s", "JPEG"), "webp": (VERMILLION, "D", "WebP")}
 SOURCE_STYLES = {
     Source.EDGE: (BLUE, "o", "edge answered"),

@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 
 from headgate.export.points.points import Measured, with_measurements
 from headgate.profiles.errors import GateError
+from headgate.profiles.family import Family
 from headgate.profiles.manifest import OperatingPoint, PointKind, PointTime
 from headgate.runtime.edge.edge_events import BatchItem, ItemOutcome
 from headgate.runtime.edge.edge_rules import graph_key
 from headgate.runtime.networks.device_engine import DeviceEngine
 from headgate.runtime.networks.edge_engine import EdgeEngine
+from headgate.runtime.networks.graphs import EngineOptions
 from headgate.runtime.session.events import Answer, Computed
 
 # What one frame sends: its layers in their order, or one payload where there are none.
@@ -40,6 +42,16 @@ class Engines:
 
     device: DeviceEngine
     tail: EdgeEngine
+
+
+def open_engines(family: Family, *, threads: int) -> Engines:
+    """Load both sides on the CPU, where times and parity are meant to be taken.
+
+    Times are filed under a processor's name, and a GPU's reduced precision (TF32) would cost the
+    parity gate its sharpness.
+    """
+    options = EngineOptions(providers="cpu", threads=threads)
+    return Engines(DeviceEngine(family, options=options), EdgeEngine(family, options=options))
 
 
 def machine_name() -> str:

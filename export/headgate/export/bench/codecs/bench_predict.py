@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from headgate.export.bench.bench_table import BenchResult
 from headgate.export.clips import CUT_EVERY, NOISE_LEVEL, PAN_SHARE, Clip, load_clip, made_clips
-from headgate.export.points.measure import Engines
+from headgate.export.points.measure import open_engines
 from headgate.export.points.predicted_points import (
     Played,
     check_lag,
@@ -19,9 +19,6 @@ from headgate.export.points.predicted_points import (
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
-from headgate.runtime.networks.device_engine import DeviceEngine
-from headgate.runtime.networks.edge_engine import EdgeEngine
-from headgate.runtime.networks.graphs import EngineOptions
 from headgate.runtime.session.references import REFRESH_S
 
 
@@ -56,11 +53,7 @@ def bench_predict(options: PredictOptions, *, say: Callable[[str], None]) -> Ben
     for clip in clips:
         for lag in options.lags:
             check_lag(lag, clip, option="--lags")
-    engine_options = EngineOptions(providers="cpu", threads=1)
-    engines = Engines(
-        device=DeviceEngine(options.family, options=engine_options),
-        tail=EdgeEngine(options.family, options=engine_options),
-    )
+    engines = open_engines(options.family, threads=1)
     rows = []
     for point in points:
         say(f"{point.id}: {len(clips)} clips at lags of {_listed(options.lags)} frames")

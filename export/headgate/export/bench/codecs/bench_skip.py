@@ -16,13 +16,10 @@ from headgate.export.bench.bench_table import BenchResult, Goal
 from headgate.export.bench.codecs.bench_predict import chosen_points
 from headgate.export.bench.rates.rates_pictures import LabelledPictures, load_pictures
 from headgate.export.points.exit_confidence import SplitAnswers, split_answers
-from headgate.export.points.measure import Engines
+from headgate.export.points.measure import open_engines
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import Manifest, OperatingPoint
-from headgate.runtime.networks.device_engine import DeviceEngine
-from headgate.runtime.networks.edge_engine import EdgeEngine
-from headgate.runtime.networks.graphs import EngineOptions
 from headgate.runtime.session.events import Answer
 from headgate.runtime.session.skipping import AUTO, SkipRule, skip_rule, weigh
 
@@ -80,11 +77,7 @@ def bench_skip(options: SkipOptions, *, say: Callable[[str], None]) -> BenchResu
             f"--data: all {pictures.num_left_out} pictures were used to calibrate the exits; "
             "give others"
         )
-    engine_options = EngineOptions(providers="cpu", threads=1)
-    engines = Engines(
-        device=DeviceEngine(options.family, options=engine_options),
-        tail=EdgeEngine(options.family, options=engine_options),
-    )
+    engines = open_engines(options.family, threads=1)
     rows, goals = [], []
     for point in points:
         say(f"{point.id}: {len(pictures)} pictures")

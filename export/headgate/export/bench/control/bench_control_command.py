@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from headgate.export.bench.bench_options import above, outputs, say, show
+from headgate.export.bench.bench_options import above, outputs, say, show, workers_option
 
 
 @click.command()
@@ -34,12 +34,7 @@ from headgate.export.bench.bench_options import above, outputs, say, show
 @click.option(
     "--late-ms", default=0.0, show_default=True, help="by which both sides' loops are late, mean"
 )
-@click.option(
-    "--workers",
-    type=click.IntRange(min=0),
-    default=0,
-    help="processes  [default: one per core]",
-)
+@workers_option
 @click.option(
     "--sockets",
     type=click.IntRange(min=0),

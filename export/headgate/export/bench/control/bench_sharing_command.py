@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from headgate.export.bench.bench_options import above, outputs, say, show
+from headgate.export.bench.bench_options import above, outputs, say, show, workers_option
 
 
 @click.command()
@@ -25,12 +25,7 @@ from headgate.export.bench.bench_options import above, outputs, say, show
 @click.option(
     "--settle-s", default=3.0, show_default=True, help="of that, left out of the score, in s"
 )
-@click.option(
-    "--workers",
-    type=click.IntRange(min=0),
-    default=0,
-    help="processes  [default: one per core]",
-)
+@workers_option
 @outputs
 def sharing(
     target: Path,

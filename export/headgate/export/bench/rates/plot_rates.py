@@ -9,14 +9,12 @@ from headgate.export.bench.rates.rates_rows import Rates, Row, Series
 from headgate.export.bench.rates.rates_verdict import MARGIN
 from headgate.export.figures import (
     BLACK,
-    BLUE,
     GREEN,
     GREY,
     LIGHT,
+    MEMBER_COLOURS,
     NARROW_IN,
     ORANGE,
-    PURPLE,
-    SKY,
     VERMILLION,
     WIDE_IN,
     Theme,
@@ -30,7 +28,6 @@ from headgate.export.figures import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SPLIT_COLOURS = (BLUE, SKY, PURPLE, "#004B75", "#8F5B7D")
 SPLIT_MARKERS = ("o", "^", "v", "<", ">", "p", "h", "*")
 PICTURE_STYLES = {Series.JPEG: (ORANGE, "s"), Series.WEBP: (VERMILLION, "D")}
 PAPER_MARKERS = ("x", "+")
@@ -62,7 +59,7 @@ def _draw_splits(axes: Axes, rates: Rates) -> None:
         _draw_line(
             axes,
             rows,
-            colour=SPLIT_COLOURS[number % len(SPLIT_COLOURS)],
+            colour=MEMBER_COLOURS[number % len(MEMBER_COLOURS)],
             marker=SPLIT_MARKERS[number % len(SPLIT_MARKERS)],
             label=f"split, {rows[0].group}",
             bars=not predicted,

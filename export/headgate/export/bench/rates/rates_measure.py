@@ -40,13 +40,17 @@ from headgate.export.bench.rates.rates_rows import (
     standard_error,
 )
 from headgate.export.bench.rates.rates_times import frame_times
-from headgate.export.points.measure import Engines, Layers, edge_probabilities, measure_points
+from headgate.export.points.measure import (
+    Engines,
+    Layers,
+    edge_probabilities,
+    measure_points,
+    open_engines,
+)
 from headgate.export.points.points import Measured, byte_stats
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import Manifest
-from headgate.runtime.networks.device_engine import DeviceEngine
-from headgate.runtime.networks.edge_engine import EdgeEngine
 from headgate.runtime.networks.graphs import EngineOptions
 
 QUALITIES = (1, 2, 3, 5, 8, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90, 95)
@@ -89,10 +93,7 @@ def measure_rates(
     if options.paper and not paper:
         notes.append("the family has no members, so the paper's payload is absent")
     manifest = replace(family.manifest, points=(*family.manifest.points, *paper))
-    engines = Engines(
-        device=DeviceEngine(Family(family.path, manifest), options=engine_options),
-        tail=EdgeEngine(Family(family.path, manifest), options=engine_options),
-    )
+    engines = open_engines(Family(family.path, manifest), threads=options.threads)
     candidates = [
         *own_candidates(family.manifest),
         *paper_candidates(family.manifest, paper),

@@ -15,8 +15,11 @@ from headgate.export.figures import (
     BLACK,
     BLUE,
     GREEN,
+    GREY,
     LIGHT,
+    MAUVE,
     NARROW_IN,
+    NAVY,
     ORANGE,
     PURPLE,
     SKY,
@@ -34,9 +37,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = {
-    NO_COMPRESSION: (BLACK, "#6E6E6E"),
+    NO_COMPRESSION: (BLACK, GREY),
     HIGH_COMPRESSION: (ORANGE, VERMILLION),
-    DEPRUNE: (BLUE, GREEN, SKY, PURPLE, "#004B75", "#8F5B7D"),
+    DEPRUNE: (BLUE, GREEN, SKY, PURPLE, NAVY, MAUVE),
 }
 MARKERS = {NO_COMPRESSION: "s", HIGH_COMPRESSION: "v", DEPRUNE: "o"}
 LINE_STYLES = ("-", "--", ":", "-.")
@@ -60,8 +63,9 @@ def draw_deprune(
             "markersize": 3.5,
             "linewidth": 1.4,
         }
-        _draw_accuracy(axes[0], each, style, against_bytes=False)
-        _draw_accuracy(axes[1], each, style, against_bytes=True)
+        epochs = range(1, each.num_epochs + 1)
+        _draw_accuracy(axes[0], each, style, x=epochs, label=each.label)
+        _draw_accuracy(axes[1], each, style, x=[each.mean_bytes(epoch) for epoch in epochs])
         _draw_throughput(axes[2], each, style)
     axes[0].set_xlabel("epoch")
     whole_ticks(axes[0])
@@ -77,12 +81,15 @@ def draw_deprune(
 
 
 def _draw_accuracy(
-    axes: Axes, series: Series, style: dict[str, object], *, against_bytes: bool
+    axes: Axes,
+    series: Series,
+    style: dict[str, object],
+    *,
+    x: Sequence[float],
+    label: str | None = None,
 ) -> None:
-    epochs = range(1, series.num_epochs + 1)
-    x = [series.mean_bytes(epoch) if against_bytes else epoch for epoch in epochs]
-    found = [series.accuracy(epoch) for epoch in epochs]
-    label = None if against_bytes else series.label
+    """Draw the accuracy at the end of each epoch over `x`, which has a value for each."""
+    found = [series.accuracy(epoch) for epoch in range(1, series.num_epochs + 1)]
     axes.plot(x, [100 * mean for mean, _ in found], label=label, **style)  # type: ignore[arg-type]
     if len(series.runs) > 1:
         axes.fill_between(
