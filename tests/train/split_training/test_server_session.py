@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from headgate.profiles.train_messages import Header, Kind, Place, Status
+from headgate.train.split_training.greeting import Greeting
 from headgate.train.split_training.server_effects import (
     Attendance,
     CloseEpoch,
@@ -43,11 +44,8 @@ def hello(
 ) -> list[Effect]:
     return session.greeted(
         peer,
-        name=name,
-        instance=instance,
+        Greeting(name, instance, is_fresh=fresh, num_pictures=8, agreement={}),
         place=place,
-        is_fresh=fresh,
-        num_pictures=8,
         differences=list(differences),
         now_s=now_s,
     )

@@ -139,7 +139,7 @@ class Side:
     def client_options(self) -> ClientOptions:
         """Return what a client is told, or raise UsageError."""
         from headgate.train.split_training.deprune import ClientOptions
-        from headgate.train.split_training.settings import MAX_NAME, is_name
+        from headgate.train.split_training.greeting import MAX_NAME, is_name
 
         number, _ = part = _share_of(self.share)
         if not 0 < self.cpu_share <= 1:

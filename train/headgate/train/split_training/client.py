@@ -38,12 +38,12 @@ from headgate.train.split_training.client_effects import (
 )
 from headgate.train.split_training.client_half import ClientHalf
 from headgate.train.split_training.client_session import ANSWER_TIMEOUT_S, ClientSession
+from headgate.train.split_training.greeting import Greeting
 from headgate.train.split_training.halves import (
     open_half,
     pack_half,
 )
 from headgate.train.split_training.payload import Parcel, Payload
-from headgate.train.split_training.settings import Greeting
 
 log = logging.getLogger(__name__)
 

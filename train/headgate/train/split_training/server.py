@@ -22,6 +22,7 @@ from headgate.train.split_training.epoch_record import (
     Tally,
     sums_of,
 )
+from headgate.train.split_training.greeting import disagreements, greeting_from_bytes
 from headgate.train.split_training.growth import grown_selection
 from headgate.train.split_training.halves import pack_half
 from headgate.train.split_training.kept_halves import Half, KeptHalves
@@ -42,8 +43,6 @@ from headgate.train.split_training.server_half import Answer, Batch, ServerHalf
 from headgate.train.split_training.server_session import ServerSession
 from headgate.train.split_training.settings import (
     DepruneSettings,
-    disagreements,
-    greeting_from_bytes,
     rate_of,
 )
 
@@ -169,11 +168,8 @@ class SplitServer:
         greeting = greeting_from_bytes(text)
         effects = self.session.greeted(
             peer,
-            name=greeting.name,
-            instance=greeting.instance,
+            greeting,
             place=header.place,
-            is_fresh=greeting.is_fresh,
-            num_pictures=greeting.num_pictures,
             differences=disagreements(self._agreement, greeting.agreement),
             now_s=now_s,
         )

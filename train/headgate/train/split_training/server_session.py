@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from headgate.profiles.train_messages import Header, Kind, Place, Status
+from headgate.train.split_training.greeting import Greeting
 from headgate.train.split_training.server_effects import (
     Attendance,
     CloseEpoch,
@@ -84,12 +85,9 @@ class ServerSession:
     def greeted(
         self,
         peer: bytes,
+        said: Greeting,
         *,
-        name: str,
-        instance: str,
         place: Place,
-        is_fresh: bool,
-        num_pictures: int,
         differences: list[str],
         now_s: float,
     ) -> list[Effect]:
@@ -97,6 +95,7 @@ class ServerSession:
 
         `place` is where it says that it stands.
         """
+        name, instance = said.name, said.instance
         if differences:
             reason = f"this client trains something else ({'; '.join(differences)})"
             return [Refuse(peer, f"{reason}; give both sides the same settings", name)]
@@ -114,7 +113,7 @@ class ServerSession:
         came = is_new or member.peer != peer
         member.peer, member.instance, member.heard_s = peer, instance, now_s
         member.silent_peer = None
-        member.num_pictures, member.is_fresh = num_pictures, is_fresh
+        member.num_pictures, member.is_fresh = said.num_pictures, said.is_fresh
         if self.is_finished:
             member.place, member.may_train = Place(self._num_epochs), False
         elif member.place.epoch < self.epoch:
@@ -123,7 +122,9 @@ class ServerSession:
             effects.append(self._came(member, is_new=is_new))
         goes_on = member.place.step > 0 and (member.may_train or member.place.epoch < self.epoch)
         status = Status.FINE if goes_on else Status.WAIT
-        effects.append(Greeted(peer, name, member.place, status, gives_half=is_fresh and goes_on))
+        effects.append(
+            Greeted(peer, name, member.place, status, gives_half=said.is_fresh and goes_on)
+        )
         if self.is_finished:
             effects.append(self._finish(member, peer))
         elif member.may_train and not goes_on:
