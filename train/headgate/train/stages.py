@@ -16,6 +16,7 @@ from headgate.profiles.errors import UsageError
 from headgate.train.progressive import ProgressiveConfig
 from headgate.train.recipe import PruneConfig
 
+BACKBONE = "backbone"  # id of the stage that trains the plain network
 SLIM = "slim"  # id of the stage that trains a slim head
 PICTURES = "pictures"  # id of the stage that tunes a network for offloaded pictures
 WARM_UP = 0.05  # share of the backbone's steps; a random network diverges at full rate
@@ -84,9 +85,9 @@ def plan_stages(config: PruneConfig, *, num_maps: int) -> tuple[Stage, ...]:
     budgets = resolve_budgets(config, num_maps=num_maps)
     if config.from_scratch:
         return tuple(_twin(config, budget) for budget in budgets)
-    stages = [Stage("backbone", StageKind.BACKBONE, config.backbone_epochs, config.lr)]
+    stages = [Stage(BACKBONE, StageKind.BACKBONE, config.backbone_epochs, config.lr)]
     if config.slim_head is not None:
-        slim = Stage(SLIM, StageKind.SLIM, config.slim_epochs, config.lr, start_from="backbone")
+        slim = Stage(SLIM, StageKind.SLIM, config.slim_epochs, config.lr, start_from=BACKBONE)
         stages.append(slim)
     if not config.plain_cut:
         stages += _members(config, budgets, num_maps=num_maps)
@@ -95,7 +96,7 @@ def plan_stages(config: PruneConfig, *, num_maps: int) -> tuple[Stage, ...]:
         stages.append(_progressive(config.progressive, config, budgets[-1], after=stages[-1]))
     if config.picture_epochs:
         epochs, rate = config.picture_epochs, config.member_lr
-        stages.append(Stage(PICTURES, StageKind.PICTURES, epochs, rate, start_from="backbone"))
+        stages.append(Stage(PICTURES, StageKind.PICTURES, epochs, rate, start_from=BACKBONE))
     return tuple(stages)
 
 
@@ -118,7 +119,7 @@ def _members(config: PruneConfig, budgets: tuple[int, ...], *, num_maps: int) ->
             epochs=config.base_epochs,
             lr=config.member_lr,
             budget=num_maps,
-            start_from="backbone",
+            start_from=BACKBONE,
             kept=num_maps in budgets,
         )
     ]

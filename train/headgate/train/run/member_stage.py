@@ -7,7 +7,6 @@ from dataclasses import replace
 from torch import Tensor
 
 from headgate.train.folder.checkpoints import Checkpoint
-from headgate.train.folder.run_folder import read_weights
 from headgate.train.folder.weights import without_shared
 from headgate.train.learning.feature_cache import FeatureCache
 from headgate.train.learning.loop import Objective
@@ -22,7 +21,7 @@ from headgate.train.recipe import PruneConfig
 from headgate.train.run.member_measure import measured_member
 from headgate.train.run.setting import Setting
 from headgate.train.run.shared_head import SharedHead
-from headgate.train.run.stage_models import BACKBONE, starting_member, trained_network
+from headgate.train.run.stage_models import plain_weights, starting_member, trained_network
 from headgate.train.run.stage_work import StageWork, Teaching, WeightsFile
 from headgate.train.stages import Stage
 
@@ -75,13 +74,11 @@ class MemberStage(StageWork):
         return found
 
     def own_weights(self) -> dict[str, Tensor]:
-        """Return the weights that the plain network does not have."""
+        """Return the weights; of a member with a frozen head those that the plain one has not."""
         weights = self._member.state_dict()
         if not self.shares_backbone:
             return weights
-        backbone = self._setting.finished[BACKBONE]
-        shared = read_weights(self._setting.folder / backbone.file, sha256=backbone.sha256)
-        return without_shared(weights, shared)
+        return without_shared(weights, plain_weights(self._setting))
 
     def entered(self, state: Checkpoint, weights: WeightsFile) -> Checkpoint:
         """Return the state with the member; the same if it is only a step on the way."""

@@ -13,9 +13,9 @@ from headgate.train.learning.feature_cache import (
     open_cache,
 )
 from headgate.train.run.setting import Setting
-from headgate.train.run.stage_models import BACKBONE, member_around_plain, trained_network
+from headgate.train.run.stage_models import member_around_plain, trained_network
 from headgate.train.seeds import derive_seed
-from headgate.train.stages import SLIM, StageKind
+from headgate.train.stages import BACKBONE, SLIM, StageKind
 
 # Shapes: B batch, C channels, P maps of H x W at the split, K classes
 

@@ -19,11 +19,10 @@ from headgate.train.progressive import slice_layers
 from headgate.train.run.plan import Plan
 from headgate.train.run.setting import Setting
 from headgate.train.seeds import derive_seed
-from headgate.train.stages import SLIM, Stage, StageKind
+from headgate.train.stages import BACKBONE, SLIM, Stage, StageKind
 
 # Shapes: B batch, C channels, H height, W width
 
-BACKBONE = "backbone"
 WARM_START_PICTURES = 256
 
 
@@ -82,9 +81,7 @@ def _weights_before(
     """Return all weights of a member that an earlier stage made, `names` where it shares them."""
     weights = read_weights(setting.folder / before.file, sha256=before.sha256)
     if before.shares_backbone:
-        backbone = setting.finished[BACKBONE]
-        shared = read_weights(setting.folder / backbone.file, sha256=backbone.sha256)
-        weights = with_shared(weights, shared, names=names)
+        weights = with_shared(weights, plain_weights(setting), names=names)
     return weights
 
 
@@ -119,10 +116,15 @@ def _progressive_start(stage: Stage, setting: Setting, before: FinishedStage) ->
 
 def trained_network(setting: Setting) -> PlainModel:
     """Return the plain network as its stage left it."""
-    backbone = setting.finished[BACKBONE]
     plain = setting.plan.blueprint.build_backbone()
-    plain.load_state_dict(read_weights(setting.folder / backbone.file, sha256=backbone.sha256))
+    plain.load_state_dict(plain_weights(setting))
     return plain
+
+
+def plain_weights(setting: Setting) -> dict[str, Tensor]:
+    """Return the plain network's weights as its stage left them."""
+    backbone = setting.finished[BACKBONE]
+    return read_weights(setting.folder / backbone.file, sha256=backbone.sha256)
 
 
 def member_around_plain(setting: Setting) -> SplitModel:

@@ -20,11 +20,10 @@ from headgate.train.folder.run_folder import Run
 from headgate.train.recipe import PruneConfig
 from headgate.train.run.progress import TrainingProgress
 from headgate.train.run.prune import train_prune
-from headgate.train.stages import Stage
+from headgate.train.stages import BACKBONE, Stage
 
 MAX_RATIO = 1.6
 MAX_LOSS = 0.005  # of accuracy, against a twin from scratch
-BACKBONE = "backbone"
 COSTS_FILE = "costs.json"
 
 
