@@ -48,8 +48,8 @@ class Queue:
 
     def __init__(self, backlog: Backlog, rates: Sequence[Rate], next_s: float) -> None:
         self._next_s = next_s
-        backlog.prepare(rate.rate_bps for rate in rates)
-        self._rates = [(rate, backlog.at(rate.rate_bps)) for rate in rates]
+        busies = backlog.at_each([rate.rate_bps for rate in rates])
+        self._rates = list(zip(rates, busies, strict=True))
         self._idle = sum(
             rate.weight * busy.cost(rate.free_s - next_s) for rate, busy in self._rates
         )
