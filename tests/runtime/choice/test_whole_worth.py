@@ -9,7 +9,7 @@ from headgate.runtime.choice.backlog import Backlog, Step
 from headgate.runtime.choice.backlogs import FrameTimes
 from headgate.runtime.choice.whole_worth import MAX_STEPS, Queueing, expected_on_time, few_of
 from headgate.runtime.link.belief import Forecast
-from headgate.runtime.link.link import Outlook
+from headgate.runtime.link.outlook import Outlook
 
 PERIOD_S = 1 / 30
 TIMES = FrameTimes(captured_s=0.0, leaving_s=0.005, deadline_s=0.1, edge_s=0.0, period_s=PERIOD_S)

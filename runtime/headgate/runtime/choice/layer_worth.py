@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from headgate.runtime.choice.backlog import Backlog, Step
-from headgate.runtime.link.link import Outlook
+from headgate.runtime.link.outlook import Outlook
 
 NUM_SCENARIOS = 7  # rates to weigh over; more changed nothing
 LATE_PRICE = 1.0  # credit per second of the window: the longer, the more frames are held up

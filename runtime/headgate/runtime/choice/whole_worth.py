@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from headgate.runtime.choice.backlog import Backlog, Step
 from headgate.runtime.choice.backlogs import Backlogs, FrameTimes
 from headgate.runtime.choice.layer_worth import Rate, free_at, rates_of
-from headgate.runtime.link.link import Outlook
+from headgate.runtime.link.outlook import Outlook
 
 OVERHEAD_BYTES = 64  # of one message: our header and ZeroMQ's
 SIZE_WEIGHTS = (0.25, 0.5, 0.25)  # of the 5, 50 and 95 % quantiles
