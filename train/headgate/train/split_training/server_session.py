@@ -53,7 +53,7 @@ class ServerSession:
         epoch: int = 0,
         places: Mapping[str, Place] | None = None,
     ) -> None:
-        """Wait for `num_clients` before the first batch; `places` of clients: of a checkpoint."""
+        """Wait for `num_clients` before the first batch; `places` are what a checkpoint knows."""
         self._num_epochs = num_epochs
         self._num_clients = num_clients
         self._one_at_a_time = client_sync == "relay"
