@@ -78,7 +78,8 @@ class Concatenating(nn.Module):
 
     def forward(self, picture_BCHW: Tensor) -> Tensor:
         seen_BCHW = torch.cat([picture_BCHW, self.first(picture_BCHW)], 1)
-        return self.last(seen_BCHW).mean((2, 3))
+        logits_BK: Tensor = self.last(seen_BCHW).mean((2, 3))
+        return logits_BK
 
 
 def test_network_that_cannot_be_cut_is_told_why_and_what_to_change() -> None:
