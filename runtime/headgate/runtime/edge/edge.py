@@ -209,13 +209,18 @@ class EdgeServer:
                 self._greet(peer, sender)
 
     def _greet(self, peer: bytes, sender: str) -> None:
-        """Say which device was welcomed, if this peer now is: by its key's name, or its address."""
+        """Say which device was welcomed, if this peer now is.
+
+        It is called by its key's name, or by its address and what sets it apart from others there.
+        """
         digest = self._session.family_of(peer)
         if digest is None:
             return
-        known = None if self._authenticator is None else self._authenticator.name_of(sender)
+        name = None if self._authenticator is None else self._authenticator.name_of(sender)
+        if name is None:
+            name = f"{sender}/{peer[1:4].hex()}"
         now_s = time.monotonic()
-        line = self._watch.welcomed(peer, known or sender, family=digest[:12], now_s=now_s)
+        line = self._watch.welcomed(peer, name, family=digest[:12], now_s=now_s)
         if line is not None:
             log.info("%s", line)
 
