@@ -23,7 +23,7 @@ from headgate.export.bench.rates.break_even import (
 )
 from headgate.export.bench.rates.rates_rows import Full, Rates, Row, Sample, Series, undominated
 from headgate.export.bench.rates.rates_verdict import judge, need
-from headgate.export.bench.rates.rates_words import alone_lines, goals, verdict_json, verdict_lines
+from headgate.export.bench.rates.rates_words import exit_lines, goals, verdict_json, verdict_lines
 from headgate.export.paired import difference, mcnemar_p, resample_counts, resampled_means
 from headgate.export.points.points import byte_stats
 from headgate.profiles.manifest import PointTime
@@ -291,13 +291,15 @@ def test_rates_are_written_with_the_unit_that_suits_them() -> None:
     ]
 
 
-def test_a_device_that_is_right_alone_as_often_is_told_so_first() -> None:
+def test_an_early_exit_that_is_right_as_often_as_any_split_point_is_told_of() -> None:
     split, local = row("b4", Series.SPLIT, 170, 500), row("local-exit", Series.LOCAL, 180, 0)
-    (said,) = alone_lines(Rates((split, local), None, NUM))
-    assert said.startswith("the device alone (local-exit, 0 bytes) is right about 90.0 % of the")
+    (said,) = exit_lines(Rates((split, local), None, NUM))
+    assert said.startswith("the early exit (local-exit, 0 bytes) is right about 90.0 % of the")
     assert "(b4, 85.0 %)" in said
-    assert alone_lines(Rates((row("b8", Series.SPLIT, 181, 900), split, local), None, NUM)) == ()
-    assert alone_lines(Rates((local,), None, NUM)) == ()
+    assert exit_lines(Rates((row("b8", Series.SPLIT, 181, 900), split, local), None, NUM)) == ()
+    assert exit_lines(Rates((local,), None, NUM)) == ()
+    whole = row("local-full", Series.LOCAL, 190, 0)  # no news: it is what split points lose from
+    assert exit_lines(Rates((split, whole), None, NUM)) == ()
 
 
 def test_the_rates_of_an_sla_come_with_the_accuracies_that_they_buy() -> None:

@@ -22,7 +22,7 @@ from headgate.export.bench.rates.rates_pictures import load_pictures
 from headgate.export.bench.rates.rates_rows import Rates, Row, Series, undominated
 from headgate.export.bench.rates.rates_verdict import judge
 from headgate.export.bench.rates.rates_words import (
-    alone_lines,
+    exit_lines,
     goal_text,
     goals,
     verdict_json,
@@ -79,7 +79,7 @@ def bench_rates(family: Family, options: RatesOptions, *, say: Callable[[str], N
     pairs = tuple(equal_pairs(rates, device_factor=options.device_factor))
     verdict = judge(rates)
     said = (
-        *alone_lines(rates),
+        *exit_lines(rates),
         *verdict_lines(verdict),
         break_even_sentence(pairs, device_factor=options.device_factor),
         *sla_lines(pairs, slas_s=options.slas_s, rtt_s=options.rtt_s),

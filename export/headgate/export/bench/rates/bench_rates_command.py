@@ -50,11 +50,11 @@ def measuring(*, qualities: str) -> Callable[[F], F]:
             click.option("--limit", type=int, help="measure on so many pictures  [default: all]"),
             click.option(
                 "--jpeg-qualities", type=OptionalNumbers(), default=qualities, show_default=True,
-                help='pictures to compare with, 1 to 100; "" for none',
+                help='JPEG pictures to compare with, 1 to 100; "" for none',
             ),
             click.option(
                 "--webp-qualities", type=OptionalNumbers(), default=qualities, show_default=True,
-                help='likewise, with method 4 and with the best one; "" for none',
+                help='WebP pictures to compare with, methods 4 and 6; "" for none',
             ),
             click.option("--threads", default=1, show_default=True, help="per graph run; 0: all"),
             click.option(

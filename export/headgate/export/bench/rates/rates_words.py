@@ -16,6 +16,7 @@ from headgate.export.bench.rates.rates_verdict import (
     Verdict,
 )
 from headgate.export.paired import Difference
+from headgate.export.points.candidates import LOCAL_EXIT
 
 # The worst of many comparisons of equals is a little below zero.
 NOISE = 0.005
@@ -55,16 +56,16 @@ def goal_text(goal: Goal) -> str:
     return f"Goal: {goal.text}. {'Met' if goal.met else 'Not met'}: {goal.value:.3g}."
 
 
-def alone_lines(rates: Rates) -> tuple[str, ...]:
-    """Say so where a device that sends nothing is as often right as with any split point."""
-    alone = max(rates.of(Series.LOCAL), key=lambda row: row.accuracy, default=None)
+def exit_lines(rates: Rates) -> tuple[str, ...]:
+    """Say so where the early exit, which a split frame computes anyway, is right as often."""
+    alone = next((row for row in rates.of(Series.LOCAL) if row.id == LOCAL_EXIT), None)
     split = max(rates.of(Series.SPLIT), key=lambda row: row.accuracy, default=None)
     if alone is None or split is None or alone.accuracy < split.accuracy:
         return ()
     return (
-        f"the device alone ({alone.id}, 0 bytes) is right about {100 * alone.accuracy:.1f} % of "
-        f"the pictures and no split point about more ({split.id}, {100 * split.accuracy:.1f} %): "
-        "sending pays only for a device that is too slow for it; the rest is about what is sent",
+        f"the early exit ({alone.id}, 0 bytes) is right about {100 * alone.accuracy:.1f} % of the "
+        f"pictures and no split point about more ({split.id}, {100 * split.accuracy:.1f} %): what "
+        "the device computes before it sends answers as well, so nothing is gained by sending maps",
     )
 
 
