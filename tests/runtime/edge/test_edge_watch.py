@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from headgate.runtime.edge.edge_tally import EdgeStats, EdgeTally
-from headgate.runtime.edge.edge_watch import MAX_NAMED, EdgeWatch
+from headgate.runtime.edge.edge_watch import MAX_KEPT, MAX_NAMED, EdgeWatch
 from headgate.runtime.wire.messages import RejectReason
 
 
@@ -86,6 +86,19 @@ def test_devices_that_come_again_and_again_do_not_fill_the_log() -> None:
         watch.welcomed(bytes([number]), "cam-1", family="f00", now_s=100.0) for number in range(99)
     ]
     assert sum(line is not None for line in lines) == 8
+
+
+def test_names_of_peers_that_come_and_go_all_the_time_are_bounded() -> None:
+    watch = watching()
+    for number in range(MAX_KEPT + 5):
+        watch.welcomed(number.to_bytes(4, "big"), f"cam-{number}", family="f00", now_s=100.0)
+    assert len(watch.names) == MAX_KEPT
+    lines = watch.look(stats(), [b"\0\0\0\7"], now_s=110.0)
+    assert len(lines) <= 8
+    assert lines[0] == "cam-0: gone"
+    assert watch.names == {b"\0\0\0\7": "cam-7"}
+    watch.welcomed(b"y", "cam-8", family="f00", now_s=120.0)
+    assert watch.name(b"y") == "cam-8"
 
 
 def test_counts_since_an_earlier_moment_leave_out_reasons_that_did_not_come() -> None:

@@ -226,7 +226,7 @@ class EdgeServer:
 
     def _look(self, *, now_s: float) -> None:
         names = self._watch.names
-        welcome = [peer for peer in names if self._session.family_of(peer) is not None]
+        welcome = {peer for peer in names if self._session.family_of(peer) is not None}
         for line in self._watch.look(self._session.stats(now_s=now_s), welcome, now_s=now_s):
             log.info("%s", line)
 
