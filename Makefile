@@ -47,9 +47,10 @@ format: $(INSTALLED)
 
 # Let nothing else run meanwhile.
 bench: $(INSTALLED)
-	$(BIN)/headgate bench speed --out out/bench
+	$(BIN)/headgate bench speed --goals --out out/bench
 
 # EDGE_ARGS="PATH --fps 10,30" names your own family or load. Let nothing else run meanwhile.
+# In EDGE_ARGS, CONTROL_ARGS and RATES_ARGS, --goals also holds the result to this project's goals.
 EDGE_ARGS ?=
 bench-edge: $(INSTALLED)
 	$(BIN)/headgate bench edge $(EDGE_ARGS) --out out/bench
@@ -57,17 +58,19 @@ bench-edge: $(INSTALLED)
 # POINTS is a family folder or a ladder of points.
 TRACES ?=
 POINTS ?= examples/ladder.toml
+CONTROL_ARGS ?=
 bench-control: $(INSTALLED)
 	@test -n "$(TRACES)" || { echo "give TRACES=DIR, a folder of recorded traces"; exit 2; }
-	$(BIN)/headgate bench control $(POINTS) --traces $(TRACES) --out out/bench
+	$(BIN)/headgate bench control $(POINTS) --traces $(TRACES) $(CONTROL_ARGS) --out out/bench
 
 # FAMILY=families/x for your own; without it one is trained on DATA first (hours on a CPU).
 # A folder of pictures of several sizes also needs INPUT_PX, the side of the network's input.
 RATES_FAMILY := out/bench/rates/family
 FAMILY ?= $(RATES_FAMILY)
 DATA ?= embedded
+RATES_ARGS ?=
 bench-rates: $(FAMILY)/family.json | $(INSTALLED)
-	$(BIN)/headgate bench rates $(FAMILY) --data $(DATA) --out out/bench
+	$(BIN)/headgate bench rates $(FAMILY) --data $(DATA) $(RATES_ARGS) --out out/bench
 
 # HEAD_ARGS="--data folder:PATH" also measures accuracy. Let nothing else run meanwhile.
 HEAD_ARGS ?=

@@ -205,7 +205,8 @@ def _pass_parity(
 ) -> None:
     reference, local_full = PlainReference(plain), candidate.point(LOCAL_FULL)
     found = check_full(local_full, reference, engines, pictures_NHWC=pictures_NHWC)
-    progress(f"full: parity on {len(pictures_NHWC)} pictures: {found}")
+    beside = f"beside the trained network on {len(pictures_NHWC)} pictures"
+    progress(f"full: {beside}: {found}")
     for item in built:
         worst = check_member(
             candidate,
@@ -214,7 +215,7 @@ def _pass_parity(
             member_id=item.member.id,
             pictures_NHWC=pictures_NHWC,
         )
-        progress(f"{item.member.id}: parity on {len(pictures_NHWC)} pictures: {worst}")
+        progress(f"{item.member.id}: {beside}: {worst}")
 
 
 def _measure(

@@ -78,3 +78,9 @@ def test_each_difference_fails_the_gate_and_is_named(broken: Parity, said: str) 
 def test_the_worst_of_several_points_is_reported() -> None:
     found = worst([replace(EQUAL, share_off=0.1), replace(EQUAL, label_agreement=0.5)])
     assert found == replace(EQUAL, share_off=0.1, label_agreement=0.5)
+
+
+def test_what_differs_is_said_in_words() -> None:
+    assert str(EQUAL).startswith("all integers equal; probabilities differ by 0.0e+00 or less")
+    off = replace(EQUAL, num_off=3, share_off=0.00012, max_code_step=1)
+    assert str(off).startswith("0.00012 of the integers differ, by 1 or less; ")

@@ -3,6 +3,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
@@ -131,3 +132,15 @@ def test_inspect_refuses_one_flipped_byte_with_exit_code_4(tmp_path: Path) -> No
     assert result.stdout == ""
     assert result.stderr.count("\n") == 1
     assert "sha256 is" in result.stderr
+
+
+@pytest.mark.parametrize("counted", ["", "0", "many", "9" * 5000])
+def test_accuracy_says_what_it_leaves_to_chance_where_pictures_were_counted(
+    tiny_family: Family, counted: str
+) -> None:
+    points = [replace(point, metrics={"top1": 0.9}) for point in tiny_family.manifest.points]
+    manifest = replace(tiny_family.manifest, points=tuple(points))
+    known = points_table(replace(manifest, provenance={"validation_pictures": "225"}))
+    assert "top1: of 225 validation pictures, standard error up to 0.020\n" in str(known.caption)
+    unknown = points_table(replace(manifest, provenance={"validation_pictures": counted}))
+    assert "standard error" not in str(unknown.caption)

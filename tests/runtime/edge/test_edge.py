@@ -1,5 +1,6 @@
 import contextlib
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -14,10 +15,11 @@ import zmq
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family
 from headgate.runtime.edge.backend import BackendDescription
-from headgate.runtime.edge.edge import MAX_PARTS, EdgeServer, receive_parts
+from headgate.runtime.edge.edge import EdgeServer
 from headgate.runtime.edge.edge_events import BatchItem, ItemOutcome
 from headgate.runtime.networks.device_engine import DeviceEngine
 from headgate.runtime.sockets.keys import Context, Socket
+from headgate.runtime.sockets.receiving import MAX_PARTS, receive_parts
 from headgate.runtime.wire.headers import SPOKEN_VERSIONS
 from headgate.runtime.wire.messages import (
     NO_BUDGET_US,
@@ -106,6 +108,11 @@ def test_an_edge_that_ends_logs_what_it_has_done(
             frame, _ = frame_of(tiny_family, frame_id, payload=payload)
             peer.say(frame)
             assert isinstance(peer.hear(), Reject if payload else Result)
+    # Without keys a device has no name: its address, and what tells it from others there.
+    name, _, rest = caplog.messages[0].partition(": ")
+    assert re.fullmatch(r"127\.0\.0\.1/[0-9a-f]{6}", name)
+    assert rest == f"connected, family {tiny_family.manifest.digest[:12]}"
+    assert f"peer {name}: " in caplog.text
     line = caplog.messages[-1]
     assert "frames_received=3 frames_answered=2 rejected=malformed:1 batches=3 " in line
     assert "mean_tail_s=0.000000 " not in line
@@ -171,9 +178,9 @@ def test_a_message_of_too_many_parts_is_cut_while_it_is_read(context: Context) -
     dealer.send_multipart([b"x"] * 1000)
     dealer.send_multipart([b"next"])
     assert router.poll(PATIENCE_MS)
-    assert len(receive_parts(router)) == MAX_PARTS + 1
+    assert len(receive_parts(router)[0]) == MAX_PARTS + 1
     assert router.poll(PATIENCE_MS)
-    assert receive_parts(router)[1:] == [b"next"]
+    assert receive_parts(router)[0][1:] == [b"next"]
     with pytest.raises(zmq.Again):
         receive_parts(router)
 

@@ -271,6 +271,8 @@ def test_a_device_is_admitted_as_soon_as_the_edge_that_runs_is_given_its_key(
         keys.write_public(own.devices, "cam2", device.own.public)
         running.wait_for(lambda records: sum(r.source is Source.EDGE for r in records) >= 5)
     assert running.failure is None
+    assert "cam2: connected, family" in caplog.text  # what its key file is called
+    assert "cam1" not in caplog.text
 
 
 def test_a_device_without_keys_is_told_that_the_edge_asks_for_them(

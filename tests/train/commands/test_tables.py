@@ -6,12 +6,14 @@ import io
 from dataclasses import replace
 
 import pytest
+import torch
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor, nn
 
 from headgate.train.commands.tables import members_table, print_table, splits_table
 from headgate.train.folder.run_record import QuantisedEntry, RunRecord
-from headgate.train.networks.splits import SplitPoint
+from headgate.train.networks.splits import SplitPoint, list_splits
 from train.tiny_runs import train_tiny, write_pictures
 
 LEVELS = (256, 64, 16, 8, 4)
@@ -61,5 +63,38 @@ def test_brackets_in_the_path_of_a_data_set_are_printed_as_they_are(
 def test_layers_that_cannot_be_split_after_are_counted(num_refused: int, said: str) -> None:
     picture = SplitPoint(0, "0", (3, 8, 8), 768, 0, 10, valid=True, reason="")
     flat = SplitPoint(1, "head", (10,), 40, 10, 0, valid=False, reason="flat")
-    points = [picture, *[flat] * num_refused]
+    first = SplitPoint(1, "first", (4, 8, 8), 1024, 5, 5, valid=True, reason="")
+    points = [picture, first, *[flat] * num_refused]
     assert said in printed(splits_table(points, title="x", with_refused=False))
+
+
+class Concatenating(nn.Module):
+    """Every layer sees the picture and all before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.last = nn.Conv2d(7, 5, 3, padding=1)
+
+    def forward(self, picture_BCHW: Tensor) -> Tensor:
+        seen_BCHW = torch.cat([picture_BCHW, self.first(picture_BCHW)], 1)
+        logits_BK: Tensor = self.last(seen_BCHW).mean((2, 3))
+        return logits_BK
+
+
+def test_network_that_cannot_be_cut_is_told_why_and_what_to_change() -> None:
+    picture_BCHW = torch.zeros(1, 3, 8, 8)
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.ReLU(), nn.Linear(16, 5))
+    text = printed(splits_table(list_splits(flat, picture_BCHW), title="flat", with_refused=False))
+    assert "why not" in text  # without --all
+    assert "none of its layers" in text
+    assert "maps are expected to have height and width" in text
+    assert "shortcut" not in text
+    crossed = list_splits(Concatenating(), picture_BCHW)
+    text = printed(splits_table(crossed[:2], title="crossed", with_refused=False))
+    assert "a module that returns one tensor" in " ".join(text.split())
+    assert "height and width" not in text
+    cut = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 5))
+    text = printed(splits_table(list_splits(cut, picture_BCHW), title="cut", with_refused=False))
+    assert "none of its layers" not in text
+    assert "0: the picture itself crosses" in text

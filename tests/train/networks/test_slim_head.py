@@ -112,7 +112,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(run: Run, pictures: Path, ste
         ({"slim_head": 0.99, "width": 2.0}, "the slim head takes .* give a smaller share"),
         (
             {"slim_head": 0.5, "model": "train.tiny_runs:own_network", "split": "root.1"},
-            "--slim-head 0.5: .* cannot be built that narrow",
+            r"--slim-head 0.5: .* cannot be built that narrow \(.* takes no `width`\); let it take",
         ),
     ],
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headgate.export.bench.bench_options import outputs, say, show
+from headgate.export.bench.bench_options import held_to_goals, outputs, say, show
 from headgate.export.bench.codecs.bench_codec_command import codec
 from headgate.export.bench.codecs.bench_predict_command import predict
 from headgate.export.bench.codecs.bench_skip_command import skip
@@ -52,6 +52,7 @@ _speed_options = options_in_order(
 
 @bench.command()
 @_speed_options
+@held_to_goals
 @outputs
 def overhead(family: Path | None, point: str | None, frames: int, out: Path, as_json: bool) -> None:
     """Time from capture to answer beyond the bare networks and transport."""
@@ -62,6 +63,7 @@ def overhead(family: Path | None, point: str | None, frames: int, out: Path, as_
 
 @bench.command()
 @_speed_options
+@held_to_goals
 @outputs
 def throughput(
     family: Path | None, point: str | None, frames: int, out: Path, as_json: bool
@@ -74,6 +76,7 @@ def throughput(
 
 @bench.command()
 @_speed_options
+@held_to_goals
 @outputs
 def memory(family: Path | None, point: str | None, frames: int, out: Path, as_json: bool) -> None:
     """Resident memory of the device process while it answers."""
@@ -84,6 +87,7 @@ def memory(family: Path | None, point: str | None, frames: int, out: Path, as_js
 
 @bench.command()
 @click.option("--rounds", default=STARTUP_ROUNDS, show_default=True, help="starts of each kind")
+@held_to_goals
 @outputs
 def startup(rounds: int, out: Path, as_json: bool) -> None:
     """Time to start the command and to import the runtime."""
@@ -97,6 +101,7 @@ def startup(rounds: int, out: Path, as_json: bool) -> None:
 @click.option("--input-px", default=32, show_default=True, help="side of the input, in px")
 @click.option("--batch-size", default=128, show_default=True, help="pictures a step")
 @click.option("--rounds", default=12, show_default=True, help="steps of each kind, in turns")
+@held_to_goals
 @outputs
 def training_step(
     model: str, input_px: int, batch_size: int, rounds: int, out: Path, as_json: bool
@@ -112,6 +117,7 @@ def training_step(
 
 @bench.command()
 @_speed_options
+@held_to_goals
 @outputs
 def speed(family: Path | None, point: str | None, frames: int, out: Path, as_json: bool) -> None:
     """All of startup, memory, overhead, throughput and training-step."""
@@ -139,6 +145,7 @@ def speed(family: Path | None, point: str | None, frames: int, out: Path, as_jso
 @click.option("--batch-size", default=128, show_default=True, help="pictures a step")
 @click.option("--precision", default="auto", show_default=True, help="as of `train prune`")
 @click.option("--seed", default=0, show_default=True)
+@held_to_goals
 @outputs
 def quality(
     data: str,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from headgate.export.bench.bench_table import BenchResult
 
 DEFAULT_FOLDER = Path("out/bench")
+F = TypeVar("F", bound=Callable[..., Any])
+GOALS_KEY = "headgate.goals"  # of click's context: whether --goals was given
 
 
 def usable_folder(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
@@ -43,11 +47,47 @@ workers_option = click.option(
 )
 
 
+# What makes the device and the policy of a simulation the user's.
+device_and_profile = options_in_order(
+    click.option("--profile", help="preset or TOML file that all keep to  [default: every point]"),
+    click.option(
+        "--device-factor",
+        type=click.FloatRange(min=0, min_open=True),
+        default=1.0,
+        show_default=True,
+        help="the device is so many times slower than the machine that was measured",
+    ),
+)
+
+
+def held_to_goals(function: F) -> F:
+    """Give a benchmark `--goals`: what it is run on is mostly the user's, the goals are ours."""
+
+    def remember(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        ctx.meta[GOALS_KEY] = value
+
+    return click.option(
+        "--goals",
+        is_flag=True,
+        expose_value=False,
+        callback=remember,
+        help="also hold the result to this project's goals, which are for its own data",
+    )(function)
+
+
+def as_asked(result: BenchResult) -> BenchResult:
+    """Return the result with its goals only where --goals was given."""
+    context = click.get_current_context(silent=True)
+    wanted = context is not None and context.meta.get(GOALS_KEY, False)
+    return result if wanted else replace(result, goals=())
+
+
 def show(result: BenchResult, out: Path, *, as_json: bool) -> None:
     """Write the result into the folder and print it, on a terminal as narrow as that is."""
     from headgate.export.bench.bench_table import write_result
     from headgate.export.bench.bench_terminal import terminal_text
 
+    result = as_asked(result)
     write_result(result, out)
     if as_json:
         click.echo(result.to_json())

@@ -50,10 +50,14 @@ class Parity:
     label_agreement: float  # from picture to answer, where the reference has decided
 
     def __str__(self) -> str:
+        integers = "all integers equal"
+        if self.num_off:
+            integers = (
+                f"{self.share_off:.2g} of the integers differ, by {self.max_code_step} or less"
+            )
         return (
-            f"integers off {self.share_off:.1e} by at most {self.max_code_step}, "
-            f"probabilities by {self.probability_gap:.1e}, exit by {self.exit_gap:.1e}, "
-            f"labels agree {self.label_agreement:.1%}"
+            f"{integers}; probabilities differ by {self.probability_gap:.1e} or less, those of the "
+            f"early exit by {self.exit_gap:.1e}; {self.label_agreement:.1%} of the labels agree"
         )
 
 

@@ -49,7 +49,7 @@ def with_picture_network(
     found = Outputs(probabilities=_probabilities(tuned, parity_NHWC))
     parity = compare(expected, found, reference_tail_NK=expected.probabilities)
     check_parity(parity, where="the whole network for pictures")
-    progress(f"pictures: parity on {len(parity_NHWC)} pictures: {parity}")
+    progress(f"pictures: beside the trained network on {len(parity_NHWC)} pictures: {parity}")
     points = []
     for point in candidate.points:
         if point.kind is PointKind.OFFLOAD and len(held_out.labels):

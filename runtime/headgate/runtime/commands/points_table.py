@@ -1,7 +1,9 @@
 """What operating points cost and are worth, side by side, and which are never worth taking."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any
 
 from rich import box
@@ -9,6 +11,9 @@ from rich.table import Table
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointTime
 from headgate.profiles.progressive import maps_of_prefix
+
+PICTURES_KEY = "validation_pictures"  # in a manifest's provenance
+COUNT = re.compile("[1-9][0-9]{0,11}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,8 @@ def points_table(manifest: Manifest) -> Table:
         table.add_column(title, no_wrap=True)
     if progressive:
         table.add_column("maps", justify="right")
-    for title in (metric, "bytes", *(() if progressive else ("p95",)), "device\nms", "edge\nms"):
+    sizes_shown = ("mean\nbytes",) if progressive else ("mean\nbytes", "p95\nbytes")
+    for title in (metric, *sizes_shown, "device\nms", "edge\nms"):
         table.add_column(title, justify="right", overflow="fold")
     table.add_column("beaten\nby", overflow="fold")
     for point, after in zip(manifest.points, [*manifest.points[1:], None], strict=True):
@@ -153,12 +159,24 @@ def _caption(manifest: Manifest, machine: str | None) -> str:
     caption = f"family {manifest.digest[:12]}, {len(manifest.files)} files verified"
     if machine is not None:
         caption += f"; times on {machine}"
+    caption += _chance(manifest)
     caption += "\nbeaten by: no worse in accuracy, bytes and times, and better in one of them"
     if any(point.twin is not None for point in manifest.points):
         caption += "\n-p: predicted from earlier frames, bytes of a video"
     if any(member.layers for member in manifest.members):
         caption += "\n-p1, -p2 ...: so many layers in the order of sending, bytes of all of them"
     return caption
+
+
+def _chance(manifest: Manifest) -> str:
+    """Say how many pictures an accuracy is of, and what that leaves to chance."""
+    counted = manifest.provenance.get(PICTURES_KEY, "")
+    metric = manifest.primary_metric
+    if metric != "top1" or not COUNT.fullmatch(counted):
+        return ""
+    rights = [point.metrics[metric] for point in manifest.points]
+    error = max(sqrt(max(0.0, right * (1 - right)) / int(counted)) for right in rights)
+    return f"\ntop1: of {counted} validation pictures, standard error up to {error:.3f}"
 
 
 def _maps_text(manifest: Manifest, point: OperatingPoint) -> str:

@@ -32,17 +32,18 @@ from headgate.runtime.edge.edge_events import (
     SendTo,
 )
 from headgate.runtime.edge.edge_session import EdgeSession
+from headgate.runtime.edge.edge_watch import EdgeWatch
 from headgate.runtime.quickness import Quickness
 from headgate.runtime.sockets.edge_socket import has_message
 from headgate.runtime.sockets.handshakes import FAILED_HANDSHAKES, edge_complaint
 from headgate.runtime.sockets.keys import Authenticator, Context, EdgeKeys, Socket, secure_server
 from headgate.runtime.sockets.listening import listen
+from headgate.runtime.sockets.receiving import receive_parts
 from headgate.runtime.wakeup import Wakeup, poll_timeout_ms
 from headgate.runtime.wire.messages import RejectReason
 
 log = logging.getLogger(__name__)
 
-MAX_PARTS = 64  # more parts than any message of ours: the rest of such a message is dropped
 MESSAGES_PER_TURN = 64  # then batches and timers have their turn
 COMPLAIN_EVERY_S = 60.0
 KEEPALIVE_S = 10  # of silence, and between asking
@@ -144,6 +145,7 @@ class EdgeServer:
         self._monitor: Socket = self._router.get_monitor_socket(FAILED_HANDSHAKES)
         self._complain_again_s: dict[str, float] = {}  # by what is said: a handful
         self._complaints = Complaints()
+        self._watch = EdgeWatch()
         self.endpoint: str = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
 
     def stop(self) -> None:
@@ -158,11 +160,14 @@ class EdgeServer:
         poller.register(self._monitor, zmq.POLLIN)
         poller.register(self._wakeup, zmq.POLLIN)
         self._worker.start()
+        now_s = time.monotonic()
+        self._watch.start(self._session.stats(now_s=now_s), now_s=now_s)
         draining = False
         try:
             while not self._session.drained:
-                timer_s = self._session.next_timer_s()
-                ready = dict(poller.poll(poll_timeout_ms(timer_s, now_s=time.monotonic())))
+                timer_s, look_s = self._session.next_timer_s(), self._watch.next_timer_s()
+                wake_s = min((at_s for at_s in (timer_s, look_s) if at_s is not None), default=None)
+                ready = dict(poller.poll(poll_timeout_ms(wake_s, now_s=time.monotonic())))
                 if self._wakeup.fileno() in ready:
                     self._take_finished()
                 if self._router in ready:
@@ -172,6 +177,8 @@ class EdgeServer:
                 now_s = time.monotonic()
                 if timer_s is not None and timer_s <= now_s:
                     self._obey(self._session.handle_timer(now_s=now_s))
+                if look_s is not None and look_s <= now_s:
+                    self._look(now_s=now_s)
                 if self._stopping and not draining:
                     draining = True
                     log.info("draining: queued frames are rejected, the running batch finishes")
@@ -195,9 +202,33 @@ class EdgeServer:
         for _ in range(MESSAGES_PER_TURN):
             if not has_message(self._router):
                 return
-            peer, *parts = receive_parts(self._router)
+            (peer, *parts), sender = receive_parts(self._router, self._watch.names)
             self._num_received += 1
             self._obey(self._session.received(peer, parts, now_s=time.monotonic()))
+            if sender is not None:
+                self._greet(peer, sender)
+
+    def _greet(self, peer: bytes, sender: str) -> None:
+        """Say which device was welcomed, if this peer now is.
+
+        It is called by its key's name, or by its address and what sets it apart from others there.
+        """
+        digest = self._session.family_of(peer)
+        if digest is None:
+            return
+        name = None if self._authenticator is None else self._authenticator.name_of(sender)
+        if name is None:
+            name = f"{sender}/{peer[1:4].hex()}"
+        now_s = time.monotonic()
+        line = self._watch.welcomed(peer, name, family=digest[:12], now_s=now_s)
+        if line is not None:
+            log.info("%s", line)
+
+    def _look(self, *, now_s: float) -> None:
+        names = self._watch.names
+        welcome = {peer for peer in names if self._session.family_of(peer) is not None}
+        for line in self._watch.look(self._session.stats(now_s=now_s), welcome, now_s=now_s):
+            log.info("%s", line)
 
     def _log_failed_handshakes(self) -> None:
         """Say that somebody was not let in; a refused device tries every few seconds, we do not."""
@@ -235,7 +266,7 @@ class EdgeServer:
             effects = self._session.batch_finished(batch.batch_id, outcomes, now_s=now_s)
 
     def _complain(self, effect: Ignored) -> None:
-        text = f"peer {effect.peer.hex()}: {effect.reason}"
+        text = f"peer {self._watch.name(effect.peer)}: {effect.reason}"
         line = self._complaints.say(text, now_s=time.monotonic())
         if line is not None:
             log.warning("%s", line)
@@ -275,13 +306,3 @@ class EdgeServer:
         if self._authenticator is not None:
             self._authenticator.close()
         self._context.term()
-
-
-def receive_parts(router: Socket) -> list[bytes]:
-    """Return one waiting message, cut after MAX_PARTS parts; raises zmq.Again if none waits."""
-    parts = [router.recv(zmq.NOBLOCK)]
-    while router.getsockopt(zmq.RCVMORE):
-        part = router.recv(zmq.NOBLOCK)
-        if len(parts) <= MAX_PARTS:
-            parts.append(part)
-    return parts

@@ -96,6 +96,11 @@ class EdgeSession:
             reference_bytes=self._references.num_bytes,
         )
 
+    def family_of(self, peer_id: bytes) -> str | None:
+        """Return the digest of the family that a peer is welcome to, or None."""
+        peer = self._peers.find(peer_id)
+        return None if peer is None or peer.manifest is None else peer.manifest.digest
+
     def next_timer_s(self) -> float | None:
         """Return when `handle_timer` wants to be called next, or None."""
         batch_s = self._room.next_timer_s()
@@ -141,6 +146,7 @@ class EdgeSession:
         self._room.margin.saw(now_s=now_s)
         assert batch_id == self._tally.batches
         batch = self._room.finished(now_s=now_s)
+        self._tally.busy_s += now_s - batch.began_s
         effects = self._advance(now_s=now_s)
         for frame, outcome in zip(batch.frames, outcomes, strict=True):
             effects += self._answer(frame, outcome, began_s=batch.began_s, now_s=now_s)

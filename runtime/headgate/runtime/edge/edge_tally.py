@@ -1,8 +1,9 @@
-"""What an edge counts of its own work; `headgate edge` logs it when it ends."""
+"""What an edge counts of its own work; `headgate edge` logs it each minute and when it ends."""
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from headgate.runtime.wire.messages import RejectReason
 
@@ -25,9 +26,19 @@ class EdgeStats:
     queue_s: float  # sums over answered frames
     decode_s: float
     tail_s: float
+    busy_s: float = 0.0  # that batches took, one at a time
     reference_bytes: int = 0  # held to predict later frames from
     frames_cut_short: int = 0  # answered from fewer layers than their device had planned
     layers_late: int = 0  # came after their frame's batch began, or after it was rejected
+
+    def since(self, earlier: "EdgeStats") -> "EdgeStats":
+        """Return what was counted after an earlier moment; of moments themselves, this one's."""
+        rejected = Counter(self.frames_rejected)
+        rejected.subtract(earlier.frames_rejected)
+        counted: dict[str, Any] = {
+            name: getattr(self, name) - getattr(earlier, name) for name in _COUNTED
+        }
+        return replace(self, frames_rejected=+rejected, **counted)
 
     def to_line(self) -> str:
         """Return what the edge has done so far as one line of a log."""
@@ -47,6 +58,13 @@ class EdgeStats:
         )
 
 
+_COUNTED = (
+    *("frames_received", "frames_answered", "messages_refused", "messages_ignored", "batches"),
+    *("frames_batched", "payload_bytes", "queue_s", "decode_s", "tail_s", "busy_s"),
+    *("frames_cut_short", "layers_late"),
+)
+
+
 @dataclass(slots=True)
 class EdgeTally:
     """The running counts behind `EdgeStats`. Only the session writes them."""
@@ -62,6 +80,7 @@ class EdgeTally:
     queue_s: float = 0.0
     decode_s: float = 0.0
     tail_s: float = 0.0
+    busy_s: float = 0.0
     frames_cut_short: int = 0
     layers_late: int = 0
 
@@ -100,6 +119,7 @@ class EdgeTally:
             queue_s=self.queue_s,
             decode_s=self.decode_s,
             tail_s=self.tail_s,
+            busy_s=self.busy_s,
             reference_bytes=reference_bytes,
             frames_cut_short=self.frames_cut_short,
             layers_late=self.layers_late,

@@ -33,6 +33,11 @@ class AllowList:
         self._refresh()
         return key in self._keys.values()
 
+    def name_of(self, key: bytes) -> str | None:
+        """Return what the operator calls the device with this key: its file's name."""
+        names = (name for name, listed in self._keys.items() if listed == key)
+        return next((name.removesuffix(".key") for name in names), None)
+
     def _refresh(self) -> None:
         try:
             state = _state_of(self._folder)

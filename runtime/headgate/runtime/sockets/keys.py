@@ -155,7 +155,12 @@ class Authenticator:
     def __init__(self, context: Context, devices: Path) -> None:
         self._thread: Any = ThreadAuthenticator(context, log=logging.getLogger("headgate.keys"))
         self._thread.start()
-        self._thread.configure_curve_callback("*", credentials_provider=AllowList(devices))
+        self._admitted = AllowList(devices)
+        self._thread.configure_curve_callback("*", credentials_provider=self._admitted)
+
+    def name_of(self, key: str) -> str | None:
+        """Return the name of the device that has this public key (Z85 text), if it is listed."""
+        return self._admitted.name_of(key.encode("ascii", "replace"))
 
     def close(self) -> None:
         self._thread.stop()

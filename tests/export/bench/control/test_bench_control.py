@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 from headgate.export.bench.bench_command import bench
 from headgate.export.bench.control.bench_control import ControlOptions, bench_control
 from headgate.export.bench.control.control_runs import (
+    FIXED,
     LOCAL,
     ORACLE,
     OURS,
@@ -21,6 +23,7 @@ from headgate.export.bench.control.control_runs import (
 )
 from headgate.profiles.ladder import read_ladder
 from headgate.profiles.trace import Trace, named_trace
+from headgate.runtime.cli import main
 
 LADDER = Path(__file__).parents[4] / "examples" / "ladder.toml"
 
@@ -66,6 +69,7 @@ def test_progressive_family_is_shown_beside_its_points_sent_whole_and_beside_pic
     target = LADDER.with_name("progressive.toml")
     command = ["control", str(target), "--traces", str(tmp_path), "--sla-ms", "100"]
     command += ["--rtt-ms", "20", "--duration-s", "3", "--workers", "1", "--mode", "insured"]
+    command += ["--goals"]
     done = CliRunner().invoke(bench, [*command, "--json", "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
@@ -75,6 +79,75 @@ def test_progressive_family_is_shown_beside_its_points_sent_whole_and_beside_pic
     assert credited[ORACLE] >= credited[OURS] > credited[PICTURES] > 0.6
     assert credited[OURS] > credited[WHOLE] - 0.005
     assert "gap closed >= 0.95 (insured) at SLA 100 ms, RTT 20 ms" in done.stdout
+
+
+def run_control(folder: Path, *arguments: str) -> dict[str, Any]:
+    """Return what the command prints of the ladder on one link that nothing is short on."""
+    traces = folder / "links"
+    traces.mkdir(exist_ok=True)
+    (traces / "wide.csv").write_text("t_s,mbps\n0,50\n9,50\n")
+    command = ["control", str(LADDER), "--traces", str(traces), "--rtt-ms", "20"]
+    command += ["--duration-s", "2", "--workers", "1", "--mode", "insured", "--json"]
+    done = CliRunner().invoke(bench, [*command, "--out", str(folder / "out"), *arguments])
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def credited_by_policy(found: dict[str, Any]) -> dict[str, float]:
+    return {row["policy"]: float(row["credited"]) for row in found["rows"]}
+
+
+def test_profile_binds_everybody_and_its_sla_goes_before_the_options(tmp_path: Path) -> None:
+    free = credited_by_policy(run_control(tmp_path, "--sla-ms", "100"))
+    assert free[ORACLE] == 0.786
+    assert free[OURS] > 0.75
+    (tmp_path / "mine.toml").write_text(
+        'name = "mine"\nkinds = ["split", "local"]\npoints = ["s2", "s5", "local"]\nsla_ms = 90'
+    )
+    found = run_control(tmp_path, "--sla-ms", "50,100", "--profile", str(tmp_path / "mine.toml"))
+    assert {row["SLA, ms"] for row in found["rows"]} == {"90"}
+    bound = credited_by_policy(found)
+    assert bound.pop(LOCAL) == 0.6
+    assert "JPEG, adaptive quality" not in bound  # the profile allows no pictures
+    assert bound[ORACLE] == 0.705
+    assert all(0.69 < credited <= 0.705 for credited in bound.values())
+    assert "profile mine" in " ".join(found["notes"])
+
+
+def test_slower_device_cannot_answer_alone_in_time(tmp_path: Path) -> None:
+    slow = run_control(tmp_path, "--sla-ms", "100", "--device-factor", "11")
+    assert credited_by_policy(slow)[LOCAL] == 0  # 110 ms
+    assert credited_by_policy(slow)[OURS] > 0.7  # its heads take 33 ms
+    assert "the device alone nothing (no local point is allowed and in time)" in slow["notes"][0]
+    assert "a device 11 times slower than the machine measured" in slow["notes"]
+
+
+def test_what_users_earn_is_said_and_our_goals_only_on_demand(tmp_path: Path) -> None:
+    found = run_control(tmp_path, "--sla-ms", "100")
+    assert found["goals"] == []
+    ours, best = (credited_by_policy(found)[name] for name in (OURS, FIXED))
+    assert found["notes"][0] == (
+        f"SLA 100 ms, RTT 20 ms (insured): over the link headgate is credited {100 * ours:.1f} %, "
+        f"the device alone 60.0 %, the best fixed point {100 * best:.1f} %, and no more than "
+        "78.6 % is possible; 0.0 % of its frames have no answer in time"
+    )
+    (tmp_path / "links" / "none.csv").write_text("t_s,mbps\n0,0\n9,0\n")
+    two = run_control(tmp_path, "--sla-ms", "100")
+    assert two["notes"][1].endswith(
+        f"none 60.0 / 60.0 / 60.0 / 60.0, 0.0; wide {100 * ours:.1f} / 60.0 / {100 * best:.1f} / "
+        "78.6, 0.0"
+    )
+
+
+def test_profile_that_sends_nothing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "alone.toml").write_text('name = "alone"\nkinds = ["local"]')
+    for command in ("control", "sharing"):
+        options = ["--traces", str(tmp_path)] if command == "control" else []
+        options += ["--profile", str(tmp_path / "alone.toml"), "--out", str(tmp_path / "out")]
+        done = CliRunner().invoke(main, ["bench", command, str(LADDER), *options])
+        assert done.exit_code == 2
+        assert "profile 'alone': allows no point of this family that sends" in done.output
 
 
 def test_without_exits_progressive_points_stay_progressive() -> None:

@@ -190,3 +190,21 @@ def test_bad_options_are_refused_and_nothing_is_written(
     assert done.exit_code == 2
     assert message in " ".join(done.stderr.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_profile_and_slow_devices_hold_for_all_that_is_compared(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text('name = "small"\nkinds = ["split"]\nmax_bytes = 5000')
+    short = ["--duration-s", "2", "--settle-s", "1", "--workers", "1", "--links", "2x40"]
+    done = run(tmp_path, *short, "--profile", str(tmp_path / "small.toml"), "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    (link,) = found["details"]["links"]
+    assert {run["policy"] for run in link["runs"]} == {
+        "headgate", "alone on 1/2", "fixed, s2", "fixed, s5"
+    }  # fmt: skip
+    assert {row["credited"] for row in found["rows"]} == {"0.7050"}
+    assert "profile small: all keep to its points" in found["notes"]
+    slow = run(tmp_path, *short, "--device-factor", "40", "--json")
+    notes = json.loads(slow.stdout)["notes"]
+    assert "devices 40 times slower than the machine measured" in notes
+    assert {row["edge, %"] for row in json.loads(slow.stdout)["rows"]} == {"0.0"}  # heads: 120 ms

@@ -18,7 +18,14 @@ from headgate.export.bench.edge.bench_edge import (
 from headgate.export.bench.edge.bench_edge_bound import Rate, on_cores
 from headgate.export.bench.edge.bench_edge_command import positive_numbers
 from headgate.export.bench.edge.bench_edge_plan import LoadReport, count_batches
-from headgate.export.bench.edge.bench_edge_table import COLUMNS, EdgeOptions, jain, quantile
+from headgate.export.bench.edge.bench_edge_table import (
+    COLUMNS,
+    EdgeOptions,
+    Row,
+    jain,
+    quantile,
+    served_lines,
+)
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family
 from runtime.tiny_family import write_tiny_family
@@ -104,6 +111,23 @@ def test_a_bound_is_that_of_the_best_batch_that_the_row_can_fill(family: Family)
     options = EdgeOptions(family=family, folder=Path(), num_open=2)
     assert [largest_batch(n, None, options) for n in (1, 5, 100)] == [1, 5, 16]
     assert largest_batch(1, 10.0, options) == 16
+
+
+def test_how_many_devices_were_served_is_said_for_each_pace() -> None:
+    def row(devices: int, fps: float | None, in_time: int) -> Row:
+        found = report(offered=100, in_time=(in_time,))
+        return Row(devices, fps, found, Rate(1, 500.0, 0.002), 0.1, 0.0)
+
+    rows = [row(2, 10, 100), row(8, 10, 99), row(50, 10, 60), row(2, 30, 98), row(2, None, 77)]
+    assert served_lines(rows) == (
+        "at 10 frames/s each 8 devices had 99 % of their frames in time, 50 devices had 60 % in "
+        "time",
+        "at 30 frames/s each 2 devices had 98 % in time",
+        "asked for as many as it can do, it had 77 frames/s in time",
+    )
+    assert served_lines(rows[:2]) == (
+        "at 10 frames/s each 8 devices had 99 % of their frames in time, the most that were tried",
+    )
 
 
 def test_reports_of_several_generators_add_up() -> None:

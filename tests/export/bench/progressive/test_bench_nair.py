@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from headgate.export.bench.progressive.bench_nair import NairOptions, bench_nair, early_notes
+from headgate.export.bench.progressive.bench_nair import (
+    PAPER_TIMES_S,
+    NairOptions,
+    bench_nair,
+    early_notes,
+    telling_times_s,
+)
 from headgate.export.bench.progressive.bench_nair_command import nair
 from headgate.export.bench.progressive.nair_codec import codec_layer_bytes
 from headgate.export.bench.progressive.nair_lines import (
@@ -82,15 +88,30 @@ def test_the_best_that_crosses_in_time_is_shown_and_nothing_where_nothing_does()
     assert [each.num_bytes for each in line.front] == [100, 300]
 
 
-def test_a_table_whose_columns_are_all_the_same_says_which_times_tell_more(
-    runs: dict[str, Run],
-) -> None:
+def test_a_table_whose_columns_are_all_the_same_says_which_times_tell_more() -> None:
     line = Line("line", (Sent(100, 0.5), Sent(300, 0.9)))
-    slow = options(runs["pure"], rate_bps=1e6, times_s=(0.0025, 1.0))
-    assert early_notes([line], slow) == [
+    assert early_notes([line], (0.0025, 1.0), rate_bps=1e6) == [
         "all of it is through after 2.4 ms; see earlier: --times-ms 0.24,0.6,1.2"
     ]
-    assert early_notes([line], replace(slow, times_s=(0.002, 1.0))) == []
+    assert early_notes([line], (0.002, 1.0), rate_bps=1e6) == []
+
+
+def test_times_follow_from_what_the_runs_send() -> None:
+    small, large = (Line(str(size), (Sent(size, 0.9),)) for size in (864, 65_536))
+    times_s = telling_times_s([small], rate_bps=250e3)  # 27.648 ms
+    assert times_s == pytest.approx((0.0035, 0.007, 0.0104, 0.0139, 0.0208, 0.0277))
+    of_paper_s = telling_times_s([small, large], rate_bps=250e3)
+    assert of_paper_s == pytest.approx((0.27, 0.53, 0.79, 1.05, 1.58, 2.1))
+
+
+def test_columns_of_small_runs_differ_without_an_option(runs: dict[str, Run]) -> None:
+    wanted = options(runs["pure"], times_s=None)
+    result = bench_nair(wanted, say=say).result
+    assert len(result.columns) == 1 + 6 + 3
+    assert not any("see earlier" in note for note in result.notes)
+    by_paper = bench_nair(replace(wanted, times_s=PAPER_TIMES_S), say=say).result
+    assert any("see earlier" in note for note in by_paper.notes)
+    assert result.rows[0][6] == result.rows[0][7]  # all of it is after the last time
 
 
 def test_float_prefixes_cost_four_bytes_a_number(runs: dict[str, Run]) -> None:

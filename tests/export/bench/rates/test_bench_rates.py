@@ -186,7 +186,7 @@ def test_the_command_writes_table_page_and_plot_and_prints_one_json_object(
     assert ran.exit_code == 0
     value = json.loads(ran.stdout)
     assert value["bench"] == "Rates"
-    assert len(value["goals"]) == 3
+    assert value["goals"] == []  # they are this project's, not the user's
     assert {row["id"] for row in value["details"]["rows"]} >= {"b3r1-l16", "webp-q5-m6"}
     assert value["details"]["verdict"]["full_accuracy"] == 1.0
     names = {path.name for path in tmp_path.iterdir()}
@@ -196,6 +196,10 @@ def test_the_command_writes_table_page_and_plot_and_prints_one_json_object(
     targets = re.findall(r'(?:src|href|srcset)="([^"]{0,30})', text)
     assert len(targets) == 4
     assert all(target.startswith("data:image/png;base64,") for target in targets)
+    assert "Goal: " not in text
+    judged = CliRunner().invoke(bench, [*arguments, "--goals"], catch_exceptions=False)
+    assert len(json.loads(judged.stdout)["goals"]) == 3
+    assert (tmp_path / "rates.html").read_text().count("Goal: ") == 3
 
 
 def test_rates_without_pictures_or_paper_are_still_a_table_and_a_page(

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headgate.export.bench.rates.bench_rates import sla_lines
 from headgate.export.bench.rates.break_even import (
     Cost,
     Match,
@@ -22,7 +23,7 @@ from headgate.export.bench.rates.break_even import (
 )
 from headgate.export.bench.rates.rates_rows import Full, Rates, Row, Sample, Series, undominated
 from headgate.export.bench.rates.rates_verdict import judge, need
-from headgate.export.bench.rates.rates_words import goals, verdict_json, verdict_lines
+from headgate.export.bench.rates.rates_words import exit_lines, goals, verdict_json, verdict_lines
 from headgate.export.paired import difference, mcnemar_p, resample_counts, resampled_means
 from headgate.export.points.points import byte_stats
 from headgate.profiles.manifest import PointTime
@@ -174,6 +175,15 @@ def test_rates_of_a_manifest_have_a_verdict_without_intervals() -> None:
     json.dumps(verdict_json(verdict), allow_nan=False)
 
 
+def test_an_interval_from_nothing_says_what_nothing_means() -> None:
+    verdict = judge(RATES)
+    assert verdict is not None
+    level = replace(verdict.levels[0], ratio_low=0.0, ratio_high=inf)
+    said = " ".join(verdict_lines(replace(verdict, levels=(level,))))
+    wanted = "give 0 (in some, no WebP is as accurate) to no split point as accurate"
+    assert wanted in said
+
+
 def test_more_bytes_than_webp_are_not_called_times_fewer() -> None:
     heavy = (row("b4-l4", Series.SPLIT, 178, 3000), *ROWS[2:])
     said = verdict_lines(judge(Rates(heavy, Full(0.9, None), NUM)))[1]
@@ -279,3 +289,25 @@ def test_rates_are_written_with_the_unit_that_suits_them() -> None:
         "2 Gbit/s",
         "any rate",
     ]
+
+
+def test_an_early_exit_that_is_right_as_often_as_any_split_point_is_told_of() -> None:
+    split, local = row("b4", Series.SPLIT, 170, 500), row("local-exit", Series.LOCAL, 180, 0)
+    (said,) = exit_lines(Rates((split, local), None, NUM))
+    assert said.startswith("the early exit (local-exit, 0 bytes) is right about 90.0 % of the")
+    assert "(b4, 85.0 %)" in said
+    assert exit_lines(Rates((row("b8", Series.SPLIT, 181, 900), split, local), None, NUM)) == ()
+    assert exit_lines(Rates((local,), None, NUM)) == ()
+    whole = row("local-full", Series.LOCAL, 190, 0)  # no news: it is what split points lose from
+    assert exit_lines(Rates((split, whole), None, NUM)) == ()
+
+
+def test_the_rates_of_an_sla_come_with_the_accuracies_that_they_buy() -> None:
+    split = row("b4", Series.SPLIT, 190, 500)
+    worse = row("webp-q80", Series.WEBP, 188, 2000)
+    pairs = equal_pairs(Rates((split, worse), None, NUM), device_factor=1.0)
+    (line,) = sla_lines(pairs, slas_s=(0.063,), rtt_s=0.02)
+    assert line == (
+        "SLA 63 ms, RTT 20 ms: b4 (95.0 %) answers in time from 100 kbit/s up, "
+        "webp-q80 (94.0 %, not measurably less accurate) from 400 kbit/s"
+    )

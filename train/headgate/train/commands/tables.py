@@ -7,7 +7,8 @@ from rich.table import Table
 
 from headgate.profiles.parse import unparse
 from headgate.train.folder.run_record import RunRecord
-from headgate.train.networks.splits import SplitPoint
+from headgate.train.networks.split_names import PICTURE
+from headgate.train.networks.splits import CROSSED, NO_MAPS, SplitPoint
 from headgate.train.stages import PICTURES, SLIM
 
 
@@ -103,11 +104,17 @@ def splits_table(
 
     `default` is where it is cut unless the user says otherwise.
     """
+    nowhere = not any(point.valid and point.name != PICTURE for point in points)
+    with_refused = with_refused or nowhere
     table = Table(title=title, title_justify="left", caption_justify="left")
     for heading in ("", "split", "shape", "bytes", "head", "tail"):
         table.add_column(heading, justify="left" if heading == "split" else "right")
     num_refused = sum(not point.valid for point in points)
     table.caption = "bytes of the float32 maps, shares of the multiply-adds"
+    if any(point.valid and point.name == PICTURE for point in points):
+        table.caption += "\n0: the picture itself crosses, the whole network is at the edge"
+    if nowhere:
+        table.caption += "\n" + _remedy(points)
     if default is not None:
         table.caption += f"\nwithout --split, trainings cut after {default}"
     if with_refused:
@@ -130,6 +137,24 @@ def splits_table(
         ]
         table.add_row(*cells, style=None if point.valid else "dim")
     return table
+
+
+def _remedy(points: list[SplitPoint]) -> str:
+    """Say what to change in a network that can be cut after none of its layers."""
+    lines = ["this network can be cut after none of its layers; to change that:"]
+    if any(point.reason.startswith(CROSSED) for point in points):
+        lines.append(
+            "- where more than one tensor crosses, put layers and the shortcut around them into a "
+            "module\n  that returns one tensor: one can cut after that"
+        )
+    if any(point.reason.startswith(NO_MAPS) for point in points):
+        lines.append(
+            "- maps are expected to have height and width: begin with convolutions, or let a "
+            "module return\n  what is flat or a row of tokens as (channels, height, width)"
+        )
+    if len(lines) == 1:
+        lines.append("- give it layers that compute something behind the first one")
+    return "\n".join(lines)
 
 
 def split_line(point: SplitPoint) -> str:

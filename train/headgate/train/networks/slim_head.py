@@ -77,9 +77,10 @@ def build_slim_head(
         point = find_split(narrow, whole.name, example_BCHW)
         trunk, _ = cut(narrow, whole.name, example_BCHW)
     except UsageError as reason:
+        what = str(reason).partition(";")[0]  # its remedy is for another option
         raise UsageError(
-            f"{option}: {model} cannot be built that narrow: {reason}; built-in networks can, and "
-            "your own if it takes `width`"
+            f"{option}: {model} cannot be built that narrow ({what}); let it take `width`, which "
+            "multiplies its channels as in built-in networks, or leave --slim-head out"
         ) from None
     if point.shape[1:] != whole.shape[1:]:
         raise UsageError(

@@ -25,6 +25,8 @@ from headgate.train.networks.split_names import cut_names
 
 # Shapes: B batch, C channels, H height, W width (h, w at the split), K classes
 
+CROSSED, NO_MAPS = "more than one tensor crosses it", "its output has shape"  # reasons begin so
+
 
 @dataclass(frozen=True, slots=True)
 class SplitPoint:
@@ -109,7 +111,7 @@ def _trace(model: nn.Module) -> fx.Graph:
         except Exception as error:  # the model's own code runs here: it may raise anything
             raise UsageError(
                 f"{place}: torch.fx cannot trace it: {first_line(error)}; avoid control flow that "
-                "depends on tensors, or put that part into a module called by a wrapper"
+                "depends on tensors (torch.where takes one of two that are both computed)"
             ) from error
     if str(graph) != str(eval_graph):
         raise UsageError(
@@ -222,12 +224,12 @@ def _why_not(
     ]
     if crossing:
         others = ", ".join(names.get(source, [source.name])[0] for source in crossing)
-        return f"more than one tensor crosses it (also {others})"
+        return f"{CROSSED} (also {others})"
     tail = [member for member in graph.nodes if member not in head]
     if node not in _ancestors(_output(graph)) or all(member.op == "output" for member in tail):
         return "nothing is computed behind it"
     if len(shape) != 3:
-        return f"its output has shape {shape}, expected feature maps (C, h, w)"
+        return f"{NO_MAPS} {shape}, expected feature maps (C, h, w)"
     shared = _state(model, head) & _state(model, tail)
     if shared:
         return "a weight is used on both sides of it"

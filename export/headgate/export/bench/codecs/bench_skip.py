@@ -12,7 +12,7 @@ from math import sqrt
 
 import numpy as np
 
-from headgate.export.bench.bench_table import BenchResult, Goal
+from headgate.export.bench.bench_table import BenchResult
 from headgate.export.bench.codecs.bench_predict import chosen_points
 from headgate.export.bench.rates.rates_pictures import LabelledPictures, load_pictures
 from headgate.export.points.exit_confidence import SplitAnswers, split_answers
@@ -78,7 +78,7 @@ def bench_skip(options: SkipOptions, *, say: Callable[[str], None]) -> BenchResu
             "give others"
         )
     engines = open_engines(options.family, threads=1)
-    rows, goals = [], []
+    rows, said = [], []
     for point in points:
         say(f"{point.id}: {len(pictures)} pictures")
         found = split_answers(
@@ -91,9 +91,9 @@ def bench_skip(options: SkipOptions, *, say: Callable[[str], None]) -> BenchResu
             came_to = try_rule(rule, manifest, point, found)
             rows.append((point.id, text, *_cells(came_to)))
             if text == AUTO:
-                goals.append(_goal(point, came_to))
-    notes = [*pictures.notes, _left_out(pictures)]
-    return BenchResult("Skip", COLUMNS, tuple(rows), tuple(goals), tuple(notes))
+                said.append(auto_line(point, came_to))
+    notes = [*said, *pictures.notes, _left_out(pictures)]
+    return BenchResult("Skip", COLUMNS, tuple(rows), notes=tuple(notes))
 
 
 def try_rule(
@@ -134,10 +134,15 @@ def _cells(came_to: Skipped) -> Sequence[str]:
     )
 
 
-def _goal(point: OperatingPoint, came_to: Skipped) -> Goal:
+def auto_line(point: OperatingPoint, came_to: Skipped) -> str:
+    """Say whether frames that auto keeps back cost accuracy, beyond what chance explains."""
     change = came_to.accuracy - came_to.accuracy_all
-    text = f"{point.id}: {AUTO} loses no accuracy beyond {STANDARD_ERRORS:g} standard errors"
-    return Goal(text, change, change >= -STANDARD_ERRORS * came_to.error)
+    lost = change < -STANDARD_ERRORS * came_to.error
+    told = "more than chance explains" if lost else "no loss beyond chance"
+    return (
+        f"{point.id}: {AUTO} keeps back {100 * came_to.share:.1f} % of the frames and changes the "
+        f"accuracy by {100 * change:+.2f} ± {100 * came_to.error:.2f} points, {told}"
+    )
 
 
 def _left_out(pictures: LabelledPictures) -> str:

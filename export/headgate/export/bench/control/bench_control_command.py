@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from headgate.export.bench.bench_options import above, outputs, say, show, workers_option
+from headgate.export.bench.bench_options import (
+    above,
+    device_and_profile,
+    held_to_goals,
+    outputs,
+    say,
+    show,
+    workers_option,
+)
 
 
 @click.command()
@@ -41,6 +49,8 @@ from headgate.export.bench.bench_options import above, outputs, say, show, worke
     default=0,
     help="also run so many traces over real sockets  [default: none]",
 )
+@device_and_profile
+@held_to_goals
 @outputs
 def control(
     target: Path,
@@ -54,15 +64,21 @@ def control(
     late_ms: float,
     workers: int,
     sockets: int,
+    profile: str | None,
+    device_factor: float,
     out: Path,
     as_json: bool,
 ) -> None:
     """Gap to the oracle that our controller and its rivals close, over every trace in a folder.
 
-    TARGET is a family folder, or a ladder of points in a TOML file (examples/ladder.toml).
+    TARGET is a family folder, or a ladder of points in a TOML file (examples/ladder.toml). What
+    follows the table says what your device would earn; every run is in OUT/control-runs.csv. A
+    trace is simulated some ten times for each SLA, round trip and mode.
     """
     from headgate.export.bench.control.bench_control import ControlOptions, bench_control
+    from headgate.export.bench.control.control_points import EVERYTHING
     from headgate.export.bench.control.control_runs import Mode
+    from headgate.profiles.profile import load_profile
 
     options = ControlOptions(
         target=target,
@@ -76,6 +92,8 @@ def control(
         late_s=above(late_ms, None, "--late-ms") / 1000,
         workers=workers,
         sockets=sockets,
+        profile=EVERYTHING if profile is None else load_profile(profile),
+        device_factor=device_factor,
     )
     show(bench_control(options, say=say, out=out), out, as_json=as_json)
 

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from headgate.export.bench.bench_table import BenchResult
 from headgate.export.bench.compare import score_run
-from headgate.export.bench.control.control_runs import OURS, open_points
+from headgate.export.bench.control.control_points import EVERYTHING, named_points, open_points
+from headgate.export.bench.control.control_runs import OURS
 from headgate.export.workers import in_order
 from headgate.profiles.errors import UsageError
 from headgate.profiles.manifest import Manifest, PointKind
-from headgate.profiles.profile import Profile
+from headgate.profiles.profile import Profile, allowed_points
 from headgate.profiles.trace import MAX_MBPS, Trace, shared_trace
 from headgate.profiles.trace_files import open_trace
 from headgate.runtime.records import FrameRecord, Source
@@ -56,6 +57,8 @@ class SharingOptions:
     duration_s: float = 10.0
     settle_s: float = 3.0
     workers: int = 0  # 0: one per core
+    profile: Profile = EVERYTHING  # its SLA goes before `sla_s`
+    device_factor: float = 1.0  # devices are so many times slower than the machine measured
 
     def __post_init__(self) -> None:
         if math.ceil(self.settle_s * self.fps) / self.fps >= self.duration_s:
@@ -154,7 +157,9 @@ def fairness(shares: Sequence[float]) -> float:
 
 def bench_sharing(options: SharingOptions, *, say: Say) -> BenchResult:
     """Run each link under our controller, at every fixed point, and as one device by itself."""
-    manifest = open_points(options.target)
+    manifest = open_points(options.target, device_factor=options.device_factor)
+    profile = named_points(options.profile, manifest)
+    options = replace(options, profile=profile, sla_s=profile.sla_s or options.sla_s)
     tasks = [task for link in options.links for task in _tasks(manifest, options, link)]
     runs = []
     for run in in_order(_run, tasks, workers=options.workers):
@@ -199,7 +204,7 @@ def _tasks(manifest: Manifest, options: SharingOptions, link: SharedLink) -> Ite
     share = 1 / link.num_devices
     alone = SharedLink(1, shared_trace(link.trace, share=share))
     yield _Task(manifest, options, alone, f"alone on 1/{link.num_devices}")
-    for point in manifest.points:
+    for point in allowed_points(options.profile, manifest):
         yield _Task(manifest, options, link, f"fixed, {point.id}", fixed=point.id)
 
 
@@ -208,7 +213,7 @@ def _run(task: _Task) -> SharedRun:
     runs = simulate_many(
         task.manifest,
         Scenario(
-            profile=Profile(name="bench"),
+            profile=options.profile,
             link=Link(task.link.trace, options.rtt_s),
             pace=Pace(options.fps, options.duration_s),
             sla_s=options.sla_s,
@@ -250,15 +255,22 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _notes(options: SharingOptions) -> tuple[str, ...]:
+    assumed = []
+    if options.device_factor != 1:
+        assumed.append(f"devices {options.device_factor:g} times slower than the machine measured")
+    if options.profile.name != EVERYTHING.name:
+        own_sla = "" if options.profile.sla_s is None else "; its SLA goes before --sla-ms"
+        assumed.append(f"profile {options.profile.name}: all keep to its points{own_sla}")
     return (
         f"simulated: {options.fps:g} frames/s a device, SLA {1000 * options.sla_s:g} ms, RTT "
         f"{1000 * options.rtt_s:g} ms, {options.duration_s:g} s of which the first "
-        f"{options.settle_s:g} s do not count; insured",
+        f"{options.settle_s:g} s do not count; insured: exits and rescues answer late frames",
+        *assumed,
         "credited: mean accuracy of frames answered in time, over all devices; worst: the device "
         "that has least; fairness: Jain's index of what devices are credited, 1 is even",
         "edge: frames that it answered in time; late: meant for it, but not answered in time; "
         "Mbit/s: the mean estimate of the link's rate, of devices that sent frames",
-        "fixed: all devices at the one point that earns them most together, of all that there are",
+        "fixed: all devices at the one point that earns them most together; every one was tried",
         "alone: one device with its share of the rate to itself, under our controller; no strict "
         "bound, since devices that share can use what others leave",
     )

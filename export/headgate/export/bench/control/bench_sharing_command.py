@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from headgate.export.bench.bench_options import above, outputs, say, show, workers_option
+from headgate.export.bench.bench_options import (
+    above,
+    device_and_profile,
+    outputs,
+    say,
+    show,
+    workers_option,
+)
 
 
 @click.command()
@@ -26,6 +33,7 @@ from headgate.export.bench.bench_options import above, outputs, say, show, worke
     "--settle-s", default=3.0, show_default=True, help="of that, left out of the score, in s"
 )
 @workers_option
+@device_and_profile
 @outputs
 def sharing(
     target: Path,
@@ -36,18 +44,23 @@ def sharing(
     duration_s: float,
     settle_s: float,
     workers: int,
+    profile: str | None,
+    device_factor: float,
     out: Path,
     as_json: bool,
 ) -> None:
     """What several devices on one uplink earn, beside fixed points and a link to oneself.
 
-    POINTS is a family folder, or a ladder of points in a TOML file (examples/ladder.toml).
+    POINTS is a family folder, or a ladder of points in a TOML file (examples/ladder.toml). Each of
+    its points is tried on each link, so large families take minutes.
     """
     from headgate.export.bench.control.bench_sharing import (
         SharingOptions,
         bench_sharing,
         parse_links,
     )
+    from headgate.export.bench.control.control_points import EVERYTHING
+    from headgate.profiles.profile import load_profile
 
     options = SharingOptions(
         target=target,
@@ -58,5 +71,7 @@ def sharing(
         duration_s=above(duration_s, 0.0, "--duration-s"),
         settle_s=above(settle_s, None, "--settle-s"),
         workers=workers,
+        profile=EVERYTHING if profile is None else load_profile(profile),
+        device_factor=device_factor,
     )
     show(bench_sharing(options, say=say), out, as_json=as_json)

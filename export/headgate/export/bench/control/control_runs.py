@@ -10,16 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from pathlib import Path
 
 import numpy as np
 
 from headgate.export.bench.compare import RunScore, score_run
-from headgate.profiles.errors import UsageError
-from headgate.profiles.family import open_family
-from headgate.profiles.ladder import read_ladder
+from headgate.export.bench.control.control_points import EVERYTHING, within
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind, PointTime
-from headgate.profiles.profile import Profile
+from headgate.profiles.profile import Profile, allowed_points
 from headgate.profiles.trace import Trace
 from headgate.runtime.choice.own_answers import exit_quality, has_exit
 from headgate.runtime.session.frame_fate import DEFAULT_SETTINGS
@@ -62,6 +59,7 @@ class Case:
     duration_s: float
     jitter_s: float = 0.0
     late_s: float = 0.0  # the mean, of the loops of device and edge
+    profile: Profile = EVERYTHING  # all policies and the oracle keep to its points
 
     @property
     def num_frames(self) -> int:
@@ -91,18 +89,6 @@ class CaseRuns:
     def credited(self, policy: str) -> float | None:
         """Return the policy's mean credit per frame, or None if it did not run here."""
         return next((run.credited for run in self.runs if run.policy == policy), None)
-
-
-def open_points(target: Path) -> Manifest:
-    """Return the manifest of a family folder or of a ladder's TOML file."""
-    manifest = open_family(target).manifest if target.is_dir() else read_ladder(target)
-    times = next(iter(manifest.times.values()), {})
-    missing = [point.id for point in manifest.points if point.id not in times]
-    if missing:
-        raise UsageError(f"{target}: no compute times for {missing}; export the family again")
-    if all(point.kind is PointKind.LOCAL for point in manifest.points):
-        raise UsageError(f"{target}: no point sends anything; there is nothing to decide")
-    return manifest
 
 
 def run_case(manifest: Manifest, trace: Trace, case: Case) -> CaseRuns:
@@ -151,7 +137,7 @@ def local_credit(manifest: Manifest, case: Case) -> float:
     times = point_times(manifest)
     earned = [
         manifest.quality(point) * min(1.0, 1 / (case.fps * max(1e-9, times[point.id].device_s)))
-        for point in manifest.points
+        for point in allowed_points(case.profile, manifest)
         if point.kind is PointKind.LOCAL and times[point.id].device_s <= case.sla_s
     ]
     return max(earned, default=0.0)
@@ -167,7 +153,8 @@ def _references(manifest: Manifest, trace: Trace, case: Case) -> Iterator[Run]:
     local = local_credit(manifest, case)
     yield Run(ORACLE, _oracle(manifest, trace, case, local=local), 0.0, 0.0, 0.0)
     yield Run(LOCAL, local, 0.0 if local > 0 else 1.0, 0.0, 0.0)
-    sending = [point for point in manifest.points if point.kind is not PointKind.LOCAL]
+    allowed = allowed_points(case.profile, manifest)
+    sending = [point for point in allowed if point.kind is not PointKind.LOCAL]
     ranked = sorted(sending, key=lambda p: -_quick_count(manifest, p, trace, case))
     fixed = [
         _simulated(FIXED, manifest, trace, case, policy=lambda _: Whole, fixed=point.id)
@@ -179,16 +166,17 @@ def _references(manifest: Manifest, trace: Trace, case: Case) -> Iterator[Run]:
 
 def _rivals(manifest: Manifest, trace: Trace, case: Case) -> Iterator[Run]:
     """Yield ours with its hands tied, the rivals, and what adapts the quality of JPEGs."""
+    allowed = allowed_points(case.profile, manifest)
     local = [point for point in manifest.points if point.kind is PointKind.LOCAL]
-    if is_progressive(manifest):
+    if any(point.prefix is not None for point in allowed):
         yield _simulated(WHOLE, manifest, trace, case, policy=lambda _: Whole)
-        offload = [point for point in manifest.points if point.kind is PointKind.OFFLOAD]
+        offload = [point for point in allowed if point.kind is PointKind.OFFLOAD]
         if offload:
             only = replace(manifest, points=(*local, *offload))
             yield _simulated(PICTURES, only, trace, case)
     for name, policy in RIVALS.items():
         yield _simulated(name, manifest, trace, case, policy=policy)
-    pictures = [p for p in manifest.points if p.picture_format == "jpeg"]
+    pictures = [point for point in allowed if point.picture_format == "jpeg"]
     if pictures:
         only = replace(manifest, points=(*local, *pictures))
         yield _simulated(JPEG, only, trace, case, policy=RIVALS["EWMA x 0.5"])
@@ -201,7 +189,7 @@ def _in_mode(manifest: Manifest, mode: Mode) -> Manifest:
 def _oracle(manifest: Manifest, trace: Trace, case: Case, *, local: float) -> float:
     times, fallback = point_times(manifest), local
     points = []
-    for point in manifest.points:
+    for point in allowed_points(case.profile, manifest):
         if point.kind is PointKind.LOCAL:
             continue
         sla_s = case.sla_s
@@ -264,10 +252,12 @@ def _simulated(
     policy: PolicyFor | None = None,
     fixed: str | None = None,
 ) -> Run:
+    profile = within(case.profile, manifest)
+    assert profile is not None, "callers leave some allowed point"
     records = simulate(
         manifest,
         Scenario(
-            profile=Profile(name="bench"),
+            profile=profile,
             link=Link(trace, case.rtt_s, jitter_s=case.jitter_s),
             pace=Pace(case.fps, case.duration_s),
             sla_s=case.sla_s,

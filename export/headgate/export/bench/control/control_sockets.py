@@ -20,7 +20,6 @@ from headgate.export.bench.control.control_runs import OURS, Case, Run, point_ti
 from headgate.export.children import LOOPBACK
 from headgate.profiles.errors import PeerError
 from headgate.profiles.manifest import Manifest, OperatingPoint
-from headgate.profiles.profile import Profile
 from headgate.profiles.trace import Trace
 from headgate.runtime.codec.prediction import Reference
 from headgate.runtime.device.device import Device, DeviceSettings
@@ -130,7 +129,7 @@ def run_over_sockets(manifest: Manifest, trace: Trace, case: Case) -> Run:
                 open_source("fake://8x8"),
                 DeviceSettings(
                     edge=relay.endpoint,
-                    profile=Profile(name="bench"),
+                    profile=case.profile,
                     sla_s=case.sla_s,
                     playback=Playback(fps=case.fps, frames=case.num_frames),
                 ),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from headgate.export.bench.bench_options import outputs, say, show
+from headgate.export.bench.bench_options import held_to_goals, outputs, say, show
 from headgate.profiles.errors import UsageError
 
 
@@ -39,6 +39,7 @@ from headgate.profiles.errors import UsageError
     help="what runs the tails: auto, cpu, cuda or tensorrt",
 )
 @click.option("--generators", default=1, show_default=True, help="processes that play devices")
+@held_to_goals
 @outputs
 def edge(
     family: Path | None,
@@ -95,6 +96,7 @@ def edge(
 @click.option("--point", help="operating point  [default: a split point, middle member]")
 @click.option("--frames", default=3000, show_default=True, help="frames to play")
 @click.option("--fps", default=50.0, show_default=True, help="frames a second")
+@held_to_goals
 @outputs
 def device_cost(
     family: Path | None, point: str | None, frames: int, fps: float, out: Path, as_json: bool

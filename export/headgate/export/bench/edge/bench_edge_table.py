@@ -15,6 +15,7 @@ from headgate.profiles.family import Family
 from headgate.profiles.manifest import OperatingPoint
 
 MIN_SHARE = 0.85
+SERVED = 0.99  # of the offered frames: in time, so that devices count as served
 BUSY_GENERATOR = 0.8  # of one core: above, the generator may be what limits
 COLUMNS = (
     "devices",
@@ -163,8 +164,33 @@ def edge_table(options: EdgeOptions, measured: Measured) -> BenchResult:
         columns=COLUMNS,
         rows=tuple(cells(row) for row in rows),
         goals=tuple(goals),
-        notes=tuple(_notes(options, measured)),
+        notes=(*served_lines(rows), *_notes(options, measured)),
     )
+
+
+def served_lines(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Say how many devices were served at each pace, and how many frames at most."""
+    lines = []
+    for fps in dict.fromkeys(row.fps for row in rows if row.fps is not None):
+        tried = sorted((row for row in rows if row.fps == fps), key=lambda row: row.devices)
+        short = next((row for row in tried if _in_time(row) < SERVED), None)
+        fine = [row.devices for row in tried if short is None or row.devices < short.devices]
+        said = []
+        if fine:
+            said.append(f"{fine[-1]} devices had {100 * SERVED:.0f} % of their frames in time")
+        if short is None:
+            said.append("the most that were tried")
+        else:
+            said.append(f"{short.devices} devices had {100 * _in_time(short):.0f} % in time")
+        lines.append(f"at {fps:g} frames/s each {', '.join(said)}")
+    closed = [row.in_time_per_s for row in rows if row.fps is None]
+    if closed:
+        lines.append(f"asked for as many as it can do, it had {max(closed):.0f} frames/s in time")
+    return tuple(lines)
+
+
+def _in_time(row: Row) -> float:
+    return sum(row.report.in_time) / max(1, row.report.offered)
 
 
 def _notes(options: EdgeOptions, measured: Measured) -> Iterator[str]:
@@ -182,6 +208,12 @@ def _notes(options: EdgeOptions, measured: Measured) -> Iterator[str]:
         + ", ".join(f"{rate.batch}: {1000 * rate.cpu_s:.3f}" for rate in measured.bare)
     )
     yield "share of bound: in time/s over the lesser of the bound and, in an open loop, offered/s"
+    yield (
+        "rejected: the edge said no at once; held back: not sent, since too many were out or the "
+        "edge had said no; late: answered too late or never; batch: frames in one tail run, mean; "
+        "fairness: Jain's index of what devices got, 1 is even; bare cpu / edge cpu: what the "
+        "tails alone take of the edge's processor time"
+    )
     if measured.edge_cores is None:
         yield "edge and generator shared all cores: the generator's time was the edge's loss"
     else:

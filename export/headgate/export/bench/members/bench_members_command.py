@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from headgate.export.bench.bench_options import outputs, say, show
+from headgate.export.bench.bench_options import held_to_goals, outputs, say, show
 from headgate.profiles.errors import UsageError
 from headgate.train.commands.number_lists import numbers_in, whole_numbers_in
 
@@ -49,6 +49,7 @@ def _recipe_options(function: F) -> F:
 @click.command("family-cost")
 @_recipe_options
 @click.option("--twins", default="", help="budgets to train from fresh weights too, such as 16,4")
+@held_to_goals
 @outputs
 def family_cost(twins: str, out: Path, as_json: bool, **settings: Any) -> None:
     """What a family costs to train beside its plain network, and its members beside twins."""

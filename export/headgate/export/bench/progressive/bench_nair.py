@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from math import ceil, floor, log10
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class NairOptions:
 
     runs: tuple[Path, ...]
     rate_bps: float = PAPER_RATE_BPS
-    times_s: tuple[float, ...] = PAPER_TIMES_S
+    times_s: tuple[float, ...] | None = None  # None: eighths of what the slowest run takes
     data: str | None = None  # None: that of the first run
     pictures: int = 1000  # validation pictures for WebP
     codec_pictures: int = 200  # half of them fit tables, half are measured
@@ -54,7 +55,7 @@ class NairOptions:
             raise UsageError("RUN: no run is given, so there is nothing to compare")
         if self.rate_bps <= 0:
             raise UsageError(f"--kbps: found {self.rate_bps / 1000:g}, expected a rate above 0")
-        if not self.times_s or min(self.times_s) <= 0:
+        if self.times_s is not None and (not self.times_s or min(self.times_s) <= 0):
             raise UsageError("--times-ms: expected times above 0")
         for option, count in (
             ("--pictures", self.pictures),
@@ -84,17 +85,18 @@ def bench_nair(options: NairOptions, *, say: Say) -> NairBench:
     ]
     for run in runs:
         lines += _coded(run, options, notes, say) or [float_line(run)]
+    times_s = options.times_s or telling_times_s(lines, rate_bps=options.rate_bps)
     pictures = _webp(runs, options, notes, say)
-    rows = [_row(line, options) for line in (*lines, *pictures)]
-    if options.times_s == PAPER_TIMES_S and options.rate_bps == PAPER_RATE_BPS:
+    rows = [_row(line, options.rate_bps, times_s) for line in (*lines, *pictures)]
+    if times_s == PAPER_TIMES_S and options.rate_bps == PAPER_RATE_BPS:
         rows.append(("NAIR as printed in the paper", *PAPER, "", ""))
     notes += _tail_notes(lines)
-    notes += early_notes([*lines, *pictures], options)
+    notes += early_notes([*lines, *pictures], times_s, rate_bps=options.rate_bps)
     result = BenchResult(
         name="NAIR",
         columns=(
             "sent",
-            *(f"{1000 * time_s:.0f} ms" for time_s in options.times_s),
+            *(f"{_milliseconds(time_s)} ms" for time_s in times_s),
             "overall",
             "bytes of all",
             f"ms to within {100 * WITHIN:g} point",
@@ -159,10 +161,25 @@ def _webp(runs: Sequence[Run], options: NairOptions, notes: list[str], say: Say)
     return []
 
 
-def _row(line: Line, options: NairOptions) -> tuple[str, ...]:
+def telling_times_s(lines: Sequence[Line], *, rate_bps: float) -> tuple[float, ...]:
+    """Return the papers' times for these runs: 1 to 4, 6 and 8 eighths of what the slowest takes.
+
+    Rounded up to two digits, so that at the last time all of every run is through.
+    """
+    all_s = max(line.sent[-1].seconds(rate_bps) for line in lines)
+    digit_s = 10.0 ** (floor(log10(all_s / 8)) - 1)  # the second digit of the first time
+    return tuple(ceil(all_s * eighths / 8 / digit_s) * digit_s for eighths in (1, 2, 3, 4, 6, 8))
+
+
+def _milliseconds(seconds: float) -> str:
+    """Write a time with three digits or more."""
+    return f"{1000 * seconds:.0f}" if seconds >= 0.1 else f"{1000 * seconds:.3g}"
+
+
+def _row(line: Line, rate_bps: float, times_s: Sequence[float]) -> tuple[str, ...]:
     cells = []
-    for time_s in options.times_s:
-        best = line.best(seconds=time_s, rate_bps=options.rate_bps)
+    for time_s in times_s:
+        best = line.best(seconds=time_s, rate_bps=rate_bps)
         cells.append("" if best is None else f"{100 * best.accuracy:.2f}")
     overall = line.overall
     quickest = line.quickest(accuracy=overall.accuracy - WITHIN)
@@ -172,14 +189,14 @@ def _row(line: Line, options: NairOptions) -> tuple[str, ...]:
         *cells,
         f"{100 * overall.accuracy:.2f}",
         f"{line.sent[-1].num_bytes:.0f}",
-        f"{1000 * quickest.seconds(options.rate_bps):.0f}",
+        _milliseconds(quickest.seconds(rate_bps)),
     )
 
 
-def early_notes(lines: Sequence[Line], options: NairOptions) -> list[str]:
+def early_notes(lines: Sequence[Line], times_s: Sequence[float], *, rate_bps: float) -> list[str]:
     """Say so where all columns are the same, since everything is through before the first."""
-    last_s = max(each.seconds(options.rate_bps) for line in lines for each in line.sent)
-    if last_s > min(options.times_s):
+    last_s = max(each.seconds(rate_bps) for line in lines for each in line.sent)
+    if last_s > min(times_s):
         return []
     times_ms = ",".join(f"{1000 * last_s * share:.2g}" for share in (0.1, 0.25, 0.5))
     return [

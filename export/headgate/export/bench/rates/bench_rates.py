@@ -21,7 +21,13 @@ from headgate.export.bench.rates.rates_measure import MeasureOptions, measure_ra
 from headgate.export.bench.rates.rates_pictures import load_pictures
 from headgate.export.bench.rates.rates_rows import Rates, Row, Series, undominated
 from headgate.export.bench.rates.rates_verdict import judge
-from headgate.export.bench.rates.rates_words import goal_text, goals, verdict_json, verdict_lines
+from headgate.export.bench.rates.rates_words import (
+    exit_lines,
+    goal_text,
+    goals,
+    verdict_json,
+    verdict_lines,
+)
 from headgate.export.paired import difference
 from headgate.profiles.family import Family
 from headgate.profiles.storage import write_atomic
@@ -73,6 +79,7 @@ def bench_rates(family: Family, options: RatesOptions, *, say: Callable[[str], N
     pairs = tuple(equal_pairs(rates, device_factor=options.device_factor))
     verdict = judge(rates)
     said = (
+        *exit_lines(rates),
         *verdict_lines(verdict),
         break_even_sentence(pairs, device_factor=options.device_factor),
         *sla_lines(pairs, slas_s=options.slas_s, rtt_s=options.rtt_s),
@@ -179,13 +186,11 @@ def sla_lines(pairs: Sequence[Pair], *, slas_s: Sequence[float], rtt_s: float) -
             lines.append(f"{where}: no split point answers in time, whatever the link")
             continue
         pair, split_bps, picture_bps = max(fitting, key=lambda item: item[0].weight)
-        until = (
-            f"{pair.picture.id} ({pair.match.value}) from {rate_text(picture_bps)}"
-            if isfinite(picture_bps)
-            else f"{pair.picture.id} ({pair.match.value}) at no rate"
-        )
+        split, picture = (f"{100 * row.accuracy:.1f} %" for row in (pair.split, pair.picture))
+        until = f"from {rate_text(picture_bps)}" if isfinite(picture_bps) else "at no rate"
         lines.append(
-            f"{where}: {pair.split.id} answers in time from {rate_text(split_bps)} up, {until}"
+            f"{where}: {pair.split.id} ({split}) answers in time from {rate_text(split_bps)} up, "
+            f"{pair.picture.id} ({picture}, {pair.match.value}) {until}"
         )
     return tuple(lines)
 

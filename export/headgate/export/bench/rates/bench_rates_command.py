@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from headgate.export.bench.bench_options import outputs, say, show
+from headgate.export.bench.bench_options import as_asked, held_to_goals, outputs, say, show
 from headgate.export.command import OptionalNumbers
 from headgate.train.commands.number_lists import NumberList
 
@@ -49,11 +50,11 @@ def measuring(*, qualities: str) -> Callable[[F], F]:
             click.option("--limit", type=int, help="measure on so many pictures  [default: all]"),
             click.option(
                 "--jpeg-qualities", type=OptionalNumbers(), default=qualities, show_default=True,
-                help='pictures to compare with, 1 to 100; "" for none',
+                help='JPEG pictures to compare with, 1 to 100; "" for none',
             ),
             click.option(
                 "--webp-qualities", type=OptionalNumbers(), default=qualities, show_default=True,
-                help='likewise, with method 4 and with the best one; "" for none',
+                help='WebP pictures to compare with, methods 4 and 6; "" for none',
             ),
             click.option("--threads", default=1, show_default=True, help="per graph run; 0: all"),
             click.option(
@@ -75,6 +76,7 @@ def measuring(*, qualities: str) -> Callable[[F], F]:
     "--sla-ms", type=Milliseconds(), default="50,100", show_default=True, help="answers within"
 )
 @click.option("--rtt-ms", type=click.FloatRange(min=0), default=20.0, show_default=True)
+@held_to_goals
 @outputs
 def rates(
     family: Path,
@@ -110,6 +112,7 @@ def rates(
         device_factor=device_factor,
     )
     bench = bench_rates(open_family(family), options, say=say)
+    bench = replace(bench, result=as_asked(bench.result))
     say(f"page: {write_rates(bench, out)}")
     show(bench.result, out, as_json=as_json)
 

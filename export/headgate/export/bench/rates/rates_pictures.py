@@ -73,7 +73,10 @@ def load_pictures(
     if not set(dataset.labels) <= set(manifest.labels):
         notes.append("its classes have no names and are taken to be counted as the family's")
     if num_resized:
-        notes.append(f"{num_resized} pictures were of another size: {manifest.input.resize} to it")
+        done = {"crop": "scaled, and their edges cut off where the shape differs"}.get(
+            manifest.input.resize, "stretched"
+        )
+        notes.append(f"{num_resized} pictures were of another size: {done}, as devices do")
     if num_enlarged:
         notes.append(
             f"{num_enlarged} pictures are smaller than the input and were enlarged: JPEG and WebP "

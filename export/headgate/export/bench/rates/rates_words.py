@@ -6,6 +6,7 @@ from math import isfinite
 from typing import Any
 
 from headgate.export.bench.bench_table import Goal
+from headgate.export.bench.rates.rates_rows import Rates, Series
 from headgate.export.bench.rates.rates_verdict import (
     GOAL_RATIO,
     GOAL_RATIO_LOSSLESS,
@@ -15,6 +16,7 @@ from headgate.export.bench.rates.rates_verdict import (
     Verdict,
 )
 from headgate.export.paired import Difference
+from headgate.export.points.candidates import LOCAL_EXIT
 
 # The worst of many comparisons of equals is a little below zero.
 NOISE = 0.005
@@ -52,6 +54,19 @@ def goal_text(goal: Goal) -> str:
     if not isfinite(goal.value):
         return f"Goal: {goal.text}. Not met: no split point is as accurate."
     return f"Goal: {goal.text}. {'Met' if goal.met else 'Not met'}: {goal.value:.3g}."
+
+
+def exit_lines(rates: Rates) -> tuple[str, ...]:
+    """Say so where the early exit, which a split frame computes anyway, is right as often."""
+    alone = next((row for row in rates.of(Series.LOCAL) if row.id == LOCAL_EXIT), None)
+    split = max(rates.of(Series.SPLIT), key=lambda row: row.accuracy, default=None)
+    if alone is None or split is None or alone.accuracy < split.accuracy:
+        return ()
+    return (
+        f"the early exit ({alone.id}, 0 bytes) is right about {100 * alone.accuracy:.1f} % of the "
+        f"pictures and no split point about more ({split.id}, {100 * split.accuracy:.1f} %): what "
+        "the device computes before it sends answers as well, so nothing is gained by sending maps",
+    )
 
 
 def verdict_lines(verdict: Verdict | None) -> tuple[str, ...]:
@@ -113,10 +128,10 @@ def _level_line(level: Level) -> str:
         return line
     line += f"; {level.ratio:.3f} of WebP's interpolated bytes, {_times(level)}"
     if level.ratio_low is not None and level.ratio_high is not None:
-        line += (
-            f"; 95 % of resamples of the pictures give {_number(level.ratio_low)} to "
-            f"{_number(level.ratio_high)}"
-        )
+        low = _number(level.ratio_low)
+        if level.ratio_low == 0:
+            low = "0 (in some, no WebP is as accurate)"
+        line += f"; 95 % of resamples of the pictures give {low} to {_number(level.ratio_high)}"
     return line
 
 

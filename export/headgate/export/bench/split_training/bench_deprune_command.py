@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from headgate.export.bench.bench_options import outputs, say, show
+from headgate.export.bench.bench_options import as_asked, held_to_goals, outputs, say, show
 from headgate.profiles.errors import UsageError
 from headgate.train.commands.deprune_options import config_of, options_of, training_options
 from headgate.train.commands.number_lists import NumberList
@@ -20,6 +20,7 @@ from headgate.train.commands.number_lists import NumberList
     "--seeds", type=NumberList(), default=(0,), help="of the runs made here, as 0,1,2  [default: 0]"
 )
 @training_options
+@held_to_goals
 @outputs
 def deprune(
     runs: tuple[Path, ...],
@@ -55,12 +56,14 @@ def deprune(
         options = DepruneOptions(config, settings, clients, seeds, folder)
         paths = train_three(options, say=say)
     result, series = bench_deprune(paths)
+    result = as_asked(result)
     say(f"report: {write_deprune_report(result, series, out)}")
     show(result, out, as_json=as_json)
 
 
 @click.command("train-transport")
 @click.option("--trips", default=400, show_default=True, help="round trips of each way")
+@held_to_goals
 @outputs
 def train_transport(trips: int, out: Path, as_json: bool) -> None:
     """Round trip of a batch and its gradient beside a bare ZeroMQ echo, and gRPC if installed."""
@@ -78,6 +81,7 @@ def train_transport(trips: int, out: Path, as_json: bool) -> None:
 @click.option("--delay-ms", default=5.0, show_default=True, help="of the shaped link, one way")
 @click.option("--timeout-s", default=1800.0, show_default=True, help="for one of the four runs")
 @training_options
+@held_to_goals
 @outputs
 def deprune_network(
     clients: int,

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from headgate.export.bench.bench_options import as_asked
 from headgate.export.bench.bench_table import BenchResult, Goal
 from headgate.export.bench.split_training.deprune_network_report import write_network_report
 from headgate.export.bench.split_training.deprune_runs import find_runs
@@ -100,7 +101,9 @@ def bench_deprune_network(options: NetworkOptions, *, say: Callable[[str], None]
         for link in links
     ]
     result = _result(options, measured, compared)
-    path = write_network_report(result, compared, options.folder.parent, maps=(num_maps, few))
+    path = write_network_report(
+        as_asked(result), compared, options.folder.parent, maps=(num_maps, few)
+    )
     say(f"report: {path}")
     return result
 
