@@ -1,5 +1,6 @@
 import errno
 import os
+import signal
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -63,6 +64,61 @@ def test_interrupting_is_exit_code_130_without_a_traceback() -> None:
     result = CliRunner().invoke(failing(KeyboardInterrupt()), ["fail"])
     assert result.exit_code == 130
     assert result.stderr == "headgate: interrupted\n"
+
+
+def test_what_a_library_makes_of_an_interruption_is_still_one() -> None:
+    @click.group(cls=cli.HeadgateGroup)
+    def group() -> None: ...
+
+    @group.command()
+    def load() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError("initialization failed") from None
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        result = CliRunner().invoke(group, ["load"])
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert result.exit_code == 130
+    assert result.stderr == "headgate: interrupted\n"
+
+
+def test_an_interruption_beside_the_command_has_the_same_end(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @click.group(cls=cli.HeadgateGroup)
+    @click.pass_context
+    def group(context: click.Context) -> None:
+        context.call_on_close(interrupt)
+
+    @group.command()
+    def work() -> None: ...
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as end:
+        group(["work"])
+    assert end.value.code == 130
+    assert capsys.readouterr().err.strip() == "headgate: interrupted"
+
+
+def test_the_end_of_a_file_is_a_bug_and_no_interruption() -> None:
+    with pytest.raises(EOFError, match="nothing left"):
+        failing(EOFError("nothing left"))(["fail"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["--help"], 0), (["fail"], 5), (["fail", "more"], 2), (["other"], 2)]
+)
+def test_the_program_ends_with_the_code_of_its_command(arguments: list[str], code: int) -> None:
+    with pytest.raises(SystemExit) as end:
+        failing(PeerError("gone"))(arguments)
+    assert end.value.code == code
 
 
 def test_what_was_noted_of_an_end_stands_behind_it() -> None:

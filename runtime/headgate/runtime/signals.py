@@ -1,6 +1,8 @@
 """Turns SIGINT, SIGTERM and a closed terminal (SIGHUP) into an orderly stop."""
 
+import atexit
 import contextlib
+import math
 import os
 import signal
 import time
@@ -12,11 +14,31 @@ from types import FrameType
 AT_ONCE_S = 1.0
 
 
+class StopWish:
+    """A wish to stop, which may come before there is anything that could be stopped."""
+
+    def __init__(self) -> None:
+        self._stop: Callable[[], None] | None = None
+        self._made = False
+
+    def make(self) -> None:
+        self._made = True
+        if self._stop is not None:
+            self._stop()
+
+    def goes_to(self, stop: Callable[[], None]) -> None:
+        """From now on the wish is a call of `stop`, at once if it was made before."""
+        self._stop = stop  # first: a signal may come between these lines, and twice does no harm
+        if self._made:
+            stop()
+
+
 @contextlib.contextmanager
 def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
     """Call `stop` on the first of these signals; a second one that comes later ends the program.
 
-    A SIGHUP that is ignored stays so: that is what `nohup` asks for.
+    A SIGHUP that is ignored stays so: that is what `nohup` asks for. Once one has come, the program
+    is about to end, and what else comes until it has ended does not change how.
     """
     asked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in asked}
@@ -43,5 +65,39 @@ def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        for number in numbers:
-            signal.signal(number, before[number])
+        if first_s is None:
+            for number in numbers:
+                signal.signal(number, before[number])
+        else:
+            # Python forgets handlers before it is gone, and a signal would then be the exit code.
+            atexit.register(_ignore, numbers)
+
+
+def _ignore(numbers: list[signal.Signals]) -> None:
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def noting_interruptions() -> Iterator[Callable[[], bool]]:
+    """Yield what tells whether Ctrl-C came just now; it raises KeyboardInterrupt as always.
+
+    A library that is being loaded, or one that waits for a child of the same terminal, makes an
+    error of its own of it.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored, or handled
+        yield lambda: False
+        return
+    last_s = -math.inf
+
+    def _interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal last_s
+        last_s = time.monotonic()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        yield lambda: time.monotonic() < last_s + AT_ONCE_S
+    finally:
+        if signal.getsignal(signal.SIGINT) is _interrupt:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
