@@ -4,10 +4,19 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import pytest
 
-from headgate.runtime.signals import AT_ONCE_S, StopWish, stopping_on_signals
+from headgate.runtime.signals import (
+    AT_ONCE_S,
+    StopWish,
+    interrupted_by_sigterm,
+    noting_interruptions,
+    stopping_on_signals,
+)
 
 STUBBORN = """
 import os, signal, time
@@ -92,3 +101,27 @@ def test_a_wish_to_stop_goes_to_what_there_is() -> None:
     assert asked == []
     wish.make()
     assert asked == ["stop"]
+
+
+@pytest.mark.parametrize("ctrl_c", [signal.default_int_handler, signal.SIG_IGN])
+def test_sigterm_interrupts_as_ctrl_c_does_and_twice_in_a_row_once(
+    ctrl_c: Callable[[int, FrameType | None], Any] | signal.Handlers,
+) -> None:
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, ctrl_c)
+    ended = False
+    try:
+        with noting_interruptions() as was_interrupted, interrupted_by_sigterm():
+            try:
+                with pytest.raises(KeyboardInterrupt):
+                    signal.raise_signal(signal.SIGTERM)
+            finally:
+                signal.raise_signal(signal.SIGTERM)
+                ended = True
+            assert was_interrupted() == (ctrl_c != signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGTERM) == before[signal.SIGTERM]
+        assert signal.getsignal(signal.SIGINT) == ctrl_c
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert ended

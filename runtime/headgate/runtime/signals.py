@@ -5,6 +5,7 @@ import contextlib
 import math
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -85,7 +86,9 @@ def noting_interruptions() -> Iterator[Callable[[], bool]]:
     A library that is being loaded, or one that waits for a child of the same terminal, makes an
     error of its own of it.
     """
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored, or handled
+    # Else it is ignored, or whoever calls has a way of his own; other threads hear of no signal.
+    by_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not by_default or threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
     last_s = -math.inf
@@ -101,3 +104,32 @@ def noting_interruptions() -> Iterator[Callable[[], bool]]:
     finally:
         if signal.getsignal(signal.SIGINT) is _interrupt:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does, for a command that has children to end.
+
+    One right behind it is the same wish: `timeout` and others send it twice.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    last_s = -math.inf
+
+    def _interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal last_s
+        now_s = time.monotonic()
+        if now_s < last_s + AT_ONCE_S:
+            return
+        last_s = now_s
+        ctrl_c = signal.getsignal(signal.SIGINT)
+        if callable(ctrl_c):
+            ctrl_c(signal.SIGINT, frame)
+        raise KeyboardInterrupt  # in the background of a script Ctrl-C is ignored
+
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

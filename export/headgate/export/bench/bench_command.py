@@ -25,6 +25,7 @@ from headgate.export.bench.split_training.bench_deprune_command import (
     deprune_network,
     train_transport,
 )
+from headgate.runtime.signals import interrupted_by_sigterm
 from headgate.train.commands.command_group import SentenceGroup
 
 if TYPE_CHECKING:
@@ -35,8 +36,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group(cls=SentenceGroup)
-def bench() -> None:
+@click.pass_context
+def bench(context: click.Context) -> None:
     """Measure speed, quality and rates on this machine."""
+    context.with_resource(interrupted_by_sigterm())
 
 
 def _speed_options(function: F) -> F:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 from collections.abc import Callable
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from headgate.profiles.errors import FamilyError, UsageError
 from headgate.profiles.refusals import check_can_hold_files
 
 if TYPE_CHECKING:
     from headgate.export.bench.bench_table import BenchResult
+    from headgate.profiles.manifest import Manifest, OperatingPoint
 
 DEFAULT_FOLDER = Path("out/bench")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -62,10 +65,51 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def above(value: float, bound: float | None, option: str) -> float:
-    """Return a finite number above `bound`; None: from 0 on."""
-    enough = value >= 0 if bound is None else value > bound
-    if not enough or value == float("inf"):
-        expected = "0 or more" if bound is None else f"above {bound:g}"
-        raise click.UsageError(f"{option}: {value:g} must be {expected}")
-    return value
+def point_named(manifest: Manifest, point_id: str) -> OperatingPoint:
+    """Return the point that the option `--point` names, or raise UsageError."""
+    try:
+        return manifest.point(point_id)
+    except FamilyError as reason:
+        raise UsageError(f"--point: {reason}") from None
+
+
+class Number(click.FloatRange):
+    """A number of a range; click itself lets what is none (nan) pass through any."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is no finite number.", param, ctx)
+        return number
+
+
+MOST = 1_000_000  # of anything: what takes or makes more would never end
+POSITIVE = Number(min=0, min_open=True, max=MOST)
+NOT_NEGATIVE = Number(min=0, max=MOST)
+
+
+class PositiveList(click.ParamType[tuple[float, ...]]):
+    """Numbers above 0 with commas between them, each once."""
+
+    name = "x,x,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            found = tuple(float(part) for part in str(value).split(",") if part.strip())
+        except ValueError:
+            found = ()
+        if not found or not all(0 < each <= MOST for each in found):
+            self.fail(f"found {value!r}, expected numbers above 0, as 50,100", param, ctx)
+        return tuple(dict.fromkeys(found))
+
+
+class Milliseconds(PositiveList):
+    """Durations in milliseconds."""
+
+    name = "ms,ms,..."

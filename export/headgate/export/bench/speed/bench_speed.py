@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from headgate.export.bench.bench_options import point_named
 from headgate.export.bench.bench_table import BenchResult, Goal, median, milliseconds
 from headgate.export.bench.bench_watch import Watch, watching
 from headgate.export.bench.compare import read_frames
@@ -258,7 +259,7 @@ def chosen_point(options: SpeedOptions) -> OperatingPoint:
     """
     manifest = options.family.manifest
     if options.point is not None:
-        return manifest.point(options.point)
+        return point_named(manifest, options.point)
     splits = [p for p in manifest.points if p.kind is PointKind.SPLIT and p.twin is None]
     if splits:
         used = [member.id for member in manifest.members if _has_split(splits, member.id)]

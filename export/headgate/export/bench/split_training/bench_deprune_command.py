@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from headgate.export.bench.bench_options import outputs, say, show
+from headgate.export.bench.bench_options import NOT_NEGATIVE, POSITIVE, outputs, say, show
 from headgate.profiles.errors import UsageError
 from headgate.train.commands.command import NUMBERS
 from headgate.train.commands.deprune_options import config_of, options_of, training_options
@@ -74,9 +74,19 @@ def train_transport(trips: int, out: Path, as_json: bool) -> None:
 @click.command("deprune-network")
 @click.option("--clients", default=8, show_default=True, help="processes that train")
 @click.option("--cpu-share", default=0.25, show_default=True, help="of a core, for each client")
-@click.option("--rate-mbps", default=20.0, show_default=True, help="of the shaped link")
-@click.option("--delay-ms", default=5.0, show_default=True, help="of the shaped link, one way")
-@click.option("--timeout-s", default=1800.0, show_default=True, help="for one of the four runs")
+@click.option(
+    "--rate-mbps", type=POSITIVE, default=20.0, show_default=True, help="of the shaped link"
+)
+@click.option(
+    "--delay-ms",
+    type=NOT_NEGATIVE,
+    default=5.0,
+    show_default=True,
+    help="of the shaped link, one way",
+)
+@click.option(
+    "--timeout-s", type=POSITIVE, default=1800.0, show_default=True, help="for one of the four runs"
+)
 @training_options
 @outputs
 def deprune_network(
