@@ -3,7 +3,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import click
 import pytest
@@ -85,6 +87,45 @@ def test_what_a_library_makes_of_an_interruption_is_still_one() -> None:
         signal.signal(signal.SIGINT, before)
     assert result.exit_code == 130
     assert result.stderr == "headgate: interrupted\n"
+
+
+def test_an_interruption_that_is_lost_in_a_destructor_comes_once_more() -> None:
+    class Loaded:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    @click.group(cls=cli.HeadgateGroup)
+    def group() -> None: ...
+
+    @group.command()
+    def work() -> None:
+        Loaded()
+        threading.Event().wait(60)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        result = CliRunner().invoke(group, ["work"])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert result.exit_code == 130
+    assert result.stderr == "headgate: interrupted\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    "command", [["profile", "list"], ["--help"], ["profile", "list", "--json"]]
+)
+def test_a_standard_output_that_is_full_is_one_sentence(command: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "headgate.runtime.cli", *command],
+            stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        "headgate: error: standard output or a file cannot be written (No space left on device); "
+        "free space, or write elsewhere\n"
+    )
 
 
 def test_an_interruption_beside_the_command_has_the_same_end(

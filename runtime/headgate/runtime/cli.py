@@ -65,6 +65,11 @@ def explained(error: BaseException) -> HeadgateError | None:
         )
     if isinstance(error, OSError) and error.errno != errno.EPIPE and error.filename is not None:
         return refusal(error, place=error.filename2 or error.filename)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO):
+        return HeadgateError(  # what is printed has no name
+            f"standard output or a file cannot be written ({error.strerror}); free space, or write "
+            "elsewhere"
+        )
     if isinstance(error, ModuleNotFoundError):
         module = (error.name or "").partition(".")[0]
         return UsageError(missing_module_message(error.name)) if module in EXTRA_BY_MODULE else None
@@ -138,6 +143,12 @@ class HeadgateGroup(click.Group):
                 raise end.__cause__ from None
             click.echo(INTERRUPTED, err=True)
             code = INTERRUPTED_EXIT_CODE
+        except OSError as error:  # of the help
+            text, code = ending(error)
+            if code is None:
+                raise
+            click.echo(text, err=True)
+        _check_stdout()
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -153,6 +164,17 @@ class HeadgateGroup(click.Group):
                     raise
                 click.echo(with_notes(text, error), err=True)
                 ctx.exit(code)
+
+
+def _check_stdout() -> None:
+    """Drop what a standard output that failed still holds, or Python complains of it at its end."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 @click.group(

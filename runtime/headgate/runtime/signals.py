@@ -5,6 +5,7 @@ import contextlib
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from types import FrameType
 # A terminal that closes says so twice, and some supervisors send SIGHUP right behind SIGTERM: that
 # is one wish, not impatience.
 AT_ONCE_S = 1.0
+AGAIN_S = 0.1  # until an interruption that was lost comes once more
 
 
 class StopWish:
@@ -84,7 +86,7 @@ def noting_interruptions() -> Iterator[Callable[[], bool]]:
     """Yield what tells whether Ctrl-C came just now; it raises KeyboardInterrupt as always.
 
     A library that is being loaded, or one that waits for a child of the same terminal, makes an
-    error of its own of it.
+    error of its own of it. Where Python can raise nothing, as in a destructor, it comes once more.
     """
     # Else it is ignored, or whoever calls has a way of his own; other threads hear of no signal.
     by_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -98,10 +100,22 @@ def noting_interruptions() -> Iterator[Callable[[], bool]]:
         last_s = time.monotonic()
         raise KeyboardInterrupt
 
+    def _lost(what: "sys.UnraisableHookArgs") -> None:
+        if what.exc_type is not KeyboardInterrupt:
+            hook_before(what)
+            return
+        main = threading.main_thread().ident
+        assert main is not None
+        again = threading.Timer(AGAIN_S, signal.pthread_kill, (main, signal.SIGINT))
+        again.daemon = True
+        again.start()
+
+    hook_before, sys.unraisablehook = sys.unraisablehook, _lost
     signal.signal(signal.SIGINT, _interrupt)
     try:
         yield lambda: time.monotonic() < last_s + AT_ONCE_S
     finally:
+        sys.unraisablehook = hook_before
         if signal.getsignal(signal.SIGINT) is _interrupt:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 

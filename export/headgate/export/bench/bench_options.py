@@ -54,7 +54,7 @@ def show(result: BenchResult, out: Path, *, as_json: bool) -> None:
     write_result(result, out)
     if as_json:
         click.echo(result.to_json())
-    elif sys.stdout.isatty():
+    elif sys.stdout is not None and sys.stdout.isatty():
         click.echo(terminal_text(result, width=shutil.get_terminal_size().columns))
     else:
         click.echo(result.to_markdown())
