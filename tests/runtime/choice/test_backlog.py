@@ -14,38 +14,38 @@ def backlog(*, window_s: float = 0.076, period_s: float = 1 / 30) -> Backlog:
 def test_idle_link_costs_nothing_and_a_busier_one_never_less() -> None:
     table = backlog()
     for mbps in (0.5, 3.0, 10.0, 100.0):
-        costs = [table.at(mbps * 1e6).cost(ms / 1e3) for ms in range(0, 500, 5)]
+        costs = [table.at_each([mbps * 1e6])[0].cost(ms / 1e3) for ms in range(0, 500, 5)]
         assert costs[0] == 0
         assert costs == sorted(costs, reverse=True)
-        assert table.at(mbps * 1e6).cost(-1.0) == 0
+        assert table.at_each([mbps * 1e6])[0].cost(-1.0) == 0
 
 
 def test_link_with_time_to_spare_forgives_a_short_backlog() -> None:
     # 100 Mbit/s: all layers take 4 ms of the 33 between two frames.
-    assert backlog().at(100e6).cost(0.02) == 0
+    assert backlog().at_each([100e6])[0].cost(0.02) == 0
     # 12 Mbit/s: a whole period, but the window is twice as long, and the backlog does not grow.
-    assert backlog().at(12e6).cost(0.02) == 0
+    assert backlog().at_each([12e6])[0].cost(0.02) == 0
     # 10 Mbit/s: more than a period. Frames have to be smaller now and then, and one more of them.
-    assert backlog().at(10e6).cost(0.02) < -0.01
+    assert backlog().at_each([10e6])[0].cost(0.02) < -0.01
 
 
 def test_link_that_is_busy_for_a_whole_window_loses_whole_frames() -> None:
     table = backlog()
-    lost = table.at(10e6).cost(0.176)
-    lost -= table.at(10e6).cost(0.076)
+    lost = table.at_each([10e6])[0].cost(0.176)
+    lost -= table.at_each([10e6])[0].cost(0.076)
     assert lost == pytest.approx(3 * -0.13, abs=0.06)  # three frames at .60 instead of .73
 
 
 def test_beyond_the_table_each_further_second_costs_as_much() -> None:
     table = backlog()
-    costs = [table.at(10e6).cost(second) for second in (1.0, 2.0, 3.0)]
+    costs = [table.at_each([10e6])[0].cost(second) for second in (1.0, 2.0, 3.0)]
     assert costs[1] - costs[0] == pytest.approx(costs[2] - costs[1])
     assert costs[1] < costs[0]
 
 
 @pytest.mark.parametrize(("window_s", "period_s"), [(0.025, 1 / 30), (0.076, 1 / 30), (0.076, 1.0)])
 def test_beyond_the_table_one_frame_is_lost_each_period(window_s: float, period_s: float) -> None:
-    busy = backlog(window_s=window_s, period_s=period_s).at(10e6)
+    busy = backlog(window_s=window_s, period_s=period_s).at_each([10e6])[0]
     lost = busy.cost(10 + 5 * period_s) - busy.cost(10.0)
     # 50 kB take 40 ms: too long for the first window, and for each frame of the second case.
     least, most = (0.73, 0.73) if window_s < 0.04 else (0.75, 0.772)
@@ -53,4 +53,4 @@ def test_beyond_the_table_one_frame_is_lost_each_period(window_s: float, period_
 
 
 def test_where_nothing_can_be_sent_a_busy_uplink_never_earns_anything() -> None:
-    assert backlog().at(50e3).cost(1000.0) == 0
+    assert backlog().at_each([50e3])[0].cost(1000.0) == 0

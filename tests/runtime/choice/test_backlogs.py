@@ -7,7 +7,7 @@ import pytest
 from headgate.runtime.choice.backlog import Step
 from headgate.runtime.choice.backlogs import MAX_TABLES, Backlogs, FrameTimes
 from headgate.runtime.link.belief import Forecast
-from headgate.runtime.link.link import Outlook
+from headgate.runtime.link.outlook import Outlook
 
 STEPS = (Step(2064, 0.68), Step(10_064, 0.73), Step(50_064, 0.772))
 OUTLOOK = Outlook(0.0, 0.02, Forecast(math.log(3e6), [0.0]), 0, busy_since_s=0.0, age_s=0.0)
@@ -61,7 +61,7 @@ def test_only_the_tables_last_used_are_kept() -> None:
 def test_a_queue_has_its_cost_however_long_frames_may_take(sla_s: float) -> None:
     """No table looks as far ahead as seconds: a queue of that length would cost nothing in it."""
     table = Backlogs(STEPS).at(OUTLOOK, times(sla_s=sla_s), fallback=0.6)
-    costs = [table.at(3e6).cost(free_s) for free_s in (0.1, 0.25, 0.5, 1.0)]
+    costs = [table.at_each([3e6])[0].cost(free_s) for free_s in (0.1, 0.25, 0.5, 1.0)]
     assert costs == sorted(costs, reverse=True)
     assert costs[1] < -0.02
     assert costs[3] - costs[2] == pytest.approx(15 * -0.12, rel=0.35)  # frames at .60, not .72

@@ -13,7 +13,7 @@ from headgate.runtime.choice.controller import Controller
 from headgate.runtime.choice.costs import PointCosts
 from headgate.runtime.choice.situation import Choice, Situation
 from headgate.runtime.link.belief import Forecast
-from headgate.runtime.link.link import Outlook
+from headgate.runtime.link.outlook import Outlook
 from runtime.ladders import ladder_manifest
 
 MANIFEST = ladder_manifest(spread=0.0)

@@ -9,7 +9,7 @@ from headgate.runtime.choice.backlog import Backlog, Step
 from headgate.runtime.choice.backlogs import FrameTimes
 from headgate.runtime.choice.whole_worth import MAX_STEPS, Queueing, expected_on_time, few_of
 from headgate.runtime.link.belief import Forecast
-from headgate.runtime.link.link import Outlook
+from headgate.runtime.link.outlook import Outlook
 
 PERIOD_S = 1 / 30
 TIMES = FrameTimes(captured_s=0.0, leaving_s=0.005, deadline_s=0.1, edge_s=0.0, period_s=PERIOD_S)
@@ -88,8 +88,8 @@ def test_of_a_dense_ladder_a_few_rungs_from_end_to_end_say_what_a_queue_costs() 
     )
     for mbps in (1.0, 3.0, 12.0):
         for free_s in (0.01, 0.03, 0.05, 0.12):
-            cost = all_of_them.at(mbps * 1e6).cost(free_s)
-            assert found.at(mbps * 1e6).cost(free_s) == pytest.approx(cost, abs=0.004)
+            cost = all_of_them.at_each([mbps * 1e6])[0].cost(free_s)
+            assert found.at_each([mbps * 1e6])[0].cost(free_s) == pytest.approx(cost, abs=0.004)
 
 
 def test_where_frames_in_time_are_through_before_the_next_doubt_costs_nothing() -> None:

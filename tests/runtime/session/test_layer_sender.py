@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from headgate.runtime.choice.backlog import Backlog, Step
 from headgate.runtime.choice.layer_worth import LayerPlan
 from headgate.runtime.link.belief import Forecast
-from headgate.runtime.link.link import Outlook
+from headgate.runtime.link.outlook import Outlook
 from headgate.runtime.session.layer_sender import (
     LayerSender,
     OutgoingFrame,

@@ -12,7 +12,7 @@ does not change. Only differences of V are used: V(0) is put at 0.
 
 import math
 from array import array
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,23 +86,19 @@ class Backlog:
         """How long after its capture the last byte of a frame may be through."""
         return self._window_s
 
-    def at(self, rate_bps: float) -> "Busy":
-        """Return what a busy uplink costs at about this rate."""
-        key = _key(rate_bps)
-        busy = self._by_rate.get(key)
-        if busy is None:
-            self.prepare((rate_bps,))
-            busy = self._by_rate[key]
-        return busy
+    def at_each(self, rates_bps: Sequence[float]) -> list[Busy]:
+        """Return what a busy uplink costs at about each of these rates.
 
-    def prepare(self, rates_bps: Iterable[float]) -> None:
-        """Compute at once what will be asked for: in numbers, rates cost little more."""
-        missing = sorted({_key(rate_bps) for rate_bps in rates_bps} - self._by_rate.keys())
+        Those missing are computed at once: in numbers, rates cost little more.
+        """
+        keys = [round(math.log(max(1.0, rate_bps)) / RATE_STEP) for rate_bps in rates_bps]
+        missing = sorted(set(keys) - self._by_rate.keys())
         if missing:
             rates = np.exp(np.array(missing) * RATE_STEP)
             for key, worth, gain in zip(missing, *self._compute(rates), strict=True):
                 lost_per_s = float(gain) / max(GRID_S, self._period_s)
                 self._by_rate[key] = Busy(worth, grid_s=self._grid_s, lost_per_s=lost_per_s)
+        return [self._by_rate[key] for key in keys]
 
     def _compute(self, rates_bps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Go back from the last frame of the horizon to the first; rows are rates.
@@ -133,7 +129,3 @@ class Backlog:
         left_s = np.clip(finish_s - self._period_s, 0.0, None)
         states = np.floor(left_s / self._grid_s + 1e-6).astype(np.int64)
         return np.minimum(states, len(self._free_s) - 1)
-
-
-def _key(rate_bps: float) -> int:
-    return round(math.log(max(1.0, rate_bps)) / RATE_STEP)

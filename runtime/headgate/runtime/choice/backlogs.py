@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from headgate.runtime.choice.backlog import Backlog, Step
-from headgate.runtime.link.link import Outlook
+from headgate.runtime.link.outlook import Outlook
 
 SIMILAR = 0.1  # nats: times and gains that differ by less share a table
 STARTS_IN_PERIOD = 8  # so many times at which frames leave are told apart

@@ -56,12 +56,13 @@ class Fading:
 
     def likely(self, *, at: int, rest: float) -> float:
         """Return what will hardly be exceeded."""
-        return self.mean(at=at, rest=rest) + DEVIATIONS * self._kept(at) * self._deviation
+        kept = self._kept(at)
+        return rest + kept * (self._mean - rest) + DEVIATIONS * kept * self._deviation
 
     def _kept(self, at: int) -> float:
         """Return what share of the estimate is left at this choice."""
         age = (at - self._at) / self._patience
-        return math.exp(min(0.0, HOLDS - age) / FADES)
+        return 1.0 if age <= HOLDS else math.exp((HOLDS - age) / FADES)
 
 
 class ComputeTimes:

@@ -33,7 +33,7 @@ from headgate.runtime.choice.restraint import Restraint
 from headgate.runtime.choice.series import Series, series_among
 from headgate.runtime.choice.situation import Choice, Situation
 from headgate.runtime.choice.whole_worth import OVERHEAD_BYTES, Queue, Queueing, expected_on_time
-from headgate.runtime.link.link import Outlook, Sample
+from headgate.runtime.link.outlook import Outlook, Sample
 from headgate.runtime.records import Estimate
 
 LEVELS_UP = 2  # at most so many rungs up from the last point sent

@@ -15,9 +15,10 @@ the frame's window.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from headgate.runtime.choice.backlog import Backlog, Step
-from headgate.runtime.link.link import Outlook
+from headgate.runtime.link.outlook import Outlook
 
 NUM_SCENARIOS = 7  # rates to weigh over; more changed nothing
 LATE_PRICE = 1.0  # credit per second of the window: the longer, the more frames are held up
@@ -56,8 +57,7 @@ class Plan:
     on_time: float  # the chance that the first of them is, 0 where there are none
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(NamedTuple):
     """One of the rates that the link may have, and when it would be free of what is on it."""
 
     rate_bps: float
@@ -76,10 +76,8 @@ def through_by_s(outlook: Outlook, *, deadline_s: float, edge_s: float) -> float
 
 def rates_of(outlook: Outlook) -> tuple[Rate, ...]:
     """Return the rates to weigh over, with the time at which each drains what is ahead."""
-    found = []
-    for rate_bps, weight in outlook.forecast.scenarios(NUM_SCENARIOS):
-        found.append(Rate(rate_bps, weight, free_at(outlook, rate_bps)))
-    return tuple(found)
+    scenarios = outlook.forecast.scenarios(NUM_SCENARIOS)
+    return tuple([Rate(bps, weight, free_at(outlook, bps)) for bps, weight in scenarios])
 
 
 def free_at(outlook: Outlook, rate_bps: float) -> float:
@@ -112,26 +110,32 @@ def plan_steps(
     """
     credits = [0.0] * len(steps)
     first_on_time = 0.0
-    backlog.prepare(rate.rate_bps for rate in rates)
-    for rate in rates:
+    price = LATE_PRICE * backlog.window_s
+    busies = backlog.at_each([rate.rate_bps for rate in rates])
+    for rate, busy in zip(rates, busies, strict=True):
         starts_s = max(leaving_s, rate.free_s)
-        busy = backlog.at(rate.rate_bps)
         idle = busy.cost(rate.free_s - next_s)
-        stops_s = max(starts_s, by_s) if recallable else math.inf  # what is late is not sent
-        earned, on_time = quality, True
         released_s = starts_s + 8 * released_bytes / rate.rate_bps
+        # What is late is not sent, but for what is on the uplink by then.
+        stops_s = max(starts_s, by_s, released_s) if recallable else math.inf
+        needed_s = by_s - EDGE_MARGIN_S if begun else by_s
+        earned, price_now = quality, 0.0
         for index, step in enumerate(steps):
             finish_s = starts_s + 8 * step.num_bytes / rate.rate_bps
-            needed_s = by_s - EDGE_MARGIN_S if begun or index else by_s
-            on_time = on_time and finish_s <= needed_s
-            if on_time:
-                earned = step.quality
+            if finish_s > needed_s:
+                price_now, needed_s = price, -math.inf  # nor are those behind it in time
+            else:
+                earned, needed_s = step.quality, by_s - EDGE_MARGIN_S
                 if index == 0:
                     first_on_time += rate.weight
-            busy_until_s = max(released_s, min(finish_s, stops_s))
+            busy_until_s = min(max(released_s, finish_s), stops_s)
             cost = busy.cost(busy_until_s - next_s) - idle
-            price = 0.0 if on_time else LATE_PRICE * backlog.window_s
-            credits[index] += rate.weight * (earned - quality + cost - price)
+            credit = rate.weight * (earned - quality + cost - price_now)
+            credits[index] += credit
+            if price_now and finish_s >= stops_s:
+                for later in range(index + 1, len(steps)):
+                    credits[later] += credit  # no more is sent
+                break
     best = max(range(len(steps)), key=credits.__getitem__, default=None)
     if best is None or credits[best] <= 0:
         return Plan(0, 0.0 if best is None else credits[best], first_on_time)

@@ -10,7 +10,7 @@ from headgate.profiles.manifest import Manifest, OperatingPoint
 from headgate.profiles.profile import Profile
 from headgate.runtime.choice.costs import PointCosts
 from headgate.runtime.choice.situation import Choice, Situation
-from headgate.runtime.link.link import Outlook, Sample
+from headgate.runtime.link.outlook import Outlook, Sample
 
 
 class Policy(Protocol):

@@ -18,7 +18,7 @@ from headgate.runtime.choice.layer_worth import (
     rates_of,
     through_by_s,
 )
-from headgate.runtime.link.link import Outlook
+from headgate.runtime.link.outlook import Outlook
 from headgate.runtime.wire.bursts import MESSAGE_OVERHEAD_BYTES
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from headgate.profiles.manifest import OperatingPoint
 from headgate.runtime.choice.layer_worth import LayerPlan
-from headgate.runtime.link.link import Outlook
+from headgate.runtime.link.outlook import Outlook
 from headgate.runtime.records import Estimate
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from headgate.runtime.choice.backlog import Backlog, Step
 from headgate.runtime.choice.backlogs import Backlogs, FrameTimes
 from headgate.runtime.choice.layer_worth import Rate, free_at, rates_of
-from headgate.runtime.link.link import Outlook
+from headgate.runtime.link.outlook import Outlook
 
 OVERHEAD_BYTES = 64  # of one message: our header and ZeroMQ's
 SIZE_WEIGHTS = (0.25, 0.5, 0.25)  # of the 5, 50 and 95 % quantiles
@@ -48,8 +48,8 @@ class Queue:
 
     def __init__(self, backlog: Backlog, rates: Sequence[Rate], next_s: float) -> None:
         self._next_s = next_s
-        backlog.prepare(rate.rate_bps for rate in rates)
-        self._rates = [(rate, backlog.at(rate.rate_bps)) for rate in rates]
+        busies = backlog.at_each([rate.rate_bps for rate in rates])
+        self._rates = list(zip(rates, busies, strict=True))
         self._idle = sum(
             rate.weight * busy.cost(rate.free_s - next_s) for rate, busy in self._rates
         )

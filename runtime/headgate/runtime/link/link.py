@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from headgate.runtime.link.belief import Forecast, RateBelief, Waiting
+from headgate.runtime.link.belief import RateBelief, Waiting
 from headgate.runtime.link.least_delay import (
     MIN_NOISE_S,
     Least,
@@ -28,6 +28,7 @@ from headgate.runtime.link.least_delay import (
     smoothed_noise_s,
 )
 from headgate.runtime.link.one_way import SMALL_BYTES, OneWay, Served
+from headgate.runtime.link.outlook import Outlook, Sample
 from headgate.runtime.wire.bursts import TcpWindow, pace
 from headgate.runtime.wire.messages import NO_BURST, Burst
 
@@ -36,57 +37,6 @@ CLEAR_OF_NOISE = 3.0  # times that: service that long tells the rate and not the
 MAX_OUTSTANDING = 4096
 SAMPLE_S = 0.005  # services that follow one another are taken together up to so long
 OVERDUE_TIMES = 3.0  # its service, and a message that waited longer is overdue
-
-
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """The link's near future, as a distribution; valid for the moment it was asked for."""
-
-    now_s: float
-    delay_s: float
-    forecast: Forecast
-    ahead_bytes: int  # outstanding: sent, not known to have arrived
-    busy_since_s: float  # when the first of them began to be served; now_s if there are none
-    age_s: float  # of the last sample clear of the noise: others may hide a faster link
-    noise_s: float = 0.0  # what a message may take beyond delay and service
-
-    @property
-    def rate_bps(self) -> float:
-        """The middling rate."""
-        return self.forecast.rate_bps
-
-    def on_time(self, num_bytes: float, *, by_s: float, leaving_s: float | None = None) -> float:
-        """Return the probability that an answer to `num_bytes` is back at `by_s`.
-
-        They are sent at `leaving_s` (default: now); until then what is ahead drains. The edge's
-        residence is not part of it: take it from `by_s`.
-        """
-        by_s -= self.delay_s
-        alone_s = by_s - (self.now_s if leaving_s is None else leaving_s)
-        if alone_s <= 0:
-            return 0.0
-        busy_s = by_s - self.busy_since_s
-        needed_bps = 8 * max(num_bytes / alone_s, (self.ahead_bytes + num_bytes) / busy_s)
-        return self.forecast.at_least(math.log(needed_bps))
-
-    def drained(self, num_bytes: float, *, by_s: float) -> float:
-        """Return the probability that the first `num_bytes` of those ahead are answered at `by_s`.
-
-        The edge's residence is not part of it: take it from `by_s`.
-        """
-        busy_s = by_s - self.delay_s - self.busy_since_s
-        return 0.0 if busy_s <= 0 else self.forecast.at_least(math.log(8 * num_bytes / busy_s))
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One answered message as its sender sees it; what every estimator can be made from."""
-
-    num_bytes: int  # with the overhead of the message
-    sent_s: float
-    answered_s: float
-    residence_s: float  # at the edge
-    delay_s: float  # the fixed delay there and back, as known by now
 
 
 @dataclass(slots=True)

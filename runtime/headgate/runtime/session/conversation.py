@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from headgate.profiles.errors import WireError
-from headgate.runtime.link.link import Outlook, Sample
+from headgate.runtime.link.outlook import Outlook, Sample
 from headgate.runtime.session.events import Send
 from headgate.runtime.session.greeting import Greeting, Refusal, State
 from headgate.runtime.session.probing import LOCAL_PROBE_BYTES, ProbeNeed, Probing

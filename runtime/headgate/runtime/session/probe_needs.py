@@ -3,7 +3,7 @@
 from headgate.profiles.manifest import PointKind
 from headgate.runtime.choice.policy import Policy
 from headgate.runtime.choice.situation import Choice
-from headgate.runtime.link.link import Outlook
+from headgate.runtime.link.outlook import Outlook
 from headgate.runtime.session.probing import ProbeNeed
 
 CAPTURING_S = 1.0  # without a new frame for longer, nothing is probed

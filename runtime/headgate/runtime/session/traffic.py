@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Callable
 
 from headgate.profiles.errors import WireError
-from headgate.runtime.link.link import LinkEstimator, Outlook, Sample
+from headgate.runtime.link.link import LinkEstimator
+from headgate.runtime.link.outlook import Outlook, Sample
 from headgate.runtime.session.sent_layers import SentLayers
 from headgate.runtime.wire.bursts import MESSAGE_OVERHEAD_BYTES
 from headgate.runtime.wire.messages import Ack, Frame, ProbeReply, Result

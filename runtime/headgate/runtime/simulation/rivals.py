@@ -27,8 +27,8 @@ from headgate.runtime.choice.own_answers import best_local
 from headgate.runtime.choice.policy import PolicyMaker
 from headgate.runtime.choice.situation import Choice, Situation
 from headgate.runtime.choice.whole_worth import OVERHEAD_BYTES
-from headgate.runtime.link.link import Outlook, Sample
 from headgate.runtime.link.one_way import SMALL_BYTES
+from headgate.runtime.link.outlook import Outlook, Sample
 from headgate.runtime.records import Estimate
 from headgate.runtime.simulation.simulated_link import Uplink
 

@@ -5,11 +5,15 @@ order, one frame after the other. Anything else is a broken or hostile peer and 
 bounds what a peer can make the edge hold: one unfinished frame.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 
 from headgate.profiles.errors import WireError
 from headgate.runtime.wire.bursts import ArrivalMeter
 from headgate.runtime.wire.messages import NO_BURST, Burst, Frame
+
+# What all slices of a frame say alike.
+_SHARED = attrgetter(*(f.name for f in fields(Frame) if f.name not in {"fragment", "payload"}))
 
 
 def fragment(frame: Frame, max_fragment_bytes: int) -> list[Frame]:
@@ -111,9 +115,9 @@ class Reassembly:
 
     def _continues(self, piece: Frame) -> bool:
         first = self._first
-        return first is not None and piece == replace(
-            first, fragment=len(self._slices), payload=piece.payload
-        )
+        if first is None or piece.fragment != len(self._slices):
+            return False
+        return bool(_SHARED(piece) == _SHARED(first))
 
     def _expected(self) -> str:
         assert self._first is not None

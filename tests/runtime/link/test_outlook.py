@@ -1,0 +1,44 @@
+"""What is asked of an outlook, with a forecast that the test makes up."""
+
+import math
+
+import pytest
+
+from headgate.runtime.link.belief import Forecast
+from headgate.runtime.link.outlook import Outlook
+
+RESIDUALS = [i / 20 - 0.5 for i in range(21)]  # about 8 Mbit/s: from 5 to 13
+
+
+def outlook(*, ahead_bytes: int = 0, busy_since_s: float = 10.0) -> Outlook:
+    return Outlook(
+        now_s=10.0,
+        delay_s=0.02,
+        forecast=Forecast(math.log(8e6), RESIDUALS),
+        ahead_bytes=ahead_bytes,
+        busy_since_s=busy_since_s,
+        age_s=0.0,
+    )
+
+
+def test_no_message_is_on_time_if_the_delay_alone_takes_longer() -> None:
+    assert outlook().on_time(1, by_s=10.02) == 0.0
+    assert outlook().on_time(1, by_s=10.05, leaving_s=10.04) == 0.0
+
+
+def test_more_bytes_are_less_likely_on_time_and_so_are_those_behind_others() -> None:
+    chances = [
+        outlook().on_time(num_bytes, by_s=10.05) for num_bytes in range(5_000, 60_000, 5_000)
+    ]
+    assert chances == sorted(chances, reverse=True)
+    assert chances[0] > 0.9
+    assert chances[-1] == 0.0
+    behind = outlook(ahead_bytes=20_000)
+    assert behind.on_time(10_000, by_s=10.05) == outlook().on_time(30_000, by_s=10.05)
+
+
+def test_what_is_ahead_is_drained_when_a_message_right_behind_it_would_be_on_time() -> None:
+    busy = outlook(ahead_bytes=30_000, busy_since_s=9.99)
+    assert busy.drained(30_000, by_s=10.045) == pytest.approx(busy.on_time(0, by_s=10.045))
+    assert 0 < busy.drained(30_000, by_s=10.045) < busy.drained(15_000, by_s=10.045)
+    assert busy.drained(1, by_s=10.0) == 0.0  # before the delay is over
