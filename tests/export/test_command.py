@@ -38,7 +38,7 @@ def test_progress_goes_to_stderr_and_the_result_to_stdout(run: Path, tmp_path: P
     assert manifest.provenance["validation_pictures"] == "9"
     lines = result.stderr.splitlines()
     assert all(line.startswith("export: ") for line in lines)
-    assert any("parity" in line for line in lines)
+    assert any("beside the trained network" in line for line in lines)
 
 
 @pytest.mark.parametrize(

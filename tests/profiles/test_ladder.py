@@ -78,7 +78,13 @@ def test_sizes_may_be_given_as_quantiles(tmp_path: Path) -> None:
         (LOCAL.replace("local", "split") + "bytes = 0\n", "above 0"),
         (LOCAL.replace("local", "split") + "bytes = 99999999999999999999\n", "at most 67108864"),
         (LOCAL.replace("local", "split") + "bytes_quantiles = [3, 2, 1]\n", "rising"),
-        (LOCAL + "device_ms = -1\n", "below 0"),
+        (LOCAL + "device_ms = -1\n", "must be 0 to 1000000 ms; correct their unit"),
+        (LOCAL + "edge_ms = 1e300\n", "must be 0 to 1000000 ms; correct their unit"),
+        (LOCAL.replace('"l"', '""'), "id: is empty"),
+        (
+            LOCAL.replace("local", "offload") + 'bytes = 9\npicture_format = "jpg"\n',
+            "'jpg' is not one of jpeg, webp",
+        ),
         (LOCAL + "exit_accuracy = 0.5\n", "only split"),
         (LOCAL + 'picture_format = "jpeg"\n', "only offload"),
         (LOCAL + "colour = 1\n", "unknown keys"),
@@ -93,6 +99,11 @@ def test_sizes_may_be_given_as_quantiles(tmp_path: Path) -> None:
 def test_malformed_ladder_is_one_clear_sentence(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         read_ladder(write(tmp_path, text))
+
+
+def test_a_picture_is_a_jpeg_where_the_ladder_does_not_say(tmp_path: Path) -> None:
+    ladder = read_ladder(write(tmp_path, LOCAL.replace("local", "offload") + "bytes = 900\n"))
+    assert [point.picture_format for point in ladder.points] == ["jpeg"]
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

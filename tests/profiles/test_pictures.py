@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from io import BytesIO
 from pathlib import Path
@@ -220,6 +221,23 @@ def test_what_is_written_about_a_picture_may_be_nonsense(kind: int) -> None:
 def test_a_missing_picture_names_its_path(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere\.jpg: No such file"):
         load_picture(tmp_path / "nowhere.jpg")
+
+
+def test_a_link_to_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "a.png").symlink_to(tmp_path / "pipe")  # nobody will ever write into it
+    (tmp_path / "b.png").symlink_to("/dev/zero")  # and this one never ends
+    (tmp_path / "c.png").symlink_to(tmp_path)
+    for name in "abc":
+        with pytest.raises(DataError, match=rf"{name}\.png: [Ii]s a (pipe|dir).*, expected"):
+            load_picture(tmp_path / f"{name}.png")
+
+
+def test_a_file_larger_than_any_picture_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.png").open("wb") as file:
+        file.truncate((1 << 30) + 1)  # it takes no room on the disk
+    with pytest.raises(DataError, match=r"a\.png: has 1024 MiB, expected .* at most 1024 MiB"):
+        load_picture(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("suffix", ["png", "ppm"])

@@ -1,8 +1,11 @@
 import errno
 import os
+import signal
 import subprocess
 import sys
+import threading
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import click
 import pytest
@@ -63,6 +66,100 @@ def test_interrupting_is_exit_code_130_without_a_traceback() -> None:
     result = CliRunner().invoke(failing(KeyboardInterrupt()), ["fail"])
     assert result.exit_code == 130
     assert result.stderr == "headgate: interrupted\n"
+
+
+def test_what_a_library_makes_of_an_interruption_is_still_one() -> None:
+    @click.group(cls=cli.HeadgateGroup)
+    def group() -> None: ...
+
+    @group.command()
+    def load() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError("initialization failed") from None
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        result = CliRunner().invoke(group, ["load"])
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert result.exit_code == 130
+    assert result.stderr == "headgate: interrupted\n"
+
+
+def test_an_interruption_that_is_lost_in_a_destructor_comes_once_more() -> None:
+    class Loaded:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    @click.group(cls=cli.HeadgateGroup)
+    def group() -> None: ...
+
+    @group.command()
+    def work() -> None:
+        Loaded()
+        threading.Event().wait(60)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        result = CliRunner().invoke(group, ["work"])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert result.exit_code == 130
+    assert result.stderr == "headgate: interrupted\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    "command", [["profile", "list"], ["--help"], ["profile", "list", "--json"]]
+)
+def test_a_standard_output_that_is_full_is_one_sentence(command: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "headgate.runtime.cli", *command],
+            stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        "headgate: error: standard output or a file cannot be written (No space left on device); "
+        "free space, or write elsewhere\n"
+    )
+
+
+def test_an_interruption_beside_the_command_has_the_same_end(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @click.group(cls=cli.HeadgateGroup)
+    @click.pass_context
+    def group(context: click.Context) -> None:
+        context.call_on_close(interrupt)
+
+    @group.command()
+    def work() -> None: ...
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as end:
+        group(["work"])
+    assert end.value.code == 130
+    assert capsys.readouterr().err.strip() == "headgate: interrupted"
+
+
+def test_the_end_of_a_file_is_a_bug_and_no_interruption() -> None:
+    with pytest.raises(EOFError, match="nothing left"):
+        failing(EOFError("nothing left"))(["fail"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["--help"], 0), (["fail"], 5), (["fail", "more"], 2), (["other"], 2)]
+)
+def test_the_program_ends_with_the_code_of_its_command(arguments: list[str], code: int) -> None:
+    with pytest.raises(SystemExit) as end:
+        failing(PeerError("gone"))(arguments)
+    assert end.value.code == code
 
 
 def test_what_was_noted_of_an_end_stands_behind_it() -> None:

@@ -11,6 +11,7 @@ from headgate.export.options import ExportOptions
 from headgate.export.points.choose_codec import AUTO
 from headgate.profiles.manifest import CODECS
 from headgate.runtime.commands.inspect import PIPED_WIDTH
+from headgate.runtime.signals import interrupted_by_sigterm
 from headgate.train.commands.number_lists import NumberList
 
 DEFAULTS = ExportOptions()
@@ -127,6 +128,8 @@ def export(
     from headgate.export.pipeline import export_family
     from headgate.runtime.commands.points_table import family_to_json, points_table
 
+    # Asked to end like by Ctrl-C: nothing unfinished is left beside FAMILY.
+    click.get_current_context().with_resource(interrupted_by_sigterm())
     options = ExportOptions(local_full=not no_local_full, with_times=not no_times, **chosen)
     manifest = export_family(run, family, options, _show)
     if as_json:

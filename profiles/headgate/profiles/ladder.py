@@ -30,6 +30,8 @@ SCHEMA = 1
 LADDER_MACHINE = "ladder"
 _FULL_GRAPH = "full/model.onnx"
 MAX_BYTES = 64 << 20  # of a frame; the simulator makes payloads of that size
+MAX_MS = 1_000_000  # of a point's compute
+PICTURE_FORMATS = ("jpeg", "webp")
 _SIDE_PX = 8
 
 
@@ -45,7 +47,7 @@ class LadderPoint:
     exit_accuracy: float | None = None  # split: of the answer that the device has by itself
     member: str | None = None  # split: the progressive member that this is a prefix of
     prefix: int | None = None  # so many of its layers; bytes are those of all of them together
-    picture_format: str | None = None  # offload: "jpeg" or "webp"
+    picture_format: str | None = None  # offload: "jpeg", unless it says "webp"
     device_ms: float = 0.0
     edge_ms: float = 0.0
 
@@ -106,11 +108,15 @@ def _point(each: LadderPoint, *, layers: Mapping[str, int]) -> OperatingPoint:
         low=(0.0,) * num_layers if split else (),
         span=(1.0,) * num_layers if split else (),
         codec="raw" if split else None,
-        picture_format=each.picture_format,
+        picture_format=_picture_format(each),
         picture_quality=50 if each.kind is PointKind.OFFLOAD else None,
         graph=None if split else _FULL_GRAPH,
         prefix=each.prefix,
     )
+
+
+def _picture_format(each: LadderPoint) -> str | None:
+    return (each.picture_format or PICTURE_FORMATS[0]) if each.kind is PointKind.OFFLOAD else None
 
 
 def _byte_stats(each: LadderPoint) -> ByteStats:
@@ -196,8 +202,13 @@ def _check_point(each: LadderPoint, *, where: str) -> None:
         value = getattr(each, name)
         if value is not None and not 0 <= value <= 1:
             raise UsageError(f"{where}.{name}: {value} is not within 0 to 1; give a share")
-    if min(each.device_ms, each.edge_ms) < 0:
-        raise UsageError(f"{where}: times are below 0 ms; give 0 or more")
+    if not 0 <= min(each.device_ms, each.edge_ms) <= max(each.device_ms, each.edge_ms) <= MAX_MS:
+        raise UsageError(
+            f"{where}: device_ms {each.device_ms:g} and edge_ms {each.edge_ms:g} must be 0 to "
+            f"{MAX_MS} ms; correct their unit"
+        )
+    if not each.id:
+        raise UsageError(f"{where}.id: is empty; give every point its own")
     local = each.kind is PointKind.LOCAL
     given = [value for value in (each.bytes, each.bytes_quantiles) if value is not None]
     if len(given) != (0 if local else 1):
@@ -218,3 +229,8 @@ def _check_point(each: LadderPoint, *, where: str) -> None:
         raise UsageError(f"{where}.member: only split points may be prefixes of one; remove it")
     if each.picture_format is not None and each.kind is not PointKind.OFFLOAD:
         raise UsageError(f"{where}.picture_format: only offload points have one; remove it")
+    if each.picture_format not in (None, *PICTURE_FORMATS):
+        raise UsageError(
+            f"{where}.picture_format: {each.picture_format!r} is not one of "
+            f"{', '.join(PICTURE_FORMATS)}; correct it"
+        )

@@ -6,6 +6,8 @@ come here. Pictures are RGB uint8 HWC arrays, 0 to 255.
 
 from __future__ import annotations
 
+import os
+import stat
 import struct
 from io import BytesIO
 from pathlib import Path
@@ -28,6 +30,7 @@ PICTURE_SUFFIXES = frozenset(
 )
 UNREAD_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".jp2", ".jxl"})  # pictures too
 MAX_FILE_PX = 100_000_000  # of a local file: more than any camera, less than memory
+MAX_FILE_BYTES = 1 << 30  # more than so many pixels take in any of the formats
 
 WEBP_METHOD = 4  # what a device spends on a picture; 6 is the most libwebp can
 
@@ -131,13 +134,28 @@ def decode_picture(data: bytes, *, max_pixels: int) -> Picture:
 def load_picture(path: Path, *, max_pixels: int = MAX_FILE_PX) -> Picture:
     """Read one picture file, upright as its camera meant it."""
     try:
-        data = path.read_bytes()
+        data = _read_file(path)
     except OSError as error:
         raise DataError(
-            f"picture {path}: {error.strerror or error}, expected a readable file; "
-            "check the path and its permissions"
+            f"picture {path}: {error.strerror or error}, expected a readable file of at most "
+            f"{MAX_FILE_BYTES >> 20} MiB; check the path and its permissions"
         ) from None
     return _decode(data, formats=_FILE_FORMATS, max_pixels=max_pixels, where=f"picture {path}")
+
+
+def _read_file(path: Path) -> bytes:
+    """Read what a camera left: a link may lead to a pipe, or to a file without an end."""
+    with open(path, "rb", opener=_open_at_once) as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError("is a pipe or a device")
+        if found.st_size > MAX_FILE_BYTES:
+            raise OSError(f"has {found.st_size >> 20} MiB")
+        return file.read(MAX_FILE_BYTES)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe waits for its other end
 
 
 def picture_size_px(path: Path) -> tuple[int, int]:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
+from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -19,9 +21,10 @@ import click
 
 from headgate.profiles.errors import HeadgateError, UsageError
 from headgate.profiles.refusals import refusal
+from headgate.runtime.signals import noting_interruptions
 
 COMMAND_GROUP = "headgate.commands"
-INTERRUPTED_EXIT_CODE = 130
+INTERRUPTED, INTERRUPTED_EXIT_CODE = "headgate: interrupted", 130
 
 # Which extra brings a module that a command imports when it runs.
 EXTRA_BY_MODULE = {
@@ -51,7 +54,7 @@ def with_notes(text: str, error: BaseException) -> str:
     return "; ".join([text, *getattr(error, "__notes__", ())])
 
 
-def explained(error: Exception) -> HeadgateError | None:
+def explained(error: BaseException) -> HeadgateError | None:
     """Return what to tell the user of an error, or None for what is a bug or click's own."""
     if isinstance(error, HeadgateError):
         return error
@@ -62,10 +65,23 @@ def explained(error: Exception) -> HeadgateError | None:
         )
     if isinstance(error, OSError) and error.errno != errno.EPIPE and error.filename is not None:
         return refusal(error, place=error.filename2 or error.filename)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO):
+        return HeadgateError(  # what is printed has no name
+            f"standard output or a file cannot be written ({error.strerror}); free space, or write "
+            "elsewhere"
+        )
     if isinstance(error, ModuleNotFoundError):
         module = (error.name or "").partition(".")[0]
         return UsageError(missing_module_message(error.name)) if module in EXTRA_BY_MODULE else None
     return None  # of a reader that leaves, click makes a quiet end
+
+
+def ending(error: BaseException) -> tuple[str, int | None]:
+    """Return the line and the exit code that an error is to its user; no code for a bug."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, INTERRUPTED_EXIT_CODE
+    told = explained(error)
+    return f"headgate: error: {told}", None if told is None else told.exit_code
 
 
 def available_commands() -> dict[str, EntryPoint]:
@@ -111,18 +127,54 @@ class HeadgateGroup(click.Group):
             with formatter.section("Commands"):
                 formatter.write_dl(rows)
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def __call__(self, args: Sequence[str] | None = None, **extra: Any) -> Any:
+        """Do what click does, but for what it would call "Aborted!", with exit code 1.
+
+        That is Ctrl-C where it comes beside `invoke`, and every EOFError, which is a bug like
+        another.
+        """
         try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as interruption:
-            click.echo(with_notes("headgate: interrupted", interruption), err=True)
-            ctx.exit(INTERRUPTED_EXIT_CODE)
-        except Exception as error:
-            told = explained(error)
-            if told is None:
+            code = self.main(args, standalone_mode=False, **extra)
+        except click.ClickException as error:
+            error.show()
+            code = error.exit_code
+        except (click.Abort, KeyboardInterrupt) as end:
+            if isinstance(end.__cause__, EOFError):
+                raise end.__cause__ from None
+            click.echo(INTERRUPTED, err=True)
+            code = INTERRUPTED_EXIT_CODE
+        except OSError as error:  # of the help
+            text, code = ending(error)
+            if code is None:
                 raise
-            click.echo(with_notes(f"headgate: error: {told}", error), err=True)
-            ctx.exit(told.exit_code)
+            click.echo(text, err=True)
+        _check_stdout()
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with noting_interruptions() as was_interrupted:
+            try:
+                return super().invoke(ctx)
+            except (click.ClickException, click.Abort, click.exceptions.Exit):
+                raise
+            except (KeyboardInterrupt, Exception) as error:
+                # What a library makes of Ctrl-C is no error of its own.
+                text, code = ending(KeyboardInterrupt() if was_interrupted() else error)
+                if code is None:
+                    raise
+                click.echo(with_notes(text, error), err=True)
+                ctx.exit(code)
+
+
+def _check_stdout() -> None:
+    """Drop what a standard output that failed still holds, or Python complains of it at its end."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 @click.group(

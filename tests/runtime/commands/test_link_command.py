@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 
 from headgate.profiles.errors import UsageError
-from headgate.runtime.commands.link import parse_address, parse_window, refuse_beyond_loopback
+from headgate.runtime.commands.link import (
+    link,
+    parse_address,
+    parse_window,
+    refuse_beyond_loopback,
+)
 from headgate.runtime.emulator.shaper import Window
 
 
@@ -50,3 +56,10 @@ def test_listening_beyond_loopback_must_be_asked_for() -> None:
         refuse_beyond_loopback("tcp://0.0.0.0:7701", insecure=False)
     refuse_beyond_loopback("tcp://0.0.0.0:7701", insecure=True)
     refuse_beyond_loopback("tcp://127.0.0.1:7701", insecure=False)
+
+
+@pytest.mark.parametrize("delay_ms", ["nan", "inf", "-1", "60001"])
+def test_a_delay_of_no_link_is_refused(delay_ms: str) -> None:
+    refused = CliRunner().invoke(link, ["demo", "--delay-ms", delay_ms])
+    assert isinstance(refused.exception, UsageError)
+    assert "expected a delay of 0 to 60000 ms" in str(refused.exception)

@@ -110,3 +110,17 @@ def test_a_pipe_among_the_keys_is_not_waited_for(tmp_path: Path) -> None:
     write_public(tmp_path, "ann", ann)
     os.mkfifo(tmp_path / "pipe.key")
     assert AllowList(tmp_path).callback("*", ann)
+
+
+def test_who_is_let_in_is_logged_by_name_and_not_without_bound(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    ann = new_key()
+    write_public(tmp_path, "ann", ann)
+    allowed = AllowList(tmp_path)
+    assert not allowed.callback("*", new_key())
+    assert caplog.messages == []
+    assert all(allowed.callback("*", ann) for _ in range(1000))
+    assert caplog.messages[0] == "ann.key: whoever holds this key is let in"
+    assert len(caplog.messages) < 20

@@ -175,6 +175,23 @@ def test_a_cache_of_which_a_file_is_missing_or_cut_is_made_again(
     assert damaged.read_bytes() == whole
 
 
+@pytest.mark.parametrize("name", ["features.f16", "answers.f16", "validation.f32"])
+def test_a_cache_of_which_one_bit_is_another_is_made_again(
+    name: str, data: TrainingData, tmp_path: Path
+) -> None:
+    cache = made(tmp_path, key(data), data)
+    right = whole_epoch(cache)
+    file = tmp_path / "cache" / name
+    damaged = bytearray(file.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    file.unlink()  # the first one is still mapped
+    file.write_bytes(damaged)
+    again = whole_epoch(made(tmp_path, key(data), data))
+    assert file.read_bytes() != damaged
+    for before, after in zip(right, again, strict=True):
+        assert torch.equal(before.x_BCHW, after.x_BCHW)
+
+
 def test_a_disk_that_is_too_small_is_told_in_a_sentence(data: TrainingData, tmp_path: Path) -> None:
     too_large = replace(key(data), num_variants=10**7)  # 50 TB
     with pytest.raises(UsageError, match=r"--cache-gb: .* cannot take .* GB"):

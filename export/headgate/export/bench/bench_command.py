@@ -24,6 +24,7 @@ from headgate.export.bench.split_training.bench_deprune_command import (
     deprune_network,
     train_transport,
 )
+from headgate.runtime.signals import interrupted_by_sigterm
 from headgate.train.commands.command_group import SentenceGroup
 from headgate.train.commands.run_options import options_in_order
 
@@ -34,8 +35,10 @@ STARTUP_ROUNDS = 7
 
 
 @click.group(cls=SentenceGroup)
-def bench() -> None:
+@click.pass_context
+def bench(context: click.Context) -> None:
     """Measure speed, quality and rates on this machine."""
+    context.with_resource(interrupted_by_sigterm())
 
 
 # What a speed benchmark runs.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 from collections.abc import Callable
@@ -11,15 +12,59 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from headgate.profiles.errors import FamilyError, UsageError
 from headgate.profiles.refusals import check_can_hold_files
 from headgate.train.commands.run_options import options_in_order
 
 if TYPE_CHECKING:
     from headgate.export.bench.bench_table import BenchResult
+    from headgate.profiles.manifest import Manifest, OperatingPoint
 
 DEFAULT_FOLDER = Path("out/bench")
 F = TypeVar("F", bound=Callable[..., Any])
 GOALS_KEY = "headgate.goals"  # of click's context: whether --goals was given
+
+
+class Number(click.FloatRange):
+    """A number of a range; click itself lets what is none (nan) pass through any."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is no finite number.", param, ctx)
+        return number
+
+
+MOST = 1_000_000  # of anything: what takes or makes more would never end
+POSITIVE = Number(min=0, min_open=True, max=MOST)
+NOT_NEGATIVE = Number(min=0, max=MOST)
+
+
+class PositiveList(click.ParamType[tuple[float, ...]]):
+    """Numbers above 0 with commas between them, each once."""
+
+    name = "x,x,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            found = tuple(float(part) for part in str(value).split(",") if part.strip())
+        except ValueError:
+            found = ()
+        if not found or not all(0 < each <= MOST for each in found):
+            self.fail(f"found {value!r}, expected numbers above 0, as 50,100", param, ctx)
+        return tuple(dict.fromkeys(found))
+
+
+class Milliseconds(PositiveList):
+    """Durations in milliseconds."""
+
+    name = "ms,ms,..."
 
 
 def usable_folder(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
@@ -52,7 +97,7 @@ device_and_profile = options_in_order(
     click.option("--profile", help="preset or TOML file that all keep to  [default: every point]"),
     click.option(
         "--device-factor",
-        type=click.FloatRange(min=0, min_open=True),
+        type=POSITIVE,
         default=1.0,
         show_default=True,
         help="the device is so many times slower than the machine that was measured",
@@ -91,7 +136,7 @@ def show(result: BenchResult, out: Path, *, as_json: bool) -> None:
     write_result(result, out)
     if as_json:
         click.echo(result.to_json())
-    elif sys.stdout.isatty():
+    elif sys.stdout is not None and sys.stdout.isatty():
         click.echo(terminal_text(result, width=shutil.get_terminal_size().columns))
     else:
         click.echo(result.to_markdown())
@@ -102,10 +147,9 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def above(value: float, bound: float | None, option: str) -> float:
-    """Return a finite number above `bound`; None: from 0 on."""
-    enough = value >= 0 if bound is None else value > bound
-    if not enough or value == float("inf"):
-        expected = "0 or more" if bound is None else f"above {bound:g}"
-        raise click.UsageError(f"{option}: {value:g} must be {expected}")
-    return value
+def point_named(manifest: Manifest, point_id: str) -> OperatingPoint:
+    """Return the point that the option `--point` names, or raise UsageError."""
+    try:
+        return manifest.point(point_id)
+    except FamilyError as reason:
+        raise UsageError(f"--point: {reason}") from None

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
-from headgate.export.bench.bench_options import usable_folder
+from headgate.export.bench.bench_options import MOST, POSITIVE, Number, usable_folder
+from headgate.runtime.signals import interrupted_by_sigterm
 
 if TYPE_CHECKING:
     from headgate.export.demo.report import ReportContent
-
-
-POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @click.command()
@@ -30,7 +26,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=1),
+    type=Number(min=1, max=MOST),
     help="length of the run in real time  [default: the trace once]",
 )
 @click.option("--seed", default=0, show_default=True, help="of the training")
@@ -67,7 +63,7 @@ def demo(
     from headgate.train.run.progress import choose_progress
 
     # Asked to end like by Ctrl-C: the edge and the device must end with us.
-    signal.signal(signal.SIGTERM, _interrupt)
+    click.get_current_context().with_resource(interrupted_by_sigterm())
     options = DemoOptions(
         out=out,
         seconds=seconds,
@@ -110,7 +106,3 @@ def _print(content: ReportContent, out: Path) -> None:
 
 def _say(text: str) -> None:
     click.echo(text, err=True)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

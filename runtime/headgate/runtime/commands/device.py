@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from headgate.runtime.device.device import Device
     from headgate.runtime.records import FrameRecord
     from headgate.runtime.session.events import Answer
+    from headgate.runtime.signals import StopWish
 
 DEFAULT = DeviceConfig()
 
@@ -107,8 +108,23 @@ def play(
     family: Path, source: str, settings: DeviceConfig, *, output: str | None, as_json: bool
 ) -> None:
     """Run one device from start to summary."""
+    from headgate.runtime.signals import StopWish, stopping_on_signals
+
+    wish = StopWish()
+    with stopping_on_signals(wish.make):  # from loading to the summary, which is part of stopping
+        _play(family, source, settings, output=output, as_json=as_json, wish=wish)
+
+
+def _play(
+    family: Path,
+    source: str,
+    settings: DeviceConfig,
+    *,
+    output: str | None,
+    as_json: bool,
+    wish: "StopWish",
+) -> None:
     from headgate.runtime.device.sinks import print_json, print_summary
-    from headgate.runtime.signals import stopping_on_signals
 
     consumers: list[Callable[[FrameRecord], None]] = []
 
@@ -117,12 +133,12 @@ def play(
             consume(record)
 
     device = open_device(family, source, settings, deliver=_deliver)
-    with stopping_on_signals(device.stop):  # to the very end: the summary is part of stopping
-        failure = _run(device, source, settings, output=output, consumers=consumers)
-        summary = device.summary()
-        if as_json:
-            failure = print_json(summary) or failure
-        print_summary(summary, name=source)
+    wish.goes_to(device.stop)
+    failure = _run(device, source, settings, output=output, consumers=consumers)
+    summary = device.summary()
+    if as_json:
+        failure = print_json(summary) or failure
+    print_summary(summary, name=source)
     if failure is not None:
         raise failure
 

@@ -37,12 +37,14 @@ def edge(families: tuple[Path, ...], config: Path | None, **given: Any) -> None:
     """
     from headgate.runtime.commands.logs import log_to_stderr
     from headgate.runtime.networks.memory import freeze_loaded
-    from headgate.runtime.signals import stopping_on_signals
+    from headgate.runtime.signals import StopWish, stopping_on_signals
 
     settings = load_settings(EdgeConfig, given, path=config)
     log_to_stderr()
-    server = open_server(families, settings)
-    with stopping_on_signals(server.stop):
+    wish = StopWish()
+    with stopping_on_signals(wish.make):  # loading may take long
+        server = open_server(families, settings)
+        wish.goes_to(server.stop)
         ready = {
             "event": "listening",
             "endpoint": server.endpoint,

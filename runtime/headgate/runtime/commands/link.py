@@ -10,10 +10,12 @@ import click
 from headgate.profiles.errors import UsageError
 
 if TYPE_CHECKING:
+    from headgate.runtime.emulator.relay import LinkPlan
     from headgate.runtime.emulator.relay_listener import Address
     from headgate.runtime.emulator.shaper import Window
 
 FOREVER_S = 1e9
+MAX_DELAY_MS = 60_000.0  # a minute each way, more than to the moon and back
 
 
 @click.command()
@@ -50,17 +52,44 @@ def link(
     TRACE is a file (CSV `t_s,mbps` or mahimahi) or a built-in name: `demo`, `steady:8` for 8
     Mbit/s. Point the device's --edge at --listen. The trace starts with the first connection.
     """
-    from headgate.profiles.trace_files import open_trace
     from headgate.runtime.commands.logs import log_to_stderr
-    from headgate.runtime.emulator.relay import LinkPlan, Relay
-    from headgate.runtime.signals import stopping_on_signals
+    from headgate.runtime.signals import StopWish, stopping_on_signals
 
-    if delay_ms < 0 or queue_bytes < 1:
+    wish = StopWish()
+    with stopping_on_signals(wish.make):  # a long trace takes a while to read
+        from headgate.runtime.emulator.relay import Relay
+
+        listen_address, to_address = parse_address("--listen", listen), parse_address("--to", to)
+        refuse_beyond_loopback(listen, insecure=insecure)
+        plan = _plan(trace, down, delay_ms, stalls, cuts, loop=loop, queue_bytes=queue_bytes)
+        log_to_stderr()
+        with Relay(listen=listen_address, to=to_address, plan=plan) as relay:
+            wish.goes_to(relay.request_stop)
+            ready = {"event": "listening", "endpoint": relay.endpoint, "to": to, "trace": trace}
+            click.echo(json.dumps(ready), err=True)
+            relay.wait()
+
+
+def _plan(
+    trace: str,
+    down: str,
+    delay_ms: float,
+    stalls: tuple[str, ...],
+    cuts: tuple[str, ...],
+    *,
+    loop: bool,
+    queue_bytes: int,
+) -> LinkPlan:
+    """Return what the options ask for, or raise what is wrong with them."""
+    from headgate.profiles.trace_files import open_trace
+    from headgate.runtime.emulator.relay import LinkPlan
+
+    if not 0 <= delay_ms <= MAX_DELAY_MS or queue_bytes < 1:
         raise UsageError(
-            f"--delay-ms {delay_ms:g} --queue-bytes {queue_bytes}: expected a delay of 0 or more "
-            "and a queue of 1 byte or more"
+            f"--delay-ms {delay_ms:g} --queue-bytes {queue_bytes}: expected a delay of 0 to "
+            f"{MAX_DELAY_MS:g} ms and a queue of 1 byte or more"
         )
-    plan = LinkPlan(
+    return LinkPlan(
         uplink=open_trace(trace),
         downlink=None if down == "none" else open_trace(down),
         delay_s=delay_ms / 1000,
@@ -69,14 +98,6 @@ def link(
         loop=loop,
         queue_bytes=queue_bytes,
     )
-    listen_address, to_address = parse_address("--listen", listen), parse_address("--to", to)
-    refuse_beyond_loopback(listen, insecure=insecure)
-    log_to_stderr()
-    relay = Relay(listen=listen_address, to=to_address, plan=plan)
-    with relay, stopping_on_signals(relay.request_stop):
-        ready = {"event": "listening", "endpoint": relay.endpoint, "to": to, "trace": trace}
-        click.echo(json.dumps(ready), err=True)
-        relay.wait()
 
 
 def parse_window(option: str, text: str, *, default_s: float | None) -> Window:

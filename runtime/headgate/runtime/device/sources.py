@@ -12,6 +12,7 @@ A source only yields pictures; `playback` decides when. Videos and cameras need 
 """
 
 import logging
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +20,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
-from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,9 @@ Picture = npt.NDArray[np.uint8]
 Place = TypeVar("Place")  # of a picture: a path, or a number in a data set
 
 NO_PICTURE: Picture = np.zeros((0, 0, 3), np.uint8)
+FAKE = re.compile(
+    r"fake:(//)?((?P<width>[0-9]{1,9})x(?P<height>[0-9]{1,9}))?(\?seed=(?P<seed>[0-9]{1,18}))?"
+)
 MAX_FAKE_PX = 1 << 24
 STREAM_TIMEOUT_S = 10.0
 MANY_DAMAGED = 100  # packets of a video in a row
@@ -324,14 +327,13 @@ def _open_folder(folder: Path, spec: str, *, where: str) -> FolderSource:
 
 
 def _open_fake(spec: str, *, where: str) -> FakeSource:
-    parts = urlsplit(spec)
-    width, _, height = (parts.netloc or "224x224").partition("x")
-    seed = parse_qs(parts.query).get("seed", ["0"])[-1]
-    if not (width.isdecimal() and height.isdecimal() and seed.isdecimal()):
+    parts = FAKE.fullmatch(spec)
+    if parts is None:
         raise UsageError(f"{where}: is not fake://WIDTHxHEIGHT[?seed=N]")
-    if not 0 < int(width) * int(height) <= MAX_FAKE_PX:
+    width_px, height_px = int(parts["width"] or 224), int(parts["height"] or 224)
+    if not 0 < width_px * height_px <= MAX_FAKE_PX:
         raise UsageError(f"{where}: expected 1 to {MAX_FAKE_PX} pixels")
-    return FakeSource(int(width), int(height), spec, seed=int(seed))
+    return FakeSource(width_px, height_px, spec, seed=int(parts["seed"] or 0))
 
 
 def _video_stream(container: Any, where: str) -> Any:

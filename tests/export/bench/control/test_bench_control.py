@@ -197,7 +197,10 @@ def test_round_trip_beyond_the_deadline_leaves_no_gap_to_close() -> None:
     [
         ["--sla-ms", "fast"],
         ["--rtt-ms", "-1"],
+        ["--jitter-ms", "nan"],
         ["--fps", "0"],
+        ["--fps", "1e300"],
+        ["--duration-s", "inf"],
         ["--duration-s", "0"],
         ["--workers", "-3"],
         ["--sockets", "-1"],

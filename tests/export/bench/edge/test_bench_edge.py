@@ -6,7 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from headgate.export.bench.bench_command import bench
 from headgate.export.bench.bench_watch import Sample, Watch, growth_bytes_per_s, read_sample
 from headgate.export.bench.edge.bench_edge import (
     bench_edge,
@@ -197,3 +199,30 @@ def test_a_process_is_read_from_the_system() -> None:
     assert sample.resident_bytes > 10e6
     assert 0 < sample.cpu_s < time.monotonic()
     assert read_sample(1 << 30) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--sla-ms", "nan"],
+        ["--sla-ms", "0"],
+        ["--seconds", "inf"],
+        ["--seconds", "0"],
+        ["--warm-up", "-1"],
+        ["--soak-s", "nan"],
+        ["--unanswered", "0"],
+        ["--max-batch", "257"],
+        ["--generators", "0"],
+        ["--providers", "tpu"],
+        ["--point", "nowhere"],
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_an_edge_is_started(
+    wrong: list[str], family: Family, tmp_path: Path
+) -> None:
+    command = ["edge", str(family.path), "--out", str(tmp_path / "out"), *wrong]
+    refused = CliRunner().invoke(bench, command)
+    text = f"{refused.output} {refused.exception}"
+    assert wrong[0] in text
+    assert isinstance(refused.exception, UsageError) or refused.exit_code == 2
+    assert not (tmp_path / "out").exists()

@@ -259,7 +259,18 @@ def test_the_command_needs_no_data_and_no_graphs_of_the_other_role(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--mbps", "0,1"], ["--mbps", "fast"], ["--sla-ms", "-5"], ["--fps", "0"]]
+    "wrong",
+    [
+        ["--mbps", "0,1"],
+        ["--mbps", "fast"],
+        ["--sla-ms", "-5"],
+        ["--fps", "0"],
+        ["--fps", "nan"],
+        ["--rtt-ms", "inf"],
+        ["--device-factor", "nan"],
+        ["--trace-s", "inf"],
+        ["--threads", "-1"],
+    ],
 )
 def test_impossible_links_and_demands_are_refused(wrong: list[str], tmp_path: Path) -> None:
     family = write_tiny_family(tmp_path / "family")

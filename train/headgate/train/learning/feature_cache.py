@@ -28,7 +28,7 @@ from torch import Tensor
 
 from headgate.profiles.errors import UsageError
 from headgate.profiles.parse import unparse
-from headgate.profiles.storage import write_atomic
+from headgate.profiles.storage import read_json, sha256_file, write_atomic
 from headgate.train.learning.material import Deal, Lesson
 from headgate.train.pictures.batches import Augmentation, as_floats, augment, num_batches
 from headgate.train.pictures.data import TrainingData
@@ -141,9 +141,7 @@ def open_cache(
     fabric: Fabric, folder: Path, key: CacheKey, *, data: TrainingData, look: Look
 ) -> FeatureCache:
     """Return the cache of `folder`, filled if it is not there yet; every process calls this."""
-    text = json.dumps(unparse(key), sort_keys=True)
-    path = folder / KEY
-    is_there = path.is_file() and path.read_bytes() == text.encode() and _is_whole(folder, key)
+    is_there = _is_there(folder, key)
     fabric.barrier()  # all have looked before the first writes
     if not is_there:
         if fabric.is_global_zero:
@@ -154,18 +152,31 @@ def open_cache(
         _fill(fabric, folder, key, data=data, look=look)
         fabric.barrier()
         if fabric.is_global_zero:
-            write_atomic(path, text)
+            write_atomic(folder / KEY, json.dumps(_stated(key, _digests(folder, key))))
         fabric.barrier()
     return FeatureCache(folder, key, data=data)
 
 
-def _is_whole(folder: Path, key: CacheKey) -> bool:
-    """Say whether all files have their size: mapping one that is too short would add zeros."""
-    for name, dtype, shape in _files(key):
-        path = folder / name
-        if not path.is_file() or path.stat().st_size != prod(shape) * np.dtype(dtype).itemsize:
+def _is_there(folder: Path, key: CacheKey) -> bool:
+    """Say whether the folder holds what `key` asks for, byte for byte as it was made.
+
+    A file that is too short would be mapped with zeros, and one that a disk has damaged trained on.
+    """
+    try:
+        stored = read_json(folder / KEY, error=UsageError)
+        if not isinstance(stored, dict) or stored.get("key") != _stated(key, {})["key"]:
             return False
-    return True
+        return bool(stored == _stated(key, _digests(folder, key)))
+    except (UsageError, OSError):  # one that cannot be read is made anew
+        return False
+
+
+def _stated(key: CacheKey, digests: dict[str, str]) -> dict[str, Any]:
+    return {"key": json.loads(json.dumps(unparse(key))), "files": digests}
+
+
+def _digests(folder: Path, key: CacheKey) -> dict[str, str]:
+    return {name: sha256_file(folder / name) for name, _, _ in _files(key)}
 
 
 def _reserve(folder: Path, key: CacheKey) -> None:

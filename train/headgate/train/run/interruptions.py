@@ -82,8 +82,8 @@ def _raising_interruptions() -> Iterator[Callable[[], bool]]:
         raise KeyboardInterrupt
 
     before = {signal.SIGTERM: signal.getsignal(signal.SIGTERM)}
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
-        before[signal.SIGINT] = signal.default_int_handler
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        before[signal.SIGINT] = signal.getsignal(signal.SIGINT)
     for number in before:
         signal.signal(number, _interrupt)
     try:

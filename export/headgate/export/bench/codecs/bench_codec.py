@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from headgate.export.bench.bench_options import point_named
 from headgate.export.bench.bench_table import BenchResult, median
 from headgate.export.points.context_tables import NEIGHBOURS, contexts_of, fit_table
 from headgate.export.samples import spread
@@ -108,7 +109,7 @@ def bench_codec(options: CodecOptions, *, say: Say) -> BenchResult:
 def chosen_points(manifest: Manifest, point_id: str | None) -> list[OperatingPoint]:
     """Return the split points to measure, or raise UsageError where there are none."""
     if point_id is not None:
-        point = manifest.point(point_id)
+        point = point_named(manifest, point_id)
         if point.kind is not PointKind.SPLIT:
             raise UsageError(f"--point: {point_id} sends no feature maps; name a split point")
         return [point]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from headgate.export.bench.bench_options import outputs, say, show
+from headgate.export.bench.bench_options import POSITIVE, outputs, say, show
 from headgate.train.commands.number_lists import NumberList
 
 
@@ -26,7 +26,7 @@ from headgate.train.commands.number_lists import NumberList
     show_default=True,
     help="frames that the newest answered frame is behind",
 )
-@click.option("--fps", type=float, help="frames a second to take  [default: each video's own]")
+@click.option("--fps", type=POSITIVE, help="frames a second to take  [default: each video's own]")
 @click.option("--frames", default=300, show_default=True, help="frames to take of each video")
 @click.option("--points", multiple=True, help="pattern of split points  [default: all]")
 @outputs

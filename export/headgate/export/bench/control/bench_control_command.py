@@ -7,7 +7,9 @@ from pathlib import Path
 import click
 
 from headgate.export.bench.bench_options import (
-    above,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Milliseconds,
     device_and_profile,
     held_to_goals,
     outputs,
@@ -25,11 +27,15 @@ from headgate.export.bench.bench_options import (
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="folder of CSV (t_s,mbps) and mahimahi traces",
 )
-@click.option("--sla-ms", default="50,100", show_default=True, help="deadlines, in ms")
-@click.option("--rtt-ms", default="20,50", show_default=True, help="round-trip times, in ms")
-@click.option("--fps", default=30.0, show_default=True, help="frames a second")
 @click.option(
-    "--duration-s", type=float, help="of each trace, in s  [default: all of it, 10 to 60 s]"
+    "--sla-ms", type=Milliseconds(), default="50,100", show_default=True, help="deadlines, in ms"
+)
+@click.option(
+    "--rtt-ms", type=Milliseconds(), default="20,50", show_default=True, help="round-trip times"
+)
+@click.option("--fps", type=POSITIVE, default=30.0, show_default=True, help="frames a second")
+@click.option(
+    "--duration-s", type=POSITIVE, help="of each trace, in s  [default: all of it, 10 to 60 s]"
 )
 @click.option(
     "--mode",
@@ -38,9 +44,19 @@ from headgate.export.bench.bench_options import (
     show_default=True,
     help="what a late frame earns: nothing, or the answer of its exit or a rescue",
 )
-@click.option("--jitter-ms", default=0.0, show_default=True, help="mean extra delay, each way")
 @click.option(
-    "--late-ms", default=0.0, show_default=True, help="by which both sides' loops are late, mean"
+    "--jitter-ms",
+    type=NOT_NEGATIVE,
+    default=0.0,
+    show_default=True,
+    help="mean extra delay, each way",
+)
+@click.option(
+    "--late-ms",
+    type=NOT_NEGATIVE,
+    default=0.0,
+    show_default=True,
+    help="by which both sides' loops are late, mean",
 )
 @workers_option
 @click.option(
@@ -55,8 +71,8 @@ from headgate.export.bench.bench_options import (
 def control(
     target: Path,
     traces: Path,
-    sla_ms: str,
-    rtt_ms: str,
+    sla_ms: tuple[float, ...],
+    rtt_ms: tuple[float, ...],
     fps: float,
     duration_s: float | None,
     mode: str,
@@ -83,31 +99,16 @@ def control(
     options = ControlOptions(
         target=target,
         traces=traces,
-        slas_s=_seconds(sla_ms, "--sla-ms"),
-        rtts_s=_seconds(rtt_ms, "--rtt-ms"),
-        fps=above(fps, 0.0, "--fps"),
-        duration_s=None if duration_s is None else above(duration_s, 0.0, "--duration-s"),
+        slas_s=tuple(each / 1000 for each in sla_ms),
+        rtts_s=tuple(each / 1000 for each in rtt_ms),
+        fps=fps,
+        duration_s=duration_s,
         modes=tuple(Mode) if mode == "both" else (Mode(mode),),
-        jitter_s=above(jitter_ms, None, "--jitter-ms") / 1000,
-        late_s=above(late_ms, None, "--late-ms") / 1000,
+        jitter_s=jitter_ms / 1000,
+        late_s=late_ms / 1000,
         workers=workers,
         sockets=sockets,
         profile=EVERYTHING if profile is None else load_profile(profile),
         device_factor=device_factor,
     )
     show(bench_control(options, say=say, out=out), out, as_json=as_json)
-
-
-def _seconds(text: str, option: str) -> tuple[float, ...]:
-    """Return the durations of a list of milliseconds, each once."""
-    values = [_number(part, option) for part in text.split(",") if part.strip()]
-    if not values:
-        raise click.UsageError(f"{option}: found {text!r}, expected milliseconds as 50,100")
-    return tuple(dict.fromkeys(above(value, 0.0, option) / 1000 for value in values))
-
-
-def _number(text: str, option: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise click.UsageError(f"{option}: {text.strip()!r} is not a number of ms") from None

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from headgate.export.bench.bench_options import (
-    above,
+    NOT_NEGATIVE,
+    POSITIVE,
     device_and_profile,
     outputs,
     say,
@@ -25,12 +26,22 @@ from headgate.export.bench.bench_options import (
     help="devices x Mbit/s of the uplink that they share, or x a trace: its file, or a name such "
     "as demo",
 )
-@click.option("--sla-ms", default=100.0, show_default=True, help="deadline, in ms")
-@click.option("--rtt-ms", default=20.0, show_default=True, help="round-trip time, in ms")
-@click.option("--fps", default=30.0, show_default=True, help="frames a second of each device")
-@click.option("--duration-s", default=10.0, show_default=True, help="of each run, in s")
+@click.option("--sla-ms", type=POSITIVE, default=100.0, show_default=True, help="deadline, in ms")
 @click.option(
-    "--settle-s", default=3.0, show_default=True, help="of that, left out of the score, in s"
+    "--rtt-ms", type=NOT_NEGATIVE, default=20.0, show_default=True, help="round-trip time, in ms"
+)
+@click.option(
+    "--fps", type=POSITIVE, default=30.0, show_default=True, help="frames a second of each device"
+)
+@click.option(
+    "--duration-s", type=POSITIVE, default=10.0, show_default=True, help="of each run, in s"
+)
+@click.option(
+    "--settle-s",
+    type=NOT_NEGATIVE,
+    default=3.0,
+    show_default=True,
+    help="of that, left out of the score, in s",
 )
 @workers_option
 @device_and_profile
@@ -65,11 +76,11 @@ def sharing(
     options = SharingOptions(
         target=target,
         links=parse_links(links),
-        sla_s=above(sla_ms, 0.0, "--sla-ms") / 1000,
-        rtt_s=above(rtt_ms, None, "--rtt-ms") / 1000,
-        fps=above(fps, 0.0, "--fps"),
-        duration_s=above(duration_s, 0.0, "--duration-s"),
-        settle_s=above(settle_s, None, "--settle-s"),
+        sla_s=sla_ms / 1000,
+        rtt_s=rtt_ms / 1000,
+        fps=fps,
+        duration_s=duration_s,
+        settle_s=settle_s,
         workers=workers,
         profile=EVERYTHING if profile is None else load_profile(profile),
         device_factor=device_factor,

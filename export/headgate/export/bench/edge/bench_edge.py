@@ -194,20 +194,32 @@ def _load(plan: LoadPlan, generators: int) -> LoadReport:
     """Let the generators run side by side and put their reports together."""
     num = min(generators, plan.devices)
     shares = [plan.devices // num + (index < plan.devices % num) for index in range(num)]
-    running = [
-        _start(replace(plan, devices=share, first_phase=index / num))
-        for index, share in enumerate(shares)
-    ]
     reports = []
-    for process in running:
-        said, _ = process.communicate()
-        if process.returncode != 0:
-            raise PeerError(
-                f"load generator: ended with {process.returncode}, expected 0; see above and the "
-                "edge's log"
-            )
-        reports.append(report_from_json(json.loads(said)))
+    with contextlib.ExitStack() as stack:
+        running = [
+            stack.enter_context(_generator(replace(plan, devices=share, first_phase=index / num)))
+            for index, share in enumerate(shares)
+        ]
+        for process in running:
+            said, _ = process.communicate()
+            if process.returncode != 0:
+                raise PeerError(
+                    f"load generator: ended with {process.returncode}, expected 0; see above and "
+                    "the edge's log"
+                )
+            reports.append(report_from_json(json.loads(said)))
     return merge(reports)
+
+
+@contextlib.contextmanager
+def _generator(plan: LoadPlan) -> Iterator[subprocess.Popen[str]]:
+    """Start one for this block. It has nothing to clean up, so it is killed if it is not done."""
+    process = _start(plan)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _start(plan: LoadPlan) -> subprocess.Popen[str]:
@@ -217,6 +229,7 @@ def _start(plan: LoadPlan) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        process_group=0,  # Ctrl-C is for us to handle
     )
     stdin: IO[str] | None = process.stdin
     assert stdin is not None

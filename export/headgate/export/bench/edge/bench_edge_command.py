@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from headgate.export.bench.bench_options import held_to_goals, outputs, say, show
+from headgate.export.bench.bench_options import POSITIVE, Number, held_to_goals, outputs, say, show
 from headgate.profiles.errors import UsageError
 
 
@@ -21,24 +21,62 @@ from headgate.profiles.errors import UsageError
 @click.option("--no-open", is_flag=True, help="closed loops only")
 @click.option("--no-closed", is_flag=True, help="open loops only")
 @click.option(
-    "--unanswered", default=2, show_default=True, help="closed loop: frames that a device has out"
+    "--unanswered",
+    type=click.IntRange(1, 1000),
+    default=2,
+    show_default=True,
+    help="closed loop: frames that a device has out",
 )
-@click.option("--sla-ms", default=100.0, show_default=True, help="deadline, in ms")
-@click.option("--seconds", default=3.0, show_default=True, help="measured, of every row")
-@click.option("--warm-up", default=2.0, show_default=True, help="seconds before")
+@click.option("--sla-ms", type=POSITIVE, default=100.0, show_default=True, help="deadline, in ms")
 @click.option(
-    "--soak-s", default=20.0, show_default=True, help="seconds of the row that watches memory"
+    "--seconds",
+    type=Number(min=0.1, max=86_400),
+    default=3.0,
+    show_default=True,
+    help="measured, of every row",
+)
+@click.option(
+    "--warm-up",
+    type=Number(min=0, max=86_400),
+    default=2.0,
+    show_default=True,
+    help="seconds before",
+)
+@click.option(
+    "--soak-s",
+    type=Number(min=0, max=86_400),
+    default=20.0,
+    show_default=True,
+    help="seconds of the row that watches memory",
 )
 @click.option("--point", help="operating point  [default: a split point, middle member]")
-@click.option("--threads", default=0, help="of one tail run  [default: the edge's cores]")
-@click.option("--max-batch", default=16, show_default=True, help="most frames in one tail run")
+@click.option(
+    "--threads",
+    type=click.IntRange(0, 1024),
+    default=0,
+    help="of one tail run  [default: the edge's cores]",
+)
+@click.option(
+    "--max-batch",
+    type=click.IntRange(1, 256),
+    default=16,
+    show_default=True,
+    help="most frames in one tail run",
+)
 @click.option(
     "--providers",
+    type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]),
     default="auto",
     show_default=True,
-    help="what runs the tails: auto, cpu, cuda or tensorrt",
+    help="what runs the tails",
 )
-@click.option("--generators", default=1, show_default=True, help="processes that play devices")
+@click.option(
+    "--generators",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="processes that play devices",
+)
 @held_to_goals
 @outputs
 def edge(
@@ -94,8 +132,10 @@ def edge(
 @click.command("device-cost")
 @click.argument("family", required=False, type=click.Path(file_okay=False, path_type=Path))
 @click.option("--point", help="operating point  [default: a split point, middle member]")
-@click.option("--frames", default=3000, show_default=True, help="frames to play")
-@click.option("--fps", default=50.0, show_default=True, help="frames a second")
+@click.option(
+    "--frames", type=click.IntRange(1), default=3000, show_default=True, help="frames to play"
+)
+@click.option("--fps", type=POSITIVE, default=50.0, show_default=True, help="frames a second")
 @held_to_goals
 @outputs
 def device_cost(
@@ -109,8 +149,6 @@ def device_cost(
     from headgate.export.bench.speed.bench_family import opened_or_made
     from headgate.export.bench.speed.speed_device import SpeedOptions
 
-    if frames < 1 or not 0 < fps < float("inf"):
-        raise UsageError(f"--frames {frames}, --fps {fps:g}: both must be above 0")
     opened = opened_or_made(family, out=out)
     options = SpeedOptions(family=opened, folder=out / "runs", frames=frames, point=point)
     show(bench_device_cost(options, fps=fps), out, as_json=as_json)

@@ -7,13 +7,17 @@ from typing import Any
 
 import click
 
-from headgate.export.bench.bench_options import outputs, say, show
-from headgate.export.bench.rates.bench_rates_command import (
+from headgate.export.bench.bench_options import (
+    NOT_NEGATIVE,
     POSITIVE,
     Milliseconds,
+    Number,
     PositiveList,
-    measuring,
+    outputs,
+    say,
+    show,
 )
+from headgate.export.bench.rates.bench_rates_command import measuring
 from headgate.profiles.profile import DEFAULT_PROFILE
 
 
@@ -33,8 +37,8 @@ from headgate.profiles.profile import DEFAULT_PROFILE
     "--mbps", type=PositiveList(), default="0.02,0.05,0.1,0.2,0.5,1,2,5,10,20,50",
     show_default=True, help="steady links of the map, in Mbit/s",
 )  # fmt: skip
-@click.option("--rtt-ms", type=click.FloatRange(min=0), default=20.0, show_default=True)
-@click.option("--fps", type=click.FloatRange(0.1, 1000), default=30.0, show_default=True)
+@click.option("--rtt-ms", type=NOT_NEGATIVE, default=20.0, show_default=True)
+@click.option("--fps", type=Number(0.1, 1000), default=30.0, show_default=True)
 @click.option("--profile", default=DEFAULT_PROFILE, show_default=True, help="preset or TOML file")
 @click.option(
     "--trace-s", type=POSITIVE, default=30.0, show_default=True, help="of each link at most, in s"

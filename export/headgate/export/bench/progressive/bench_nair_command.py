@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from headgate.export.bench.bench_options import outputs, say, show
+from headgate.export.bench.bench_options import POSITIVE, outputs, say, show
 from headgate.train.commands.number_lists import numbers_in
 
 RUN = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -14,7 +14,9 @@ RUN = click.Path(exists=True, file_okay=False, path_type=Path)
 
 @click.command("nair")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=RUN)
-@click.option("--kbps", default=250.0, show_default=True, help="rate of the link, in kbit/s")
+@click.option(
+    "--kbps", type=POSITIVE, default=250.0, show_default=True, help="rate of the link, in kbit/s"
+)
 @click.option(
     "--times-ms",
     help="times to show, as 50,100; paper: those of 1 to 8 slices of 8192 bytes  [default: "

@@ -9,37 +9,20 @@ from typing import Any, TypeVar
 
 import click
 
-from headgate.export.bench.bench_options import as_asked, held_to_goals, outputs, say, show
+from headgate.export.bench.bench_options import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    Milliseconds,
+    as_asked,
+    held_to_goals,
+    outputs,
+    say,
+    show,
+)
 from headgate.export.command import OptionalNumbers
 from headgate.train.commands.number_lists import NumberList
 
 F = TypeVar("F", bound=Callable[..., Any])
-POSITIVE = click.FloatRange(min=0, min_open=True)
-
-
-class PositiveList(click.ParamType[tuple[float, ...]]):
-    """Numbers above 0 with commas between them, each once."""
-
-    name = "x,x,..."
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            found = tuple(float(part) for part in str(value).split(",") if part.strip())
-        except ValueError:
-            found = ()
-        if not found or not all(0 < each < 1e6 for each in found):
-            self.fail(f"found {value!r}, expected numbers above 0, as 50,100", param, ctx)
-        return tuple(dict.fromkeys(found))
-
-
-class Milliseconds(PositiveList):
-    """Durations in milliseconds."""
-
-    name = "ms,ms,..."
 
 
 def measuring(*, qualities: str) -> Callable[[F], F]:
@@ -56,7 +39,10 @@ def measuring(*, qualities: str) -> Callable[[F], F]:
                 "--webp-qualities", type=OptionalNumbers(), default=qualities, show_default=True,
                 help='WebP pictures to compare with, methods 4 and 6; "" for none',
             ),
-            click.option("--threads", default=1, show_default=True, help="per graph run; 0: all"),
+            click.option(
+                "--threads", type=click.IntRange(0, 1024), default=1, show_default=True,
+                help="per graph run; 0: all",
+            ),
             click.option(
                 "--device-factor", type=POSITIVE, default=1.0, show_default=True,
                 help="the device is so many times slower than this machine",
@@ -75,7 +61,7 @@ def measuring(*, qualities: str) -> Callable[[F], F]:
 @click.option(
     "--sla-ms", type=Milliseconds(), default="50,100", show_default=True, help="answers within"
 )
-@click.option("--rtt-ms", type=click.FloatRange(min=0), default=20.0, show_default=True)
+@click.option("--rtt-ms", type=NOT_NEGATIVE, default=20.0, show_default=True)
 @held_to_goals
 @outputs
 def rates(

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from headgate.export.bench.bench_options import point_named
 from headgate.export.bench.bench_watch import Watch, watching
 from headgate.export.bench.compare import read_frames
 from headgate.export.children import LOOPBACK, child, free_port, last_words, wait_for_port
@@ -97,7 +98,7 @@ def chosen_point(family: Family, point_id: str | None) -> OperatingPoint:
     """
     manifest = family.manifest
     if point_id is not None:
-        return manifest.point(point_id)
+        return point_named(manifest, point_id)
     splits = [p for p in manifest.points if p.kind is PointKind.SPLIT and p.twin is None]
     if splits:
         with_splits = {point.member for point in splits}

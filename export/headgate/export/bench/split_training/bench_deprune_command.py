@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from headgate.export.bench.bench_options import as_asked, held_to_goals, outputs, say, show
+from headgate.export.bench.bench_options import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    as_asked,
+    held_to_goals,
+    outputs,
+    say,
+    show,
+)
 from headgate.profiles.errors import UsageError
 from headgate.train.commands.deprune_options import config_of, options_of, training_options
 from headgate.train.commands.number_lists import NumberList
@@ -77,9 +85,19 @@ def train_transport(trips: int, out: Path, as_json: bool) -> None:
 @click.command("deprune-network")
 @click.option("--clients", default=8, show_default=True, help="processes that train")
 @click.option("--cpu-share", default=0.25, show_default=True, help="of a core, for each client")
-@click.option("--rate-mbps", default=20.0, show_default=True, help="of the shaped link")
-@click.option("--delay-ms", default=5.0, show_default=True, help="of the shaped link, one way")
-@click.option("--timeout-s", default=1800.0, show_default=True, help="for one of the four runs")
+@click.option(
+    "--rate-mbps", type=POSITIVE, default=20.0, show_default=True, help="of the shaped link"
+)
+@click.option(
+    "--delay-ms",
+    type=NOT_NEGATIVE,
+    default=5.0,
+    show_default=True,
+    help="of the shaped link, one way",
+)
+@click.option(
+    "--timeout-s", type=POSITIVE, default=1800.0, show_default=True, help="for one of the four runs"
+)
 @training_options
 @held_to_goals
 @outputs
@@ -104,11 +122,10 @@ def deprune_network(
         bench_deprune_network,
     )
 
-    if clients < 1 or not 0 < cpu_share <= 1 or min(rate_mbps, timeout_s) <= 0 or delay_ms < 0:
+    if clients < 1 or not 0 < cpu_share <= 1:
         raise UsageError(
-            f"--clients {clients} --cpu-share {cpu_share:g} --rate-mbps {rate_mbps:g} --delay-ms "
-            f"{delay_ms:g} --timeout-s {timeout_s:g}: expected 1 client or more, a share up to 1, "
-            "and no less than nothing of the others"
+            f"--clients {clients} --cpu-share {cpu_share:g}: expected 1 client or more, and a "
+            "share above 0 and up to 1"
         )
     config, settings = config_of(trained)
     options = NetworkOptions(
