@@ -56,6 +56,28 @@ def test_a_bound_lifts_and_never_lowers() -> None:
     assert level.value == 16.0
 
 
+def test_a_link_that_stumbles_is_not_thought_bad_where_quick_samples_are_only_bounds() -> None:
+    level = Level(SLOW_S)
+    level.begin(15.0)
+    for i in range(400):
+        foreseen = level.value
+        if i % 20 == 0:
+            level.follow(13.5, foreseen=foreseen, since_s=FRAME_S, hidden=0.0)
+        else:
+            level.rise_to(15.0, foreseen=foreseen)
+    slow = sum(residual < -0.5 for residual in level.residuals)
+    assert slow < 0.15 * len(level.residuals)
+
+
+def test_a_bound_far_below_what_is_foreseen_makes_the_forecast_no_surer() -> None:
+    level = Level(QUICK_S)
+    level.begin(15.0)
+    before = list(level.residuals)
+    for _ in range(100):
+        level.rise_to(12.0, foreseen=15.0)
+    assert level.residuals == before
+
+
 def test_residuals_stay_sorted_and_their_number_bounded() -> None:
     dice = random.Random(1)
     level = Level(QUICK_S)

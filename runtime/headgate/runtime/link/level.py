@@ -23,6 +23,7 @@ FIRST_LEVEL = math.log(1e6)
 FIRST_RESIDUALS = tuple(sign * 0.25 * i for i in range(6, 0, -1) for sign in (-1, 1))
 FIRST_SPREAD, MIN_SPREAD = 0.5, 0.02  # mean size of the residuals, nats
 SPREAD_GAIN = 0.05
+NEARLY = 0.01  # nats: what it is to be as foreseen
 SCORE_GAIN = 0.005  # 7 s at 30 frames/s
 MAX_SURPRISE = 8.0  # spreads: one outage must not decide
 
@@ -59,9 +60,24 @@ class Level:
 
     def rise_to(self, at_least: float, *, foreseen: float) -> None:
         """Learn that the log rate is no less than that."""
-        if at_least > foreseen:
+        away = at_least - foreseen
+        if away > 0:
             self._add(0.0)
+        else:
+            self._add_no_less_than(away)
         self.value = max(self.value, at_least)
+
+    def _add_no_less_than(self, away: float) -> None:
+        """Count a sample of which only that is known as the middle one of those no less.
+
+        It was too quick to be measured. Were only slow ones remembered, a good link that stumbles
+        now and then would be thought bad. But a bound that lies below what was foreseen and below
+        most residuals is hardly news: counted, it would make the forecast surer for no reason.
+        """
+        num = len(self.residuals)
+        below = bisect_left(self.residuals, away)
+        if away > -NEARLY or 2 * below >= num:
+            self._add(self.residuals[(below + num) // 2] if below < num else away)
 
     def _judge(self, residual: float) -> None:
         spread = max(MIN_SPREAD, self._spread)
