@@ -22,6 +22,7 @@ from headgate.runtime.session.events import Answer
 from headgate.runtime.sockets.keys import DeviceKeys, EdgeKeys
 
 PATIENCE_S = 30.0  # for what takes milliseconds; reached only when something is broken
+NO_EDGE = "tcp://127.0.0.1:9"  # nobody listens on the discard port
 SLA_S = 2.0  # generous: tests ask who answers, not how fast
 
 

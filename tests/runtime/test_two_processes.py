@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,24 +18,7 @@ from headgate.runtime.device.control import ask_device
 from headgate.runtime.device.playback import Playback
 from headgate.runtime.records import FrameRecord, Source, record_from_line
 from headgate.runtime.sockets import keys
-from runtime.running import PATIENCE_S, RunningDevice, edge_process, headgate
-
-# The command, to which a signal comes while it imports a module.
-TOLD_ON_IMPORT = """
-import os, signal, sys
-number = int(sys.argv.pop(2))
-signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
-
-class Finder:
-    def find_spec(self, name, path=None, target=None, late=sys.argv.pop(1)):
-        if name == late:
-            os.kill(os.getpid(), number)
-
-sys.meta_path.insert(0, Finder())
-from headgate.runtime.cli import main
-main()
-"""
-NO_EDGE = "tcp://127.0.0.1:9"  # nobody listens on the discard port
+from runtime.running import NO_EDGE, PATIENCE_S, RunningDevice, edge_process, headgate
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -122,61 +104,6 @@ def test_without_an_edge_the_device_command_answers_locally(
     assert len(lines) == 40
     assert {line["source"] for line in lines} == {"local"}
     assert "accuracy within SLA" in device.stderr
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_device_that_is_told_to_stop_sums_up_and_leaves_whole_lines(
-    tiny_family: Family, tmp_path: Path, number: signal.Signals
-) -> None:
-    frames = tmp_path / "frames.jsonl"
-    os.mkfifo(frames)
-    # Under `nohup` the device would inherit that SIGHUP is ignored, and would never stop.
-    inherited = {each: signal.signal(each, signal.SIG_DFL) for each in (number, signal.SIGHUP)}
-    process = subprocess.Popen(
-        headgate(
-            "device", str(tiny_family.path), "fake://16x16", str(frames), "--edge", NO_EDGE,
-            "--fps", "200", "--json",
-        ),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
-    for each, handler in inherited.items():
-        signal.signal(each, handler)
-    with frames.open() as lines:  # opened once the device writes
-        first: dict[str, Any] = json.loads(lines.readline())
-        process.send_signal(number)
-        process.send_signal(signal.SIGHUP)  # as a terminal that closes, or some supervisors do
-        rest = lines.readlines()
-    stdout, stderr = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, stderr
-    assert "Traceback" not in stderr
-    assert all(line.endswith("\n") for line in rest)
-    # A frame that is superseded ends before the older one that still computes: any order.
-    numbers = sorted([first["frame"], *(json.loads(line)["frame"] for line in rest)])
-    assert numbers == list(range(json.loads(stdout)["frames"]))
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("command", ["device", "edge", "link"])
-def test_a_command_that_is_told_to_stop_while_it_loads_stops_as_it_does_later(
-    tiny_family: Family, tmp_path: Path, command: str, number: signal.Signals
-) -> None:
-    arguments = {
-        "device": [str(tiny_family.path), "fake://16x16", str(tmp_path / "out"), "--edge", NO_EDGE],
-        "edge": [str(tiny_family.path), "--bind", "tcp://127.0.0.1:*"],
-        "link": ["demo", "--listen", "tcp://127.0.0.1:0"],
-    }[command]
-    loaded = "headgate.runtime.emulator.relay" if command == "link" else "onnxruntime"
-    told = subprocess.run(
-        [sys.executable, "-c", TOLD_ON_IMPORT, loaded, str(int(number)), command, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
-    assert told.returncode == 0, told.stderr
-    assert "Traceback" not in told.stderr
-    assert ("answered by" in told.stderr) == (command == "device")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
