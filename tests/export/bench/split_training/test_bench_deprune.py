@@ -30,17 +30,19 @@ from train.tiny_runs import tiny_config, write_pictures
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs of all maps, of one map, and of one map first (two seeds), three epochs each."""
+    """Runs of all maps, of one map, of one map first (two seeds) and of all in 8 bits, 3 epochs."""
     folder = tmp_path_factory.mktemp("runs")
     pictures = write_pictures(folder / "tiny.npz")
-    for name, schedule, seed in (
-        ("none", "6:3", 0),
-        ("high", "1:3", 0),
-        ("deprune-0", "1:2,6:1", 0),
-        ("deprune-1", "1:2,6:1", 1),
+    for name, schedule, seed, bits in (
+        ("none", "6:3", 0, 32),
+        ("high", "1:3", 0, 32),
+        ("deprune-0", "1:2,6:1", 0, 32),
+        ("deprune-1", "1:2,6:1", 1, 32),
+        ("bits", "6:3", 0, 8),
     ):
         config = replace(tiny_config(pictures, rate_weight=0.0), seed=seed, gamma=1.0)
-        settings = DepruneSettings(parse_schedule(schedule))
+        phases = parse_schedule(schedule)
+        settings = DepruneSettings(phases, feature_bits=bits, gradient_bits=bits)
         deprune_locally(config, settings, folder / name)
     return folder
 
@@ -51,6 +53,7 @@ def test_runs_that_differ_in_their_seed_are_one_series(folder: Path) -> None:
         "deprune 1:2,6:1": 2,
         "high compression 1:3": 1,
         "no compression 6:3": 1,
+        "all maps 6:3, 8/8 bits": 1,
     }
 
 
@@ -67,6 +70,24 @@ def test_savings_are_of_counted_bytes_up_to_the_same_epoch(folder: Path) -> None
     )
     assert 1 < saving(series["deprune"], every) < saving(series["high compression"], every)
     assert saving(series["no compression"], every) == 1.0
+    assert 2 < saving(series["all maps"], every) < 4
+
+
+def test_the_report_names_the_cheapest_way_of_those_that_are_as_right(
+    folder: Path, tmp_path: Path
+) -> None:
+    for name in ("none", "high", "bits"):
+        shutil.copytree(folder / name, tmp_path / "runs" / name)
+    reached = {"none": 0.9, "bits": 0.895, "high": 0.885}
+    for name, accuracy in reached.items():
+        log = tmp_path / "runs" / name / "epochs.jsonl"
+        epochs = [json.loads(line) for line in log.open()]
+        log.write_text("".join(json.dumps({**e, "accuracy": accuracy}) + "\n" for e in epochs))
+    result = bench_deprune_command(tmp_path / "runs", "--out", str(tmp_path / "report"))
+    assert result.exit_code == 0, result.output
+    (page,) = (tmp_path / "report").glob("*.html")
+    assert "all maps 6:3, 8/8 bits sent the fewest bytes" in page.read_text()
+    assert "0.5 points below it" in page.read_text()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +179,21 @@ def test_the_command_trains_the_three_ways_and_takes_them_the_next_time(
     again = CliRunner().invoke(main, commanded.arguments)
     assert "seed 0" not in again.stderr
     assert json.loads(again.stdout)["rows"] == found["rows"]
+
+
+def test_no_compression_is_trained_in_float32_though_fewer_bits_are_asked_for(
+    commanded: Commanded, tmp_path: Path
+) -> None:
+    arguments = [*commanded.arguments, "--gradient-bits", "8", "--resolution", "2"]
+    arguments[arguments.index(str(commanded.out))] = str(tmp_path)
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert [(row["series"], bool(row["saving"])) for row in json.loads(result.stdout)["rows"]] == [
+        ("no compression 6:2", True),
+        ("high compression 1:2, r = 2, 32/8 bits", True),
+        ("deprune 1:1,6:1, r = 2, 32/8 bits", True),
+        ("all maps 6:2, r = 2, 32/8 bits", True),
+    ]
 
 
 def test_what_split_training_made_exports_as_a_family(folder: Path, tmp_path: Path) -> None:

@@ -20,9 +20,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from headgate.train.split_training.settings import PLAIN_BITS
+
 # Shapes: B batch, C maps that cross, P all phi maps, h x w in the code
 
-PLAIN_BITS, HALF_BITS = 32, 16
+HALF_BITS = 16
 MIN_STEP = 1e-30  # of a map that is constant
 
 

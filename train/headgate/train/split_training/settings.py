@@ -18,7 +18,8 @@ JOINS = ("silent", "drawn")
 ANNEALS = ("whole", "budget")
 ON_NAN = ("stop", "skip")
 GRID_BITS = (8, 7, 6, 5, 4, 3, 2)  # integers on a grid for each map
-BITS = (32, 16, *GRID_BITS)
+PLAIN_BITS = 32
+BITS = (PLAIN_BITS, 16, *GRID_BITS)
 MAX_PHASES = 64
 
 
@@ -39,8 +40,8 @@ class DepruneSettings:
 
     phases: tuple[Phase, ...]
     client_sync: str = "none"  # what client halves have in common, see `server_session`
-    feature_bits: int = 32
-    gradient_bits: int = 32
+    feature_bits: int = PLAIN_BITS
+    gradient_bits: int = PLAIN_BITS
     compress: bool = False  # entropy-code what crosses, where that pays
     join: str = "drawn"  # how a map begins that crosses for the first time, see `growth`
     on_nan: str = "stop"
@@ -49,6 +50,11 @@ class DepruneSettings:
     @property
     def num_epochs(self) -> int:
         return sum(phase.epochs for phase in self.phases)
+
+    @property
+    def saves_bits(self) -> bool:
+        """Say whether maps and gradients cross in less than plain float32."""
+        return self.compress or (self.feature_bits, self.gradient_bits) != (PLAIN_BITS, PLAIN_BITS)
 
     def phase_of(self, epoch: int) -> int:
         """Return the index of the phase that an epoch (from 0) belongs to."""

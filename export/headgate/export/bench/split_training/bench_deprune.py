@@ -1,9 +1,9 @@
 """What split training with a growing budget saves on the network, and what it costs in accuracy.
 
-Three ways to train one network across a link are compared: all maps from the first epoch on (no
-compression), few maps to the last (high compression), and few maps first (deprune). Every number
-of bytes was counted on the messages. A saving is the bytes of no compression up to the same epoch,
-divided by a series' own.
+Ways to train one network across a link are compared: all maps from the first epoch on in float32
+(no compression) or in fewer bits (all maps), few maps to the last (high compression), and few maps
+first (deprune). Every number of bytes was counted on the messages. A saving is the bytes of no
+compression up to the same epoch, divided by a series' own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from headgate.profiles.storage import write_atomic
 from headgate.train.folder.run_folder import load_run
 from headgate.train.recipe import PruneConfig
 from headgate.train.split_training.deprune import deprune_locally, prepare
-from headgate.train.split_training.settings import DepruneSettings, Phase
+from headgate.train.split_training.settings import PLAIN_BITS, DepruneSettings, Phase
 
 NAME = "deprune"
 MARGIN = 0.01  # below no compression that counts as equal
@@ -46,27 +46,33 @@ class DepruneOptions:
     folder: Path
 
 
-def train_three(options: DepruneOptions, *, say: Callable[[str], None]) -> list[Path]:
-    """Train the three ways for each seed; a run that is there already is taken as it is."""
-    settings = options.settings
-    num_maps = prepare(options.config, settings).blueprint.num_maps
-    ways = {
-        "none": (Phase(num_maps, settings.num_epochs),),
-        "high": (Phase(settings.phases[0].budget, settings.num_epochs),),
-        "deprune": settings.phases,
-    }
+def train_ways(options: DepruneOptions, *, say: Callable[[str], None]) -> list[Path]:
+    """Train all ways for each seed; a run that is there already is taken as it is.
+
+    No compression sends whole maps in float32 whatever is asked for; where that is less, all maps
+    train so too.
+    """
+    config, settings = options.config, options.settings
+    num_maps = prepare(config, settings).blueprint.num_maps
+    every = replace(settings, phases=(Phase(num_maps, settings.num_epochs),))
+    few = replace(settings, phases=(Phase(settings.phases[0].budget, settings.num_epochs),))
+    plain = replace(every, feature_bits=PLAIN_BITS, gradient_bits=PLAIN_BITS, compress=False)
+    whole = replace(config, resolution_factor=1)
+    ways = {"none": (whole, plain), "high": (config, few), "deprune": (config, settings)}
+    if (whole, plain) != (config, every):
+        ways["all"] = (config, every)
     paths = []
     for seed in options.seeds:
-        for name, phases in ways.items():
+        for name, (recipe, way) in ways.items():
             path = options.folder / f"{name}-s{seed}"
             paths.append(path)
             if (path / "run.json").is_file():
                 load_run(path)
                 continue
-            say(f"seed {seed}, {name}: {','.join(map(str, phases))}")
+            say(f"seed {seed}, {name}: {','.join(map(str, way.phases))}")
             deprune_locally(
-                replace(options.config, seed=seed),
-                replace(settings, phases=phases),
+                replace(recipe, seed=seed),
+                way,
                 path,
                 num_clients=options.num_clients,
                 force=True,
@@ -134,8 +140,6 @@ def baseline_of(series: Series, others: Sequence[Series]) -> Series | None:
         if other.kind == NO_COMPRESSION
         and other.num_epochs >= series.num_epochs
         and _cut_of(other) == _cut_of(series)
-        and other.runs[0].settings.feature_bits == 32
-        and other.runs[0].record.blueprint.resolution_factor == 1
     ]
     return min(fitting, key=lambda other: other.num_epochs, default=None)
 
@@ -204,4 +208,24 @@ def _lead(series: Sequence[Series]) -> list[str]:
         if math.isfinite(factor):
             text += f" with {factor:.1f} times fewer bytes than no compression"
         lines.append(text + ".")
-    return lines or ["No run here lets its budget grow."]
+    return [*(lines or ["No run here lets its budget grow."]), *_cheapest(series)]
+
+
+def _cheapest(series: Sequence[Series]) -> list[str]:
+    """Say which way sent the fewest bytes of those that are as right as no compression."""
+    equal = []
+    for each in series:
+        baseline = baseline_of(each, series)
+        if baseline is None or each.kind == NO_COMPRESSION:
+            continue
+        lost = baseline.accuracy(baseline.num_epochs)[0] - each.accuracy(each.num_epochs)[0]
+        if lost <= MARGIN:
+            equal.append((saving(each, series), each, lost))
+    if not equal:
+        return []
+    factor, best, lost = max(equal, key=lambda found: found[0])
+    place = f"{100 * abs(lost):.1f} points {'below' if lost > 0 else 'above'} it"
+    return [
+        f"Of all that is within a point of no compression, {best.label} sent the fewest bytes: "
+        f"{factor:.1f} times fewer, {place}."
+    ]

@@ -42,13 +42,14 @@ def deprune(
 
     With RUNS, which are runs of `train deprune` or folders of such, they are compared; one that is
     not finished counts with the epochs that it has. Without,
-    three are trained here for each of --seeds, with all sides in one process. Writes
+    three are trained here for each of --seeds, with all sides in one process; with fewer bits or
+    --compress also all maps that way, while no compression stays float32. Writes
     deprune.html and deprune.png besides the table.
     """
     from headgate.export.bench.split_training.bench_deprune import (
         DepruneOptions,
         bench_deprune,
-        train_three,
+        train_ways,
         write_deprune_report,
     )
 
@@ -62,7 +63,7 @@ def deprune(
             )
         folder = out / "deprune-runs"
         options = DepruneOptions(config, settings, clients, seeds, folder)
-        paths = train_three(options, say=say)
+        paths = train_ways(options, say=say)
     result, series = bench_deprune(paths)
     result = as_asked(result)
     say(f"report: {write_deprune_report(result, series, out)}")

@@ -22,6 +22,7 @@ from headgate.train.split_training.epoch_record import DepruneEpoch
 from headgate.train.split_training.settings import DepruneSettings
 
 NO_COMPRESSION = "no compression"
+ALL_MAPS = "all maps"
 HIGH_COMPRESSION = "high compression"
 DEPRUNE = "deprune"
 USUAL = DepruneSettings(phases=())  # what is not said in a label
@@ -38,11 +39,14 @@ class DepruneRun:
 
     @property
     def kind(self) -> str:
-        """What it is to be compared as."""
-        if len(self.settings.phases) > 1:
+        """What it is to be compared as; all maps that cross smaller are not `no compression`."""
+        settings, blueprint = self.settings, self.record.blueprint
+        if len(settings.phases) > 1:
             return DEPRUNE
-        full = self.settings.phases[0].budget == self.record.blueprint.num_maps
-        return NO_COMPRESSION if full else HIGH_COMPRESSION
+        if settings.phases[0].budget < blueprint.num_maps:
+            return HIGH_COMPRESSION
+        is_plain = blueprint.resolution_factor == 1 and not settings.saves_bits
+        return NO_COMPRESSION if is_plain else ALL_MAPS
 
     @property
     def label(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from headgate.export.bench.split_training.deprune_runs import (
+    ALL_MAPS,
     DEPRUNE,
     HIGH_COMPRESSION,
     NO_COMPRESSION,
@@ -38,10 +39,11 @@ if TYPE_CHECKING:
 
 COLOURS = {
     NO_COMPRESSION: (BLACK, GREY),
+    ALL_MAPS: (GREEN, PURPLE, MAUVE),
     HIGH_COMPRESSION: (ORANGE, VERMILLION),
-    DEPRUNE: (BLUE, GREEN, SKY, PURPLE, NAVY, MAUVE),
+    DEPRUNE: (BLUE, SKY, NAVY),
 }
-MARKERS = {NO_COMPRESSION: "s", HIGH_COMPRESSION: "v", DEPRUNE: "o"}
+MARKERS = {NO_COMPRESSION: "s", ALL_MAPS: "D", HIGH_COMPRESSION: "v", DEPRUNE: "o"}
 LINE_STYLES = ("-", "--", ":", "-.")
 
 
