@@ -145,7 +145,8 @@ class DeviceSession:
         """Return when `handle_timer` wants to be called; how late it is then sets the guard."""
         due_s = self._waiting.next_due_s()
         uplink_s = self._edge.next_timer_s(self._chooser.probe_need())
-        timer_s = min((at_s for at_s in (due_s, uplink_s) if at_s is not None), default=None)
+        timers_s = (due_s, uplink_s, self._outbox.next_timer_s())
+        timer_s = min((at_s for at_s in timers_s if at_s is not None), default=None)
         if timer_s is not None:
             self._guard.awaits(timer_s)
         return timer_s

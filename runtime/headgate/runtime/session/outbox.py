@@ -39,6 +39,7 @@ class Outbox:
         self._sender = LayerSender()
         self._frames: dict[int, tuple[FrameOnItsWay, tuple[bytes, ...]]] = {}
         self._slicing: tuple[int, int] = NO_BUDGET_US, 0  # budget and stamp of a layer in fragments
+        self._pause_ends_s: float | None = None  # for which layers wait
 
     def why_not(self, frame: FrameOnItsWay, outcome: Computed) -> str | None:
         """Return why a frame cannot be sent, or None."""
@@ -72,12 +73,18 @@ class Outbox:
         )
         return self.pump(now_s=now_s)
 
+    def next_timer_s(self) -> float | None:
+        """Return when to `pump` though nothing has come: after the edge's pause, or None."""
+        return self._pause_ends_s
+
     def pump(self, *, now_s: float) -> list[Send]:
         """Send what the link has room for; to be asked after whatever may have changed that."""
         sends: list[Send] = []
+        self._pause_ends_s = None
         while len(self._sender):
             outlook = self._edge.layers_outlook(now_s=now_s)
             if outlook is None:
+                self._pause_ends_s = self._edge.pause_ends_s(now_s=now_s)
                 break
             release = self._sender.next_release(outlook, now_s=now_s)
             if release is None:
