@@ -19,10 +19,10 @@ from headgate.profiles.manifest import Manifest
 from headgate.profiles.profile import Profile, allowed_points
 from headgate.runtime.complaints import Complaints
 from headgate.runtime.device import control
-from headgate.runtime.device.compute_thread import ComputeThread, HeadBackend, Picture
+from headgate.runtime.device.compute_thread import ComputeThread, HeadBackend
 from headgate.runtime.device.edge_link import EdgeLink
+from headgate.runtime.device.picture_source import Picture, PictureSource
 from headgate.runtime.device.playback import Captured, Playback, Player
-from headgate.runtime.device.sources import PictureSource
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.session.device_session import DeviceSession
 from headgate.runtime.session.events import Answer, Compute, Deliver, Effect, Send
