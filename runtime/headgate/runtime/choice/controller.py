@@ -31,9 +31,10 @@ from headgate.runtime.choice.restraint import Restraint
 from headgate.runtime.choice.rungs import Rungs
 from headgate.runtime.choice.series import Series, series_among
 from headgate.runtime.choice.situation import Choice, Situation
-from headgate.runtime.choice.whole_worth import OVERHEAD_BYTES, Queue, Queueing, expected_on_time
+from headgate.runtime.choice.whole_worth import Queue, Queueing, expected_on_time
 from headgate.runtime.link.outlook import Outlook, Sample
 from headgate.runtime.records import Estimate
+from headgate.runtime.wire.bursts import MESSAGE_OVERHEAD_BYTES
 
 UTILISATION = 0.95  # of the uplink; nearer to 1 the queue grows with every hiccup
 MISS_GAIN = 0.02
@@ -123,7 +124,7 @@ class Controller:
         """
         if self._profile.prefer is not Preference.ACCURACY or not self._rungs.has_above:
             return 0
-        least_bytes = PROBE_MESSAGES * (self.ladder[0].bytes.mean + OVERHEAD_BYTES)
+        least_bytes = PROBE_MESSAGES * (self.ladder[0].bytes.mean + MESSAGE_OVERHEAD_BYTES)
         num_bytes = round(max(self._reachable()[-1].bytes.mean, least_bytes))
         by_s = outlook.now_s + (self._sla_s or 1.0)
         return num_bytes if outlook.on_time(num_bytes, by_s=by_s) < PROBE_BELOW else 0
@@ -260,7 +261,7 @@ class Controller:
             )
         device_s, quality = self._costs.device_s(point.id), self._quality[point.id]
         times, sizes = self._times(point, situation), self._costs.sizes_bytes(point)
-        service_s = 8 * (sizes[1] + OVERHEAD_BYTES) / outlook.rate_bps
+        service_s = 8 * (sizes[1] + MESSAGE_OVERHEAD_BYTES) / outlook.rate_bps
         if self._sla_s is None:
             on_time = 1.0
             sent_share = min(1.0, UTILISATION * self._period_s / service_s)
@@ -309,7 +310,7 @@ class Controller:
         late_credit = self._late_credit(point, situation, fallback)
         whole = None
         if instead is not None:
-            num_bytes = self._costs.sizes_bytes(point)[1] + OVERHEAD_BYTES
+            num_bytes = self._costs.sizes_bytes(point)[1] + MESSAGE_OVERHEAD_BYTES
             whole = Step(num_bytes, self._quality[point.id])
         terms = {"quality": late_credit, "fallback": fallback}
         plan, layers = series.judge(outlook, times, instead=whole, **terms)

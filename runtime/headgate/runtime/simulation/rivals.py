@@ -26,11 +26,11 @@ from headgate.runtime.choice.costs import PointCosts
 from headgate.runtime.choice.own_answers import best_local
 from headgate.runtime.choice.policy import PolicyMaker
 from headgate.runtime.choice.situation import Choice, Situation
-from headgate.runtime.choice.whole_worth import OVERHEAD_BYTES
 from headgate.runtime.link.one_way import SMALL_BYTES
 from headgate.runtime.link.outlook import Outlook, Sample
 from headgate.runtime.records import Estimate
 from headgate.runtime.simulation.simulated_link import Uplink
+from headgate.runtime.wire.bursts import MESSAGE_OVERHEAD_BYTES
 
 GAIN = 0.2  # of the moving averages
 FIRST_RATE_BPS = 1e6  # before anything was measured
@@ -126,7 +126,7 @@ class Rival(ABC):
         return None
 
     def _size(self, point: OperatingPoint) -> float:
-        return self._costs.sizes_bytes(point)[1] + OVERHEAD_BYTES
+        return self._costs.sizes_bytes(point)[1] + MESSAGE_OVERHEAD_BYTES
 
     @abstractmethod
     def _answer_s(self, num_bytes: float, outlook: Outlook, *, leaves_s: float) -> float:
