@@ -21,7 +21,7 @@ from math import inf
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Profile
-from headgate.runtime.choice.controller import Controller
+from headgate.runtime.choice.controller import FIRST_PERIOD_S, Controller
 from headgate.runtime.choice.costs import PointCosts
 from headgate.runtime.choice.own_answers import best_local
 from headgate.runtime.choice.policy import PolicyMaker
@@ -55,7 +55,7 @@ class Rival(ABC):
     ) -> None:
         self._costs = costs
         self._quality = {point.id: manifest.quality(point) for point in manifest.points}
-        self._period_s = 1 / 30
+        self._period_s = FIRST_PERIOD_S
         self._source_waits = source_waits
         self._captured_s: float | None = None
         self.set_profile(profile, points=points, sla_s=sla_s)
