@@ -96,10 +96,14 @@ class Bench:
         """When what is answered now came to the edge, by its clock."""
         return round((self.now_s - RTT_S / 2 + 5000) * 1e6)
 
-    def send(self) -> int:
-        """Capture a frame and compute its layers at once."""
+    def capture(self) -> int:
         frame_id, self.next_id = self.next_id, self.next_id + 1
         self.take(self.session.frame_captured(frame_id, captured_s=self.now_s, now_s=self.now_s))
+        return frame_id
+
+    def send(self) -> int:
+        """Capture a frame and compute its layers at once."""
+        frame_id = self.capture()
         self.compute()
         return frame_id
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from headgate.profiles.errors import DataError
+from headgate.runtime.device.picture_source import SourceFrame
 from headgate.runtime.device.playback import Captured, Playback, Player
-from headgate.runtime.device.sources import SourceFrame
 
 PATIENCE_S = 20.0
 

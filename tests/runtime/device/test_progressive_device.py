@@ -11,6 +11,7 @@ from headgate.profiles.profile import Preference, Profile
 from headgate.runtime.choice import layer_worth
 from headgate.runtime.choice.guard import LEAST_S
 from headgate.runtime.records import Source
+from headgate.runtime.session.conversation import FIRST_BACKOFF_S
 from headgate.runtime.session.device_session import DeviceSession
 from headgate.runtime.session.events import Compute, Computed, ComputeFailed
 from headgate.runtime.wire.messages import (
@@ -187,6 +188,23 @@ def test_rejected_frame_sends_no_more_layers_and_frames_keep_flowing() -> None:
     bench.now_s += 0.03
     bench.answer(second, 1)
     assert bench.records[-1].source is Source.EDGE
+
+
+def test_layers_that_wait_for_an_edge_that_asked_for_a_pause_leave_when_it_is_over() -> None:
+    """Their point was chosen before the edge was full; nothing else may happen in the pause."""
+    bench = Bench(sla_s=0.5)
+    first_id = bench.send()
+    bench.now_s += 0.01
+    later_id = bench.capture()
+    bench.receive(Reject(first_id, RejectReason.BUSY, "full"))
+    for _ in bench.frames[1:]:
+        bench.ack(first_id, 1)
+    busy_s = bench.now_s
+    bench.compute()
+    assert layers_sent(bench, later_id) == 0
+    bench.timer()
+    assert bench.now_s == pytest.approx(busy_s + FIRST_BACKOFF_S)
+    assert layers_sent(bench, later_id) > 0
 
 
 def test_disconnection_ends_frames_of_which_layers_are_out_once() -> None:

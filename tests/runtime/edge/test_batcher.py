@@ -6,7 +6,7 @@ from math import inf
 import pytest
 
 from headgate.runtime.edge.batch_times import GraphKey
-from headgate.runtime.edge.batcher import SPARE_S, Batcher, choose_batch
+from headgate.runtime.edge.batcher import SPARE_S, Batcher
 from headgate.runtime.edge.layers import LayeredFrame
 from headgate.runtime.edge.queued import Queued
 from runtime.batches import KEY, OTHER, known_times
@@ -301,28 +301,6 @@ def test_a_full_batch_does_not_wait() -> None:
 
 
 # --- overload
-
-
-def test_a_hurried_frame_that_others_would_be_lost_for_is_passed_over() -> None:
-    times = known_times({1: 0.010, 2: 0.011, 4: 0.012})
-    hurried = frame(0, deadline_s=0.0105)
-    others = [frame(i, deadline_s=0.015) for i in range(1, 5)]
-    batch = choose_batch([hurried, *others], times=times, max_batch=4, now_s=0.0)
-    assert ids(batch) == [1, 2, 3, 4]
-
-
-def test_a_hurried_frame_runs_first_where_the_others_can_wait() -> None:
-    times = known_times({1: 0.010, 2: 0.011, 4: 0.012})
-    hurried = frame(0, deadline_s=0.0105)
-    others = [frame(i, deadline_s=0.5) for i in range(1, 5)]
-    assert ids(choose_batch([hurried, *others], times=times, max_batch=4, now_s=0.0)) == [0]
-
-
-def test_a_hurried_frame_runs_first_where_batching_gains_nothing() -> None:
-    times = known_times({1: 0.010, 2: 0.020, 4: 0.040})
-    hurried = frame(0, deadline_s=0.0105)
-    others = [frame(i, deadline_s=0.045) for i in range(1, 5)]
-    assert ids(choose_batch([hurried, *others], times=times, max_batch=4, now_s=0.0)) == [0]
 
 
 def test_there_is_room_for_what_can_be_done_behind_the_frames_ahead() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from headgate.runtime.edge.batcher import ANSWER_S
+from headgate.runtime.edge.batch_choice import ANSWER_S
 from headgate.runtime.edge.edge_events import EdgeLimits
 from headgate.runtime.edge.edge_margin import LEAST_S
 from headgate.runtime.edge.ripening import QUIET_S

@@ -3,8 +3,8 @@
 from collections import Counter
 
 from headgate.runtime.edge.edge_events import EdgeLimits
-from headgate.runtime.edge.edge_peers import device_identity
 from headgate.runtime.wire.fragments import fragment
+from headgate.runtime.wire.identities import device_identity
 from headgate.runtime.wire.messages import Goodbye, Probe, RejectReason, Result
 from runtime.edge_bench import OFFLOAD, Bench, frame, hello, reasons
 

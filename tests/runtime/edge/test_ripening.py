@@ -2,8 +2,9 @@
 
 import pytest
 
+from headgate.runtime.edge.batch_choice import ANSWER_S
 from headgate.runtime.edge.batch_times import GraphKey
-from headgate.runtime.edge.batcher import ANSWER_S, Batcher
+from headgate.runtime.edge.batcher import Batcher
 from headgate.runtime.edge.edge_margin import FIRST_S, Margin
 from headgate.runtime.edge.layers import LayeredFrame
 from headgate.runtime.edge.queued import Queued

@@ -17,24 +17,24 @@ class Fluid:
     def __init__(self, trace: Trace, *, delay_s: float, residence_s: float = 0.0) -> None:
         self.link = LinkEstimator()
         self._trace = trace
-        self._delay_s, self._residence_s = delay_s, residence_s
+        self.delay_s, self._residence_s = delay_s, residence_s
         self._free_s = 0.0
-        self._key = 0
+        self.key = 0
 
     def send(self, num_bytes: int, *, now_s: float) -> float:
         """Send, and return when the answer will be back."""
-        self._key += 1
-        self.link.sent(self._key, num_bytes=num_bytes, now_s=now_s)
+        self.key += 1
+        self.link.sent(self.key, num_bytes=num_bytes, now_s=now_s)
         self._free_s = self._trace.finish_s(max(now_s, self._free_s), num_bytes)
-        return self._free_s + self._delay_s + self._residence_s
+        return self._free_s + self.delay_s + self._residence_s
 
     def answer(
         self, *, now_s: float, key: int | None = None, burst: Burst = NO_BURST
     ) -> float | None:
         return self.link.answered(
-            key or self._key,
+            key or self.key,
             residence_s=self._residence_s,
-            edge_s=now_s - self._residence_s - self._delay_s / 2 + 1000.0,
+            edge_s=now_s - self._residence_s - self.delay_s / 2 + 1000.0,
             now_s=now_s,
             burst=burst,
         )
@@ -67,7 +67,7 @@ def test_a_way_back_that_jitters_is_not_taken_for_a_slow_uplink() -> None:
         late_s = 0.03 * (i % 2)
         back_s = fluid.send(20_000, now_s=now_s)
         fluid.link.answered(
-            fluid._key,
+            fluid.key,
             residence_s=0.0,
             edge_s=back_s - 0.01 + 1000.0,
             now_s=back_s + late_s,
@@ -83,7 +83,7 @@ def test_an_edge_whose_clock_stood_still_does_not_spoil_the_estimate_for_long() 
         for num_bytes in (20_000, 64, 20_000, 20_000, 20_000, 20_000):
             back_s = fluid.send(num_bytes, now_s=now_s)
             fluid.link.answered(
-                fluid._key, residence_s=0.0, edge_s=back_s - 0.01 + shift_s, now_s=back_s
+                fluid.key, residence_s=0.0, edge_s=back_s - 0.01 + shift_s, now_s=back_s
             )
             now_s = back_s + 0.5
         assert fluid.link.outlook(now_s=now_s).rate_bps == pytest.approx(20e6, rel=0.2)
@@ -132,7 +132,7 @@ def test_spacing_of_equal_messages_tells_the_rate_without_the_delay(mbps: float)
     fluid = Fluid(named_trace(f"steady:{mbps}"), delay_s=0.02)
     now_s = fluid.exchange(1064, now_s=0.0)
     for _ in range(30):
-        first = fluid._key + 1
+        first = fluid.key + 1
         backs_s = [fluid.send(1064, now_s=now_s) for _ in range(5)]
         for key, back_s in enumerate(backs_s, start=first):
             fluid.answer(now_s=back_s, key=key)
@@ -146,7 +146,7 @@ def test_short_services_that_follow_one_another_are_one_sample() -> None:
     fluid = Fluid(named_trace("steady:8"), delay_s=0.02)
     now_s = fluid.exchange(64, now_s=0.0)
     for _ in range(60):
-        first = fluid._key + 1
+        first = fluid.key + 1
         backs_s = [fluid.send(1000, now_s=now_s) for _ in range(10)]
         for number, (key, back_s) in enumerate(zip(range(first, first + 10), backs_s, strict=True)):
             fluid.answer(now_s=back_s + (0.0009 if number % 2 else 0.0), key=key)
@@ -161,7 +161,7 @@ def test_queue_of_earlier_messages_is_not_taken_for_a_slow_link() -> None:
     now_s = fluid.exchange(40, now_s=0.0)
     for _ in range(5):
         backs_s = [fluid.send(10_000, now_s=now_s) for _ in range(4)]
-        first_key = fluid._key - 3
+        first_key = fluid.key - 3
         for i, back_s in enumerate(backs_s):
             fluid.answer(now_s=back_s, key=first_key + i)
         now_s = backs_s[-1] + 0.05
@@ -174,9 +174,9 @@ def test_answers_out_of_order_free_the_queue_and_keep_the_estimate() -> None:
     for _ in range(10):
         fluid.send(5000, now_s=now_s)
         back_s = fluid.send(5000, now_s=now_s)
-        fluid.answer(now_s=back_s, key=fluid._key)
+        fluid.answer(now_s=back_s, key=fluid.key)
         assert fluid.link.num_outstanding == 0
-        assert fluid.answer(now_s=back_s + 0.001, key=fluid._key - 1) is not None
+        assert fluid.answer(now_s=back_s + 0.001, key=fluid.key - 1) is not None
         now_s = back_s + 0.03
     assert fluid.link.ahead_bytes == 0
     assert fluid.link.outlook(now_s=now_s).rate_bps == pytest.approx(8e6, rel=0.1)
@@ -215,7 +215,7 @@ def test_an_edge_that_claims_to_have_had_a_message_for_an_hour_hides_no_stall() 
     fluid = Fluid(named_trace("steady:8"), delay_s=0.02)
     now_s = fluid.exchange(40, now_s=0.0)
     back_s = fluid.send(10_000, now_s=now_s)
-    fluid.link.answered(fluid._key, residence_s=3600.0, edge_s=None, now_s=back_s)
+    fluid.link.answered(fluid.key, residence_s=3600.0, edge_s=None, now_s=back_s)
     fluid.send(10_000, now_s=back_s)
     assert fluid.link.waited_s(now_s=back_s + 0.5) > 0.4
 
@@ -283,7 +283,7 @@ def test_small_frames_do_not_make_a_good_link_look_ever_slower(num_bytes: int) -
 def test_delay_that_rises_is_learnt_when_the_old_one_leaves_the_window() -> None:
     near = Fluid(named_trace("steady:8"), delay_s=0.02)
     now_s = near.exchange(40, now_s=0.0)
-    near._delay_s = 0.06
+    near.delay_s = 0.06
     for _ in range(12):
         now_s = near.exchange(40, now_s=now_s + 1.0)
     assert near.link.delay_s == pytest.approx(0.06, abs=0.001)
@@ -320,7 +320,7 @@ def test_chances_stay_chances_and_fall_with_size(
     now_s = 0.0
     due: list[tuple[float, int]] = []
     for num_bytes, step_s in zip(sizes, steps_s, strict=False):
-        due.append((fluid.send(num_bytes, now_s=now_s), fluid._key))
+        due.append((fluid.send(num_bytes, now_s=now_s), fluid.key))
         now_s += step_s
         for back_s, key in [item for item in due if item[0] <= now_s]:
             if key not in losses:

@@ -40,6 +40,15 @@ def test_reject_of_a_frame_that_is_not_let_in_answers_its_first_message() -> Non
     assert out.acked(7, layers=0) == 1
 
 
+def test_reject_of_a_frame_whose_first_layer_came_in_fragments_answers_the_last_of_them() -> None:
+    """It is let in, or not, once that layer is whole; the fragments before it had their ACKs."""
+    out = sent((0, False), (1, False), (2, False))
+    assert out.acked(7, layers=0) == 0
+    assert out.rejected(7) == 1
+    assert out.acked(7, layers=1) == 2
+    assert 7 not in out
+
+
 def test_reject_of_a_complete_frame_answers_the_message_that_completed_it() -> None:
     out = sent((1, False), (2, True))
     out.acked(7, layers=1)

@@ -16,7 +16,6 @@ left to the link. A profile that prefers less than the most accuracy judges them
 """
 
 import math
-from bisect import bisect_right
 from dataclasses import replace
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
@@ -28,15 +27,15 @@ from headgate.runtime.choice.costs import PointCosts
 from headgate.runtime.choice.guard import LEAST_S
 from headgate.runtime.choice.late_credit import PRIOR_SHARE, LateCredit
 from headgate.runtime.choice.own_answers import best_local, exit_quality, has_exit
-from headgate.runtime.choice.pareto import undominated
 from headgate.runtime.choice.restraint import Restraint
+from headgate.runtime.choice.rungs import Rungs
 from headgate.runtime.choice.series import Series, series_among
 from headgate.runtime.choice.situation import Choice, Situation
-from headgate.runtime.choice.whole_worth import OVERHEAD_BYTES, Queue, Queueing, expected_on_time
+from headgate.runtime.choice.whole_worth import Queue, Queueing, expected_on_time
 from headgate.runtime.link.outlook import Outlook, Sample
 from headgate.runtime.records import Estimate
+from headgate.runtime.wire.bursts import MESSAGE_OVERHEAD_BYTES
 
-LEVELS_UP = 2  # at most so many rungs up from the last point sent
 UTILISATION = 0.95  # of the uplink; nearer to 1 the queue grows with every hiccup
 MISS_GAIN = 0.02
 MAX_MISS_PRICE = 2.0
@@ -92,20 +91,19 @@ class Controller:
         together = self.sends_layers and sla_s is not None and accurate
         self._series = series_among(self._manifest, sending) if together else ()
         self._late.set_profile(local=self._local, sla_s=sla_s, in_layers=bool(self._series))
-        ladder = [p for p in sending if not together or p.prefix is None]
-        self._ladder = undominated(ladder, self._merits)
-        self._queueing = Queueing([(p.bytes.mean, self._quality[p.id]) for p in self._ladder])
+        whole = [p for p in sending if not together or p.prefix is None]
+        self._rungs = Rungs(whole, merits=self._merits, quality=self._quality)
+        self._queueing = Queueing([(p.bytes.mean, self._quality[p.id]) for p in self._rungs.points])
         self._alone: dict[str, Series] = {}  # up to a point that was chosen by itself
-        self._rank = -1  # of the last point sent, on the ladder
         self._series_bytes = 0.0  # that the series judged last would likely send
         self._last: OperatingPoint | None = None
         self._fallback = 0.0  # what answering here was worth at the last choice
-        self._could_gain = bool(self._ladder or self._series)
+        self._could_gain = bool(self._rungs or self._series)
 
     @property
     def ladder(self) -> tuple[OperatingPoint, ...]:
         """The points that send and that nothing beats in every respect, by rising bytes."""
-        return self._ladder
+        return self._rungs.points
 
     @property
     def could_gain(self) -> bool:
@@ -124,10 +122,9 @@ class Controller:
         probe is as large as the largest frame that may be sent next, and several times the
         smallest: whatever is hardly larger than what showed the path's delay teaches no rate.
         """
-        above = self._rank + 1
-        if self._profile.prefer is not Preference.ACCURACY or not 0 < above < len(self._ladder):
+        if self._profile.prefer is not Preference.ACCURACY or not self._rungs.has_above:
             return 0
-        least_bytes = PROBE_MESSAGES * (self._ladder[0].bytes.mean + OVERHEAD_BYTES)
+        least_bytes = PROBE_MESSAGES * (self.ladder[0].bytes.mean + MESSAGE_OVERHEAD_BYTES)
         num_bytes = round(max(self._reachable()[-1].bytes.mean, least_bytes))
         by_s = outlook.now_s + (self._sla_s or 1.0)
         return num_bytes if outlook.on_time(num_bytes, by_s=by_s) < PROBE_BELOW else 0
@@ -163,14 +160,14 @@ class Controller:
     def choose(self, situation: Situation) -> Choice:
         """Return the point for a frame whose compute starts now."""
         if situation.stalled:
-            self._rank = -1
+            self._rungs.begin_anew()
         local = [self._judge_local(point, situation) for point in self._local]
-        if situation.outlook is not None and (self._ladder or self._series):
+        if situation.outlook is not None and (self._rungs or self._series):
             local = [each for each in local if each.on_time]  # late, it only keeps the device busy
         unanswered = 0.0 if self._sla_s is None else -self._miss_price
         fallback = max((candidate.credit for candidate in local), default=unanswered)
         self._fallback = fallback
-        reached = [self._quality[point.id] for point in self._ladder]
+        reached = [self._quality[point.id] for point in self.ladder]
         reached += [series.quality for series in self._series]
         self._could_gain = max(reached, default=-math.inf) > fallback
         sending: list[Candidate] = []
@@ -185,7 +182,8 @@ class Controller:
         if chosen is None or (not local and self._holds_back(chosen, outlook, fallback)):
             return Choice(None, _estimate(outlook, None))
         self._last = chosen.point
-        self._rank = self._rank_of(chosen.point)
+        if chosen.point.kind is not PointKind.LOCAL:
+            self._rungs.sent(chosen.point, series_bytes=self._series_bytes)
         layers = chosen.layers
         by_layer = self.sends_layers and self._sla_s is not None and chosen.point.prefix is not None
         if layers is None and by_layer and outlook is not None:
@@ -207,37 +205,10 @@ class Controller:
             return False
         return self._restraint.holds_back(on_time=chosen.on_time)
 
-    def _rank_of(self, point: OperatingPoint) -> int:
-        """Return the rung that is under way now: that of the bytes the last point sends."""
-        if point.kind is PointKind.LOCAL:
-            return self._rank
-        if point in self._ladder:
-            return self._ladder.index(point)
-        return bisect_right(self._ladder, self._series_bytes, key=lambda rung: rung.bytes.mean) - 1
-
     def _reachable(self) -> tuple[OperatingPoint, ...]:
-        """Return the ladder up to a bounded step above the last point sent.
-
-        On a dense ladder two rungs are next to nothing: twice the bytes are within reach as well.
-        Rungs that do not beat answering here on a good link are no steps at all: nothing would be
-        sent from them, and those above would never be reached. The same goes for rungs that are
-        not better than the last point sent by what another must be.
-        """
-        top = self._rank + LEVELS_UP
-        last = len(self._ladder) - 1
+        """Return the rungs that the next frame may be sent at."""
         here = max(0.0, self._fallback)  # below 0: late, and misses have a price
-        while top < last and self._promise(self._ladder[max(0, top)], here) <= here + STICKINESS:
-            top += 1
-        if self._rank >= 0:
-            enough = self._quality[self._ladder[self._rank].id] + STICKINESS
-            steps = self._ladder[self._rank : top + 1]
-            while top < last and all(self._quality[point.id] <= enough for point in steps):
-                top += 1
-                steps = self._ladder[top : top + 1]
-            double = 2 * self._ladder[self._rank].bytes.mean
-            while top + 1 < len(self._ladder) and self._ladder[top + 1].bytes.mean <= double:
-                top += 1
-        return self._ladder[: top + 1]
+        return self._rungs.reachable(here=here, promise=lambda point: self._promise(point, here))
 
     def _promise(self, point: OperatingPoint, here: float) -> float:
         """Return what a point that sends earns on a good link; `here`: what answering here does."""
@@ -261,8 +232,8 @@ class Controller:
         """Judge the reachable rungs from the top, but for those that cannot win any more."""
         judged: list[Candidate] = []
         best, queue = -math.inf, None
-        if self._ladder and self._sla_s is not None and not self._series:
-            times = self._times(self._ladder[max(0, self._rank)], situation)
+        if self._rungs and self._sla_s is not None and not self._series:
+            times = self._times(self._rungs.last, situation)
             queue = self._queueing.at(outlook, times, fallback=fallback)
         sticky_matters = self._profile.prefer is Preference.ACCURACY
         for point in reversed(self._reachable()):
@@ -290,12 +261,12 @@ class Controller:
             )
         device_s, quality = self._costs.device_s(point.id), self._quality[point.id]
         times, sizes = self._times(point, situation), self._costs.sizes_bytes(point)
-        service_s = 8 * (sizes[1] + OVERHEAD_BYTES) / outlook.rate_bps
+        service_s = 8 * (sizes[1] + MESSAGE_OVERHEAD_BYTES) / outlook.rate_bps
         if self._sla_s is None:
             on_time = 1.0
             sent_share = min(1.0, UTILISATION * self._period_s / service_s)
             credit = sent_share * quality
-            if point is self._ladder[0]:
+            if point is self.ladder[0]:
                 credit += (1 - sent_share) * fallback
         else:
             by_s = times.deadline_s - times.edge_s
@@ -339,7 +310,7 @@ class Controller:
         late_credit = self._late_credit(point, situation, fallback)
         whole = None
         if instead is not None:
-            num_bytes = self._costs.sizes_bytes(point)[1] + OVERHEAD_BYTES
+            num_bytes = self._costs.sizes_bytes(point)[1] + MESSAGE_OVERHEAD_BYTES
             whole = Step(num_bytes, self._quality[point.id])
         terms = {"quality": late_credit, "fallback": fallback}
         plan, layers = series.judge(outlook, times, instead=whole, **terms)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from headgate.profiles.manifest import OperatingPoint
+from headgate.runtime.choice.guard import LEAST_S
 from headgate.runtime.choice.layer_worth import LayerPlan
 from headgate.runtime.link.outlook import Outlook
 from headgate.runtime.records import Estimate
@@ -16,7 +17,7 @@ class Situation:
     captured_s: float
     outlook: Outlook | None
     stalled: bool = False  # the first message out waits longer than the SLA
-    guard_s: float = 0.002  # so long before its deadline a frame is answered without the edge
+    guard_s: float = LEAST_S  # so long before its deadline a frame is answered without the edge
     planned_bytes: int = 0  # of layers that wait for room on the link
     rescues: bool = False  # a local point answers what the edge lets down, see `rescue`
 

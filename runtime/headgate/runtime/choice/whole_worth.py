@@ -6,8 +6,8 @@ from headgate.runtime.choice.backlog import Backlog, Step
 from headgate.runtime.choice.backlogs import Backlogs, FrameTimes
 from headgate.runtime.choice.layer_worth import Rate, free_at, rates_of
 from headgate.runtime.link.outlook import Outlook
+from headgate.runtime.wire.bursts import MESSAGE_OVERHEAD_BYTES
 
-OVERHEAD_BYTES = 64  # of one message: our header and ZeroMQ's
 SIZE_WEIGHTS = (0.25, 0.5, 0.25)  # of the 5, 50 and 95 % quantiles
 MAX_STEPS = 16  # of a table: more take time and memory, and move a cost by .004 at most
 
@@ -29,7 +29,9 @@ class Queueing:
 
     def __init__(self, rungs: Iterable[tuple[float, float]]) -> None:
         """`rungs`: bytes and quality of the points that the next frames may be sent at."""
-        steps = tuple(Step(num_bytes + OVERHEAD_BYTES, quality) for num_bytes, quality in rungs)
+        steps = tuple(
+            Step(num_bytes + MESSAGE_OVERHEAD_BYTES, quality) for num_bytes, quality in rungs
+        )
         self._backlogs = Backlogs(few_of(steps))
 
     def at(self, outlook: Outlook, times: FrameTimes, *, fallback: float) -> "Queue":
@@ -56,7 +58,7 @@ class Queue:
 
     def cost(self, num_bytes: float, *, leaving_s: float) -> float:
         """Return what so many bytes that leave then cost the frames to come: 0 or less."""
-        num_bits, cost = 8 * (num_bytes + OVERHEAD_BYTES), -self._idle
+        num_bits, cost = 8 * (num_bytes + MESSAGE_OVERHEAD_BYTES), -self._idle
         for rate, busy in self._rates:
             finish_s = max(leaving_s, rate.free_s) + num_bits / rate.rate_bps
             cost += rate.weight * busy.cost(finish_s - self._next_s)
@@ -89,8 +91,8 @@ def expected_on_time(
 ) -> float:
     """Return the chance to be on time, over the sizes that the payload may turn out to have."""
     if sizes[0] == sizes[2]:
-        return outlook.on_time(sizes[1] + OVERHEAD_BYTES, by_s=by_s, leaving_s=leaving_s)
+        return outlook.on_time(sizes[1] + MESSAGE_OVERHEAD_BYTES, by_s=by_s, leaving_s=leaving_s)
     return sum(
-        weight * outlook.on_time(size + OVERHEAD_BYTES, by_s=by_s, leaving_s=leaving_s)
+        weight * outlook.on_time(size + MESSAGE_OVERHEAD_BYTES, by_s=by_s, leaving_s=leaving_s)
         for weight, size in zip(SIZE_WEIGHTS, sizes, strict=True)
     )

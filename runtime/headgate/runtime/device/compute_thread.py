@@ -7,16 +7,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from headgate.profiles.errors import HeadgateError
 from headgate.profiles.manifest import OperatingPoint
 from headgate.runtime.codec.prediction import Reference
+from headgate.runtime.device.picture_source import Picture
 from headgate.runtime.quickness import Quickness
 from headgate.runtime.session.events import Compute, Computed, ComputeFailed
 
-Picture = npt.NDArray[np.uint8]
 Outcome = Computed | ComputeFailed
 
 

@@ -19,10 +19,10 @@ from headgate.profiles.manifest import Manifest
 from headgate.profiles.profile import Profile, allowed_points
 from headgate.runtime.complaints import Complaints
 from headgate.runtime.device import control
-from headgate.runtime.device.compute_thread import ComputeThread, HeadBackend, Picture
+from headgate.runtime.device.compute_thread import ComputeThread, HeadBackend
 from headgate.runtime.device.edge_link import EdgeLink
+from headgate.runtime.device.picture_source import Picture, PictureSource
 from headgate.runtime.device.playback import Captured, Playback, Player
-from headgate.runtime.device.sources import PictureSource
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.session.device_session import DeviceSession
 from headgate.runtime.session.events import Answer, Compute, Deliver, Effect, Send
@@ -162,14 +162,15 @@ class Device:
                 if any(monitor in ready for monitor in self._edge.monitors):
                     self._take_link_events(self._edge.events(now_s=time.monotonic()))
                 self._look_after_link()
-                has_more = not self._player.ended and self._take_frames()
                 now_s = time.monotonic()
                 if timer_s is not None and timer_s <= now_s:
                     self._obey(self._session.handle_timer(now_s=now_s))
+                # After all that may have made room for a picture: nothing else may wake us for it.
+                has_more = not self._player.ended and self._take_frames()
                 if self._control.socket in ready:
                     self._control.answer(show=self._show, switch=self._switch)
                 if not finishing and (self._stopping or self._player.ended):
-                    finishing = True
+                    finishing, now_s = True, time.monotonic()
                     self._obey(self._session.finish(now_s=now_s, at_once=self._stopping))
                 elif finishing and self._stopping:
                     self._obey(self._session.finish(now_s=time.monotonic(), at_once=True))

@@ -2,7 +2,7 @@
 
 `Standby` decides; this shell owns the sockets, has them polled, and tells the device of a take-over
 as of any new connection. Both connections carry the device's name, so that the edge knows that the
-second replaces the first (see `edge_peers`).
+second replaces the first (see `identities`).
 """
 
 import logging
@@ -10,7 +10,6 @@ import os
 
 import zmq
 
-from headgate.runtime.edge.edge_peers import device_identity
 from headgate.runtime.session.standby import TIMED_OUT_S, Standby, Step
 from headgate.runtime.sockets.edge_socket import (
     CONNECT_TIMEOUT_MS,
@@ -20,6 +19,7 @@ from headgate.runtime.sockets.edge_socket import (
     LinkEvent,
 )
 from headgate.runtime.sockets.keys import Context, DeviceKeys, Socket
+from headgate.runtime.wire.identities import NAME_BYTES, device_identity
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class EdgeLink:
     ) -> None:
         self._context, self._endpoint = context, endpoint
         self._keys, self._max_part_bytes = keys, max_part_bytes
-        self._name = os.urandom(16)
+        self._name = os.urandom(NAME_BYTES)
         self._num_connections = 0
         self._complained: set[str] = set()  # of what, since a connection stood: once is enough
         self._poller: zmq.Poller | None = None

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from headgate.runtime.device.sources import PictureSource, SourceFrame
+from headgate.runtime.device.picture_source import PictureSource, SourceFrame
 
 log = logging.getLogger(__name__)
 

@@ -8,15 +8,15 @@ One worker runs one batch at a time. The rules, all from measured times of batch
 - *Batch.* The first frame picks the graph; frames of the same graph follow in order as long as
   the batch still ends before the earliest deadline in it. If some would be lost that way and
   passing over the hurried ones makes a batch of more frames per second, that one runs: under
-  load, one frame about to expire must not make every batch a small one.
+  load, one frame about to expire must not make every batch a small one (`batch_choice`).
 - *Waiting.* An idle edge runs what there is at once. Only a worker that is mostly busy waits
   for one more frame, only if batching has been seen to save more than the expected gap to the
   next frame, and only while the earliest frame can afford it. A frame that waited for more layers
   in vain cannot: it came as late as was safe.
 - *Too late.* A frame that could not be finished even alone is given up before it is decoded; by
-  an edge that is hardly busy a little later if it is in layers. But
-  an estimate is halved for each DOUBT_AFTER_S in which its graph did not run, or one batch during
-  which the machine stood still would shut the graph out for long.
+  an edge that is hardly busy a little later if it is in layers. But an estimate is halved for each
+  DOUBT_AFTER_S in which its graph did not run, or one batch during which the machine stood still
+  would shut the graph out for long.
 
 What is asked at every message (`next_timer_s`, `take_too_late`, `has_room`) looks at every waiting
 frame only where something has changed; `start` does once a batch.
@@ -27,6 +27,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from math import exp, inf
 
+from headgate.runtime.edge.batch_choice import choose_batch
 from headgate.runtime.edge.batch_times import NEW_SAMPLE_WEIGHT, BatchTimes, GraphKey
 from headgate.runtime.edge.queued import Queued
 from headgate.runtime.edge.turns import Turns
@@ -35,11 +36,9 @@ BUSY_TAU_S = 1.0  # how fast the busy share forgets
 BUSY_ENOUGH_TO_WAIT = 0.5  # busy share above which waiting for one more frame may pay
 DOUBT_AFTER_S = 0.25  # without a batch of a graph; while it runs, measuring corrects its times
 MOST_HALVINGS = 20.0  # at once, of an estimate that is doubted
-ANSWER_S = 0.0001  # to write one answer of a batch (measured: 0.05 to 0.1 ms)
 # A budget in layers is what the frame may wait, less the device's guard and the path's noise. An
 # edge that is hardly busy begins with it for so long after that (without: 0.003 of credit less).
 SPARE_S = 0.010
-WORTH_PASSING_OVER = 1.1  # times the frames per second, to leave a hurried frame behind
 
 
 class Batcher:
@@ -269,50 +268,3 @@ class Batcher:
             self._num_by_key[frame.key] -= 1
         self._first_give_up = None
         return removed
-
-
-def choose_batch(
-    ordered: Sequence[Queued], *, times: BatchTimes, max_batch: int, now_s: float
-) -> list[Queued]:
-    """Return the batch to run of frames of one graph, given in order; at least the first.
-
-    Early drop after Shen et al., "Nexus" (SOSP 2019): where some frames are lost anyway, those that
-    would force a small batch are passed over.
-    """
-    key = ordered[0].key
-    batch: list[Queued] = []
-    earliest_s = inf
-    for frame in ordered[:max_batch]:
-        earliest_s = min(earliest_s, frame.deadline_s)
-        if batch and _ends_s(key, len(batch) + 1, times=times, now_s=now_s) > earliest_s:
-            break
-        batch.append(frame)
-    if len(batch) == min(max_batch, len(ordered)) or not times.has_measured(key):
-        return batch
-    if _saves_all(ordered, len(batch), times=times, now_s=now_s):
-        return batch
-    least_rate = WORTH_PASSING_OVER * len(batch) / max(1e-9, times.predict_s(key, size=len(batch)))
-    for size in range(min(max_batch, len(ordered)), len(batch), -1):
-        ends_s = _ends_s(key, size, times=times, now_s=now_s)
-        patient = [frame for frame in ordered if frame.deadline_s >= ends_s]
-        if len(patient) >= size and size >= least_rate * times.predict_s(key, size=size):
-            return patient[:size]
-    return batch
-
-
-def _saves_all(
-    ordered: Sequence[Queued], num_first: int, *, times: BatchTimes, now_s: float
-) -> bool:
-    """Return whether the others can still be in time if the first so many run now."""
-    key = ordered[0].key
-    ends_s = now_s + times.predict_s(key, size=num_first)
-    frame_s = times.frame_s(key)
-    deadlines_s = sorted(frame.deadline_s for frame in ordered[num_first:])
-    return all(
-        ends_s + place * frame_s <= deadline_s for place, deadline_s in enumerate(deadlines_s, 1)
-    )
-
-
-def _ends_s(key: GraphKey, size: int, *, times: BatchTimes, now_s: float) -> float:
-    """Return when a batch that starts now has all its answers written, at the latest likely."""
-    return now_s + times.likely_s(key, size=size) + size * ANSWER_S

@@ -9,12 +9,10 @@ under load frames must queue up, or there would be nothing to batch. `quickness`
 import contextlib
 import logging
 import math
-import queue
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
@@ -27,20 +25,18 @@ from headgate.runtime.edge.edge_events import (
     EdgeEffect,
     EdgeLimits,
     Ignored,
-    ItemOutcome,
     RunBatch,
     SendTo,
 )
 from headgate.runtime.edge.edge_session import EdgeSession
 from headgate.runtime.edge.edge_watch import EdgeWatch
-from headgate.runtime.quickness import Quickness
+from headgate.runtime.edge.worker import Worker
 from headgate.runtime.sockets.edge_socket import has_message
 from headgate.runtime.sockets.handshakes import FAILED_HANDSHAKES, edge_complaint
 from headgate.runtime.sockets.keys import Authenticator, Context, EdgeKeys, Socket, secure_server
 from headgate.runtime.sockets.listening import listen
 from headgate.runtime.sockets.receiving import receive_parts
 from headgate.runtime.wakeup import Wakeup, poll_timeout_ms
-from headgate.runtime.wire.messages import RejectReason
 
 log = logging.getLogger(__name__)
 
@@ -49,70 +45,6 @@ COMPLAIN_EVERY_S = 60.0
 KEEPALIVE_S = 10  # of silence, and between asking
 SILENCE_MS = 40_000  # until a peer that takes nothing counts as gone
 GOODBYE_LINGER_MS = 500  # for the last answers of a drained edge
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """What the worker hands back: outcomes, or the bug that ended it."""
-
-    batch_id: int
-    outcomes: Sequence[ItemOutcome]
-    failure: BaseException | None = None
-
-
-class Worker:
-    """Runs batches one after the other on a thread of its own."""
-
-    def __init__(
-        self, backends: Mapping[str, TailBackend], *, on_finished: Callable[[], None]
-    ) -> None:
-        self._backends = backends
-        self._on_finished = on_finished
-        self._quickness = Quickness()
-        self._work: queue.SimpleQueue[RunBatch | None] = queue.SimpleQueue()
-        self.finished: deque[Finished] = deque()
-        self._thread = threading.Thread(target=self._run, name="tails", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def submit(self, batch: RunBatch) -> None:
-        """Let the worker's thread run the batch; it will be in `finished`."""
-        self._work.put(batch)
-
-    def is_quick(self, batch: RunBatch) -> bool:
-        """Return whether running the batch here is cheaper than handing it over."""
-        return len(batch.items) == 1 and self._quickness.is_quick(batch.digest + batch.graph_key)
-
-    def was_alone(self, alone: bool) -> None:
-        """Tell whether nothing came while a single frame ran."""
-        self._quickness.was_alone(alone)
-
-    def run(self, batch: RunBatch) -> Sequence[ItemOutcome]:
-        """Run the batch on the caller's thread; only while the worker's has none."""
-        started_s = time.perf_counter()
-        try:
-            outcomes = self._backends[batch.digest].infer(batch.graph_key, batch.items)
-        except MemoryError:  # the next batch may find some
-            lost = ItemOutcome(None, "the edge is out of memory", 0.0, 0.0, RejectReason.FAILED)
-            outcomes = [lost] * len(batch.items)
-        if len(batch.items) == 1:
-            self._quickness.took(batch.digest + batch.graph_key, time.perf_counter() - started_s)
-        return outcomes
-
-    def stop(self) -> None:
-        self._work.put(None)
-        self._thread.join(timeout=10.0)
-        for backend in self._backends.values():
-            backend.drain()
-
-    def _run(self) -> None:
-        while (batch := self._work.get()) is not None:
-            try:
-                self.finished.append(Finished(batch.batch_id, self.run(batch)))
-            except BaseException as failure:  # re-raised by the main thread: a bug must be seen
-                self.finished.append(Finished(batch.batch_id, (), failure))
-            self._on_finished()
 
 
 class EdgeServer:

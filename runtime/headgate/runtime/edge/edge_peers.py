@@ -10,21 +10,7 @@ from headgate.runtime.edge.layers import LayerOrder
 from headgate.runtime.edge.queued import Queued
 from headgate.runtime.edge.send_clock import SendClock
 from headgate.runtime.wire.fragments import Reassembly
-
-NAME_BYTES = 16  # of a device; its connections are numbered in one byte more
-_MARK = b"d"  # an identity must not begin with a zero, and those that ROUTER gives out do
-
-
-def device_identity(name: bytes, number: int) -> bytes:
-    """Return the ROUTER identity of a device's connection; `name` is random and its own."""
-    assert len(name) == NAME_BYTES
-    return _MARK + name + bytes([number % 256])
-
-
-def _device_name(identity: bytes) -> bytes | None:
-    """Return the device that an identity names, or None if it names none."""
-    named = len(identity) == len(_MARK) + NAME_BYTES + 1 and identity.startswith(_MARK)
-    return identity[:-1] if named else None
+from headgate.runtime.wire.identities import device_name
 
 
 @dataclass(slots=True)
@@ -88,10 +74,10 @@ class Peers:
 
     def replaced_by(self, peer: Peer) -> list[Peer]:
         """Return the peers that are earlier connections of the same device."""
-        name = _device_name(peer.id)
+        name = device_name(peer.id)
         if name is None:
             return []
-        return [other for other in self if other is not peer and _device_name(other.id) == name]
+        return [other for other in self if other is not peer and device_name(other.id) == name]
 
     def silent(self, *, now_s: float) -> list[Peer]:
         """Return the peers to forget: silent for long, or strangers no longer worth watching."""

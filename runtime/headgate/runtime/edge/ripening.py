@@ -16,7 +16,8 @@ frame nothing as long as it waits: the layers that come before its batch begins 
 
 from math import inf
 
-from headgate.runtime.edge.batcher import ANSWER_S, Batcher
+from headgate.runtime.edge.batch_choice import ANSWER_S
+from headgate.runtime.edge.batcher import Batcher
 from headgate.runtime.edge.edge_margin import Margin
 from headgate.runtime.edge.queued import Queued
 

@@ -15,9 +15,7 @@ own service; without it every small frame would seem to know the rate.
 """
 
 import math
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from headgate.runtime.link.belief import RateBelief, Waiting
 from headgate.runtime.link.least_delay import (
@@ -29,41 +27,13 @@ from headgate.runtime.link.least_delay import (
 )
 from headgate.runtime.link.one_way import SMALL_BYTES, OneWay, Served
 from headgate.runtime.link.outlook import Outlook, Sample
+from headgate.runtime.link.sent_messages import SentMessage, SentMessages
+from headgate.runtime.link.service import CLEAR_OF_NOISE, Service, service_of
 from headgate.runtime.wire.bursts import TcpWindow, pace
 from headgate.runtime.wire.messages import NO_BURST, Burst
 
-NOISE_TIMES = 2.0  # the usual noise: within that a service only bounds the rate
-CLEAR_OF_NOISE = 3.0  # times that: service that long tells the rate and not the jitter
-MAX_OUTSTANDING = 4096
 SAMPLE_S = 0.005  # services that follow one another are taken together up to so long
 OVERDUE_TIMES = 3.0  # its service, and a message that waited longer is overdue
-
-
-@dataclass(slots=True)
-class _Outstanding:
-    key: int
-    num_bytes: int
-    sent_s: float
-    foreseen: tuple[float, ...]  # levels of the rate, as believed then
-    window_bytes: int  # what TCP's window was known to hold
-    arrived: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Service:
-    """What the uplink did: so many bytes in that time, and what was `foreseen` of it."""
-
-    num_bytes: int
-    service_s: float
-    foreseen: tuple[float, ...]
-    noise_s: float
-    behind: bool  # right after another message of ours
-    only_bounds: bool = False  # it took no longer than that
-
-    def then(self, other: "_Service") -> "_Service":
-        """Return this service and the next one as one."""
-        num_bytes, service_s = self.num_bytes + other.num_bytes, self.service_s + other.service_s
-        return _Service(num_bytes, service_s, self.foreseen, self.noise_s, self.behind)
 
 
 class LinkEstimator:
@@ -78,22 +48,20 @@ class LinkEstimator:
         self._one_way = OneWay()
         self._window = TcpWindow()
         self._residence_s = 0.0  # at the edge: falls slowly from the largest seen
-        self._queue: deque[_Outstanding] = deque()  # not known to have arrived, in order
-        self._outstanding: dict[int, _Outstanding] = {}
-        self._ahead_bytes = 0
+        self._out = SentMessages()
         self._free_s = -math.inf  # when the last message had been served, on our clock
-        self._short: _Service | None = None  # too short to learn from by itself
+        self._short: Service | None = None  # too short to learn from by itself
         self._clear_s = -math.inf  # when the last sample clear of the noise was taken
 
     @property
     def ahead_bytes(self) -> int:
         """Bytes sent and not known to have arrived."""
-        return self._ahead_bytes
+        return self._out.num_bytes
 
     @property
     def num_outstanding(self) -> int:
         """Messages sent and not known to have arrived."""
-        return len(self._queue)
+        return len(self._out)
 
     @property
     def delay_s(self) -> float | None:
@@ -111,7 +79,7 @@ class LinkEstimator:
 
         Its answer may be under way or at the edge: the usual time of both is not waiting.
         """
-        if not self._queue:
+        if not self._out:
             return 0.0
         usual_s = (self.delay_s or 0.0) + self._residence_s + self._noise_s
         return max(0.0, now_s - usual_s - self._busy_since_s())
@@ -124,41 +92,25 @@ class LinkEstimator:
         waited_s = self.waited_s(now_s=now_s)
         if waited_s <= 0:
             return 0.0
-        service_s = 8 * self._queue[0].num_bytes / math.exp(self._belief.level)
+        service_s = 8 * self._out.first.num_bytes / math.exp(self._belief.level)
         return max(0.0, waited_s - OVERDUE_TIMES * service_s)
 
     def bytes_up_to(self, key: int) -> int:
         """Return the bytes not known to have arrived, up to this message's; 0 if it has."""
-        num_bytes = 0
-        for item in self._queue:
-            num_bytes += item.num_bytes
-            if item.key == key:
-                return num_bytes
-        return 0
+        return self._out.bytes_up_to(key)
 
     def sent(self, key: int, *, num_bytes: int, now_s: float) -> None:
         """Note a message that will be answered. Messages arrive in the order of these calls."""
-        assert key not in self._outstanding
         window_bytes = self._window.sent(delay_s=self.delay_s or 0.0, now_s=now_s)
-        item = _Outstanding(key, num_bytes, now_s, self._belief.levels, window_bytes)
-        self._queue.append(item)
-        self._outstanding[key] = item
-        self._ahead_bytes += num_bytes
-        if len(self._outstanding) > MAX_OUTSTANDING:  # answers that an edge never gave
-            del self._outstanding[next(iter(self._outstanding))]
+        self._out.add(SentMessage(key, num_bytes, now_s, self._belief.levels, window_bytes))
 
     def unsent(self, key: int) -> None:
         """Take back a message that never left."""
-        item = self._outstanding.pop(key, None)
-        if item is not None and not item.arrived:
-            self._queue.remove(item)
-            self._ahead_bytes -= item.num_bytes
+        self._out.take_back(key)
 
     def forget_all(self) -> None:
         """Forget what is outstanding: the connection is gone. What was learnt stays."""
-        self._queue.clear()
-        self._outstanding.clear()
-        self._ahead_bytes = 0
+        self._out.clear()
         self._free_s = -math.inf
         self._short = None
         self._window = TcpWindow()
@@ -179,38 +131,38 @@ class LinkEstimator:
         how the message's slices came in. Messages sent before this one have arrived too, whether
         or not they have been answered.
         """
-        item = self._outstanding.pop(key, None)
-        if item is None:
+        message = self._out.answered(key)
+        if message is None:
             return None
-        residence_s = min(residence_s, now_s - item.sent_s)  # whatever its edge says
-        trip_s = now_s - item.sent_s - residence_s
+        residence_s = min(residence_s, now_s - message.sent_s)  # whatever its edge says
+        trip_s = now_s - message.sent_s - residence_s
         usual_s = self._residence_s + 0.05 * (residence_s - self._residence_s)
         self._residence_s = max(residence_s, usual_s)
         if self._observe is not None:
             delay_s = trip_s if self.delay_s is None else min(trip_s, self.delay_s)
-            self._observe(Sample(item.num_bytes, item.sent_s, now_s, residence_s, delay_s))
-        if item.arrived:  # a later one was answered first and told all there was to tell
+            self._observe(Sample(message.num_bytes, message.sent_s, now_s, residence_s, delay_s))
+        if message.arrived:  # a later one was answered first and told all there was to tell
             return trip_s
-        alone = self._queue[0] is item and item.sent_s >= self._free_s
-        self._learn_delay(trip_s, item, alone=alone, now_s=now_s)
+        alone = self._out.first is message and message.sent_s >= self._free_s
+        self._learn_delay(trip_s, message, alone=alone, now_s=now_s)
         start_s = self._busy_since_s()
-        num_bytes = self._arrive_up_to(item)
-        served = self._served(item, edge_s, alone=alone, back_s=now_s - residence_s)
+        num_bytes = self._out.arrived_up_to(message)
+        served = self._served(message, edge_s, alone=alone, back_s=now_s - residence_s)
         self._free_s = max(self._free_s, served.at_s)
-        self._window.answered(item.num_bytes)
+        self._window.answered(message.num_bytes)
         inside = pace(
             burst,
-            sent_bytes=item.num_bytes,
-            window_bytes=item.window_bytes,
+            sent_bytes=message.num_bytes,
+            window_bytes=message.window_bytes,
             delay_s=self.delay_s or 0.0,
         )
         held_up = inside is not None and inside.held_up  # by its sender: says nothing of the link
-        service = _service(num_bytes, served, start_s=start_s, item=item)
+        service = service_of(num_bytes, served, start_s=start_s, message=message)
         if service is not None and not held_up:
             self._observe_service(service, now_s=now_s)
         return trip_s
 
-    def _observe_service(self, service: "_Service", *, now_s: float) -> None:
+    def _observe_service(self, service: Service, *, now_s: float) -> None:
         """Learn from a service, together with those right before it if they were short.
 
         The service of one small message says more of who else sent in between than of the link.
@@ -229,12 +181,12 @@ class LinkEstimator:
         elif before is not None:
             self._learn_rate(before, now_s=now_s)
         self._short = None
-        if self._queue and service.service_s < SAMPLE_S:
+        if self._out and service.service_s < SAMPLE_S:
             self._short = service
         else:
             self._learn_rate(service, now_s=now_s)
 
-    def _learn_rate(self, service: "_Service", *, now_s: float) -> None:
+    def _learn_rate(self, service: Service, *, now_s: float) -> None:
         self._belief.observe(
             num_bits=8.0 * service.num_bytes,
             service_s=service.service_s,
@@ -250,50 +202,40 @@ class LinkEstimator:
         waiting = None
         waited_s = self.waited_s(now_s=now_s)
         if waited_s > 0:
-            waiting = Waiting(8.0 * self._queue[0].num_bytes, waited_s)
+            waiting = Waiting(8.0 * self._out.first.num_bytes, waited_s)
         return Outlook(
             now_s=now_s,
             delay_s=self.delay_s or 0.0,
             forecast=self._belief.forecast(now_s=now_s, waiting=waiting),
-            ahead_bytes=self._ahead_bytes,
-            busy_since_s=self._busy_since_s() if self._queue else now_s,
+            ahead_bytes=self._out.num_bytes,
+            busy_since_s=self._busy_since_s() if self._out else now_s,
             age_s=now_s - self._clear_s,
             noise_s=self.noise_s,
         )
 
     def _busy_since_s(self) -> float:
-        return max(self._queue[0].sent_s, self._free_s)
+        return max(self._out.first.sent_s, self._free_s)
 
-    def _arrive_up_to(self, item: _Outstanding) -> int:
-        """Take `item` and all ahead of it off the queue; return their bytes."""
-        num_bytes = 0
-        while True:
-            first = self._queue.popleft()
-            first.arrived = True
-            num_bytes += first.num_bytes
-            if first is item:
-                break
-        self._ahead_bytes -= num_bytes
-        return num_bytes
-
-    def _learn_delay(self, trip_s: float, item: _Outstanding, *, alone: bool, now_s: float) -> None:
-        small = alone and item.num_bytes <= SMALL_BYTES
-        least, own_s = self._delays.newest, self._own_s(item)
+    def _learn_delay(
+        self, trip_s: float, message: SentMessage, *, alone: bool, now_s: float
+    ) -> None:
+        small = alone and message.num_bytes <= SMALL_BYTES
+        least, own_s = self._delays.newest, self._own_s(message)
         if small and least is not None:
             late_s = excess_s(trip_s, own_s=own_s, least=least)
             self._noise_s = smoothed_noise_s(self._noise_s, excess_s=late_s)
         if small or least is None or trip_s < least.delay_s:
-            seen = Least(now_s, trip_s, item.num_bytes, own_s)
+            seen = Least(now_s, trip_s, message.num_bytes, own_s)
             self._delays.add(seen, noise_s=self.noise_s)
 
-    def _own_s(self, item: _Outstanding) -> float | None:
+    def _own_s(self, message: SentMessage) -> float | None:
         """Return how long the uplink likely had a message; None before the rate was measured."""
         if not self._belief.measured:
             return None
-        return 8 * item.num_bytes / math.exp(self._belief.level)
+        return 8 * message.num_bytes / math.exp(self._belief.level)
 
     def _served(
-        self, item: _Outstanding, edge_s: float | None, *, alone: bool, back_s: float
+        self, message: SentMessage, edge_s: float | None, *, alone: bool, back_s: float
     ) -> Served:
         """Return when the uplink was through with a message; `back_s` is without the residence.
 
@@ -306,38 +248,11 @@ class LinkEstimator:
         if edge_s is None:
             return latest
         served = self._one_way.answered(
-            sent_s=item.sent_s,
+            sent_s=message.sent_s,
             edge_s=edge_s,
             back_s=back_s,
-            num_bytes=item.num_bytes,
+            num_bytes=message.num_bytes,
             alone=alone,
-            own_s=self._own_s(item),
+            own_s=self._own_s(message),
         )
         return latest if served is None or served.at_s > latest.at_s else served
-
-
-def _service(
-    num_bytes: int, served: Served, *, start_s: float, item: _Outstanding
-) -> _Service | None:
-    """Return the service of these bytes from `start_s` on, `item` last; None if it tells nothing.
-
-    Behind another message it is what lies between the two: no delay is in it. Else it is what the
-    message took beyond the least delay, and of the bytes beyond those that showed that. Where it is
-    hardly larger than these, it is of all its bytes, with what the least delay likely holds of
-    service (`least_delay`); unless what was measured is well clear of that it is only a bound.
-    """
-    noise_s = max(MIN_NOISE_S, NOISE_TIMES * served.noise_s)
-    service_s = served.at_s - start_s
-    if start_s > item.sent_s:
-        return _Service(num_bytes, service_s, item.foreseen, noise_s, behind=True)
-    least = served.least
-    further_bytes = num_bytes - least.num_bytes
-    if further_bytes >= least.num_bytes:
-        return _Service(further_bytes, service_s, item.foreseen, noise_s, behind=False)
-    if least.own_s is None:
-        return None
-    service_s, noise_s = max(service_s, noise_s) + least.own_s, noise_s + least.own_s
-    measured = service_s - least.own_s > CLEAR_OF_NOISE * noise_s
-    return _Service(
-        num_bytes, service_s, item.foreseen, noise_s, behind=False, only_bounds=not measured
-    )

@@ -128,6 +128,10 @@ class Conversation:
             return None
         return self._traffic.outlook(now_s=now_s)
 
+    def pause_ends_s(self, *, now_s: float) -> float | None:
+        """Return when the pause is over that the edge has asked for; None if there is none."""
+        return self._closed_until_s if now_s < self._closed_until_s else None
+
     def send_layers(self, frame: Frame, *, now_s: float) -> Send:
         """Send some layers of a frame, or one fragment of one."""
         self._traffic.layers_sent(frame, now_s=now_s)

@@ -9,9 +9,10 @@ A frame's way, and what can end it (each ends once, in a `Deliver` made by `endi
      |            |-> superseded by a newer frame; too late to start; no point can be used
      |-> its picture cannot be read
 
-One frame computes at a time and one is pending, while any number waits for the edge, so that the
-head of a frame overlaps with the transfer of those before it. The device's own answer is that of
-the exit, or of a local point that is computed in the edge's place (see `rescue`).
+One frame computes at a time and one is pending (`compute_slot`), while any number waits for the
+edge (`waiting_frames`), so that the head of a frame overlaps with the transfer of those before it.
+The device's own answer is that of the exit, or of a local point that is computed in the edge's
+place (`rescue`).
 """
 
 from collections.abc import Mapping
@@ -24,9 +25,10 @@ from headgate.runtime.choice.costs import PointCosts
 from headgate.runtime.choice.guard import Guard
 from headgate.runtime.choice.policy import PolicyMaker
 from headgate.runtime.session.chooser import Chooser
+from headgate.runtime.session.compute_slot import ComputeSlot
 from headgate.runtime.session.conversation import Conversation
 from headgate.runtime.session.endings import Endings
-from headgate.runtime.session.events import Compute, Computed, ComputeFailed, Effect
+from headgate.runtime.session.events import Computed, ComputeFailed, Effect
 from headgate.runtime.session.frame_fate import (
     DEFAULT_SETTINGS,
     NOT_SENT,
@@ -108,12 +110,19 @@ class DeviceSession:
             rescues=settings.rescue,
         )
         self._endings = Endings(manifest, controller=controller, outbox=outbox, rescues=rescues)
+        self._slot = ComputeSlot(
+            chooser=self._chooser,
+            costs=costs,
+            edge=edge,
+            endings=self._endings,
+            references=references,
+            rescues=rescues,
+            terms=terms,
+        )
         self._manifest, self._skip = manifest, settings.skip
         self._terms, self._costs, self._controller = terms, costs, controller
         self._edge, self._references, self._guard = edge, references, guard
         self._waiting, self._outbox, self._rescues = waiting, outbox, rescues
-        self._pending: FrameOnItsWay | None = None
-        self._computing: FrameOnItsWay | None = None
         self._next_frame_id, self._finishing = 0, False
 
     @property
@@ -129,7 +138,7 @@ class DeviceSession:
     @property
     def wants_frame(self) -> bool:
         """Whether a frame captured now would be computed at once (for sources that can wait)."""
-        return not self._finishing and self._computing is None and self._pending is None
+        return not self._finishing and self._slot.is_free
 
     @property
     def num_open(self) -> int:
@@ -145,7 +154,8 @@ class DeviceSession:
         """Return when `handle_timer` wants to be called; how late it is then sets the guard."""
         due_s = self._waiting.next_due_s()
         uplink_s = self._edge.next_timer_s(self._chooser.probe_need())
-        timer_s = min((at_s for at_s in (due_s, uplink_s) if at_s is not None), default=None)
+        timers_s = (due_s, uplink_s, self._outbox.next_timer_s())
+        timer_s = min((at_s for at_s in timers_s if at_s is not None), default=None)
         if timer_s is not None:
             self._guard.awaits(timer_s)
         return timer_s
@@ -172,12 +182,8 @@ class DeviceSession:
         self._guard.saw(now_s=now_s)
         self._chooser.captured(captured_s=captured_s, now_s=now_s)
         self._rescues.captured(captured_s=captured_s)
-        effects: list[Effect] = []
-        if self._pending is not None:
-            self._terms.hold_for(self._pending)
-            effects.append(self._endings.here(self._pending, None, "superseded", now_s=now_s))
-        self._pending = FrameOnItsWay(frame_id, captured_s, truth)
-        return [*effects, *self._start_next(now_s=now_s)]
+        superseded = self._slot.put(FrameOnItsWay(frame_id, captured_s, truth), now_s=now_s)
+        return [*superseded, *self._slot.start_next(now_s=now_s)]
 
     def frame_unreadable(
         self, frame_id: int, *, captured_s: float, now_s: float, truth: int | None = None
@@ -196,15 +202,14 @@ class DeviceSession:
     ) -> list[Effect]:
         """Take what the shell made of a `Compute` effect."""
         self._guard.saw(now_s=now_s)
-        frame, self._computing = self._computing, None
-        if frame is None or frame.frame_id != frame_id:  # ended meanwhile by finish(at_once=True)
-            self._computing = frame
+        frame = self._slot.finished(frame_id)
+        if frame is None:  # ended meanwhile by finish(at_once=True)
             return []
         if frame.rescue_reason is None:
             effects = self._after_compute(frame, outcome, now_s=now_s)
         else:
             effects = self._after_rescue(frame, outcome, frame.rescue_reason, now_s=now_s)
-        effects += self._start_next(now_s=now_s)
+        effects += self._slot.start_next(now_s=now_s)
         return [*effects, *self._leave_when_drained()]
 
     def received(self, parts: list[bytes], *, now_s: float) -> list[Effect]:
@@ -252,8 +257,8 @@ class DeviceSession:
         self._guard.timer_went_off(now_s=now_s)
         for frame in self._waiting.take_over(now_s=now_s):
             effects += self._end_without_edge(frame, frame.late_reason, now_s=now_s)
-        self._rescues.last_calls(by_s=now_s, pending=self._pending is not None, now_s=now_s)
-        effects += self._start_next(now_s=now_s)
+        self._rescues.last_calls(by_s=now_s, pending=self._slot.pending is not None, now_s=now_s)
+        effects += self._slot.start_next(now_s=now_s)
         effects += self._outbox.pump(now_s=now_s)
         effects += self._edge.handle_timer(self._chooser.probe_need(), now_s=now_s)
         return [*effects, *self._leave_when_drained()]
@@ -264,7 +269,8 @@ class DeviceSession:
         """Switch the profile; returns the id of the first frame that will be chosen under it."""
         self._terms.switch(profile, points, policy=self._controller)
         self._guard.keep_within(self._terms.sla_s)
-        return self._next_frame_id if self._pending is None else self._pending.frame_id
+        pending = self._slot.pending
+        return self._next_frame_id if pending is None else pending.frame_id
 
     def finish(self, *, now_s: float, at_once: bool = False) -> list[Effect]:
         """Take no more frames. `at_once` ends the open ones now; else go on until `drained`."""
@@ -277,47 +283,13 @@ class DeviceSession:
             self._waiting.clear()
             self._rescues.clear()
             self._outbox.clear()
-            self._computing = self._pending = None
+            self._slot.clear()
         return [*effects, *self._leave_when_drained()]
 
     def _open_frames(self) -> list[FrameOnItsWay]:
         """Return the frames that have no record, each once: one may wait and compute together."""
-        frames = (*self._waiting.values(), *self._rescues, self._computing, self._pending)
+        frames = (*self._waiting.values(), *self._rescues, self._slot.running, self._slot.pending)
         return list({f.frame_id: f for f in frames if f is not None and not f.ended}.values())
-
-    def _start_next(self, *, now_s: float) -> list[Effect]:
-        """Start what is next if nothing computes: a frame to rescue, whose deadline is nearer."""
-        if self._computing is not None:
-            return []
-        rescued, lost = self._rescues.take(now_s=now_s)
-        effects: list[Effect] = [self._endings.here(f, None, why, now_s=now_s) for f, why in lost]
-        if rescued is None or rescued.rescue is None:
-            return [*effects, *self._start_pending(now_s=now_s)]
-        self._computing = rescued
-        return [*effects, Compute(rescued.frame_id, rescued.rescue)]
-
-    def _start_pending(self, *, now_s: float) -> list[Effect]:
-        """Choose for the pending frame and start it, unless one that waits needs the time first."""
-        frame = self._pending
-        if frame is None:
-            return []
-        self._terms.hold_for(frame)
-        if frame.deadline_s is not None and now_s >= frame.deadline_s:
-            self._pending = None
-            return [self._endings.here(frame, None, "too late to start", now_s=now_s)]
-        self._costs.choosing()
-        choice = self._chooser.choose(frame, now_s=now_s)
-        if choice.point is not None and self._rescues.go_before(choice.point, now_s=now_s):
-            return self._start_next(now_s=now_s)
-        self._pending = None
-        frame.point, frame.estimate, frame.layers = choice.point, choice.estimate, choice.layers
-        if choice.point is None:
-            reason = "uplink full" if self.has_edge else "no edge"
-            return [self._endings.here(frame, None, reason, now_s=now_s)]
-        frame.started_s = now_s
-        self._computing = frame
-        reference = self._references.choose(choice.point, frame_id=frame.frame_id, now_s=now_s)
-        return [Compute(frame.frame_id, choice.point, reference)]
 
     def _after_compute(
         self, frame: FrameOnItsWay, outcome: Computed | ComputeFailed, *, now_s: float
@@ -389,7 +361,7 @@ class DeviceSession:
 
     def _end_without_edge(self, frame: FrameOnItsWay, reason: str, *, now_s: float) -> list[Effect]:
         if frame.insurance is None and self._rescues.add(frame, reason, now_s=now_s):
-            return self._start_next(now_s=now_s)
+            return self._slot.start_next(now_s=now_s)
         return [self._endings.here(frame, frame.insurance, reason, now_s=now_s)]
 
     def _leave_when_drained(self) -> list[Effect]:

@@ -82,13 +82,13 @@ class FrameOnItsWay:
         return self.last_call_s is not None and self.last_call_s <= by_s
 
 
-def budget_us(frame: FrameOnItsWay, *, delay_s: float, now_s: float) -> int:
-    """Return what the edge may use of a frame sent now: what is left less the path's delay.
+def budget_us(frame: FrameOnItsWay, *, less_s: float, now_s: float) -> int:
+    """Return what the edge may use of a frame sent now: what is left of its time, but for `less_s`.
 
-    The edge counts from the frame's arrival, and the time of transfer is not known before. So a
-    frame that was long on its way is computed in vain rather than rejected in error.
+    That is the path's delay at least. The time of transfer is not known before: the edge counts
+    from the frame's arrival, or from when that would have been had nothing held it up.
     """
     if frame.deadline_s is None:
         return NO_BUDGET_US
-    left_s = frame.deadline_s - now_s - delay_s
+    left_s = frame.deadline_s - now_s - less_s
     return min(MAX_BUDGET_US, max(0, round(left_s * 1e6)))

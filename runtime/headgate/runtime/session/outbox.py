@@ -18,7 +18,7 @@ from headgate.runtime.session.layer_sender import (
     Release,
 )
 from headgate.runtime.session.references import DeviceReferences
-from headgate.runtime.wire.messages import MAX_BUDGET_US, NO_BUDGET_US, Frame, stamp_us
+from headgate.runtime.wire.messages import NO_BUDGET_US, Frame, stamp_us
 
 
 class Outbox:
@@ -39,6 +39,7 @@ class Outbox:
         self._sender = LayerSender()
         self._frames: dict[int, tuple[FrameOnItsWay, tuple[bytes, ...]]] = {}
         self._slicing: tuple[int, int] = NO_BUDGET_US, 0  # budget and stamp of a layer in fragments
+        self._pause_ends_s: float | None = None  # for which layers wait
 
     def why_not(self, frame: FrameOnItsWay, outcome: Computed) -> str | None:
         """Return why a frame cannot be sent, or None."""
@@ -72,12 +73,18 @@ class Outbox:
         )
         return self.pump(now_s=now_s)
 
+    def next_timer_s(self) -> float | None:
+        """Return when to `pump` though nothing has come: after the edge's pause, or None."""
+        return self._pause_ends_s
+
     def pump(self, *, now_s: float) -> list[Send]:
         """Send what the link has room for; to be asked after whatever may have changed that."""
         sends: list[Send] = []
+        self._pause_ends_s = None
         while len(self._sender):
             outlook = self._edge.layers_outlook(now_s=now_s)
             if outlook is None:
+                self._pause_ends_s = self._edge.pause_ends_s(now_s=now_s)
                 break
             release = self._sender.next_release(outlook, now_s=now_s)
             if release is None:
@@ -122,7 +129,8 @@ class Outbox:
         assert payload is not None
         frame.sent_bytes.append(len(payload))
         grace_s = self._references.sent(frame.frame_id, frame.point, outcome, now_s=now_s)
-        left_us = budget_us(frame, delay_s=self._edge.delay_s - grace_s, now_s=now_s)
+        # A frame that was long on its way is computed in vain rather than rejected in error.
+        left_us = budget_us(frame, less_s=self._edge.delay_s - grace_s, now_s=now_s)
         index = self._manifest.index_of(frame.point.id)
         return self._edge.send_frame(Frame(frame.frame_id, index, left_us, payload), now_s=now_s)
 
@@ -168,11 +176,8 @@ class Outbox:
 
     def _layer_budget_us(self, frame: FrameOnItsWay, *, now_s: float) -> int:
         """Return until when the edge may wait for layers: the answer has to be here in time."""
-        if frame.deadline_s is None:
-            return NO_BUDGET_US
         early_s = self._early_s(frame) + self._edge.noise_s + self._edge.delay_s
-        left_s = frame.deadline_s - now_s - early_s
-        return min(MAX_BUDGET_US, max(0, round(left_s * 1e6)))
+        return budget_us(frame, less_s=early_s, now_s=now_s)
 
     def _early_s(self, frame: FrameOnItsWay) -> float:
         """Return how long before its deadline the edge's answer must be here to count.

@@ -2,9 +2,10 @@
 
 The edge acknowledges every message of such a frame in order, but for the one that completes it:
 that is answered by the frame's RESULT or REJECT. A RESULT for fewer layers than that answers no
-message, for all that it used have had their ACK. A REJECT may also be the answer to the first
-message, of a frame that is not let in. What comes after either has its ACK, and so has whatever
-comes while the batch runs: it may be here before the RESULT does.
+message, for all that it used have had their ACK. A REJECT may also be the answer to the message
+that brings the first layer, or the last fragment of it: that of a frame that is not let in. What
+comes after either has its ACK, and so has whatever comes while the batch runs: it may be here
+before the RESULT does.
 """
 
 from collections import deque
@@ -24,7 +25,6 @@ class _Message:
 class _FrameOut:
     sent_s: float  # the first message
     out: deque[_Message] = field(default_factory=deque)
-    num_acked: int = 0  # messages
     acked_layers: int = 0
     answered: bool = False  # by a RESULT that did not use all that is out
 
@@ -59,7 +59,6 @@ class SentLayers:
         frame = self._frames.get(frame_id)
         if frame is None or not frame.out:
             return None
-        frame.num_acked += 1
         frame.acked_layers = max(frame.acked_layers, layers)
         key = frame.out.popleft().key
         if frame.answered and not frame.out:
@@ -86,7 +85,7 @@ class SentLayers:
         if frame is None:
             return None
         key = None
-        if frame.out and (frame.out[0].completes or frame.num_acked == 0):
+        if frame.out and (frame.out[0].completes or frame.acked_layers == 0):
             key = frame.out.popleft().key
         self._over(frame_id, frame)
         return key

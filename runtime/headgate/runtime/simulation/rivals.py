@@ -21,16 +21,16 @@ from math import inf
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Profile
-from headgate.runtime.choice.controller import Controller
+from headgate.runtime.choice.controller import FIRST_PERIOD_S, Controller
 from headgate.runtime.choice.costs import PointCosts
 from headgate.runtime.choice.own_answers import best_local
 from headgate.runtime.choice.policy import PolicyMaker
 from headgate.runtime.choice.situation import Choice, Situation
-from headgate.runtime.choice.whole_worth import OVERHEAD_BYTES
 from headgate.runtime.link.one_way import SMALL_BYTES
 from headgate.runtime.link.outlook import Outlook, Sample
 from headgate.runtime.records import Estimate
 from headgate.runtime.simulation.simulated_link import Uplink
+from headgate.runtime.wire.bursts import MESSAGE_OVERHEAD_BYTES
 
 GAIN = 0.2  # of the moving averages
 FIRST_RATE_BPS = 1e6  # before anything was measured
@@ -55,7 +55,7 @@ class Rival(ABC):
     ) -> None:
         self._costs = costs
         self._quality = {point.id: manifest.quality(point) for point in manifest.points}
-        self._period_s = 1 / 30
+        self._period_s = FIRST_PERIOD_S
         self._source_waits = source_waits
         self._captured_s: float | None = None
         self.set_profile(profile, points=points, sla_s=sla_s)
@@ -126,7 +126,7 @@ class Rival(ABC):
         return None
 
     def _size(self, point: OperatingPoint) -> float:
-        return self._costs.sizes_bytes(point)[1] + OVERHEAD_BYTES
+        return self._costs.sizes_bytes(point)[1] + MESSAGE_OVERHEAD_BYTES
 
     @abstractmethod
     def _answer_s(self, num_bytes: float, outlook: Outlook, *, leaves_s: float) -> float:

@@ -1,0 +1,87 @@
+"""The ladder of the points that go whole, and how far up it the next frame may go.
+
+The link has shown that it carries the last point sent, and no more. So the choice is among the
+rungs up to a bounded step above that one; a stall leads back to the foot. Nor may a step be so
+short that nothing is gained by it: the rungs above would then never be reached.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+
+from headgate.profiles.manifest import OperatingPoint
+from headgate.runtime.choice.candidates import STICKINESS
+from headgate.runtime.choice.pareto import Merits, undominated
+
+LEVELS_UP = 2  # at most so many rungs up from the last point sent
+
+
+class Rungs:
+    """The points of one profile that nothing beats in every respect, by rising bytes."""
+
+    def __init__(
+        self,
+        points: Sequence[OperatingPoint],
+        *,
+        merits: Callable[[OperatingPoint], Merits],
+        quality: Mapping[str, float],
+    ) -> None:
+        """`points` are those that send, and go whole; `quality` is by point id."""
+        self._points = undominated(points, merits)
+        self._quality = quality
+        self._rank = -1  # of the last point sent; below the first before one was
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    @property
+    def points(self) -> tuple[OperatingPoint, ...]:
+        """All of them, from the smallest."""
+        return self._points
+
+    @property
+    def last(self) -> OperatingPoint:
+        """The rung under way, or the lowest."""
+        return self._points[max(0, self._rank)]
+
+    @property
+    def has_above(self) -> bool:
+        """Whether something is under way, and a rung above it."""
+        return 0 < self._rank + 1 < len(self._points)
+
+    def begin_anew(self) -> None:
+        """Start from the foot again: the link stands still."""
+        self._rank = -1
+
+    def sent(self, point: OperatingPoint, *, series_bytes: float) -> None:
+        """Take note of a point that is sent; in layers it counts as the rung of so many bytes."""
+        if point in self._points:
+            self._rank = self._points.index(point)
+        else:
+            rank = bisect_right(self._points, series_bytes, key=lambda rung: rung.bytes.mean)
+            self._rank = rank - 1
+
+    def reachable(
+        self, *, here: float, promise: Callable[[OperatingPoint], float]
+    ) -> tuple[OperatingPoint, ...]:
+        """Return the ladder up to a bounded step above the last point sent.
+
+        On a dense ladder two rungs are next to nothing: twice the bytes are within reach as well.
+        Rungs that do not beat answering here on a good link are no steps at all: nothing would be
+        sent from them. The same goes for rungs that are not better than the last point sent by what
+        another must be. `here` is what answering here is worth, `promise` what a rung earns on a
+        good link.
+        """
+        top = self._rank + LEVELS_UP
+        last = len(self._points) - 1
+        while top < last and promise(self._points[max(0, top)]) <= here + STICKINESS:
+            top += 1
+        if self._rank >= 0:
+            enough = self._quality[self._points[self._rank].id] + STICKINESS
+            steps = self._points[self._rank : top + 1]
+            while top < last and all(self._quality[point.id] <= enough for point in steps):
+                top += 1
+                steps = self._points[top : top + 1]
+            double = 2 * self._points[self._rank].bytes.mean
+            while top < last and self._points[top + 1].bytes.mean <= double:
+                top += 1
+        return self._points[: top + 1]

@@ -1,0 +1,158 @@
+"""Pictures that come one after the other: of a video file, a camera or a network stream.
+
+PyAV decodes them (the extra `video`). What arrives damaged is left out, and what breaks off is
+told of: files and links do both, and the pictures before and after are as good as ever.
+"""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from headgate.profiles.errors import DataError, UsageError
+from headgate.runtime.complaints import Complaints
+from headgate.runtime.device.picture_source import Picture, SourceFrame
+
+log = logging.getLogger(__name__)
+
+STREAM_TIMEOUT_S = 10.0
+MANY_DAMAGED = 100  # packets of a video in a row
+SHORT_S, SHORT_SHARE = 1.0, 0.05  # a video may end so much before the end of its sound
+
+
+class VideoSource:
+    """A video file, a camera or a network stream, through PyAV."""
+
+    labels: tuple[str, ...] | None = None
+
+    def __init__(
+        self, name: str, *, address: str, form: str | None, is_live: bool, where: str
+    ) -> None:
+        """`where` begins what is said of it: the argument or option, and its value."""
+        self.name = name
+        self._where = where
+        self.is_live = is_live
+        self._address = address
+        self._form = form
+        self._said_short = False
+        self.fps: float | None = None
+        container = self._open()  # what cannot be decoded is refused at the start
+        try:
+            rate = _video_stream(container, self._where).average_rate
+            self.fps = float(rate) if rate and not is_live else None
+        finally:
+            container.close()
+
+    def frames(self) -> Iterator[SourceFrame]:
+        av = _import_av(self._where)
+        num_frames = 0
+        last_s: float | None = None
+        container = self._open()
+        try:
+            stream = _video_stream(container, self._where)
+            stream.thread_type = "AUTO"
+            for frame in self._decoded(container.demux(stream), damage=av.error.InvalidDataError):
+                yield SourceFrame(_upright(frame))
+                num_frames += 1
+                last_s = frame.time
+            self._say_if_short(_duration_s(container, stream), last_s=last_s)
+        except (av.FFmpegError, ValueError) as reason:
+            raise DataError(
+                f"{self._where}: cannot be decoded after frame {num_frames} ({_reason(reason)}); "
+                "check the file or the camera"
+            ) from None
+        finally:
+            container.close()
+        if num_frames == 0:
+            raise DataError(f"{self._where}: holds no video frame; check the file")
+
+    def _decoded(self, packets: Iterable[Any], *, damage: type[Exception]) -> Iterator[Any]:
+        """Yield what can be decoded; raises `damage` where too much in a row cannot.
+
+        A camera's cable or a lossy network damages a picture now and then, and the next is whole.
+        """
+        complaints = Complaints()
+        num_damaged = 0
+        for packet in packets:
+            try:
+                frames = packet.decode()
+            except damage as reason:
+                num_damaged += 1
+                if num_damaged >= MANY_DAMAGED:
+                    raise
+                text = f"{self._where}: a picture is damaged and left out ({_reason(reason)})"
+                line = complaints.say(text, now_s=time.monotonic())
+                if line is not None:
+                    log.warning("%s", line)
+                continue
+            num_damaged = 0
+            yield from frames
+
+    def _say_if_short(self, duration_s: float | None, *, last_s: float | None) -> None:
+        """Warn, once, of a file that breaks off: some forms then end as if all were well."""
+        if self.is_live or self._said_short or duration_s is None or last_s is None:
+            return
+        if last_s < duration_s - max(SHORT_S, SHORT_SHARE * duration_s):
+            self._said_short = True
+            log.warning(
+                "%s: ends after %.1f s, but is said to last %.1f s; check that the file is whole",
+                self._where,
+                last_s,
+                duration_s,
+            )
+
+    def _open(self) -> Any:
+        av = _import_av(self._where)
+        try:
+            return av.open(
+                self._address,
+                format=self._form,
+                timeout=STREAM_TIMEOUT_S if self._form is None and self.is_live else None,
+            )
+        except (av.FFmpegError, OSError, ValueError) as reason:
+            raise DataError(
+                f"{self._where}: cannot be opened as video ({_reason(reason)}); expected a video "
+                "file, v4l2:///dev/videoN or rtsp://..."
+            ) from None
+
+
+def _video_stream(container: Any, where: str) -> Any:
+    if not container.streams.video:
+        raise DataError(f"{where}: holds no video stream; check the file")
+    return container.streams.video[0]
+
+
+def _duration_s(container: Any, stream: Any) -> float | None:
+    """Return when the video should end, by what the file says of itself; None if it says nothing.
+
+    That is a time of its frames, which need not begin at 0.
+    """
+    if stream.duration is not None:
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    if container.duration is not None:  # in microseconds
+        return float((container.start_time or 0) + container.duration) / 1e6
+    return None
+
+
+def _upright(frame: Any) -> Picture:
+    """Return the pixels turned as the file says: a telephone held upright films lying down."""
+    picture_HWC: Picture = frame.to_ndarray(format="rgb24")
+    quarters = round(frame.rotation / 90) % 4  # counted against the clock
+    return np.ascontiguousarray(np.rot90(picture_HWC, quarters)) if quarters else picture_HWC
+
+
+def _import_av(where: str) -> Any:
+    try:
+        import av
+    except ImportError:
+        raise UsageError(
+            f"{where}: videos and cameras need PyAV, which the extra `video` brings; "
+            "pip install '.[video]' in a copy of this repository"
+        ) from None
+    return av
+
+
+def _reason(reason: BaseException) -> str:
+    return getattr(reason, "strerror", None) or str(reason) or type(reason).__name__

@@ -1,0 +1,65 @@
+"""How far up the ladder the next frame may go."""
+
+import pytest
+
+from headgate.profiles.manifest import OperatingPoint, PointKind
+from headgate.runtime.choice.rungs import Rungs
+from runtime.ladders import stats
+
+KB = (1, 2, 10, 30, 100)  # of the rungs; each is worth .05 more than the one before
+QUALITY = {f"p{kb}": 0.6 + 0.05 * place for place, kb in enumerate(KB)}
+
+
+def point(kb: int) -> OperatingPoint:
+    name = f"p{kb}"
+    return OperatingPoint(name, PointKind.OFFLOAD, {"top1": QUALITY[name]}, stats(1000 * kb))
+
+
+def rungs(*, last_kb: int | None = None) -> Rungs:
+    """A ladder on which that point was sent last."""
+    made = Rungs(
+        [point(kb) for kb in reversed(KB)],
+        merits=lambda each: (-each.bytes.mean, QUALITY[each.id]),
+        quality=QUALITY,
+    )
+    if last_kb is not None:
+        made.sent(point(last_kb), series_bytes=0.0)
+    return made
+
+
+def reachable_kb(made: Rungs, *, here: float = 0.0) -> list[float]:
+    found = made.reachable(here=here, promise=lambda each: QUALITY[each.id])
+    return [each.bytes.mean / 1000 for each in found]
+
+
+def test_the_next_frame_goes_up_two_rungs_at_most() -> None:
+    assert reachable_kb(rungs(last_kb=2)) == [1, 2, 10, 30]
+    assert reachable_kb(rungs(last_kb=100)) == [1, 2, 10, 30, 100]
+
+
+def test_before_anything_was_sent_and_after_a_stall_the_foot_is_in_reach() -> None:
+    made = rungs(last_kb=10)
+    made.begin_anew()
+    assert reachable_kb(made) == reachable_kb(rungs()) == [1, 2]
+
+
+def test_rungs_that_answering_here_beats_are_no_steps() -> None:
+    assert reachable_kb(rungs(), here=0.72) == [1, 2, 10, 30]
+
+
+@pytest.mark.parametrize(("series_bytes", "last_kb"), [(500, 1), (2500, 2), (30_000, 30)])
+def test_layers_count_as_the_rung_of_their_bytes(series_bytes: float, last_kb: int) -> None:
+    made = rungs()
+    made.sent(
+        OperatingPoint(
+            "s-p5", PointKind.SPLIT, {"top1": 0.9}, stats(200_000), member="s", prefix=5
+        ),
+        series_bytes=series_bytes,
+    )
+    assert made.last.bytes.mean == 1000 * last_kb
+
+
+def test_there_is_a_rung_above_only_where_something_is_under_way() -> None:
+    assert not rungs().has_above
+    assert rungs(last_kb=30).has_above
+    assert not rungs(last_kb=100).has_above
