@@ -29,7 +29,7 @@ def prune(out: Path, resume: bool, force: bool, as_json: bool, **settings: Any) 
 
     The run is written to OUT.partial and becomes OUT when all of it is done.
     """
-    from headgate.train.commands.tables import members_table, print_table
+    from headgate.train.commands.tables import members_table, print_table, say_run
     from headgate.train.processes import is_first_process
     from headgate.train.recipe import PruneConfig
     from headgate.train.run.from_backbone import with_network_of_backbone
@@ -51,7 +51,7 @@ def prune(out: Path, resume: bool, force: bool, as_json: bool, **settings: Any) 
         )
     if is_first_process() and not as_json:
         print_table(members_table(run.record))
-        click.echo(f"run: {out}")
+        say_run(out)
 
 
 @train.command()
