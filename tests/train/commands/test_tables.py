@@ -12,7 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from headgate.train.commands.tables import members_table, print_table, say_run, splits_table
+from headgate.train.commands.tables import (
+    members_table,
+    print_table,
+    say_if_begun_anew,
+    say_run,
+    splits_table,
+)
 from headgate.train.folder.run_record import QuantisedEntry, RunRecord
 from headgate.train.networks.splits import SplitPoint, list_splits
 from train.tiny_runs import train_tiny, write_pictures
@@ -71,6 +77,21 @@ def test_a_finished_run_says_what_to_do_with_it(capsys: pytest.CaptureFixture[st
     said = capsys.readouterr()
     assert said.out == "run: runs/my parts\n"
     assert said.err == "next: headgate export 'runs/my parts' FAMILY\n"
+
+
+def test_resume_says_so_where_there_is_nothing_to_go_on_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "done").mkdir()
+    (tmp_path / "begun.partial").mkdir()
+    for name in ("done", "begun"):
+        say_if_begun_anew(tmp_path / name, resume=True)
+    say_if_begun_anew(tmp_path / "mistyped", resume=False)
+    assert capsys.readouterr().err == ""
+    say_if_begun_anew(tmp_path / "mistyped", resume=True)
+    assert (
+        f"no unfinished run at {tmp_path / 'mistyped'}; a new one begins" in capsys.readouterr().err
+    )
 
 
 def test_brackets_in_the_path_of_a_data_set_are_printed_as_they_are(

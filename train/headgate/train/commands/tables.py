@@ -1,4 +1,4 @@
-"""Tables and lines that `headgate train` prints on stdout."""
+"""Tables and lines that `headgate train` prints."""
 
 import json
 import shlex
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from headgate.profiles.parse import unparse
+from headgate.train.folder.run_folder import partial_folder
 from headgate.train.folder.run_record import RunRecord
 from headgate.train.networks.split_names import PICTURE
 from headgate.train.networks.splits import CROSSED, NO_MAPS, SplitPoint
@@ -118,6 +119,12 @@ def say_run(out: Path) -> None:
     """Name the finished run's folder on stdout, and on stderr what to do with it."""
     click.echo(f"run: {out}")
     click.echo(f"next: headgate export {shlex.quote(str(out))} FAMILY", err=True)
+
+
+def say_if_begun_anew(out: Path, *, resume: bool) -> None:
+    """Say on stderr that --resume finds nothing at `out`: the path may be mistyped."""
+    if resume and not out.exists() and not partial_folder(out).exists():
+        click.echo(f"--resume: there is no unfinished run at {out}; a new one begins", err=True)
 
 
 def splits_table(
