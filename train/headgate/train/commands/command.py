@@ -47,7 +47,7 @@ def prune(out: Path, resume: bool, force: bool, as_json: bool, **settings: Any) 
     budgets = settings.pop("budgets")
     config = PruneConfig(**settings)
     if is_first_process():
-        say_if_begun_anew(out, resume=resume)
+        say_if_begun_anew(out, resume=resume and not force)
     with telling_how_to_go_on(lambda: way_on(out)):
         run = train_prune(
             replace(config, budgets=whole_budgets(budgets, config)),

@@ -256,7 +256,7 @@ def _train(config: PruneConfig, how: dict[str, Any]) -> None:
     out: Path = how["out"]
     as_json: bool = how["as_json"]
     if is_first_process():
-        say_if_begun_anew(out, resume=how["resume"])
+        say_if_begun_anew(out, resume=how["resume"] and not how["force"])
     with telling_how_to_go_on(lambda: way_on(out)):
         run = train_prune(
             config,
