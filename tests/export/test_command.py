@@ -41,6 +41,16 @@ def test_progress_goes_to_stderr_and_the_result_to_stdout(run: Path, tmp_path: P
     assert any("beside the trained network" in line for line in lines)
 
 
+def test_an_export_says_how_its_family_is_run(run: Path, tmp_path: Path) -> None:
+    options = ["--levels", "16", "--jpeg-qualities", "", "--webp-qualities", "", "--limit", "9"]
+    result = invoke(run, tmp_path / "family", *options, "--calibration", "8")
+    family = tmp_path / "family"
+    assert result.stderr.splitlines()[-1] == (
+        f"next: headgate edge {family}, and beside it headgate device {family} INPUT"
+    )
+    assert "next" not in result.stdout
+
+
 @pytest.mark.parametrize(
     ("options", "exit_code", "said"),
     [

@@ -1,6 +1,7 @@
 """`headgate export`: turn a training run into a family folder, measured and checked."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,8 @@ def export(
     if not console.is_terminal:
         console.width = PIPED_WIDTH
     console.print(points_table(manifest))
+    name = shlex.quote(str(family))
+    click.echo(f"next: headgate edge {name}, and beside it headgate device {name} INPUT", err=True)
 
 
 def _show(line: str) -> None:

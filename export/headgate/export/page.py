@@ -1,14 +1,18 @@
-"""What every HTML page shares: one file without scripts, for light and dark, desk and phone."""
+"""What every HTML page shares: one file without scripts, for light and dark, desk, phone, print."""
 
 from __future__ import annotations
 
 import base64
 import html
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from headgate.export.figures import DARK, LIGHT, NARROW_IN, WIDE_IN, Theme
 
 NARROW_PX = 640
+
+# A number and its unit stay on one line.
+UNIT_SPACE = re.compile(r"(?<=\d) (?=%|(?:ms|s|B|kB|MB|kbit/s|Mbit/s|px)\b)")
 
 # Draws a figure at a width in inches, on light or dark paper.
 Draw = Callable[[float, Theme], bytes]
@@ -38,12 +42,12 @@ def page(title: str, body: str) -> str:
 
 def paragraphs(lines: Sequence[str]) -> str:
     """Return each line as a paragraph."""
-    return "".join(f"<p>{html.escape(line)}</p>\n" for line in lines)
+    return "".join(f"<p>{_text(line)}</p>\n" for line in lines)
 
 
 def bullets(lines: Sequence[str]) -> str:
     """Return the lines as a list."""
-    items = "".join(f"<li>{html.escape(line)}</li>\n" for line in lines)
+    items = "".join(f"<li>{_text(line)}</li>\n" for line in lines)
     return f"<ul>\n{items}</ul>"
 
 
@@ -71,7 +75,7 @@ def text_table(
         body += f'<tr{own}><th scope="row">{html.escape(row[0])}</th>{cells}</tr>\n'
     heads = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in columns)
     return (
-        f'<div class="scroll"><table><caption>{html.escape(caption)}</caption>'
+        f'<div class="scroll"><table><caption>{_text(caption)}</caption>'
         f"<thead><tr>{heads}</tr></thead><tbody>\n{body}</tbody></table></div>"
     )
 
@@ -101,6 +105,10 @@ def picture(wide: bytes, narrow: bytes, *, alt: str) -> str:
         f'<picture><source media="(max-width: {NARROW_PX}px)" srcset="{inline(narrow)}">'
         f'<img class="paper" src="{inline(wide)}" alt="{html.escape(alt)}"></picture>'
     )
+
+
+def _text(line: str) -> str:
+    return UNIT_SPACE.sub("\u00a0", html.escape(line))
 
 
 def inline(png: bytes) -> str:
@@ -140,7 +148,7 @@ tr.own { background: var(--own); }
 tr.own th { font-weight: 600; }
 table.map td, table.map th { text-align: center; padding: 0.3rem 0.45rem; }
 table.map th[scope=row] { text-align: right; white-space: nowrap; }
-table.map td small { display: block; color: var(--quiet); font-size: 0.85em; }
+table.map td small { display: block; font-size: 0.85em; }
 td.split { background: rgba(var(--split), 0.24); }
 td.picture { background: rgba(var(--picture), 0.26); }
 td.local { background: rgba(var(--local), 0.22); }
@@ -149,9 +157,14 @@ td.local { background: rgba(var(--local), 0.22); }
 .key .picture { background: rgba(var(--picture), 0.26); }
 .key .local { background: rgba(var(--local), 0.22); }
 @media (max-width: 640px) { table { font-size: 0.8rem; } th, td { padding: 0.2rem 0.35rem; }
+  caption { max-width: calc(100vw - 2rem); }
   table.map td, table.map th { padding: 0.25rem 0.2rem; font-size: 0.72rem; } }
 details { margin: 0.8rem 0; }
 summary { cursor: pointer; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1rem; margin: 0; }
 dt { color: var(--quiet); }
-dd { margin: 0; overflow-wrap: anywhere; }"""
+dd { margin: 0; overflow-wrap: anywhere; }
+@media print { main { max-width: none; padding: 0; } .scroll { overflow: visible; }
+  table { font-size: 0.75rem; } th, td { padding: 0.15rem 0.35rem; }
+  p, li, tr, picture, .scroll { break-inside: avoid; } h2, h3, h2 + p { break-after: avoid; }
+  details::details-content { content-visibility: visible; height: auto; } }"""

@@ -15,6 +15,7 @@ from headgate.export.bench.bench_table import (
     Goal,
     command_line,
     cpu_model,
+    family_title,
     median,
     write_result,
 )
@@ -47,6 +48,15 @@ def test_a_result_carries_command_machine_versions_and_commit() -> None:
     for key in ("command", "machine", "versions", "commit"):
         assert f"- {key}: " in text
     assert cpu_model()
+
+
+def test_a_page_is_called_by_the_network_as_the_user_named_it(family: Family) -> None:
+    named = {"model": "parts.nets:make", "split": "downA"}
+    manifest = replace(family.manifest, provenance=named)
+    size = f"{manifest.input.width_px} x {manifest.input.height_px} px"
+    assert family_title(manifest) == f"parts.nets:make at {size}, cut after downA"
+    unnamed = replace(manifest, provenance={})
+    assert family_title(unnamed) == f"Family {unnamed.digest[:12]}"
 
 
 def test_a_goal_that_was_missed_is_said_so() -> None:

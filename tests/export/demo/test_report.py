@@ -204,6 +204,7 @@ def test_the_report_is_one_file_that_refers_to_nothing_else(
     assert "<script" not in text
     assert "url(" not in text
     assert "headgate demo &lt;&amp;&gt;" in text
+    assert '<th scope="col"></th>' not in text
 
 
 def test_the_pictures_are_written_beside_the_report(content: ReportContent, tmp_path: Path) -> None:
@@ -233,6 +234,7 @@ def test_the_sentences_name_the_rivals_and_the_difference(content: ReportContent
     assert "240 frames" in said
     assert "best fixed point in hindsight: jpeg-q90" in said
     assert "no rivals: local-full" in said
+    assert "in place of the truth, that is" in said  # two accuracies: what parts them is said
     assert "behind" in said
     assert "JPEG" in said
     assert "WebP" in said

@@ -4,7 +4,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from headgate.runtime.device.live import SHOWN_FRAMES, LiveView, sparkline
-from headgate.runtime.records import Source
+from headgate.runtime.records import Estimate, Source
 from runtime.device.test_sinks import record
 
 
@@ -57,3 +57,25 @@ def test_the_view_shows_brackets_in_paths_and_profiles_as_they_are() -> None:
     console.print(view.render())
     assert out.getvalue().count("dir:/a[/b]") == 2
     assert "[/night]" in out.getvalue()
+
+
+def test_the_view_does_not_flicker_while_every_other_frame_is_superseded() -> None:
+    out = io.StringIO()
+    view = LiveView(title="clip", console=Console(file=out, width=80))
+    view.add(record(0))
+    never = replace(record(1, source=Source.NONE), point=None, kind=None, estimate=Estimate())
+    for reason in ("superseded", "too late to start"):
+        view.add(replace(never, reason=reason))
+        Console(file=out, width=80).print(view.render())
+    assert out.getvalue().count("2.00 Mbit/s") == out.getvalue().count("b3r1-l16") == 2
+
+
+def test_the_view_says_that_nothing_can_be_sent_while_there_is_no_edge() -> None:
+    out = io.StringIO()
+    view = LiveView(title="clip", console=Console(file=out, width=80))
+    view.add(record(0))
+    none = replace(record(1, source=Source.NONE), point=None, kind=None, estimate=Estimate())
+    view.add(replace(none, reason="no edge"))
+    Console(file=out, width=80).print(view.render())
+    assert "uplink cannot send now" in out.getvalue()
+    assert "point  none" in out.getvalue()

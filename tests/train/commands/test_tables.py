@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from headgate.train.commands.tables import members_table, print_table, splits_table
+from headgate.train.commands.tables import (
+    members_table,
+    print_table,
+    say_if_begun_anew,
+    say_run,
+    splits_table,
+)
 from headgate.train.folder.run_record import QuantisedEntry, RunRecord
 from headgate.train.networks.splits import SplitPoint, list_splits
 from train.tiny_runs import train_tiny, write_pictures
@@ -50,6 +57,43 @@ def test_a_member_trained_without_rounding_is_shown_too(record: RunRecord) -> No
     assert "b128r2" in printed(members_table(bare))
 
 
+@pytest.mark.parametrize(("exit_accuracy", "warned"), [(0.5, False), (0.51, True)])
+def test_an_exit_that_beats_the_backbone_is_explained_with_what_to_do(
+    record: RunRecord, exit_accuracy: float, warned: bool
+) -> None:
+    (member,) = record.members
+    assert record.backbone is not None
+    odd = replace(
+        record,
+        backbone=replace(record.backbone, accuracy=0.5),
+        members=(replace(member, exit_accuracy=exit_accuracy),),
+    )
+    assert ("train the backbone for longer (--epochs)" in printed(members_table(odd))) == warned
+    assert "--epochs" not in printed(members_table(replace(odd, backbone=None)))
+
+
+def test_a_finished_run_says_what_to_do_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+    say_run(Path("runs/my parts"))
+    said = capsys.readouterr()
+    assert said.out == "run: runs/my parts\n"
+    assert said.err == "next: headgate export 'runs/my parts' FAMILY\n"
+
+
+def test_resume_says_so_where_there_is_nothing_to_go_on_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "done").mkdir()
+    (tmp_path / "begun.partial").mkdir()
+    for name in ("done", "begun"):
+        say_if_begun_anew(tmp_path / name, resume=True)
+    say_if_begun_anew(tmp_path / "mistyped", resume=False)
+    assert capsys.readouterr().err == ""
+    say_if_begun_anew(tmp_path / "mistyped", resume=True)
+    assert (
+        f"no unfinished run at {tmp_path / 'mistyped'}; a new one begins" in capsys.readouterr().err
+    )
+
+
 def test_brackets_in_the_path_of_a_data_set_are_printed_as_they_are(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -65,7 +109,12 @@ def test_layers_that_cannot_be_split_after_are_counted(num_refused: int, said: s
     flat = SplitPoint(1, "head", (10,), 40, 10, 0, valid=False, reason="flat")
     first = SplitPoint(1, "first", (4, 8, 8), 1024, 5, 5, valid=True, reason="")
     points = [picture, first, *[flat] * num_refused]
-    assert said in printed(splits_table(points, title="x", with_refused=False))
+    text = printed(splits_table(points, title="x", with_refused=False))
+    assert said in text
+    assert "--split NAME" in text
+    known = printed(splits_table(points, title="x", with_refused=False, default="first"))
+    assert "cut after first" in known
+    assert "--split NAME" not in known
 
 
 class Concatenating(nn.Module):
@@ -88,6 +137,7 @@ def test_network_that_cannot_be_cut_is_told_why_and_what_to_change() -> None:
     text = printed(splits_table(list_splits(flat, picture_BCHW), title="flat", with_refused=False))
     assert "why not" in text  # without --all
     assert "none of its layers" in text
+    assert "--split" not in text
     assert "maps are expected to have height and width" in text
     assert "shortcut" not in text
     crossed = list_splits(Concatenating(), picture_BCHW)

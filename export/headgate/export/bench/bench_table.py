@@ -20,6 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from headgate.profiles.manifest import Manifest
 from headgate.profiles.storage import write_atomic
 
 BENCH_SCHEMA = 1
@@ -95,6 +96,15 @@ def command_line() -> str:
     """Return the command as it was typed, with absolute paths cut to their last part."""
     arguments = [re.sub(r"/(?:[^/:=]+/)+", ".../", argument) for argument in sys.argv[1:]]
     return shlex.join([Path(sys.argv[0]).name, *arguments])
+
+
+def family_title(manifest: Manifest) -> str:
+    """Return what a page on this family is called: its network as the training was told it."""
+    model, split = manifest.provenance.get("model"), manifest.provenance.get("split")
+    size = f"{manifest.input.width_px} x {manifest.input.height_px} px"
+    if not model:
+        return f"Family {manifest.digest[:12]}"
+    return f"{model} at {size}" + (f", cut after {split}" if split else "")
 
 
 def cpu_model() -> str:

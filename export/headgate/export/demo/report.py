@@ -87,7 +87,8 @@ def sentences(content: ReportContent) -> list[str]:
             f"{_percent(run.summary.credited)} of all frames were answered rightly and in time."
         )
     lines.append(
-        f"With late frames counted as wrong its accuracy is {run.credited:.3f} "
+        "Counted as the simulator counts, with the accuracy that each point was measured to have "
+        f"in place of the truth, that is {run.credited:.3f} "
         f"({content.adaptive_simulated.credited:.3f} in the simulator)."
     )
     rival = best(content.rivals)
@@ -124,11 +125,11 @@ def _who_answered(content: ReportContent) -> str:
         (Source.NONE, "by nobody"),
     ):
         share = sum(record.source is source for record in records) / max(1, len(records))
-        parts.append(f"{_percent(share)} {words}")
+        parts.append(f"{words} ({_percent(share)})")
     chosen = content.adaptive.summary.by_point.values()
     used = sum(count >= 0.01 * len(records) for count in chosen)
     return (
-        f"Answers came {', '.join(parts[:2])} and {parts[2]}; "
+        f"Frames were answered {', '.join(parts[:2])} and {parts[2]}; "
         f"{used} operating points were used for at least one frame in a hundred."
     )
 
@@ -139,7 +140,7 @@ def _against(title: str, rival: RunScore, run: RunScore, manifest: Manifest) -> 
     point = manifest.point(rival.name)
     accuracy = point.metrics[manifest.primary_metric]
     return (
-        f"It is {100 * abs(difference):.1f} points {verb} {title}: {rival.name}, which has "
+        f"The run is {100 * abs(difference):.1f} points {verb} {title}: {rival.name}, which has "
         f"accuracy {accuracy:.3f} but was in time for {_percent(rival.in_time)} of the frames "
         f"and reaches {rival.credited:.3f} (simulated)."
     )
@@ -213,7 +214,7 @@ def _table(rows: Sequence[tuple[str, RunScore]], *, caption: str) -> str:
         f"<td>{_milliseconds(run.summary.latency_p50_s)}</td><td>{run.mean_bytes:.0f}</td></tr>\n"
         for title, run in rows
     )
-    heads = ("", "how", "accuracy, late = wrong", "in time", "median ms", "bytes/frame")
+    heads = ("run", "how", "accuracy, late = wrong", "in time", "median ms", "bytes/frame")
     return (
         f'<div class="scroll"><table class="words"><caption>{html.escape(caption)}</caption>'
         + "<thead><tr>"

@@ -17,6 +17,7 @@ SHOWN_FRAMES = 60  # the last ones, a bar each
 REFRESHES_PER_S = 4
 LABEL_WIDTH = 8
 FRAME_WIDTH = 4  # of the panel's border and its padding
+NEVER_STARTED = ("superseded", "too late to start")  # reasons of frames without a choice
 
 
 def sparkline(values_s: list[float | None], *, sla_s: float | None) -> Text:
@@ -85,18 +86,19 @@ class LiveView:
             None if record.source is Source.NONE else record.stages.total_s for record in recent
         ]
         summary = self._tally.summary()
-        rate = last.estimate.rate_bps
+        chosen = _last_chosen(recent)
+        rate = chosen.estimate.rate_bps
         counts = ", ".join(f"{name} {count}" for name, count in summary.by_source.items())
         rows = Table.grid(padding=(0, 1))
         for style in ("bold", "", "bold", ""):
             rows.add_column(style=style, no_wrap=True)
         rows.add_row(
             "uplink",
-            "unknown" if rate is None else f"{rate / 1e6:.2f} Mbit/s",
+            "cannot send now" if rate is None else f"{rate / 1e6:.2f} Mbit/s",
             "SLA",
             "none" if last.sla_s is None else f"{1000 * last.sla_s:.0f} ms",
         )
-        rows.add_row("point", Text(str(last.point)), "profile", Text(last.profile))
+        rows.add_row("point", Text(chosen.point or "none"), "profile", Text(last.profile))
         rows.add_row(
             "frames",
             f"{summary.frames} ({counts})",
@@ -111,6 +113,16 @@ class LiveView:
             (f"{'sent':{LABEL_WIDTH}}", "bold"), f"{summary.num_bytes / 1000:.0f} kB"
         )
         return Panel(Group(rows, sent, latency), title=self._title, width=width + FRAME_WIDTH)
+
+
+def _last_chosen(recent: list[FrameRecord]) -> FrameRecord:
+    """Return the newest frame for which a choice was made, if any: others know no link.
+
+    A device that is slower than its source supersedes every other frame, so a view of the very
+    last one would flicker.
+    """
+    chosen = (record for record in reversed(recent) if record.reason not in NEVER_STARTED)
+    return next(chosen, recent[-1])
 
 
 def _ms(latency_s: float | None) -> str:

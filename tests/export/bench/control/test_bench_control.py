@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from headgate.export.bench.bench_command import bench
 from headgate.export.bench.control.bench_control import ControlOptions, bench_control
+from headgate.export.bench.control.control_figures import Figures
 from headgate.export.bench.control.control_runs import (
     FIXED,
     LOCAL,
@@ -17,7 +18,9 @@ from headgate.export.bench.control.control_runs import (
     PICTURES,
     WHOLE,
     Case,
+    CaseRuns,
     Mode,
+    Run,
     run_case,
     without_exits,
 )
@@ -96,6 +99,15 @@ def run_control(folder: Path, *arguments: str) -> dict[str, Any]:
 
 def credited_by_policy(found: dict[str, Any]) -> dict[str, float]:
     return {row["policy"]: float(row["credited"]) for row in found["rows"]}
+
+
+def test_rounding_leaves_no_zero_with_a_minus() -> None:
+    earned = {LOCAL: 0.5, ORACLE: 0.6, OURS: 0.5 - 1e-9}
+    runs = tuple(Run(policy, credited, 0.0, 0.0, 0.0) for policy, credited in earned.items())
+    case = Case(Mode.BARE, sla_s=0.1, rtt_s=0.02, fps=30.0, duration_s=2.0)
+    cells = Figures(OURS, [CaseRuns("walk", case, runs)]).cells()
+    assert cells[1:3] == ("0.000", "0.000")
+    assert cells[-1] == "+0.0000"
 
 
 def test_profile_binds_everybody_and_its_sla_goes_before_the_options(tmp_path: Path) -> None:

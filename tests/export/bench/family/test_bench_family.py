@@ -234,7 +234,9 @@ def test_measuring_again_replaces_accuracy_bytes_times_and_exits(tmp_path: Path)
 def test_a_ladder_file_will_do_but_not_to_measure(tmp_path: Path) -> None:
     example = Path(__file__).parents[4] / "examples" / "ladder.toml"
     family = open_target(example, FEW)
-    assert report_family(family, FEW, say=quiet).cells
+    found = report_family(family, FEW, say=quiet)
+    assert found.cells
+    assert "accuracy, bytes and times as the ladder gives them" in found.notes
     with pytest.raises(UsageError, match="no networks to measure"):
         open_target(example, replace(FEW, data="embedded"))
 

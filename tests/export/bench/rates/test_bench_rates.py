@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from headgate.export.bench.bench_command import bench
+from headgate.export.bench.bench_table import family_title
 from headgate.export.bench.rates.bench_rates import RatesOptions, bench_rates, write_rates
 from headgate.export.bench.rates.paper_points import paper_points
 from headgate.export.bench.rates.plot_rates import draw_rates
@@ -197,6 +198,8 @@ def test_the_command_writes_table_page_and_plot_and_prints_one_json_object(
     assert len(targets) == 4
     assert all(target.startswith("data:image/png;base64,") for target in targets)
     assert "Goal: " not in text
+    title = family_title(family.manifest)
+    assert f"<h1>Accuracy against bytes: {title}</h1>" in text  # whose page it is
     judged = CliRunner().invoke(bench, [*arguments, "--goals"], catch_exceptions=False)
     assert len(json.loads(judged.stdout)["goals"]) == 3
     assert (tmp_path / "rates.html").read_text().count("Goal: ") == 3

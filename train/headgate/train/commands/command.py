@@ -29,7 +29,12 @@ def prune(out: Path, resume: bool, force: bool, as_json: bool, **settings: Any) 
 
     The run is written to OUT.partial and becomes OUT when all of it is done.
     """
-    from headgate.train.commands.tables import members_table, print_table
+    from headgate.train.commands.tables import (
+        members_table,
+        print_table,
+        say_if_begun_anew,
+        say_run,
+    )
     from headgate.train.processes import is_first_process
     from headgate.train.recipe import PruneConfig
     from headgate.train.run.from_backbone import with_network_of_backbone
@@ -41,6 +46,8 @@ def prune(out: Path, resume: bool, force: bool, as_json: bool, **settings: Any) 
     settings = with_network_of_backbone(settings, given=given_options())
     budgets = settings.pop("budgets")
     config = PruneConfig(**settings)
+    if is_first_process():
+        say_if_begun_anew(out, resume=resume and not force)
     with telling_how_to_go_on(lambda: way_on(out)):
         run = train_prune(
             replace(config, budgets=whole_budgets(budgets, config)),
@@ -51,7 +58,7 @@ def prune(out: Path, resume: bool, force: bool, as_json: bool, **settings: Any) 
         )
     if is_first_process() and not as_json:
         print_table(members_table(run.record))
-        click.echo(f"run: {out}")
+        say_run(out)
 
 
 @train.command()

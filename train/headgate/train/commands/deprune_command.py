@@ -69,6 +69,7 @@ def _train_with_a_run(
     config: PruneConfig, settings: DepruneSettings, side: Side, *, as_json: bool
 ) -> None:
     """Train as the server, or with all sides here: the run is written by this process."""
+    from headgate.train.commands.tables import say_run
     from headgate.train.run.interruptions import telling_how_to_go_on, way_on
     from headgate.train.split_training.deprune import deprune_as_server, deprune_locally
 
@@ -98,7 +99,7 @@ def _train_with_a_run(
                 attended=_attended,
             )
     if not as_json:
-        click.echo(f"run: {out}")
+        say_run(out)
 
 
 def _clients_way_on(side: Side) -> str | None:

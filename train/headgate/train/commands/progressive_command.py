@@ -242,7 +242,12 @@ def _config(progressive: ProgressiveConfig, settings: dict[str, Any]) -> PruneCo
 
 
 def _train(config: PruneConfig, how: dict[str, Any]) -> None:
-    from headgate.train.commands.tables import prefixes_table, print_table
+    from headgate.train.commands.tables import (
+        prefixes_table,
+        print_table,
+        say_if_begun_anew,
+        say_run,
+    )
     from headgate.train.processes import is_first_process
     from headgate.train.run.interruptions import telling_how_to_go_on, way_on
     from headgate.train.run.progress import choose_progress
@@ -250,6 +255,8 @@ def _train(config: PruneConfig, how: dict[str, Any]) -> None:
 
     out: Path = how["out"]
     as_json: bool = how["as_json"]
+    if is_first_process():
+        say_if_begun_anew(out, resume=how["resume"] and not how["force"])
     with telling_how_to_go_on(lambda: way_on(out)):
         run = train_prune(
             config,
@@ -260,4 +267,4 @@ def _train(config: PruneConfig, how: dict[str, Any]) -> None:
         )
     if is_first_process() and not as_json:
         print_table(prefixes_table(run.record))
-        click.echo(f"run: {out}")
+        say_run(out)

@@ -1,11 +1,15 @@
-"""Tables and lines that `headgate train` prints on stdout."""
+"""Tables and lines that `headgate train` prints."""
 
 import json
+import shlex
+from pathlib import Path
 
+import click
 from rich.console import Console
 from rich.table import Table
 
 from headgate.profiles.parse import unparse
+from headgate.train.folder.run_folder import partial_folder
 from headgate.train.folder.run_record import RunRecord
 from headgate.train.networks.split_names import PICTURE
 from headgate.train.networks.splits import CROSSED, NO_MAPS, SplitPoint
@@ -50,6 +54,7 @@ def members_table(record: RunRecord) -> Table:
         "then: accuracy with so many levels a value; bytes are what the rate term\n"
         "estimates, before any codec"
     )
+    table.caption += _hardly_trained(record)
     slim = record.sides.get(SLIM)
     if slim is not None:
         table.add_row(SLIM, "", str(slim.epochs), _percent(slim.accuracy), "")
@@ -88,6 +93,7 @@ def prefixes_table(record: RunRecord) -> Table:
     table.caption = f"early exit: {_percent(member.exit_accuracy)}"
     if record.backbone is not None:
         table.caption += f"; backbone: {_percent(record.backbone.accuracy)}"
+    table.caption += _hardly_trained(record)
     source = config.weights_of_link if config is not None else None
     if source is not None:
         table.caption += (
@@ -95,6 +101,30 @@ def prefixes_table(record: RunRecord) -> Table:
             f"ms at {source.value_bits} bits a number, on {', '.join(source.traces)}"
         )
     return table
+
+
+def _hardly_trained(record: RunRecord) -> str:
+    """Say what to do where the early exit answers better than the network that it is a part of."""
+    backbone = record.backbone
+    exits = [member.exit_accuracy for member in record.members]
+    if backbone is None or max(exits, default=0.0) <= backbone.accuracy:
+        return ""
+    return (
+        "\nthe early exit is right more often than the backbone: a device would answer by itself "
+        "and\nsend nothing; train the backbone for longer (--epochs), or bring one (--backbone)"
+    )
+
+
+def say_run(out: Path) -> None:
+    """Name the finished run's folder on stdout, and on stderr what to do with it."""
+    click.echo(f"run: {out}")
+    click.echo(f"next: headgate export {shlex.quote(str(out))} FAMILY", err=True)
+
+
+def say_if_begun_anew(out: Path, *, resume: bool) -> None:
+    """Say on stderr that --resume finds nothing at `out`: the path may be mistyped."""
+    if resume and not out.exists() and not partial_folder(out).exists():
+        click.echo(f"--resume: there is no unfinished run at {out}; a new one begins", err=True)
 
 
 def splits_table(
@@ -117,6 +147,8 @@ def splits_table(
         table.caption += "\n" + _remedy(points)
     if default is not None:
         table.caption += f"\nwithout --split, trainings cut after {default}"
+    elif not nowhere:
+        table.caption += "\ntrainings need one of these names: --split NAME"
     if with_refused:
         table.add_column("why not")
     elif num_refused:

@@ -68,13 +68,13 @@ class Figures:
         reference = self.policy == ORACLE
         return (
             self.policy,
-            "n/a" if self.gap is None else f"{self.gap:.3f}",
-            "n/a" if self.mean_gap is None else f"{self.mean_gap:.3f}",
+            "n/a" if self.gap is None else f"{self.gap:z.3f}",
+            "n/a" if self.mean_gap is None else f"{self.mean_gap:z.3f}",
             f"{self.credited:.4f}",
             "" if reference else f"{100 * self.miss_share:.2f}",
             "" if reference else f"{self.mean_bytes:.0f}",
             "" if reference else f"{self.switches_per_s:.2f}",
-            f"{self.worst:+.4f}",
+            f"{self.worst:+z.4f}",
         )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from headgate.export.bench.bench_table import BenchResult
+from headgate.export.bench.bench_table import BenchResult, family_title
 from headgate.export.bench.family.family_map import (
     Cell,
     Conditions,
@@ -134,7 +134,7 @@ def report_family(family: Family, options: FamilyOptions, *, say: Say) -> Family
     pairs = equal_pairs(rates, device_factor=options.device_factor)
     losing = where_not(cells)
     return FamilyReport(
-        title=_title(manifest),
+        title=family_title(manifest),
         manifest=manifest,
         machine=_machine(machine, options),
         rates=shown,
@@ -274,12 +274,3 @@ def _machine(machine: str | None, options: FamilyOptions) -> str:
         return "unknown"
     slow = "" if options.device_factor == 1 else f", device times {options.device_factor:g}"
     return f"of {machine}{slow}"
-
-
-def _title(manifest: Manifest) -> str:
-    model = manifest.provenance.get("model", "").rpartition(":")[2]
-    split = manifest.provenance.get("split")
-    size = f"{manifest.input.width_px} x {manifest.input.height_px} px"
-    if not model:
-        return f"Family {manifest.digest[:12]}"
-    return f"{model} at {size}" + (f", cut after {split}" if split else "")

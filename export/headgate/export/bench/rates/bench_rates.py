@@ -6,6 +6,7 @@ Table, goals and the sentences under it; the measuring is in `rates_measure`, th
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from headgate.export import page
-from headgate.export.bench.bench_table import BenchResult, provenance
+from headgate.export.bench.bench_table import BenchResult, family_title, provenance
 from headgate.export.bench.rates.break_even import Pair, break_even_sentence, equal_pairs, rate_text
 from headgate.export.bench.rates.plot_rates import draw_rates
 from headgate.export.bench.rates.rates_measure import MeasureOptions, measure_rates
@@ -65,6 +66,7 @@ class RatesOptions:
 class RatesBench:
     """The benchmark's result, and what it was made of."""
 
+    title: str  # of the family
     result: BenchResult
     rates: Rates
     pairs: tuple[Pair, ...]
@@ -107,7 +109,7 @@ def bench_rates(family: Family, options: RatesOptions, *, say: Callable[[str], N
             "family": family.manifest.digest,
         },
     )
-    return RatesBench(result, rates, pairs, said)
+    return RatesBench(family_title(family.manifest), result, rates, pairs, said)
 
 
 def write_rates(bench: RatesBench, folder: Path) -> Path:
@@ -133,7 +135,8 @@ def rates_page(bench: RatesBench) -> str:
     others = page.text_table(
         COLUMNS, [table_row(row, rates) for row in rest], caption="Every other picture"
     )
-    body = f"""<h1>Accuracy against bytes</h1>
+    title = f"Accuracy against bytes: {bench.title}"
+    body = f"""<h1>{html.escape(title)}</h1>
 <section>
 {page.paragraphs([goal_text(goal) for goal in result.goals])}
 {page.bullets(bench.said)}
@@ -147,9 +150,9 @@ def rates_page(bench: RatesBench) -> str:
 <section>
 <h2>How this was made</h2>
 {page.bullets(result.notes[len(bench.said) :])}
-{page.facts(provenance())}
+{page.facts({"family": result.details["family"][:12], **provenance()})}
 </section>"""
-    return page.page("Headgate: accuracy against bytes", body)
+    return page.page(f"Headgate: {title}", body)
 
 
 def shown_rows(rates: Rates) -> list[Row]:

@@ -17,6 +17,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from headgate.profiles.ladder import LADDER_MACHINE
 from headgate.profiles.manifest import ByteStats, Manifest, OperatingPoint, PointKind, PointTime
 
 PREDICTED_NOTE = (
@@ -133,7 +134,11 @@ def rates_of_manifest(manifest: Manifest) -> Rates:
         rows.append(row)
         if point.kind is PointKind.LOCAL and point.graph == manifest.full_graph:
             full = Full(accuracy, error)
-    notes = ["accuracy and bytes as they were measured when the family was exported"]
+    notes = [
+        "accuracy, bytes and times as the ladder gives them"
+        if LADDER_MACHINE in manifest.times
+        else "accuracy and bytes as they were measured when the family was exported"
+    ]
     if num is not None:
         notes.append(f"{num} validation pictures")
     if any(row.series is Series.PREDICTED for row in rows):

@@ -120,7 +120,7 @@ def write_deprune_report(result: BenchResult, series: Sequence[Series], folder: 
             "<h1>Split training with a growing budget</h1>",
             paragraphs(_lead(series)),
             chart,
-            text_table(result.columns, result.rows, caption="all series"),
+            text_table(result.columns, result.rows, caption="All series"),
             bullets(goals) if goals else "",
             bullets(result.notes),
             "<h2>How this was made</h2>",

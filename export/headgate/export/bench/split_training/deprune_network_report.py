@@ -37,7 +37,7 @@ def write_network_report(
             "<h1>Split training over a network, with the module and without</h1>",
             paragraphs([_said(bars) for bars in links]),
             chart,
-            text_table(result.columns, result.rows, caption="each way over each link"),
+            text_table(result.columns, result.rows, caption="Each way over each link"),
             bullets([*goals, *result.notes]),
             "<h2>How this was made</h2>",
             facts(provenance()),

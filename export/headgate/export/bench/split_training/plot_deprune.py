@@ -77,7 +77,7 @@ def draw_deprune(
     for axis in axes[:2]:
         axis.set_ylabel("accuracy, %")
     axes[2].set_ylabel("pictures / s")
-    axes[2].set_ylim(bottom=0)
+    axes[2].set_ylim(0, 1.08 * axes[2].dataLim.ymax)  # room for the markers at the top
     legend_above(axes[0], ncols=2 if wide else 1)
     return png(figure, theme)
 

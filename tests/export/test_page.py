@@ -1,0 +1,31 @@
+"""Claims about what all pages share: units stay with their numbers, and print loses nothing."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from headgate.export.page import STYLE, bullets, paragraphs, text_table
+
+
+@pytest.mark.parametrize("said", ["84.6 %", "30 kbit/s", "2 Mbit/s", "50 ms", "120 B", "96 px"])
+def test_a_number_and_its_unit_are_never_parted_by_the_end_of_a_line(said: str) -> None:
+    line = f"answers ({said}) from there"
+    kept = said.replace(" ", "\u00a0")
+    assert paragraphs([line]) == f"<p>answers ({kept}) from there</p>\n"
+    assert f"({kept}) from there" in bullets([line])
+    assert f"({kept}) from there" in text_table(("a",), (), caption=line)
+
+
+def test_other_words_after_a_number_may_begin_a_line() -> None:
+    assert paragraphs(["4 members & 2 boxes"]) == "<p>4 members &amp; 2 boxes</p>\n"
+
+
+def test_a_printed_page_scrolls_nothing_and_shows_what_is_folded() -> None:
+    printed = re.search(r"@media print \{(.*)\}", STYLE, flags=re.DOTALL)
+    assert printed is not None
+    assert (
+        ".scroll { overflow: visible; }" in printed[1]
+    )  # else columns are cut at the paper's edge
+    assert "details::details-content { content-visibility: visible;" in printed[1]
