@@ -1,6 +1,7 @@
 """Where pictures come from: folders, labelled data sets, videos, cameras, streams, or nowhere.
 
-    dir:PATH                    every picture of a folder, in the order of their names
+    dir:PATH                    every picture of a folder, in the order of their names; of a loop,
+                                each pass plays what lies there as it begins
     cifar10:PATH folder:PATH npz:PATH   the validation split of a labelled data set
     fake://WIDTHxHEIGHT[?seed=N]        endless noise, for trying things out
     v4l2:///dev/video0          a camera
@@ -83,16 +84,18 @@ class PictureSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FolderSource:
-    """The pictures directly inside a folder, by name."""
+    """The pictures directly inside a folder, by name: those that lie there when it is begun."""
 
-    paths: tuple[Path, ...]
+    folder: Path
     name: str
+    where: str  # what begins what is said of it
     labels: tuple[str, ...] | None = None
     fps: float | None = None
     is_live: bool = False
 
     def frames(self) -> Iterator[SourceFrame]:
-        return _each(((path, None) for path in self.paths), read=load_picture, name=self.name)
+        paths = _pictures_in(self.folder, where=self.where)
+        return _each(((path, None) for path in paths), read=load_picture, name=self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +284,8 @@ def open_source(
         class_of = match_classes(dataset.labels, known, where=where)
         return DatasetSource(dataset, spec, known, tuple(class_of))
     if colon and scheme == "dir":
-        return _open_folder(Path(path), spec, where=where)
+        _pictures_in(Path(path), where=where)  # without any it is refused at the start
+        return FolderSource(Path(path), spec, where)
     if scheme == "fake" and colon:
         return _open_fake(spec, where=where)
     if scheme == "v4l2" and colon:
@@ -306,10 +310,11 @@ def open_source(
     return VideoSource(spec, address=spec, form=None, is_live=False, where=where)
 
 
-def _open_folder(folder: Path, spec: str, *, where: str) -> FolderSource:
+def _pictures_in(folder: Path, *, where: str) -> list[Path]:
+    """Return the pictures of a folder by name, or raise DataError where there are none."""
     if not folder.is_dir():
         raise DataError(f"{where}: no such folder; check the path")
-    paths = tuple(
+    paths = [
         path
         for path in sorted(folder.iterdir())
         # A link that leads nowhere is named when its turn comes; a pipe would block for ever. What
@@ -317,13 +322,13 @@ def _open_folder(folder: Path, spec: str, *, where: str) -> FolderSource:
         if path.name[0] != "."
         and path.suffix.lower() in PICTURE_SUFFIXES
         and (path.is_file() or path.is_symlink())
-    )
+    ]
     if not paths:
         raise DataError(
             f"{where}: holds no pictures, expected files ending in "
             f"{', '.join(sorted(PICTURE_SUFFIXES))}; check the path"
         )
-    return FolderSource(paths, spec)
+    return paths
 
 
 def _open_fake(spec: str, *, where: str) -> FakeSource:
