@@ -20,6 +20,16 @@ for _ in in_order(time.sleep, [0, 3600], workers=2):
     print("begun", flush=True)
 """
 
+# Leaves while work waits that has not begun.
+LEAVES_EARLY = """
+import time
+from headgate.export.workers import in_order
+
+results = in_order(time.sleep, [0, *[3600] * 9], workers=2)
+next(results)
+results.close()
+"""
+
 
 def own_process(is_endless: bool) -> int:
     """Return the number of the process, perhaps never."""
@@ -64,6 +74,11 @@ def test_processes_do_not_outlive_a_kill(number: signal.Signals) -> None:
     parent.send_signal(number)
     assert parent.stdout.read() == b""  # they hold it open for as long as they live
     assert parent.wait() == -number
+
+
+def test_leaving_early_is_quiet() -> None:
+    ended = subprocess.run([sys.executable, "-c", LEAVES_EARLY], capture_output=True, check=True)
+    assert ended.stderr == b""
 
 
 def test_a_worker_that_is_killed_is_an_error_of_one_sentence() -> None:

@@ -14,6 +14,7 @@ from headgate.profiles.storage import (
     check_place,
     publish_folder,
     read_json,
+    read_toml,
     recover_folder,
     write_atomic,
 )
@@ -125,6 +126,18 @@ def test_damaged_json_is_named_with_its_place(
     with pytest.raises(FamilyError, match=said) as caught:
         read_json(path)
     assert "family.json" in str(caught.value)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes and devices")
+def test_json_and_toml_without_an_end_are_refused(tmp_path: Path) -> None:
+    pipe, endless = tmp_path / "pipe", tmp_path / "endless"
+    os.mkfifo(pipe)  # nobody will ever write into it
+    endless.symlink_to("/dev/zero")
+    for path in (pipe, endless):
+        with pytest.raises(FamilyError, match=rf"{path}: cannot be read \(is a pipe or a device\)"):
+            read_json(path)
+    with pytest.raises(UsageError, match=r"endless: larger than 1024 KiB"):
+        read_toml(endless, error=UsageError)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs links")

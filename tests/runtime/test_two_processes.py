@@ -244,7 +244,7 @@ def test_a_device_whose_key_is_not_listed_stays_local_and_both_sides_say_so(
     assert {json.loads(line)["source"] for line in device.stdout.splitlines()} == {"local"}
     assert len(device.stdout.splitlines()) == 50
     assert device.stderr.count("refused our key") == 1
-    assert edge_stderr.count("its key is not in the devices folder") == 1
+    assert edge_stderr.count(" is not in the devices folder; add its .key file there") == 1
 
 
 def test_keys_made_by_the_command_connect_both_sides(

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from headgate.export import tied_child
 from headgate.profiles.errors import PeerError
 
 LOOPBACK = "127.0.0.1"
@@ -21,23 +22,19 @@ POLL_S = 0.05
 LOG_LINES_SHOWN = 3
 
 
-def headgate_command(*arguments: str) -> list[str]:
-    """Return the command line that runs this very installation of Headgate."""
-    return [sys.executable, "-m", "headgate.runtime.cli", *arguments]
-
-
 @contextlib.contextmanager
 def child(arguments: Sequence[str], *, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run `headgate ARGUMENTS` beside this block; end it with the block. Its output is in `log`.
 
-    It is asked to stop by SIGINT, as by Ctrl-C, and killed only if it does not. One thread for
-    numerical libraries: two processes that each take all cores would slow each other down.
+    It is asked to stop by SIGINT, as by Ctrl-C, and killed only if it does not. Should this process
+    be killed, it stops by itself. One thread for numerical libraries: two processes that each take
+    all cores would slow each other down.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            headgate_command(*arguments),
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", tied_child.__name__, *arguments],
+            stdin=subprocess.PIPE,  # ours until we end: by that it knows that we live
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment,
@@ -46,6 +43,8 @@ def child(arguments: Sequence[str], *, log: Path) -> Iterator[subprocess.Popen[b
             yield process
         finally:
             end(process)
+            assert process.stdin is not None
+            process.stdin.close()
 
 
 @contextlib.contextmanager

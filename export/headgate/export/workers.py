@@ -40,10 +40,13 @@ def in_order(
             # Ctrl-C goes to all processes of a terminal, and is for this one to handle.
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
-                results = pool.map(function, tasks)  # starts the processes
+                results = [pool.submit(function, task) for task in tasks]  # starts the processes
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            yield from results
+            # Not `pool.map`: that cancels what is left, and the pool's thread cannot stand to find
+            # its processes gone and a piece of work cancelled.
+            for result in results:
+                yield result.result()
         except BrokenProcessPool:
             raise HeadgateError(
                 f"one of {workers} worker processes was killed, perhaps for want of memory; "

@@ -6,8 +6,6 @@ come here. Pictures are RGB uint8 HWC arrays, 0 to 255.
 
 from __future__ import annotations
 
-import os
-import stat
 import struct
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image
 
 from headgate.profiles.errors import DataError
+from headgate.profiles.plain_files import read_plain
 
 if TYPE_CHECKING:
     from headgate.profiles.manifest import InputSpec
@@ -134,28 +133,13 @@ def decode_picture(data: bytes, *, max_pixels: int) -> Picture:
 def load_picture(path: Path, *, max_pixels: int = MAX_FILE_PX) -> Picture:
     """Read one picture file, upright as its camera meant it."""
     try:
-        data = _read_file(path)
+        data = read_plain(path, max_bytes=MAX_FILE_BYTES)
     except OSError as error:
         raise DataError(
             f"picture {path}: {error.strerror or error}, expected a readable file of at most "
             f"{MAX_FILE_BYTES >> 20} MiB; check the path and its permissions"
         ) from None
     return _decode(data, formats=_FILE_FORMATS, max_pixels=max_pixels, where=f"picture {path}")
-
-
-def _read_file(path: Path) -> bytes:
-    """Read what a camera left: a link may lead to a pipe, or to a file without an end."""
-    with open(path, "rb", opener=_open_at_once) as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError("is a pipe or a device")
-        if found.st_size > MAX_FILE_BYTES:
-            raise OSError(f"has {found.st_size >> 20} MiB")
-        return file.read(MAX_FILE_BYTES)
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe waits for its other end
 
 
 def picture_size_px(path: Path) -> tuple[int, int]:

@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from headgate.profiles.errors import FamilyError, HeadgateError, UsageError
+from headgate.profiles.plain_files import read_plain
 from headgate.profiles.refusals import check_can_hold_files
 
+MAX_JSON_BYTES = 1 << 26  # far more than any manifest or record of a run has
+MAX_TOML_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 20
 _MAX_NAME_BYTES = 200  # of the 255 that file systems allow: names beside the target are longer
 
@@ -190,11 +193,12 @@ def read_sealed_json(path: Path) -> Any:
 def read_json(path: Path, *, error: type[HeadgateError] = FamilyError) -> Any:
     """Read one JSON file, or raise `error` saying what is wrong with it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_plain(path, max_bytes=MAX_JSON_BYTES).decode())
     except FileNotFoundError:
         raise error(f"{path}: no such file; is this the right folder?") from None
     except OSError as reason:
-        raise error(f"{path}: cannot be read ({reason.strerror}); check what it is") from None
+        why = reason.strerror or reason
+        raise error(f"{path}: cannot be read ({why}); check what it is") from None
     except json.JSONDecodeError as reason:
         raise error(
             f"{path}: not JSON at line {reason.lineno}, column {reason.colno} ({reason.msg}); "
@@ -207,7 +211,11 @@ def read_json(path: Path, *, error: type[HeadgateError] = FamilyError) -> Any:
 def read_toml(path: Path, *, error: type[HeadgateError]) -> dict[str, Any]:
     """Read one TOML file, or raise `error` saying what is wrong with it."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:  # of a pipe too: a shell may write it
+            data = file.read(MAX_TOML_BYTES + 1)
+        if len(data) > MAX_TOML_BYTES:
+            raise error(f"{path}: larger than {MAX_TOML_BYTES >> 10} KiB; check the path")
+        text = data.decode()
     except OSError as reason:
         raise error(f"{path}: cannot be read ({reason.strerror}); check the path") from None
     except UnicodeDecodeError as reason:

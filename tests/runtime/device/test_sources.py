@@ -23,6 +23,26 @@ def test_a_folder_yields_its_pictures_by_name_and_nothing_else(tmp_path: Path) -
     assert source.fps is None
 
 
+def test_each_pass_over_a_folder_plays_what_lies_there_as_it_begins(tmp_path: Path) -> None:
+    for name, value in (("a.png", 1), ("c.png", 3)):
+        Image.new("L", (4, 4), value).save(tmp_path / name)
+    source = open_source(f"dir:{tmp_path}")
+    assert [int(frame.picture[0, 0, 0]) for frame in source.frames()] == [1, 3]
+    (tmp_path / "a.png").unlink()
+    Image.new("L", (4, 4), 2).save(tmp_path / "b.png")
+    assert [int(frame.picture[0, 0, 0]) for frame in source.frames()] == [2, 3]
+    for name in ("b.png", "c.png"):
+        (tmp_path / name).unlink()
+    with pytest.raises(DataError, match=r"^INPUT dir:.*holds no pictures, expected files ending"):
+        list(source.frames())
+
+
+def test_a_folder_of_class_folders_is_told_how_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(DataError, match=f"holds no pictures.*; .* write folder:{tmp_path}$"):
+        open_source(f"dir:{tmp_path}")
+
+
 def test_a_labelled_set_tells_the_truth_with_every_picture(tiny_set: Path) -> None:
     source = open_source(f"npz:{tiny_set}")
     pictures, labels = tinted_pictures(40)

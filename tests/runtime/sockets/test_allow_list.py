@@ -9,7 +9,7 @@ import pytest
 import zmq
 import zmq.auth
 
-from headgate.runtime.sockets.allow_list import AllowList
+from headgate.runtime.sockets.allow_list import MAX_REFUSED, AllowList
 from headgate.runtime.sockets.keys import write_public
 
 
@@ -117,3 +117,19 @@ def test_a_device_is_called_as_its_key_file(tmp_path: Path) -> None:
     write_public(tmp_path, "ann", ann)
     allowed = AllowList(tmp_path)
     assert (allowed.name_of(ann), allowed.name_of(new_key())) == ("ann", None)
+
+
+def test_a_key_that_was_refused_is_told_of_once_each_time(tmp_path: Path) -> None:
+    ann, bo, eve = new_key(), new_key(), new_key()
+    write_public(tmp_path, "ann", ann)
+    allowed = AllowList(tmp_path)
+    for key in (bo, ann, eve, bo):
+        allowed.callback("*", key)
+    assert [allowed.next_refused() for _ in range(4)] == [bo, eve, bo, None]
+
+
+def test_of_many_keys_that_are_refused_the_last_ones_are_kept(tmp_path: Path) -> None:
+    allowed = AllowList(tmp_path)
+    for number in range(MAX_REFUSED + 3):
+        allowed.callback("*", b"%040d" % number)
+    assert allowed.next_refused() == b"%040d" % 3

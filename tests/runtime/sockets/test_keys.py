@@ -235,15 +235,11 @@ def test_an_unknown_key_is_refused_and_the_device_says_what_to_do(
 ) -> None:
     edge, device = keys.make_set(tmp_path, device="cam1")
     (edge / "devices" / "cam1.key").unlink()
-    text = refused(
-        tiny_family,
-        tiny_set,
-        caplog,
-        edge=keys.load_edge_keys(edge),
-        device=keys.load_device_keys(device),
-    )
+    own = keys.load_device_keys(device)
+    text = refused(tiny_family, tiny_set, caplog, edge=keys.load_edge_keys(edge), device=own)
     assert "refused our key" in text
-    assert "refused a device: its key is not in the devices folder" in text
+    key = own.own.public.decode()
+    assert f"refused a device: its public key {key} is not in the devices folder" in text
     assert "add this device's .key file to the edge's devices folder" in text
 
 

@@ -57,7 +57,8 @@ class PositiveList(click.ParamType[tuple[float, ...]]):
         except ValueError:
             found = ()
         if not found or not all(0 < each <= MOST for each in found):
-            self.fail(f"found {value!r}, expected numbers above 0, as 50,100", param, ctx)
+            text = f"found {value!r}, expected numbers above 0, {MOST} at most, as 50,100"
+            self.fail(text, param, ctx)
         return tuple(dict.fromkeys(found))
 
 

@@ -48,7 +48,12 @@ DEFAULT = DeviceConfig()
     type=click.IntRange(1),
     help="Stop after so many.  [default: all]",
 )
-@setting(DEFAULT, "source.loop", "--loop", help="Start again at the end.")
+@setting(
+    DEFAULT,
+    "source.loop",
+    "--loop",
+    help="Start again at the end, a folder with what lies there then.",
+)
 @setting(
     DEFAULT,
     "source.max_open",

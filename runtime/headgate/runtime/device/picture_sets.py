@@ -14,7 +14,7 @@ import numpy as np
 
 from headgate.profiles.errors import DataError
 from headgate.profiles.labelled import Dataset
-from headgate.profiles.pictures import load_picture
+from headgate.profiles.pictures import PICTURE_SUFFIXES, load_picture
 from headgate.runtime.device.picture_source import Picture, SourceFrame
 
 Place = TypeVar("Place")  # of a picture: a path, or a number in a data set
@@ -24,16 +24,42 @@ NO_PICTURE: Picture = np.zeros((0, 0, 3), np.uint8)
 
 @dataclass(frozen=True, slots=True)
 class FolderSource:
-    """The pictures directly inside a folder, by name."""
+    """The pictures directly inside a folder, by name: those that lie there when it is begun."""
 
-    paths: tuple[Path, ...]
+    folder: Path
     name: str
+    where: str  # what begins what is said of it
     labels: tuple[str, ...] | None = None
     fps: float | None = None
     is_live: bool = False
 
     def frames(self) -> Iterator[SourceFrame]:
-        return _each(((path, None) for path in self.paths), read=load_picture, name=self.name)
+        paths = pictures_in(self.folder, where=self.where)
+        return _each(((path, None) for path in paths), read=load_picture, name=self.name)
+
+
+def pictures_in(folder: Path, *, where: str) -> list[Path]:
+    """Return the pictures of a folder by name, or raise DataError where there are none."""
+    if not folder.is_dir():
+        raise DataError(f"{where}: no such folder; check the path")
+    inside = [path for path in sorted(folder.iterdir()) if path.name[0] != "."]
+    # A link that leads nowhere is named when its turn comes; a pipe would block for ever. What
+    # is hidden was put there by a system, not by a camera (`._a.png` holds no picture).
+    paths = [
+        path
+        for path in inside
+        if path.suffix.lower() in PICTURE_SUFFIXES and (path.is_file() or path.is_symlink())
+    ]
+    if not paths:
+        folders = any(path.is_dir() for path in inside)
+        remedy = (
+            f"with a folder for each class, write folder:{folder}" if folders else "check the path"
+        )
+        raise DataError(
+            f"{where}: holds no pictures, expected files ending in "
+            f"{', '.join(sorted(PICTURE_SUFFIXES))}; {remedy}"
+        )
+    return paths
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Where pictures come from: folders, labelled data sets, videos, cameras, streams, or nowhere.
 
-    dir:PATH                    every picture of a folder, in the order of their names
+    dir:PATH                    every picture of a folder, in the order of their names; of a loop,
+                                each pass plays what lies there as it begins
     cifar10:PATH folder:PATH npz:PATH   the validation split of a labelled data set
     fake://WIDTHxHEIGHT[?seed=N]        endless noise, for trying things out
     v4l2:///dev/video0          a camera
@@ -16,8 +17,12 @@ from pathlib import Path
 from headgate.profiles.class_names import match_classes
 from headgate.profiles.datasets import is_dataset_spec, open_dataset
 from headgate.profiles.errors import DataError, UsageError
-from headgate.profiles.pictures import PICTURE_SUFFIXES
-from headgate.runtime.device.picture_sets import DatasetSource, FakeSource, FolderSource
+from headgate.runtime.device.picture_sets import (
+    DatasetSource,
+    FakeSource,
+    FolderSource,
+    pictures_in,
+)
 from headgate.runtime.device.picture_source import PictureSource
 from headgate.runtime.device.video_source import VideoSource
 
@@ -46,7 +51,8 @@ def open_source(
         class_of = match_classes(dataset.labels, known, where=where)
         return DatasetSource(dataset, spec, known, tuple(class_of))
     if colon and scheme == "dir":
-        return _open_folder(Path(path), spec, where=where)
+        pictures_in(Path(path), where=where)  # without any it is refused at the start
+        return FolderSource(Path(path), spec, where)
     if scheme == "fake" and colon:
         return _open_fake(spec, where=where)
     if scheme == "v4l2" and colon:
@@ -69,26 +75,6 @@ def open_source(
             "folder:PATH, npz:PATH, fake://WxH, v4l2://DEVICE, rtsp://..."
         )
     return VideoSource(spec, address=spec, form=None, is_live=False, where=where)
-
-
-def _open_folder(folder: Path, spec: str, *, where: str) -> FolderSource:
-    if not folder.is_dir():
-        raise DataError(f"{where}: no such folder; check the path")
-    paths = tuple(
-        path
-        for path in sorted(folder.iterdir())
-        # A link that leads nowhere is named when its turn comes; a pipe would block for ever. What
-        # is hidden was put there by a system, not by a camera (`._a.png` holds no picture).
-        if path.name[0] != "."
-        and path.suffix.lower() in PICTURE_SUFFIXES
-        and (path.is_file() or path.is_symlink())
-    )
-    if not paths:
-        raise DataError(
-            f"{where}: holds no pictures, expected files ending in "
-            f"{', '.join(sorted(PICTURE_SUFFIXES))}; check the path"
-        )
-    return FolderSource(paths, spec)
 
 
 def _open_fake(spec: str, *, where: str) -> FakeSource:

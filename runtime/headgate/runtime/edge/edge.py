@@ -8,7 +8,6 @@ under load frames must queue up, or there would be nothing to batch. `quickness`
 
 import contextlib
 import logging
-import math
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -75,8 +74,8 @@ class EdgeServer:
             self._authenticator = Authenticator(self._context, keys.devices)
         self._router = self._open_router(bind, keys, limits)
         self._monitor: Socket = self._router.get_monitor_socket(FAILED_HANDSHAKES)
-        self._complain_again_s: dict[str, float] = {}  # by what is said: a handful
-        self._complaints = Complaints()
+        self._complain_again_s: dict[str, float] = {}  # by what was said
+        self._complaints, self._refusals = Complaints(), Complaints()  # of messages, of handshakes
         self._watch = EdgeWatch()
         self.endpoint: str = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
 
@@ -166,12 +165,22 @@ class EdgeServer:
         """Say that somebody was not let in; a refused device tries every few seconds, we do not."""
         while has_message(self._monitor):
             event = parse_monitor_message(self._monitor.recv_multipart())
-            has_keys = self._authenticator is not None
-            text = edge_complaint(event["event"], event["value"], has_keys=has_keys)
-            now_s = time.monotonic()
-            if now_s >= self._complain_again_s.get(text, -math.inf):
-                self._complain_again_s[text] = now_s + COMPLAIN_EVERY_S
-                log.warning("%s", text)
+            kind, keys = event["event"], self._authenticator
+            key = None
+            if keys is not None and kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                key = keys.next_refused()
+            text = edge_complaint(kind, event["value"], has_keys=keys is not None, refused_key=key)
+            self._say_refusal(text, now_s=time.monotonic())
+
+    def _say_refusal(self, text: str, *, now_s: float) -> None:
+        again_s = {said: at_s for said, at_s in self._complain_again_s.items() if at_s > now_s}
+        self._complain_again_s = again_s
+        if text in again_s:
+            return
+        line = self._refusals.say(text, now_s=now_s)  # strangers may have a new key each time
+        if line is not None:
+            again_s[text] = now_s + COMPLAIN_EVERY_S
+            log.warning("%s", line)
 
     def _obey(self, effects: Sequence[EdgeEffect]) -> None:
         """Do what the session says; answers go out before a quick batch runs on this thread."""

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import stat
+from collections import deque
 from pathlib import Path
 
 import zmq
@@ -17,6 +18,7 @@ import zmq.auth
 log = logging.getLogger(__name__)
 
 State = tuple[tuple[str, int, int], ...]
+MAX_REFUSED = 64  # keys that nobody asked for
 
 
 class AllowList:
@@ -26,12 +28,20 @@ class AllowList:
         self._folder = folder
         self._state: State = ()
         self._keys: dict[str, bytes] = {}  # by the file's name
+        self._refused: deque[bytes] = deque(maxlen=MAX_REFUSED)  # appended to by ZeroMQ's thread
         self._refresh()
 
     def callback(self, domain: str, key: bytes) -> bool:
         """Say whether a public key, as Z85 text, is listed. The name is pyzmq's."""
         self._refresh()
-        return key in self._keys.values()
+        listed = key in self._keys.values()
+        if not listed:
+            self._refused.append(key)
+        return listed
+
+    def next_refused(self) -> bytes | None:
+        """Return the first key, as Z85 text, that was refused and not returned yet."""
+        return self._refused.popleft() if self._refused else None
 
     def name_of(self, key: bytes) -> str | None:
         """Return what the operator calls the device with this key: its file's name."""

@@ -36,10 +36,11 @@ def device_complaint(kind: int, value: int, *, has_keys: bool) -> str:
     )
 
 
-def edge_complaint(kind: int, value: int, *, has_keys: bool) -> str:
-    """Return what to tell of a peer that was not let in."""
+def edge_complaint(kind: int, value: int, *, has_keys: bool, refused_key: str | None = None) -> str:
+    """Return what to tell of a peer that was not let in, because of `refused_key` if known."""
     if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-        return "refused a device: its key is not in the devices folder; add it there"
+        key = "its key" if refused_key is None else f"its public key {refused_key}"
+        return f"refused a device: {key} is not in the devices folder; add its .key file there"
     if value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH:
         if has_keys:
             return "refused a peer: it has no keys; start the device with --keys"

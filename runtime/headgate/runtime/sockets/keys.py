@@ -162,6 +162,11 @@ class Authenticator:
         """Return the name of the device that has this public key (Z85 text), if it is listed."""
         return self._admitted.name_of(key.encode("ascii", "replace"))
 
+    def next_refused(self) -> str | None:
+        """Return the first public key (Z85 text) that was refused and not returned yet."""
+        key = self._admitted.next_refused()
+        return None if key is None else key.decode("ascii", "replace")
+
     def close(self) -> None:
         self._thread.stop()
 

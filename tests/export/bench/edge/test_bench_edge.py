@@ -161,6 +161,8 @@ def test_lists_of_numbers_are_checked(text: str) -> None:
         positive_numbers(text, option="--fps")
     with pytest.raises(UsageError, match="whole"):
         positive_numbers("1.5", option="--devices", whole=True)
+    with pytest.raises(UsageError, match="above 0, 10000 at most"):  # it ran out of memory
+        positive_numbers("1000000000", option="--devices", whole=True)
     assert positive_numbers("1,2.5", option="--fps") == (1.0, 2.5)
 
 

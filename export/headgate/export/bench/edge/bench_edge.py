@@ -201,11 +201,11 @@ def _load(plan: LoadPlan, generators: int) -> LoadReport:
             for index, share in enumerate(shares)
         ]
         for process in running:
-            said, _ = process.communicate()
-            if process.returncode != 0:
+            assert process.stdout is not None
+            said, code = process.stdout.read(), process.wait()
+            if code != 0:
                 raise PeerError(
-                    f"load generator: ended with {process.returncode}, expected 0; see above and "
-                    "the edge's log"
+                    f"load generator: ended with {code}, expected 0; see above and the edge's log"
                 )
             reports.append(report_from_json(json.loads(said)))
     return merge(reports)
@@ -214,12 +214,11 @@ def _load(plan: LoadPlan, generators: int) -> LoadReport:
 @contextlib.contextmanager
 def _generator(plan: LoadPlan) -> Iterator[subprocess.Popen[str]]:
     """Start one for this block. It has nothing to clean up, so it is killed if it is not done."""
-    process = _start(plan)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    with _start(plan) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def _start(plan: LoadPlan) -> subprocess.Popen[str]:
@@ -233,9 +232,7 @@ def _start(plan: LoadPlan) -> subprocess.Popen[str]:
     )
     stdin: IO[str] | None = process.stdin
     assert stdin is not None
-    json.dump(asdict(plan), stdin)
-    stdin.close()
-    process.stdin = None  # `communicate` would flush it once more
+    print(json.dumps(asdict(plan)), file=stdin, flush=True)  # and stays open: we are there
     return process
 
 

@@ -6,8 +6,18 @@ from pathlib import Path
 
 import click
 
-from headgate.export.bench.bench_options import POSITIVE, Number, held_to_goals, outputs, say, show
+from headgate.export.bench.bench_options import (
+    MOST,
+    POSITIVE,
+    Number,
+    held_to_goals,
+    outputs,
+    say,
+    show,
+)
 from headgate.profiles.errors import UsageError
+
+MOST_DEVICES = 10_000  # whole numbers: they are devices, and each has a socket here
 
 
 @click.command()
@@ -155,13 +165,17 @@ def device_cost(
 
 
 def positive_numbers(text: str, *, option: str, whole: bool = False) -> tuple[float, ...]:
-    """Return numbers above 0 that stand between commas, or raise UsageError."""
+    """Return numbers above 0, MOST at most, that stand between commas, or raise UsageError."""
     try:
         numbers = tuple(float(part) for part in text.split(","))
     except ValueError:
         numbers = ()
-    bad = [n for n in numbers if not 0 < n < float("inf") or (whole and n != int(n))]
+    most = MOST_DEVICES if whole else MOST
+    bad = [n for n in numbers if not 0 < n <= most or (whole and n != int(n))]
     if not numbers or bad:
         kind = "whole numbers" if whole else "numbers"
-        raise UsageError(f"{option} {text!r}: expected {kind} above 0 with commas between, as 1,10")
+        raise UsageError(
+            f"{option} {text!r}: expected {kind} above 0, {most} at most, with commas between, "
+            "as 1,10"
+        )
     return numbers

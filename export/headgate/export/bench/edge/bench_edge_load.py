@@ -1,7 +1,8 @@
 """Many devices in one process, without heads: sends prepared payloads over real DEALER sockets.
 
-Run as `python -m headgate.export.bench.edge.bench_edge_load`; the plan comes as JSON on standard
-input, one JSON object with what happened goes to standard output. Two ways to load an edge:
+Run as `python -m headgate.export.bench.edge.bench_edge_load`; the plan comes as a line of JSON on
+standard input, whose end is ours as well; one JSON object with what happened goes to standard
+output. Two ways to load an edge:
 
 - open loop: every device has a frame at a steady rate, whatever became of the one before, as a
   camera has. Latency counts from when the frame was due, so a slow generator hides nothing.
@@ -38,6 +39,7 @@ from headgate.export.bench.edge.bench_edge_plan import (
     pieces_of,
     plan_from_json,
 )
+from headgate.export.tied_child import leave, when_left_alone
 from headgate.runtime.session.conversation import FIRST_BACKOFF_S, MAX_BACKOFF_S
 from headgate.runtime.sockets.edge_socket import HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, has_message
 from headgate.runtime.wire.headers import DEFAULT_LIMITS, SPOKEN_VERSIONS
@@ -263,7 +265,8 @@ class Load:
 
 def main() -> None:
     """Read the plan, load the edge, print the report."""
-    plan = plan_from_json(json.load(sys.stdin))
+    plan = plan_from_json(json.loads(sys.stdin.readline()))
+    when_left_alone(leave, life=sys.stdin.fileno())
     print(json.dumps(asdict(Load(plan).run())), flush=True)
 
 
