@@ -224,6 +224,26 @@ def test_rungs_whose_compute_takes_longer_than_the_sla_do_not_bar_the_way_up() -
     assert choose(chooser, 100.0) == "webp-q80"
 
 
+@pytest.mark.parametrize("device_s", [0.079, 0.3])  # with the link's 20 ms too late; too seldom
+def test_slow_rungs_between_two_good_ones_do_not_bar_the_way_up(device_s: float) -> None:
+    (machine, times), *_ = MANIFEST.times.items()
+    slow = {
+        key: replace(time, device_s=device_s)
+        if key in ("b1r1-l17", "b1r1-l18", "b1r1-l19", "local-full")
+        else time
+        for key, time in times.items()
+    }
+    manifest = replace(MANIFEST, times={machine: slow})
+    chooser = Controller(
+        manifest=manifest,
+        costs=PointCosts(manifest),
+        profile=Profile(name="test"),
+        points=manifest.points,
+        sla_s=0.1 if device_s < 0.1 else 1.0,
+    )
+    assert climb(chooser, 100.0)[-1] == "webp-q80"
+
+
 def test_rungs_that_are_hardly_better_do_not_bar_the_way_up() -> None:
     worth = {"b1r1-l18": 0.7055, "b1r1-l19": 0.706}
     points = tuple(

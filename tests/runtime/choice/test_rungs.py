@@ -1,5 +1,7 @@
 """How far up the ladder the next frame may go."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from headgate.profiles.manifest import OperatingPoint, PointKind
@@ -20,15 +22,16 @@ def rungs(*, last_kb: int | None = None) -> Rungs:
     made = Rungs(
         [point(kb) for kb in reversed(KB)],
         merits=lambda each: (-each.bytes.mean, QUALITY[each.id]),
-        quality=QUALITY,
     )
     if last_kb is not None:
         made.sent(point(last_kb), series_bytes=0.0)
     return made
 
 
-def reachable_kb(made: Rungs, *, here: float = 0.0) -> list[float]:
-    found = made.reachable(here=here, promise=lambda each: QUALITY[each.id])
+def reachable_kb(
+    made: Rungs, *, here: float = 0.0, promised: Mapping[str, float] = QUALITY
+) -> list[float]:
+    found = made.reachable(here=here, promise=lambda each: promised[each.id])
     return [each.bytes.mean / 1000 for each in found]
 
 
@@ -45,6 +48,12 @@ def test_before_anything_was_sent_and_after_a_stall_the_foot_is_in_reach() -> No
 
 def test_rungs_that_answering_here_beats_are_no_steps() -> None:
     assert reachable_kb(rungs(), here=0.72) == [1, 2, 10, 30]
+
+
+def test_rungs_that_promise_no_more_than_the_last_sent_are_no_steps() -> None:
+    promised = {**QUALITY, "p10": 0.3, "p30": QUALITY["p2"]}
+    assert reachable_kb(rungs(last_kb=2), promised=promised) == [1, 2, 10, 30, 100]
+    assert reachable_kb(rungs(last_kb=2), promised={**promised, "p10": 0.7}) == [1, 2, 10, 30]
 
 
 @pytest.mark.parametrize(("series_bytes", "last_kb"), [(500, 1), (2500, 2), (30_000, 30)])

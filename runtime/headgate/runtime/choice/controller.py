@@ -92,12 +92,13 @@ class Controller:
         self._series = series_among(self._manifest, sending) if together else ()
         self._late.set_profile(local=self._local, sla_s=sla_s, in_layers=bool(self._series))
         whole = [p for p in sending if not together or p.prefix is None]
-        self._rungs = Rungs(whole, merits=self._merits, quality=self._quality)
+        self._rungs = Rungs(whole, merits=self._merits)
         self._queueing = Queueing([(p.bytes.mean, self._quality[p.id]) for p in self._rungs.points])
         self._alone: dict[str, Series] = {}  # up to a point that was chosen by itself
         self._series_bytes = 0.0  # that the series judged last would likely send
         self._last: OperatingPoint | None = None
         self._fallback = 0.0  # what answering here was worth at the last choice
+        self._guard_s = LEAST_S  # of it
         self._could_gain = bool(self._rungs or self._series)
 
     @property
@@ -125,7 +126,7 @@ class Controller:
         if self._profile.prefer is not Preference.ACCURACY or not self._rungs.has_above:
             return 0
         least_bytes = PROBE_MESSAGES * (self.ladder[0].bytes.mean + MESSAGE_OVERHEAD_BYTES)
-        num_bytes = round(max(self._reachable()[-1].bytes.mean, least_bytes))
+        num_bytes = round(max(self._reachable(outlook)[-1].bytes.mean, least_bytes))
         by_s = outlook.now_s + (self._sla_s or 1.0)
         return num_bytes if outlook.on_time(num_bytes, by_s=by_s) < PROBE_BELOW else 0
 
@@ -166,7 +167,7 @@ class Controller:
             local = [each for each in local if each.on_time]  # late, it only keeps the device busy
         unanswered = 0.0 if self._sla_s is None else -self._miss_price
         fallback = max((candidate.credit for candidate in local), default=unanswered)
-        self._fallback = fallback
+        self._fallback, self._guard_s = fallback, situation.guard_s
         reached = [self._quality[point.id] for point in self.ladder]
         reached += [series.quality for series in self._series]
         self._could_gain = max(reached, default=-math.inf) > fallback
@@ -205,16 +206,23 @@ class Controller:
             return False
         return self._restraint.holds_back(on_time=chosen.on_time)
 
-    def _reachable(self) -> tuple[OperatingPoint, ...]:
+    def _reachable(self, outlook: Outlook) -> tuple[OperatingPoint, ...]:
         """Return the rungs that the next frame may be sent at."""
         here = max(0.0, self._fallback)  # below 0: late, and misses have a price
-        return self._rungs.reachable(here=here, promise=lambda point: self._promise(point, here))
+        delay_s = outlook.delay_s
+        return self._rungs.reachable(
+            here=here, promise=lambda point: self._promise(point, here, delay_s=delay_s)
+        )
 
-    def _promise(self, point: OperatingPoint, here: float) -> float:
-        """Return what a point that sends earns on a good link; `here`: what answering here does."""
+    def _promise(self, point: OperatingPoint, here: float, *, delay_s: float) -> float:
+        """Return what a point earns on a link that carries it at once, and has that delay.
+
+        `here` is what answering here earns.
+        """
         device_s, edge_s = self._costs.device_s(point.id), self._costs.edge_s(point.id)
         quality = self._quality[point.id]
-        if self._sla_s is not None and device_s + edge_s >= self._sla_s:
+        guard_s = self._guard_s if point.id in self._exit_quality else 0.0
+        if self._sla_s is not None and device_s + edge_s + delay_s >= self._sla_s - guard_s:
             quality = self._exit_quality.get(point.id, 0.0) if device_s < self._sla_s else 0.0
         late = self._exit_quality.get(point.id, PRIOR_SHARE * here)
         return self._kept_up(device_s) * ((1 - DOUBT) * quality + DOUBT * min(late, quality))
@@ -236,7 +244,7 @@ class Controller:
             times = self._times(self._rungs.last, situation)
             queue = self._queueing.at(outlook, times, fallback=fallback)
         sticky_matters = self._profile.prefer is Preference.ACCURACY
-        for point in reversed(self._reachable()):
+        for point in reversed(self._reachable(outlook)):
             if sticky_matters and self._quality[point.id] + STICKINESS < best:
                 continue  # a rung below may do: a picture asks for more bytes, and less compute
             judged.append(self._judge(point, situation, outlook, queue, fallback=fallback))

@@ -6,7 +6,7 @@ short that nothing is gained by it: the rungs above would then never be reached.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from headgate.profiles.manifest import OperatingPoint
 from headgate.runtime.choice.candidates import STICKINESS
@@ -23,11 +23,9 @@ class Rungs:
         points: Sequence[OperatingPoint],
         *,
         merits: Callable[[OperatingPoint], Merits],
-        quality: Mapping[str, float],
     ) -> None:
-        """`points` are those that send, and go whole; `quality` is by point id."""
+        """`points` are those that send, and go whole."""
         self._points = undominated(points, merits)
-        self._quality = quality
         self._rank = -1  # of the last point sent; below the first before one was
 
     def __len__(self) -> int:
@@ -66,22 +64,21 @@ class Rungs:
         """Return the ladder up to a bounded step above the last point sent.
 
         On a dense ladder two rungs are next to nothing: twice the bytes are within reach as well.
-        Rungs that do not beat answering here on a good link are no steps at all: nothing would be
-        sent from them. The same goes for rungs that are not better than the last point sent by what
-        another must be. `here` is what answering here is worth, `promise` what a rung earns on a
-        good link.
+        Rungs that promise no more than what is had, by what another must be better, are no steps
+        at all: nothing would be sent from them, and what is above them would never be tried. What
+        is had is what answering here is worth, `here`, or the last point sent where that is more.
+        `promise` is what a rung earns on a link as fast as any: a good point whose compute alone
+        does not fit the deadline promises little.
         """
-        top = self._rank + LEVELS_UP
-        last = len(self._points) - 1
-        while top < last and promise(self._points[max(0, top)]) <= here + STICKINESS:
+        rank, last = self._rank, len(self._points) - 1
+        had = here if rank < 0 else max(here, promise(self._points[rank]))
+        top = min(rank + LEVELS_UP, last)
+        steps = self._points[rank + 1 : top + 1]
+        while top < last and all(promise(point) <= had + STICKINESS for point in steps):
             top += 1
-        if self._rank >= 0:
-            enough = self._quality[self._points[self._rank].id] + STICKINESS
-            steps = self._points[self._rank : top + 1]
-            while top < last and all(self._quality[point.id] <= enough for point in steps):
-                top += 1
-                steps = self._points[top : top + 1]
-            double = 2 * self._points[self._rank].bytes.mean
+            steps = self._points[top : top + 1]
+        if rank >= 0:
+            double = 2 * self._points[rank].bytes.mean
             while top < last and self._points[top + 1].bytes.mean <= double:
                 top += 1
         return self._points[: top + 1]

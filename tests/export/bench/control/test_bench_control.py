@@ -135,6 +135,20 @@ def test_slower_device_cannot_answer_alone_in_time(tmp_path: Path) -> None:
     assert "a device 11 times slower than the machine measured" in slow["notes"]
 
 
+def test_best_fixed_point_is_not_one_that_the_device_hardly_keeps_up_with(tmp_path: Path) -> None:
+    point = '[[points]]\nid = "{0}"\nkind = "{1}"\naccuracy = {2}\ndevice_ms = {3}\n'
+    sent = point + 'bytes = {4}\nedge_ms = 2.0\npicture_format = "webp"\n'
+    text = 'schema = 1\nname = "slow"\n' + point.format("local", "local", 0.6, 10)
+    text += sent.format("quick", "offload", 0.7, 3, 1000)
+    for number in range(1, 4):  # more right than `quick`, and only every third frame gets one
+        text += sent.format(f"slow{number}", "offload", 0.75 + number / 100, 90, 1000 + number)
+    (tmp_path / "slow.toml").write_text(text)
+    manifest = read_ladder(tmp_path / "slow.toml")
+    case = Case(Mode.INSURED, sla_s=0.2, rtt_s=0.02, fps=30.0, duration_s=3.0)
+    found = {run.policy: run for run in run_case(manifest, named_trace("steady:20"), case).runs}
+    assert found[FIXED].credited > 0.69
+
+
 def test_what_users_earn_is_said_and_our_goals_only_on_demand(tmp_path: Path) -> None:
     found = run_control(tmp_path, "--sla-ms", "100")
     assert found["goals"] == []

@@ -232,14 +232,20 @@ def _undominated(points: Sequence[OraclePoint]) -> list[OraclePoint]:
 
 
 def _quick_count(manifest: Manifest, point: OperatingPoint, trace: Trace, case: Case) -> float:
-    """Return about what a point earns if every frame takes it."""
-    cost, free_s, on_time = point_times(manifest)[point.id], 0.0, 0
+    """Return about what a point earns if every frame takes it for which device and link are free.
+
+    A frame that waits for the device is lost to the next one, as when frames are played.
+    """
+    cost, on_time = point_times(manifest)[point.id], 0
+    device_s = link_s = edge_s = 0.0  # when each is free again
     for frame, captured_s in enumerate(capture_times_s(case)):
-        if free_s > captured_s + BACKLOG_S:
+        if link_s > captured_s + BACKLOG_S or device_s >= captured_s + 1 / case.fps:
             continue
         num_bytes = payload_bytes(point, frame) + MESSAGE_BYTES
-        free_s = trace.finish_s(max(free_s, captured_s + cost.device_s), num_bytes)
-        on_time += free_s + case.rtt_s + cost.edge_s <= captured_s + case.sla_s
+        device_s = max(device_s, captured_s) + cost.device_s
+        link_s = trace.finish_s(max(link_s, device_s), num_bytes)
+        edge_s = max(edge_s, link_s) + cost.edge_s
+        on_time += edge_s + case.rtt_s <= captured_s + case.sla_s
     return on_time * manifest.quality(point)
 
 
