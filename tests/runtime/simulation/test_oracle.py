@@ -60,6 +60,15 @@ def test_greed_is_not_optimal_and_the_oracle_is_not_greedy() -> None:
     assert oracle(named_trace("steady:0.5"), num_frames=40) == pytest.approx(0.65)
 
 
+def test_it_does_not_matter_how_many_frames_are_computed_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    link = Trace("t", (0.0, 0.1, 0.2), (2e6, 4e5, 3e6), duration_s=0.3)
+    together = oracle(link, num_frames=20)
+    monkeypatch.setattr("headgate.runtime.simulation.oracle.MAX_STATES", 1)
+    assert oracle(link, num_frames=20) == together
+
+
 def test_dead_link_leaves_the_fallback() -> None:
     assert oracle(named_trace("steady:0")) == FALLBACK
 

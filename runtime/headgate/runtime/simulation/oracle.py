@@ -20,7 +20,7 @@ import numpy.typing as npt
 from headgate.profiles.trace import Trace
 
 GRID_S = 0.001  # of the times at which the uplink becomes free
-CHUNK = 256  # frames whose finish times are computed together
+MAX_STATES = 1 << 22  # whose finish times are computed together, for as many frames as that is
 Array = npt.NDArray[np.float64]
 
 
@@ -83,8 +83,9 @@ def oracle_credit(
     credits = kept_up * np.array([point.quality for point in points])
     idle = np.maximum(0, np.floor((grid_s - 1 / fps) / GRID_S + 1e-6).astype(np.int64))
     worth = np.zeros(len(grid_s))
-    for first in reversed(range(0, num_frames, CHUNK)):
-        frames = slice(first, min(num_frames, first + CHUNK))
+    chunk = max(1, MAX_STATES // (len(points) * len(grid_s)))
+    for first in reversed(range(0, num_frames, chunk)):
+        frames = slice(first, min(num_frames, first + chunk))
         after = _next_states(link, points, captured_s[frames], frames, grid_s, rtt_s, 1 / fps)
         for steps in after[::-1]:
             sent = np.where(steps >= 0, credits[:, None] + worth[steps], -np.inf)

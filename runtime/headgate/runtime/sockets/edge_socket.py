@@ -16,7 +16,11 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from headgate.profiles.errors import UsageError
-from headgate.runtime.sockets.handshakes import FAILED_HANDSHAKES, device_complaint
+from headgate.runtime.sockets.handshakes import (
+    FAILED_HANDSHAKES,
+    NO_ANSWER,
+    device_complaint,
+)
 from headgate.runtime.sockets.keys import Context, DeviceKeys, Socket, secure_client
 from headgate.runtime.sockets.tcp_info import ConnectionTap, TcpInfo
 
@@ -29,6 +33,7 @@ RECONNECT_MAX_MS = 500  # rises to this from the former
 CONNECT_TIMEOUT_MS = 1000  # TCP would ask again after 1, 3 and 7 s only
 HANDSHAKE_MS = 5000
 SPENT_S = 1.0  # ZeroMQ tells at once that it will try again, if it will
+NO_ANSWER_TRIES = 3  # in a row, about a second: an edge may start a little after its device
 QUEUED_MESSAGES = 256  # above the slices of all frames in flight; the session bounds the bytes
 
 _MONITORED = (
@@ -92,6 +97,7 @@ class EdgeSocket:
             raise
         self._complained = set() if complained is None else complained
         self._is_up = False
+        self._num_unanswered = 0  # attempts since somebody was there
         self._ended_s: float | None = None  # when it was, and nothing has been tried since
         self._tap: ConnectionTap | None = None
 
@@ -156,13 +162,18 @@ class EdgeSocket:
             kind, value = message["event"], message["value"]
             self._ended_s = now_s if kind in _ENDS else None
             if kind == zmq.EVENT_CONNECT_RETRIED:
+                self._num_unanswered += 1
+                if self._num_unanswered == NO_ANSWER_TRIES:
+                    self._complain(NO_ANSWER)
                 continue
             if kind == zmq.EVENT_CONNECTED:
+                self._num_unanswered = -1  # when this attempt has failed it will be tried again
                 self._open_tap(value)
             elif kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 happened.append(LinkEvent.CONNECTED)
                 self._is_up = True
                 self._complained.clear()
+                self._complained.add(NO_ANSWER)  # from now on it is told that the connection ended
             elif kind == zmq.EVENT_DISCONNECTED:
                 if self._is_up:  # else it was never through its handshake, ten times a second
                     happened.append(LinkEvent.DISCONNECTED)

@@ -1,4 +1,4 @@
-"""What a failed ZeroMQ handshake means to the operator of either side, in one sentence.
+"""What a connection or handshake that failed means to its operator, in one sentence.
 
 ZeroMQ tells apart a key that is not listed, and keys on one side only; of the latter the slower
 side just sees the connection end. So does a device that has another edge's key, that meets an edge
@@ -12,6 +12,8 @@ FAILED_HANDSHAKES = (
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )
+
+NO_ANSWER = "nobody answers there; is the edge up, and is that its address?"
 
 
 def device_complaint(kind: int, value: int, *, has_keys: bool) -> str:

@@ -1,0 +1,46 @@
+"""What a device says of an edge that is not there."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from headgate.profiles.family import Family
+from headgate.runtime.device.playback import Playback
+from runtime.running import RunningDevice, edge_thread
+
+
+def test_an_edge_that_is_not_there_is_named_once_and_one_that_went_is_not(
+    tiny_family: Family, tiny_set: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+
+    def run(*, until: Callable[[], bool], edge: str) -> None:
+        with RunningDevice(
+            tiny_family,
+            f"npz:{tiny_set}",
+            edge=edge,
+            playback=Playback(fps=100, loop=True),
+            until=lambda _: until(),
+        ) as running:
+            records = running.join()
+        assert running.failure is None
+        assert records
+
+    with edge_thread(tiny_family) as server:
+        endpoint = server.endpoint
+        gone = threading.Timer(1.0, server.stop)
+        gone.start()
+        left_s = time.monotonic() + 4.0
+        run(until=lambda: time.monotonic() > left_s, edge=endpoint)
+        gone.join()
+    assert "disconnected" in caplog.text
+    assert "nobody answers" not in caplog.text
+    run(until=lambda: "nobody answers" in caplog.text, edge=endpoint)
+    told = [each for each in caplog.messages if "nobody answers" in each]
+    assert told == [
+        f"edge {endpoint}: nobody answers there; is the edge up, and is that its address?; "
+        "staying on local and trying again"
+    ]
