@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from headgate.profiles.errors import FamilyError
+from headgate.profiles.storage import sha256_file
 from headgate.train.folder.run_folder import Run, load_run
 from train.tiny_runs import train_tiny, write_pictures
 
@@ -54,6 +56,23 @@ def test_networks_are_the_same_wherever_the_folder_lies(made: Run, copied: Path)
         ours = made.member(member_id)(x_BCHW, levels=8)
         theirs = moved.member(member_id)(x_BCHW, levels=8)
         assert torch.equal(ours.logits_BK, theirs.logits_BK)
+
+
+def test_weights_that_are_not_finite_are_refused(copied: Path) -> None:
+    (entry,) = (each for each in load_run(copied).record.members if each.budget == 2)
+    weights = load_file(copied / entry.file)
+    name = next(name for name, tensor in weights.items() if tensor.is_floating_point())
+    weights[name].view(-1)[0] = torch.nan
+    save_file(weights, copied / entry.file)
+    digest = sha256_file(copied / entry.file)
+    rewrite(
+        copied / "run.json",
+        lambda data: [m.update(sha256=digest) for m in data["members"] if m["budget"] == 2],
+    )
+    run = load_run(copied)
+    assert run.member("b6r1")
+    with pytest.raises(FamilyError, match=f"b2r1.*: {name} holds a number that is not finite"):
+        run.member("b2r1")
 
 
 def test_a_run_of_the_first_schema_is_read_as_it_was_trained(copied: Path) -> None:

@@ -136,7 +136,7 @@ class Run:
         return self._weights(self.record.backbone)
 
     def _weights(self, entry: BackboneEntry | MemberEntry | SideEntry) -> dict[str, torch.Tensor]:
-        return read_weights(self.path / entry.file, sha256=entry.sha256)
+        return read_trained(self.path / entry.file, sha256=entry.sha256)
 
 
 def load_run(path: Path) -> Run:
@@ -182,6 +182,18 @@ def read_weights(path: Path, *, sha256: str | None = None) -> dict[str, torch.Te
         raise FamilyError(
             f"{path}: not a readable safetensors file ({reason}); write it again"
         ) from None
+
+
+def read_trained(path: Path, *, sha256: str | None = None) -> dict[str, torch.Tensor]:
+    """Read the weights of a trained network; FamilyError also where its training ran away."""
+    weights = read_weights(path, sha256=sha256)
+    for name, tensor in weights.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise FamilyError(
+                f"{path}: {name} holds a number that is not finite, so its training ran away; "
+                "train it again, with a lower learning rate"
+            )
+    return weights
 
 
 def _load(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:

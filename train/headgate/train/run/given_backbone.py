@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import Tensor
 
 from headgate.profiles.errors import FamilyError, UsageError
-from headgate.train.folder.run_folder import load_run, read_weights
+from headgate.train.folder.run_folder import load_run, read_trained
 from headgate.train.networks.backbones import PlainModel
 from headgate.train.networks.colours import Scaling, scaling_from_text
 from headgate.train.recipe import PruneConfig
@@ -66,7 +66,7 @@ def taken_note(config: PruneConfig, *, accuracy: float) -> str:
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
-        return load_run(path).backbone().state_dict() if path.is_dir() else read_weights(path)
+        return load_run(path).backbone().state_dict() if path.is_dir() else read_trained(path)
     except FamilyError as reason:
         raise UsageError(f"--backbone: {reason}") from None
 

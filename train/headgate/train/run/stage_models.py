@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from headgate.train.folder.run_folder import read_weights
+from headgate.train.folder.run_folder import read_trained
 from headgate.train.folder.run_record import FinishedStage
 from headgate.train.folder.weights import with_shared
 from headgate.train.learning.material import Lesson
@@ -79,7 +79,7 @@ def _weights_before(
     setting: Setting, before: FinishedStage, *, names: Iterable[str]
 ) -> dict[str, Tensor]:
     """Return all weights of a member that an earlier stage made, `names` where it shares them."""
-    weights = read_weights(setting.folder / before.file, sha256=before.sha256)
+    weights = read_trained(setting.folder / before.file, sha256=before.sha256)
     if before.shares_backbone:
         weights = with_shared(weights, plain_weights(setting), names=names)
     return weights
@@ -124,7 +124,7 @@ def trained_network(setting: Setting) -> PlainModel:
 def plain_weights(setting: Setting) -> dict[str, Tensor]:
     """Return the plain network's weights as its stage left them."""
     backbone = setting.finished[BACKBONE]
-    return read_weights(setting.folder / backbone.file, sha256=backbone.sha256)
+    return read_trained(setting.folder / backbone.file, sha256=backbone.sha256)
 
 
 def member_around_plain(setting: Setting) -> SplitModel:
@@ -137,7 +137,7 @@ def member_around_plain(setting: Setting) -> SplitModel:
     model = blueprint.build_split_model(budget=blueprint.num_maps, plain=plain)
     slim = setting.finished.get(SLIM)
     if slim is not None:
-        weights = read_weights(setting.folder / slim.file, sha256=slim.sha256)
+        weights = read_trained(setting.folder / slim.file, sha256=slim.sha256)
         prefix = "head."
         model.head.load_state_dict(
             {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)}
