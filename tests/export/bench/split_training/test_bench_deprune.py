@@ -57,6 +57,13 @@ def test_runs_that_differ_in_their_seed_are_one_series(folder: Path) -> None:
     }
 
 
+def test_seeds_that_drew_other_pictures_are_one_series(folder: Path) -> None:
+    first, second = find_runs([folder / "deprune-0", folder / "deprune-1"])
+    drawn = replace(second.record.blueprint, mean=(0.1, 0.2, 0.3))
+    other = replace(second, record=replace(second.record, blueprint=drawn))
+    assert [len(each.runs) for each in series_of([first, other])] == [2]
+
+
 def test_savings_are_of_counted_bytes_up_to_the_same_epoch(folder: Path) -> None:
     series = {each.kind: each for each in series_of(find_runs([folder]))}
     every = list(series.values())

@@ -135,7 +135,8 @@ def series_of(runs: Sequence[DepruneRun]) -> list[Series]:
         key = (
             replace(run.record.settings, seed=0),
             run.settings,
-            run.record.blueprint,
+            # With --limit each seed has pictures of its own, and their mean.
+            replace(run.record.blueprint, mean=(), std=()),
             run.record.dataset.spec,
         )
         groups.setdefault(key, []).append(run)
