@@ -101,6 +101,16 @@ def test_an_existing_run_is_not_overwritten_unless_asked(pictures: Path, tmp_pat
     assert run(*arguments, "--force").exit_code == 0
 
 
+def test_resume_of_a_run_that_is_not_there_says_that_a_new_one_begins(
+    pictures: Path, tmp_path: Path
+) -> None:
+    arguments = [*settings(pictures, "1:1"), "--out", str(tmp_path / "run"), "--resume"]
+    begun = run(*arguments)
+    assert begun.exit_code == 0
+    assert f"there is no unfinished run at {tmp_path / 'run'}; a new one begins" in begun.stderr
+    assert "a new one begins" not in run(*arguments).stderr
+
+
 def test_a_client_without_a_server_gives_up_with_5(pictures: Path) -> None:
     result = run(
         *settings(pictures),

@@ -67,8 +67,8 @@ class Rungs:
         Rungs that promise no more than what is had, by what another must be better, are no steps
         at all: nothing would be sent from them, and what is above them would never be tried. What
         is had is what answering here is worth, `here`, or the last point sent where that is more.
-        `promise` is what a rung earns on a link as fast as any: a good point whose compute alone
-        does not fit the deadline promises little.
+        `promise` is what a rung earns on a link as fast as any: a good point whose compute leaves
+        no time for the link's delay promises little.
         """
         rank, last = self._rank, len(self._points) - 1
         had = here if rank < 0 else max(here, promise(self._points[rank]))

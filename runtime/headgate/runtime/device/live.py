@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headgate.runtime.records import FrameRecord, Source
+from headgate.runtime.session.frame_fate import UNREADABLE
 from headgate.runtime.session.summary import Tally
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -17,7 +18,8 @@ SHOWN_FRAMES = 60  # the last ones, a bar each
 REFRESHES_PER_S = 4
 LABEL_WIDTH = 8
 FRAME_WIDTH = 4  # of the panel's border and its padding
-NEVER_STARTED = ("superseded", "too late to start")  # reasons of frames without a choice
+# Reasons of frames that ended before there was a choice.
+NEVER_STARTED = ("superseded", "too late to start", UNREADABLE)
 
 
 def sparkline(values_s: list[float | None], *, sla_s: float | None) -> Text:

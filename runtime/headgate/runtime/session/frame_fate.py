@@ -85,8 +85,9 @@ class FrameOnItsWay:
 def budget_us(frame: FrameOnItsWay, *, less_s: float, now_s: float) -> int:
     """Return what the edge may use of a frame sent now: what is left of its time, but for `less_s`.
 
-    That is the path's delay at least. The time of transfer is not known before: the edge counts
-    from the frame's arrival, or from when that would have been had nothing held it up.
+    That is the path's delay; of layers also what an answer must be early by, and it is less where a
+    late answer has its use. The time of transfer is not known before: the edge counts from the
+    frame's arrival, or from when that would have been had nothing held it up.
     """
     if frame.deadline_s is None:
         return NO_BUDGET_US

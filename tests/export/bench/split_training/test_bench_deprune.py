@@ -188,6 +188,18 @@ def test_the_command_trains_the_three_ways_and_takes_them_the_next_time(
     assert json.loads(again.stdout)["rows"] == found["rows"]
 
 
+def test_runs_of_an_earlier_call_with_other_settings_are_refused(commanded: Commanded) -> None:
+    for other, said in (
+        (("--gradient-bits", "8"), "gradient_bits=8"),
+        (("--lr", "0.5"), "lr: now 0.5"),
+    ):
+        refused = CliRunner().invoke(main, [*commanded.arguments, *other])
+        assert refused.exit_code == 2, refused.output
+        assert "was trained with other settings" in refused.stderr
+        assert said in refused.stderr
+        assert "another --out" in refused.stderr
+
+
 def test_no_compression_is_trained_in_float32_though_fewer_bits_are_asked_for(
     commanded: Commanded, tmp_path: Path
 ) -> None:

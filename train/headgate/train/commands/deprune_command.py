@@ -69,11 +69,12 @@ def _train_with_a_run(
     config: PruneConfig, settings: DepruneSettings, side: Side, *, as_json: bool
 ) -> None:
     """Train as the server, or with all sides here: the run is written by this process."""
-    from headgate.train.commands.tables import say_run
+    from headgate.train.commands.tables import say_if_begun_anew, say_run
     from headgate.train.run.interruptions import telling_how_to_go_on, way_on
     from headgate.train.split_training.deprune import deprune_as_server, deprune_locally
 
     out, epoch_done = side.run_folder, _line if as_json else _told
+    say_if_begun_anew(out, resume=side.resume and not side.force)
     with telling_how_to_go_on(lambda: way_on(out)):
         if side.role == "local":
             deprune_locally(

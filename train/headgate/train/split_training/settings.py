@@ -53,7 +53,7 @@ class DepruneSettings:
 
     @property
     def saves_bits(self) -> bool:
-        """Say whether maps and gradients cross in less than plain float32."""
+        """Whether maps or gradients cross in less than plain float32."""
         return self.compress or (self.feature_bits, self.gradient_bits) != (PLAIN_BITS, PLAIN_BITS)
 
     def phase_of(self, epoch: int) -> int:

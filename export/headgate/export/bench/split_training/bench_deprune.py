@@ -25,9 +25,11 @@ from headgate.export.bench.split_training.deprune_runs import (
 from headgate.export.bench.split_training.plot_deprune import draw_deprune
 from headgate.export.figures import NARROW_IN, WIDE_IN
 from headgate.export.page import bullets, facts, page, paragraphs, text_table, themed_picture
+from headgate.profiles.errors import UsageError
 from headgate.profiles.storage import write_atomic
 from headgate.train.folder.run_folder import load_run
-from headgate.train.recipe import PruneConfig
+from headgate.train.folder.run_record import RunRecord
+from headgate.train.recipe import PruneConfig, differences
 from headgate.train.split_training.deprune import deprune_locally, prepare
 from headgate.train.split_training.settings import PLAIN_BITS, DepruneSettings, Phase
 
@@ -50,7 +52,7 @@ def train_ways(options: DepruneOptions, *, say: Callable[[str], None]) -> list[P
     """Train all ways for each seed; a run that is there already is taken as it is.
 
     No compression sends whole maps in float32 whatever is asked for; where that is less, all maps
-    train so too.
+    train so too. Raises UsageError where a run that is there was trained otherwise.
     """
     config, settings = options.config, options.settings
     num_maps = prepare(config, settings).blueprint.num_maps
@@ -67,7 +69,7 @@ def train_ways(options: DepruneOptions, *, say: Callable[[str], None]) -> list[P
             path = options.folder / f"{name}-s{seed}"
             paths.append(path)
             if (path / "run.json").is_file():
-                load_run(path)
+                _check_as_asked(load_run(path).record, replace(recipe, seed=seed), way, where=path)
                 continue
             say(f"seed {seed}, {name}: {','.join(map(str, way.phases))}")
             deprune_locally(
@@ -78,6 +80,20 @@ def train_ways(options: DepruneOptions, *, say: Callable[[str], None]) -> list[P
                 force=True,
             )
     return paths
+
+
+def _check_as_asked(
+    record: RunRecord, config: PruneConfig, settings: DepruneSettings, *, where: Path
+) -> None:
+    """Refuse what an earlier call trained with other settings: it would be reported as asked."""
+    changed = differences(prepare(config, settings).config, record.settings)
+    if record.deprune != settings:
+        changed.append(f"split training: now {settings}, before {record.deprune}")
+    if changed:
+        raise UsageError(
+            f"{where}: was trained with other settings ({'; '.join(changed)}); remove it, or give "
+            "another --out"
+        )
 
 
 def bench_deprune(paths: Sequence[Path]) -> tuple[BenchResult, list[Series]]:

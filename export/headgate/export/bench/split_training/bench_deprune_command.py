@@ -41,10 +41,10 @@ def deprune(
     """Accuracy and bytes of split training: no compression, high compression, and deprune.
 
     With RUNS, which are runs of `train deprune` or folders of such, they are compared; one that is
-    not finished counts with the epochs that it has. Without,
-    three are trained here for each of --seeds, with all sides in one process; with fewer bits or
-    --compress also all maps that way, while no compression stays float32. Writes
-    deprune.html and deprune.png besides the table.
+    not finished counts with the epochs that it has. Without, three are trained here for each of
+    --seeds, with all sides in one process; with fewer bits, --compress or --resolution also all
+    maps that way, while no compression stays whole maps in float32. Those that an earlier call
+    trained are taken as they are. Writes deprune.html and deprune.png besides the table.
     """
     from headgate.export.bench.split_training.bench_deprune import (
         DepruneOptions,
