@@ -52,12 +52,28 @@ def test_a_profile_narrows_points_by_kind_pattern_accuracy_and_bytes(
         ("= 3", "not TOML"),
         ("sla_ms = " + 5000 * "1", "not TOML .*4300"),
         ("sla_ms = " + 400 * "1", "sla_ms: expected a finite number"),
+        ("max_bytes = " + 400 * "9", r"max_bytes: 9{37}\.\.\. is not within"),
+        (
+            f'description = "{1001 * "x"}"',
+            "description: has 1001 characters, expected at most 1000",
+        ),
+        ("points = [" + 501 * '"b*",' + "]", "points: has 501 patterns, expected at most 500"),
+        (
+            'points = ["b*", "' + 51 * "[a" + '"]',
+            r"points\[1\]: has 102 characters, expected at most",
+        ),
         ("points = " + 3000 * "[" + 3000 * "]", "not TOML .*recursion"),
     ],
 )
 def test_a_malformed_profile_says_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ProfileError, match=said):
         load_profile(write_profile(tmp_path, text))
+
+
+def test_a_profile_that_begins_with_a_mark_of_its_encoding_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b'\xef\xbb\xbfname = "mine"\r\nsla_ms = 80\r\n')
+    assert load_profile(str(path)) == Profile(name="mine", sla_ms=80.0)
 
 
 def test_an_unknown_profile_lists_the_presets() -> None:

@@ -35,6 +35,7 @@ from headgate.export.points.measure import Engines, machine_name, measure_points
 from headgate.export.points.parity_gate import check_full, check_member
 from headgate.export.points.points import METRIC, Measured, worth_keeping
 from headgate.export.points.predicted_points import with_predicted
+from headgate.export.points.trained_accuracy import changed_network
 from headgate.export.samples import Samples, load_samples
 from headgate.export.video import Video, open_video
 from headgate.profiles.family import Family, open_family
@@ -86,6 +87,7 @@ def export_family(
         engines = open_engines(Family(folder, candidate), threads=options.threads)
         _pass_parity(candidate, engines, built, plain, samples.first(options.num_parity), progress)
         measured = _measure(candidate, engines, samples, progress)
+        _say_if_changed(run, samples, options, measured, progress)
         kept = worth_keeping(measured)
         if video is not None:
             kept = with_predicted(kept, engines, video.clip, lag=video.lag, progress=progress)
@@ -231,6 +233,21 @@ def _measure(
         )
         measured.append(item)
     return measured
+
+
+def _say_if_changed(
+    run: Run,
+    samples: Samples,
+    options: ExportOptions,
+    measured: Sequence[Measured],
+    progress: Progress,
+) -> None:
+    """Tell of a network that answers otherwise than when it was trained, if that can be known."""
+    backbone, dataset = run.record.backbone, run.record.dataset
+    same = options.data in (None, dataset.spec) and len(samples.labels) == dataset.num_val
+    note = changed_network(backbone.accuracy, measured) if backbone is not None and same else None
+    if note is not None:
+        progress(note)
 
 
 def _finished(

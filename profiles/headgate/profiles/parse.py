@@ -64,7 +64,7 @@ def _parse(kind: Any, value: Any, where: str, error: type[HeadgateError]) -> Any
         return _parse_tuple(get_args(kind), value, where, error)
     if origin is dict:
         if not isinstance(value, dict):
-            raise error(f"{where}: expected an object, found {_shown(value)}")
+            raise error(f"{where}: expected an object, found {shown(value)}")
         inner = get_args(kind)[1]
         for key in value:
             _check_text(key, where, error)
@@ -74,7 +74,7 @@ def _parse(kind: Any, value: Any, where: str, error: type[HeadgateError]) -> Any
 
 def _parse_record(kind: Any, value: Any, where: str, error: type[HeadgateError]) -> Any:
     if not isinstance(value, dict):
-        raise error(f"{where}: expected an object, found {_shown(value)}")
+        raise error(f"{where}: expected an object, found {shown(value)}")
     fields = {f.name: f for f in dataclasses.fields(kind)}
     unknown = value.keys() - fields.keys()
     if unknown:
@@ -100,14 +100,14 @@ def _parse_enum(kind: Any, value: Any, where: str, error: type[HeadgateError]) -
         return kind(value)
     except ValueError:
         known = [member.value for member in kind]
-        raise error(f"{where}: {_shown(value)} is not one of {known}") from None
+        raise error(f"{where}: {shown(value)} is not one of {known}") from None
 
 
 def _parse_tuple(
     arms: tuple[Any, ...], value: Any, where: str, error: type[HeadgateError]
 ) -> tuple[Any, ...]:
     if not isinstance(value, list):
-        raise error(f"{where}: expected a list, found {_shown(value)}")
+        raise error(f"{where}: expected a list, found {shown(value)}")
     if len(arms) == 2 and arms[1] is Ellipsis:
         arms = (arms[0],) * len(value)
     if len(arms) != len(value):
@@ -125,7 +125,7 @@ def _parse_scalar(kind: Any, value: Any, where: str, error: type[HeadgateError])
         except OverflowError:
             value = math.inf if value > 0 else -math.inf
     if type(value) is not kind:
-        raise error(f"{where}: expected {_NAMES.get(kind, kind)}, found {_shown(value)}")
+        raise error(f"{where}: expected {_NAMES.get(kind, kind)}, found {shown(value)}")
     if kind is float and not math.isfinite(value):
         raise error(f"{where}: expected a finite number, found {value}")
     if kind is str:
@@ -139,7 +139,8 @@ def _check_text(value: str, where: str, error: type[HeadgateError]) -> None:
         raise error(f"{where}: expected text, found half a character in {ascii(value)[:40]}")
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a value as a message shows it: its beginning, where it is long."""
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
 

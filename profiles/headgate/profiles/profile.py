@@ -13,12 +13,15 @@ from typing import Any
 
 from headgate.profiles.errors import ProfileError
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
-from headgate.profiles.parse import parse
+from headgate.profiles.parse import parse, shown
 from headgate.profiles.storage import read_toml, toml_from_text
 
 SCHEMA = 1
 DEFAULT_PROFILE = "balanced"
 MAX_NAME_LENGTH = 100
+# A running device reads and matches all of it between two frames.
+MAX_DESCRIPTION_LENGTH = 1000
+MAX_PATTERNS, MAX_PATTERN_LENGTH = 500, 100
 
 
 class Preference(Enum):
@@ -123,6 +126,7 @@ def _check_range(profile: Profile, where: str) -> None:
             f"{where}.name: is {profile.name[:20]!r} of {len(profile.name)} characters, expected 1 "
             f"to {MAX_NAME_LENGTH} that can be printed: it stands in every frame's line"
         )
+    _check_texts(profile, where)
     bounds = {
         "sla_ms": (profile.sla_ms, 0.0, 1e6),
         "min_accuracy": (profile.min_accuracy, 0.0, 1.0),
@@ -132,8 +136,33 @@ def _check_range(profile: Profile, where: str) -> None:
     assert bounds.keys() <= {f.name for f in fields(Profile)}
     for key, (value, lowest, highest) in bounds.items():
         if value is not None and not lowest <= value <= highest:
-            raise ProfileError(f"{where}.{key}: {value} is not within {lowest:g} to {highest:g}")
+            raise ProfileError(
+                f"{where}.{key}: {shown(value)} is not within {lowest:g} to {highest:g}"
+            )
     if profile.sla_ms == 0:
         raise ProfileError(f"{where}.sla_ms: must be above 0")
     if not profile.kinds:
         raise ProfileError(f"{where}.kinds: name at least one of split, offload, local")
+
+
+def _check_texts(profile: Profile, where: str) -> None:
+    """Refuse what is too long for a device that answers frames meanwhile.
+
+    The time a pattern takes grows with the square of its length: a long one would stop them.
+    """
+    if len(profile.description) > MAX_DESCRIPTION_LENGTH:
+        raise ProfileError(
+            f"{where}.description: has {len(profile.description)} characters, expected at most "
+            f"{MAX_DESCRIPTION_LENGTH}; shorten it"
+        )
+    if len(profile.points) > MAX_PATTERNS:
+        raise ProfileError(
+            f"{where}.points: has {len(profile.points)} patterns, expected at most {MAX_PATTERNS}; "
+            "one with `*` stands for many points"
+        )
+    for index, pattern in enumerate(profile.points):
+        if len(pattern) > MAX_PATTERN_LENGTH:
+            raise ProfileError(
+                f"{where}.points[{index}]: has {len(pattern)} characters, expected at most "
+                f"{MAX_PATTERN_LENGTH}; shorten it"
+            )

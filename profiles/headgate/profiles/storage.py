@@ -215,7 +215,7 @@ def read_toml(path: Path, *, error: type[HeadgateError]) -> dict[str, Any]:
             data = file.read(MAX_TOML_BYTES + 1)
         if len(data) > MAX_TOML_BYTES:
             raise error(f"{path}: larger than {MAX_TOML_BYTES >> 10} KiB; check the path")
-        text = data.decode()
+        text = data.decode("utf-8-sig")  # some editors begin a file with a mark of its encoding
     except OSError as reason:
         raise error(f"{path}: cannot be read ({reason.strerror}); check the path") from None
     except UnicodeDecodeError as reason:

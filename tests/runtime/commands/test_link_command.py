@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from headgate.profiles.errors import UsageError
+from headgate.runtime.cli import main
 from headgate.runtime.commands.link import (
     link,
     parse_address,
@@ -44,11 +45,21 @@ def test_an_address_is_a_host_and_a_port() -> None:
         "tcp://host:x",
         "ipc:///tmp/a",
         "tcp://h:70000",
+        "tcp://h:\u00b2",
+        "tcp://h:\u0663\u0663",
+        f"tcp://h:{5000 * '1'}",
     ],
 )
 def test_an_address_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="expected tcp://HOST:PORT"):
         parse_address("--to", text)
+
+
+def test_an_edge_has_a_port() -> None:
+    result = CliRunner().invoke(
+        main, ["link", "demo", "--to", "tcp://127.0.0.1:0", "--delay-ms", "-1"]
+    )
+    assert (result.exit_code, "nobody listens on port 0" in result.output) == (2, True)
 
 
 def test_listening_beyond_loopback_must_be_asked_for() -> None:

@@ -157,6 +157,13 @@ def test_a_device_that_does_not_answer_is_a_peer_error() -> None:
         control.ask_device(NO_EDGE, profile=Profile("p"), timeout_s=0.05)
 
 
+def test_a_profile_that_no_device_would_take_is_not_sent() -> None:
+    # Each letter of these takes six in JSON: within every bound, and too long for one request.
+    wide = Profile(name="mine", points=tuple(f"{index:03}{97 * chr(233)}" for index in range(200)))
+    with pytest.raises(ProfileError, match="bytes long, a device takes at most 65536"):
+        control.ask_device("tcp://127.0.0.1:9", profile=wide, timeout_s=0.05)
+
+
 def test_an_address_left_by_a_killed_device_is_not_found(own_folder: Path) -> None:
     own_folder.mkdir(mode=0o700)
     left_behind(own_folder, os.getpid())  # the number of a program that runs, and is no device

@@ -173,7 +173,8 @@ def test_beyond_loopback_needs_keys_or_insecure() -> None:
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["7700", "udp://x:1", "tcp://host", "tcp://:1", "tcp://h:99999"]
+    "endpoint",
+    ["7700", "udp://x:1", "tcp://host", "tcp://:1", "tcp://h:99999", f"tcp://h:{5000 * '1'}"],
 )
 def test_an_endpoint_that_is_none_is_refused(endpoint: str) -> None:
     with pytest.raises(UsageError, match=r"is not tcp://HOST:PORT or ipc://PATH"):

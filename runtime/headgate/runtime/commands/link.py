@@ -60,6 +60,8 @@ def link(
         from headgate.runtime.emulator.relay import Relay
 
         listen_address, to_address = parse_address("--listen", listen), parse_address("--to", to)
+        if to_address[1] == 0:
+            raise UsageError(f"--to {to}: nobody listens on port 0; give the edge's port")
         refuse_beyond_loopback(listen, insecure=insecure)
         plan = _plan(trace, down, delay_ms, stalls, cuts, loop=loop, queue_bytes=queue_bytes)
         log_to_stderr()
@@ -122,7 +124,9 @@ def parse_window(option: str, text: str, *, default_s: float | None) -> Window:
 def parse_address(option: str, text: str) -> Address:
     """Read tcp://HOST:PORT; an IPv6 host stands in brackets."""
     host, _, port = text.removeprefix("tcp://").rpartition(":")
-    if not text.startswith("tcp://") or not host or not port.isdigit() or int(port) > 65535:
+    # No digits but these: others are ports to some programs and errors to int().
+    good = port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) <= 65535
+    if not text.startswith("tcp://") or not host or not good:
         raise UsageError(
             f"{option} {text!r}: expected tcp://HOST:PORT, as in tcp://127.0.0.1:7701; "
             "a link relays TCP only"

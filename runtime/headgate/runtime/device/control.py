@@ -133,6 +133,12 @@ def ask_device(
     request: dict[str, Any] = {"command": "show"}
     if profile is not None:
         request = {"command": "set", "profile": unparse(profile)}
+    data = json.dumps(request).encode()
+    if len(data) > MAX_REQUEST_BYTES:  # a device drops whoever sends it
+        raise ProfileError(
+            f"profile: is {len(data)} bytes long, a device takes at most {MAX_REQUEST_BYTES}; "
+            "shorten its points and its description"
+        )
     context: Context = zmq.Context()
     asker: Socket = context.socket(zmq.REQ)
     asker.linger = 0
@@ -141,7 +147,7 @@ def ask_device(
             own = key_files.DeviceKeys(keys.own, edge_public=keys.own.public)
             key_files.secure_client(asker, own)
         asker.connect(address)
-        asker.send(json.dumps(request).encode())
+        asker.send(data)
         if not asker.poll(int(1000 * timeout_s)):
             unsure = "" if profile is None else " (if it is only busy it may switch later)"
             raise PeerError(

@@ -204,7 +204,7 @@ def check_endpoint(endpoint: str, *, option: str) -> str:
     host, _, port = place.rpartition(":")
     good = transport == "ipc" and bool(place)
     if transport == "tcp" and host:
-        good = port == "*" or (port.isdecimal() and int(port) < 1 << 16)
+        good = port == "*" or (port.isdecimal() and len(port) <= 5 and int(port) < 1 << 16)
     if not good:
         raise UsageError(f"{option}: {endpoint!r} is not tcp://HOST:PORT or ipc://PATH")
     return endpoint
