@@ -49,6 +49,7 @@ def manifest(options: DemoOptions) -> Manifest:
 def real(options: DemoOptions, manifest: Manifest) -> RealRun:
     write_profile(manifest, options.out / "profile.toml")
     write_npz(options.out / "pictures.npz", 8)
+    (options.out / "report.html").write_text("of an earlier run")
     return run_for_real(options, trace=named_trace("steady:8"), seconds=SECONDS)
 
 
@@ -60,6 +61,11 @@ def content(options: DemoOptions, manifest: Manifest, real: RealRun) -> ReportCo
 
 def test_every_frame_of_the_real_run_has_one_record(real: RealRun) -> None:
     assert sorted(record.frame_id for record in real.records) == list(range(30))
+
+
+def test_a_run_leaves_no_report_of_an_earlier_one(options: DemoOptions, real: RealRun) -> None:
+    assert real.records
+    assert not (options.out / "report.html").exists()
 
 
 def test_the_link_s_clock_and_the_frames_clock_are_the_same(real: RealRun) -> None:

@@ -180,7 +180,8 @@ def run_for_real(options: DemoOptions, *, trace: Trace, seconds: float) -> RealR
     """Run an edge process and a device process with the link between them; read the records."""
     out, port = options.out, free_port()
     frames = out / "frames.jsonl"
-    frames.unlink(missing_ok=True)
+    for earlier in (frames, out / "summary.json", out / "report.html"):  # they tell of other frames
+        earlier.unlink(missing_ok=True)
     edge_log, device_log = out / "edge.log", out / "device.log"
     edge = ["edge", str(out / "family"), "--bind", f"tcp://{LOOPBACK}:{port}"]
     plan = LinkPlan(uplink=trace, delay_s=options.delay_s)
