@@ -145,6 +145,19 @@ def test_a_far_side_that_is_not_there_closes_the_connection_and_the_relay_lives(
                 assert conn.recv(1) == b""
 
 
+def test_a_far_side_that_is_down_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with socket.create_server(LOOPBACK) as taken:
+        to = taken.getsockname()[:2]
+    with Relay(listen=LOOPBACK, to=to, plan=LinkPlan(None)) as relay:
+        for _ in range(30):
+            with contextlib.suppress(ConnectionError), connect(relay) as conn:
+                assert conn.recv(1) == b""
+    failed = [each for each in caplog.messages if "connection failed" in each]
+    assert 1 <= len(failed) < 10
+    assert len(caplog.messages) < 20  # of twice 30 events
+
+
 def test_connections_beyond_the_limit_are_closed_and_those_before_go_on() -> None:
     with linked(LinkPlan(None), handle=echo) as relay, contextlib.ExitStack() as stack:
         conns = [stack.enter_context(connect(relay)) for _ in range(MAX_CONNECTIONS)]

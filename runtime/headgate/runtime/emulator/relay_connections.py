@@ -11,8 +11,10 @@ import logging
 import selectors
 import socket
 import struct
+import time
 from dataclasses import dataclass, field
 
+from headgate.runtime.complaints import Complaints
 from headgate.runtime.emulator.relay_listener import Address, shrink_buffers
 from headgate.runtime.emulator.shaper import LinkShaper, Release
 
@@ -55,6 +57,7 @@ class Connections:
         self._selector = selector
         self._ends: dict[tuple[int, bool], _End] = {}  # by connection, and whether the device's
         self._next_key = 0
+        self._complaints = Complaints()
 
     def __len__(self) -> int:
         return len(self._ends) // 2
@@ -80,7 +83,7 @@ class Connections:
         edge = _End(far, key, self._downlink, other=device, connecting=True)
         device.other = edge
         self._ends[key, True], self._ends[key, False] = device, edge
-        log.info("connection accepted key=%d peer=%s at_s=%.3f", key, peer, now_s)
+        self._say(f"connection accepted key={key} peer={peer} at_s={now_s:.3f}")
         try:
             far.connect(self._to)
         except BlockingIOError:
@@ -178,8 +181,14 @@ class Connections:
                 self._close(end)
 
     def _fail(self, end: _End, error: OSError) -> None:
-        log.info("connection failed key=%d error=%s", end.key, error)
+        self._say(f"connection failed key={end.key} error={error}")
         self._close(end, reset=True)
+
+    def _say(self, text: str) -> None:
+        """Log what happened; a device whose edge is down tries again ten times a second."""
+        line = self._complaints.say(text, now_s=time.monotonic())
+        if line is not None:
+            log.info("%s", line)
 
     def _close(self, end: _End, *, reset: bool = False) -> None:
         """Close both sides of a connection and forget what it had on the way.
