@@ -19,7 +19,7 @@ from headgate.train.folder.run_folder import partial_folder
 from headgate.train.folder.run_record import RunRecord, read_record
 from headgate.train.folder.work_folder import RUN_FILE
 from headgate.train.split_training.epoch_record import DepruneEpoch
-from headgate.train.split_training.settings import DepruneSettings
+from headgate.train.split_training.settings import PLAIN_BITS, DepruneSettings
 
 NO_COMPRESSION = "no compression"
 ALL_MAPS = "all maps"
@@ -56,7 +56,7 @@ class DepruneRun:
         if blueprint.resolution_factor != 1:
             parts.append(f"r = {blueprint.resolution_factor}")
         bits = (settings.feature_bits, settings.gradient_bits)
-        if bits != (32, 32):
+        if bits != (PLAIN_BITS, PLAIN_BITS):
             parts.append(f"{bits[0]}/{bits[1]} bits")
         if settings.compress:
             parts.append("zstd")
