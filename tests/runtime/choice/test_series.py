@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from headgate.profiles.manifest import OperatingPoint, PointKind, PointTime
+from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind, PointTime
 from headgate.profiles.profile import Preference, Profile, allowed_points
 from headgate.runtime.choice.backlogs import FrameTimes
 from headgate.runtime.choice.controller import Controller
@@ -33,12 +33,18 @@ def top() -> Series:
     return series
 
 
-def choose(mbps: float, *, residuals: list[float] | None = None, **profile: object) -> Choice:
+def choose(
+    mbps: float,
+    *,
+    residuals: list[float] | None = None,
+    manifest: Manifest = MANIFEST,
+    **profile: object,
+) -> Choice:
     chosen = Profile(name="test", **profile)  # type: ignore[arg-type]
-    points = allowed_points(chosen, MANIFEST)
+    points = allowed_points(chosen, manifest)
     controller = Controller(
-        manifest=MANIFEST,
-        costs=PointCosts(MANIFEST),
+        manifest=manifest,
+        costs=PointCosts(manifest),
         profile=chosen,
         points=points,
         sla_s=0.1,
@@ -86,6 +92,16 @@ def test_controller_answers_here_where_not_even_the_first_layer_can_be_in_time()
     assert choice.point is not None
     assert choice.point.kind is PointKind.LOCAL
     assert choice.layers is None
+
+
+def test_head_s_exit_answers_where_the_device_gets_round_to_too_few_frames_by_itself() -> None:
+    (machine, times), *_ = MANIFEST.times.items()
+    slow = {machine: {**times, "local": PointTime(0.050, 0.0)}}  # .60 of two frames in three
+    choice = choose(0.05, manifest=replace(MANIFEST, times=slow))
+    assert choice.point is not None
+    assert choice.point.kind is PointKind.SPLIT
+    assert choice.layers is not None
+    assert choice.layers.num_steps == 0
 
 
 def test_byte_cap_of_a_profile_bounds_the_layers() -> None:

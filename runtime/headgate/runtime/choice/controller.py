@@ -177,7 +177,9 @@ class Controller:
             sending = self._judge_sending(situation, outlook, fallback=fallback)
             for series in self._series:
                 judged = self._judge_series(series, situation, outlook, fallback=fallback)
-                if not local or (judged.layers is not None and judged.layers.num_steps):
+                # Without a layer it is the exit's answer, which on a busy device may be the better.
+                begins = judged.layers is not None and judged.layers.num_steps > 0
+                if begins or judged.credit > fallback:
                     sending.append(judged)
         chosen = pick(sending, local, profile=self._profile, quality=self._quality, last=self._last)
         if chosen is None or (not local and self._holds_back(chosen, outlook, fallback)):
