@@ -104,6 +104,13 @@ def test_head_s_exit_answers_where_the_device_gets_round_to_too_few_frames_by_it
     assert choice.layers.num_steps == 0
 
 
+def test_series_is_chosen_on_a_slow_link_where_nothing_else_could_answer() -> None:
+    choice = choose(0.05, manifest=progressive_manifest(local=False, insured=False))
+    assert choice.point is not None  # the link may be quicker by the time that its head is done
+    assert choice.layers is not None
+    assert choice.layers.num_steps == 0
+
+
 def test_byte_cap_of_a_profile_bounds_the_layers() -> None:
     choice = choose(50.0, max_bytes=10_000)
     assert choice.point is not None

@@ -179,7 +179,7 @@ class Controller:
                 judged = self._judge_series(series, situation, outlook, fallback=fallback)
                 # Without a layer it is the exit's answer, which on a busy device may be the better.
                 begins = judged.layers is not None and judged.layers.num_steps > 0
-                if begins or judged.credit > fallback:
+                if begins or not local or judged.credit > fallback:
                     sending.append(judged)
         chosen = pick(sending, local, profile=self._profile, quality=self._quality, last=self._last)
         if chosen is None or (not local and self._holds_back(chosen, outlook, fallback)):
