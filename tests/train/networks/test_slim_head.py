@@ -1,18 +1,28 @@
 """Claims about slim heads: what they cost, what they start from, and what a run makes of one."""
 
 import json
+import random
 from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.accelerators.cpu import CPUAccelerator
+from lightning_fabric.strategies.single_device import SingleDeviceStrategy
 from torch import nn
 
 from headgate.profiles.errors import UsageError
 from headgate.train.folder.run_folder import Run
+from headgate.train.folder.run_record import FinishedStage
+from headgate.train.learning.material import Lesson
 from headgate.train.networks.backbones import build_backbone
 from headgate.train.networks.slim_head import SlimHead, build_slim_head
 from headgate.train.networks.splits import cut, find_split
+from headgate.train.run.plan import make_plan
 from headgate.train.run.prune import train_prune
+from headgate.train.run.setting import Setting
+from headgate.train.run.slim_stage import SlimStage
+from headgate.train.stages import Stage, StageKind
 from train.tiny_runs import (
     StopAfter,
     StoppedOnPurposeError,
@@ -101,6 +111,36 @@ def test_a_stopped_run_goes_on_to_the_same_weights(run: Run, pictures: Path, ste
     with pytest.raises(StoppedOnPurposeError):
         train_prune(config, out, progress=StopAfter(steps=steps))
     assert digests(train_prune(config, out, resume=True)) == digests(run)
+
+
+def test_the_teacher_lies_wholly_on_the_device_that_trains(pictures: Path, tmp_path: Path) -> None:
+    """A device without memory stands for a GPU: it refuses what lies elsewhere as one would."""
+    config = tiny_config(
+        pictures,
+        model="train.own_networks:Biased",
+        split="relu",
+        budgets=(3,),
+        width=2.0,
+        slim_head=0.25,
+        slim_epochs=1,
+    )
+    run = train_prune(config, tmp_path / "run")
+    assert run.record.backbone is not None
+    file, sha256 = run.record.backbone.file, run.record.backbone.sha256
+    setting = Setting(
+        Fabric(strategy=SingleDeviceStrategy(torch.device("meta"), CPUAccelerator())),
+        make_plan(config),
+        run.path,
+        finished={"backbone": FinishedStage("backbone", file, None, None, sha256)},
+        noted=lambda _: None,
+    )
+    work = SlimStage(Stage("slim", StageKind.SLIM, 1, 0.05), setting)
+    lesson = Lesson(
+        torch.zeros(2, 3, 16, 16, device="meta"),
+        torch.zeros(2, dtype=torch.int64, device="meta"),
+    )
+    result = work.prepare().objective(work.model.train(), lesson, random.Random(0))
+    assert result.losses.total.device == torch.device("meta")
 
 
 @pytest.mark.parametrize(
