@@ -10,7 +10,7 @@ import torch
 from headgate.profiles.train_messages import Kind
 from headgate.train.folder.run_folder import load_run
 from headgate.train.split_training.epoch_record import DepruneEpoch
-from headgate.train.split_training.halves import pack_half
+from headgate.train.split_training.halves import pack_half, use_selection
 from headgate.train.split_training.kept_halves import Half, KeptHalves
 from train.split_training.small import (
     Clock,
@@ -172,6 +172,26 @@ def test_with_relay_a_half_that_comes_late_is_not_the_one_that_goes_round(pictur
     halves.keep("bo", late, is_late=True)
     assert halves.shared is one
     assert halves.latest["bo"] is late
+
+
+@pytest.mark.parametrize("sync", ["none", "fedavg"])
+def test_a_half_of_an_earlier_phase_that_comes_late_is_neither_measured_nor_kept(
+    pictures: Path, sync: str
+) -> None:
+    settings = small_settings("2:1,6:1", client_sync=sync)
+    plan = small_plan(pictures, settings)
+    model = small_client(plan, settings).half.model
+    earlier = Half.opened(pack_half(model), model)
+    use_selection(model, (0, 1, 2, 3, 4, 5))
+    now = Half.opened(pack_half(model), model)
+    halves = KeptHalves(client_sync=sync)
+    halves.keep("ann", earlier, is_late=True)
+    halves.keep("bo", now)
+    halves.join(model, selected=now.selected, pictures_of=lambda _: 16)
+    halves.measure(model, plan.data, selected=now.selected)
+    assert halves.accuracies.keys() <= {"bo"}
+    assert halves.best().selected == now.selected
+    assert halves.for_selection().selected == now.selected
 
 
 def test_with_fedavg_all_go_on_from_the_mean(pictures: Path, tmp_path: Path) -> None:

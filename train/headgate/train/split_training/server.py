@@ -330,12 +330,9 @@ class SplitServer:
                 f"at the end of epoch {epoch + 1} the server's weights are not finite numbers any "
                 "more; lower --lr or --gamma, and start over"
             )
-        self.halves.join(
-            model,
-            selected=self.half.selections[phase],
-            pictures_of=self.session.roster.num_pictures_of,
-        )
-        accuracy, exit_accuracy = self.halves.measure(model, self._plan.data)
+        selected = self.half.selections[phase]
+        self.halves.join(model, selected=selected, pictures_of=self.session.roster.num_pictures_of)
+        accuracy, exit_accuracy = self.halves.measure(model, self._plan.data, selected=selected)
         clients = self.tally.close()
         record = DepruneEpoch(
             schema=DEPRUNE_EPOCH_SCHEMA,
