@@ -215,6 +215,21 @@ def test_with_fedavg_all_go_on_from_the_mean(pictures: Path, tmp_path: Path) -> 
         table.run()
 
 
+def test_with_fedavg_halves_count_by_their_pictures(pictures: Path) -> None:
+    settings = small_settings("2:1", client_sync="fedavg")
+    model = small_client(small_plan(pictures, settings), settings).half.model
+    selected = model.selected
+    assert selected is not None
+    halves = KeptHalves(client_sync="fedavg")
+    for name, value in (("ann", 1.0), ("bo", 5.0)):
+        torch.nn.init.constant_(model.get_parameter("bottleneck.f_hat"), value)
+        halves.keep(name, Half.opened(pack_half(model), model))
+    halves.join(model, selected=selected, pictures_of={"ann": 30, "bo": 10}.__getitem__)
+    assert halves.shared is not None
+    assert halves.shared.weights["bottleneck.f_hat"].tolist() == [2.0] * 6
+    assert model.get_parameter("bottleneck.f_hat").tolist() == [2.0] * 6
+
+
 def test_a_second_client_of_one_name_takes_over_and_the_first_is_told(
     pictures: Path, tmp_path: Path
 ) -> None:
