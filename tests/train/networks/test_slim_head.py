@@ -2,6 +2,7 @@
 
 import json
 import random
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from torch import nn
 from headgate.profiles.errors import UsageError
 from headgate.train.folder.run_folder import Run
 from headgate.train.folder.run_record import FinishedStage
+from headgate.train.learning.losses import hint_loss
 from headgate.train.learning.material import Lesson
 from headgate.train.networks.backbones import build_backbone
 from headgate.train.networks.slim_head import SlimHead, build_slim_head
@@ -21,7 +23,7 @@ from headgate.train.networks.splits import cut, find_split
 from headgate.train.run.plan import make_plan
 from headgate.train.run.prune import train_prune
 from headgate.train.run.setting import Setting
-from headgate.train.run.slim_stage import SlimStage
+from headgate.train.run.slim_stage import SlimObjective, SlimStage
 from headgate.train.stages import Stage, StageKind
 from train.tiny_runs import (
     StopAfter,
@@ -102,6 +104,19 @@ def test_members_share_the_head_that_the_stage_made(run: Run, pictures: Path) ->
     heads = [both.member(member_id).head.state_dict() for member_id in both.member_ids]
     for name, values in heads[0].items():
         assert torch.equal(values, heads[1][name]), name
+
+
+def test_a_slim_head_learns_labels_answers_and_features_by_their_shares() -> None:
+    torch.manual_seed(0)
+    teacher, slim = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)
+    tail = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    step = SlimObjective(teacher, tail, distill=0.25, autocast=nullcontext)
+    lesson = Lesson(torch.rand(3, 3, 4, 4), torch.tensor([0, 1, 0]))
+    losses = step(slim, lesson, random.Random(0)).losses
+    hint = hint_loss(slim(lesson.x_BCHW), teacher(lesson.x_BCHW))
+    expected = 0.75 * losses.task + 0.25 * losses.distill + hint
+    torch.testing.assert_close(losses.total, expected)
+    assert abs(losses.task.item() - losses.distill.item()) > 0.1
 
 
 @pytest.mark.parametrize("steps", [9, 14])  # before the first checkpoint of the stage `slim`; in it

@@ -100,6 +100,34 @@ def test_one_that_returns_goes_on_with_its_next_batch(pictures: Path, tmp_path: 
     assert len({place for who, place in batches if who == "2"}) == 4
 
 
+def test_one_that_is_a_phase_behind_trains_on_with_the_maps_of_its_own(
+    pictures: Path, tmp_path: Path
+) -> None:
+    settings = small_settings("2:1,6:1")
+    plan = small_plan(pictures, settings)
+    with small_server(plan, settings, tmp_path / "run", num_clients=2) as server:
+        table = Table(server)
+        ann, bo = two_clients(plan, settings)
+        table.connect(ann)
+        table.connect(bo)
+        table.run(num_messages=4)
+        table.cut(ann)
+        table.run()
+        clock = server.now_s
+        assert isinstance(clock, Clock)
+        clock.s = 60.0  # it is given up, and bo enters the next phase
+        for each in server.handle_timer(now_s=table.now_s):
+            answers = bo.received(each.header, each.parts, now_s=table.now_s)
+            table.waiting.extend((each.peer, *message) for message in answers)
+        assert server.session.epoch == 1
+        table.connect(ann)
+        table.run()
+        assert server.is_finished
+    assert ann.failure is None
+    trained = [h for who, h in table.log if who == "3" and h.kind is Kind.BATCH]
+    assert {(h.phase, h.budget) for h in trained} == {(0, 2), (1, 6)}
+
+
 def test_one_that_joins_later_begins_with_what_the_others_have(
     pictures: Path, tmp_path: Path
 ) -> None:
