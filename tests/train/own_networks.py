@@ -90,3 +90,25 @@ def lazy(num_classes: int) -> nn.Module:
 
 def double(num_classes: int) -> nn.Module:
     return Network(num_classes).double()
+
+
+class Biased(nn.Module):
+    """A sound network of any width whose own code reads buffers, on both sides of the split."""
+
+    shift_1C11: Tensor
+    bias_1C11: Tensor
+
+    def __init__(self, num_classes: int, width: float) -> None:
+        super().__init__()
+        channels = round(8 * width)
+        self.first = nn.Conv2d(3, channels, 3)
+        self.relu = nn.ReLU()
+        self.second = nn.Conv2d(channels, 8, 3)
+        self.last = nn.Linear(8, num_classes)
+        self.register_buffer("shift_1C11", torch.full((1, 3, 1, 1), 0.5))
+        self.register_buffer("bias_1C11", torch.ones(1, 8, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.second(self.relu(self.first(x + self.shift_1C11))) + self.bias_1C11
+        logits: Tensor = self.last(maps.mean((2, 3)))
+        return logits

@@ -107,6 +107,21 @@ def test_epochs_take_other_variants_in_another_order(data: TrainingData, tmp_pat
     assert (distance_NN.amin(dim=1) > 1e-3).sum() > 20  # of 32: nearly all are seen moved
 
 
+def test_the_first_variant_is_the_picture_as_it_is_and_others_are_moved(
+    data: TrainingData, tmp_path: Path
+) -> None:
+    plain_BPHW, _ = look(as_floats(data.train_pictures_NCHW))
+    wanted = {tuple(features.flatten().tolist()) for features in plain_BPHW.half().float()}
+    cache = made(tmp_path, key(data, num_variants=3), data)
+    unmoved = [
+        tuple(features.flatten().tolist()) in wanted
+        for epoch in range(3)
+        for lesson in cache.deal(replace(DEAL, epoch=epoch))
+        for features in lesson.x_BCHW
+    ]
+    assert 32 <= sum(unmoved) < 2 * 32  # a draw may also move a picture by nothing
+
+
 def test_an_epoch_can_begin_in_its_middle(data: TrainingData, tmp_path: Path) -> None:
     cache = made(tmp_path, key(data), data)
     whole, rest = whole_epoch(cache), whole_epoch(cache, replace(DEAL, first_step=2))
@@ -205,8 +220,9 @@ def test_a_disk_that_is_too_small_is_told_in_a_sentence(data: TrainingData, tmp_
         (36, True, 10**9, 8),
         (10, True, 10**9, 5),
         (10, False, 10**9, 1),
-        (10, True, 3 * 2 * 100 * 50 + 4 * 10 * 50, 3),
-        (10, True, 2 * 100 * 50 + 4 * 10 * 50 - 1, 0),
+        (10, True, 3 * 2 * 100 * (50 + 20) + 4 * 10 * 50, 3),  # answers of 20 classes too
+        (10, True, 3 * 2 * 100 * (50 + 20) + 4 * 10 * 50 - 1, 2),
+        (10, True, 2 * 100 * (50 + 20) + 4 * 10 * 50 - 1, 0),
         (10, True, 0, 0),
         (1, True, 10**9, 0),
     ],
@@ -218,6 +234,7 @@ def test_variants_are_as_many_as_are_used_and_fit(
         num_pictures=100,
         num_validation=10,
         num_values=50,
+        num_classes=20,
         epochs=epochs,
         augmented=augmented,
         limit_bytes=limit_bytes,

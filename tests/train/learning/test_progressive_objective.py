@@ -1,13 +1,14 @@
 """Claims about the progressive loss: its weights, its sum, its penalty, and its samples."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from headgate.train.learning.losses import LossWeights
+from headgate.train.learning.losses import LossWeights, hint_loss
 from headgate.train.learning.material import Lesson
 from headgate.train.learning.progressive_objective import (
     ProgressiveObjective,
@@ -84,6 +85,44 @@ def test_weights_follow_the_importance_only_if_asked_to(weights_from: str, follo
         found = step(made, Lesson(pictures(), LABELS_B), random.Random(0)).losses.total
     as_before = float((before_J * losses_J).sum())
     assert (float(found) != pytest.approx(as_before)) == follows
+
+
+def test_no_gradient_goes_through_weights_that_follow_the_importance() -> None:
+    """Else the first layers would be made important to excuse the prefixes."""
+    gradients = []
+    for weights_from in ("now", "start"):  # the same weights before the first step
+        made = member(bottleneck=False)
+        config = ProgressiveConfig(weights_from=weights_from, quantise=False)
+        torch.autograd.backward(total(made, config))
+        (conv,) = (made_by.convolution for made_by in made.filters)
+        assert conv.weight.grad is not None
+        gradients.append(conv.weight.grad)
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+@pytest.mark.parametrize("part", ["exit", "rate", "hint", "distill"])
+def test_other_losses_count_by_their_weights_and_are_those_of_the_whole(part: str) -> None:
+    made, levels = member(), 16
+    config = ProgressiveConfig()
+    taught_BK = torch.randn(5, 3, generator=torch.Generator().manual_seed(4))
+    lesson = Lesson(pictures(), LABELS_B, taught_BK=taught_BK)
+    with torch.no_grad():
+        plain = objective(made, config)(made, lesson, random.Random(0)).losses.total
+        weights = replace(NO_EXIT, **{part: 0.25})
+        found = objective(made, config, weights)(made, lesson, random.Random(0)).losses.total
+        whole = made(pictures(), levels=levels)
+        share_J = shares_J(made.importance_C(folded=True), made.masks_JC)
+        weights_J = nair_weights_J(share_J, w_non=config.w_non)
+        logits_NBK = made(pictures(), levels=levels, prefixes=(1, 2, 3)).logits_BK.view(3, 5, 3)
+        task_N, distill_N = losses_N(logits_NBK, LABELS_B, taught_BK)
+    more = {
+        "exit": functional.cross_entropy(whole.exit_logits_BK, LABELS_B),
+        "rate": whole.rate_bits_B.mean(),
+        "hint": hint_loss(whole.restored_BPHW, whole.features_BPHW),
+        "distill": (weights_J * (distill_N - task_N)).sum(),  # in the place of the task
+    }
+    assert abs(float(more[part])) > 1e-3
+    torch.testing.assert_close(found - plain, 0.25 * more[part], rtol=1e-4, atol=1e-5)
 
 
 def test_clio_weights_prefixes_as_it_is_told_and_has_no_penalty() -> None:

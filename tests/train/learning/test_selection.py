@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from headgate.train.learning.material import Lesson
 from headgate.train.learning.selection import map_scores_P, taylor_P
@@ -43,6 +44,29 @@ def test_maps_that_nothing_depends_on_score_nothing(model: SplitModel) -> None:
     assert scores_P[DEAF] == 0
     assert scores_P[5] == 0  # does not cross
     assert (scores_P[[0, 1, 3, 4]] > 0).all()
+
+
+def test_a_score_is_what_the_losses_change_as_a_map_begins_to_stand_still(
+    model: SplitModel,
+) -> None:
+    model.double().eval()
+    (lesson, *_) = lessons()
+    scores_P = taylor_P(model, [Lesson(lesson.x_BCHW.double(), lesson.labels_B)])
+    step = 1e-4
+    with torch.no_grad():
+        code_BChw = model.bottleneck.encode(model.features(lesson.x_BCHW.double()))
+        before_B = losses_B(model, code_BChw, lesson.labels_B)
+        for place in range(5):
+            stiller_BChw = code_BChw.clone()
+            stiller_BChw[:, place].lerp_(code_BChw[:, place].mean(), step)
+            change_B = (losses_B(model, stiller_BChw, lesson.labels_B) - before_B) / step
+            expected = pytest.approx(float(change_B.abs().sum()), rel=0.01, abs=1e-9)
+            assert float(scores_P[place]) == expected
+
+
+def losses_B(model: SplitModel, code_BChw: Tensor, labels_B: Tensor) -> Tensor:
+    logits_BK = model.tail(model.bottleneck.decode(code_BChw))
+    return functional.cross_entropy(logits_BK, labels_B, reduction="none")
 
 
 def test_ranking_leaves_the_model_as_it_was(model: SplitModel) -> None:

@@ -60,10 +60,9 @@ def test_selected_maps_alone_get_the_gradients_and_statistics_of_the_masked_whol
         assert other.grad is not None
         torch.testing.assert_close(one.grad, other.grad, msg=name, atol=1e-6, rtol=1e-4)
     selected = list(made.selected or ())
-    one_mean, other_mean = made.encoder_norm.running_mean, reference.encoder_norm.running_mean
-    assert one_mean is not None
-    assert other_mean is not None
-    torch.testing.assert_close(one_mean[selected], other_mean[selected])
+    for average in ("running_mean", "running_var"):
+        of_one, of_other = (each.encoder_norm.get_buffer(average) for each in (made, reference))
+        torch.testing.assert_close(of_one[selected], of_other[selected])
     assert made.encoder_norm.num_batches_tracked == 1
 
 
@@ -163,6 +162,20 @@ def test_a_map_that_the_decoder_ignores_is_the_least_important() -> None:
         made.encoder_norm.weight[6] = 10.0
     assert made.importance_P().argmin() == 2
     assert made.importance_P().argmax() == 6
+
+
+@torch.no_grad()
+def test_importance_is_what_a_deviation_of_one_pixel_of_the_code_moves_the_restored_features() -> (
+    None
+):
+    made = bottleneck(8, signed=True).eval()
+    still_BPhw = torch.full((1, *made.code_shape), 0.5)
+    for place in range(8):
+        moved_BPhw = still_BPhw.clone()
+        inner = torch.sigmoid(made.encoder_norm.bias[place])
+        moved_BPhw[0, place, 4, 4] += made.encoder_norm.weight[place].abs() * inner * (1 - inner)
+        move_BPHW = made.decode(moved_BPhw) - made.decode(still_BPhw)
+        torch.testing.assert_close(made.importance_P()[place], move_BPHW.norm())
 
 
 @pytest.mark.parametrize(("signed", "resolution_factor"), [(False, 1), (True, 1), (False, 2)])

@@ -89,6 +89,19 @@ def test_a_zero_of_a_centred_code_restores_what_its_mean_restores() -> None:
 
 
 @torch.no_grad()
+def test_centring_moves_the_ranges_that_a_member_before_has_followed_with_the_code() -> None:
+    made = member()
+    assert isinstance(made.bottleneck, CentredBottleneck)
+    made.code_range.low_P.fill_(0.25)
+    made.code_range.span_P.fill_(0.5)
+    made.settle(pictures(), trained_ranges=True)
+    low_C, span_C = made.code_range.of(made.bottleneck.selected_C)
+    torch.testing.assert_close(low_C + made.bottleneck.centre_C, torch.full((4,), 0.25))
+    assert span_C.tolist() == [0.5] * 4
+    assert made.code_range.low_P[[0, 3]].tolist() == [0.25] * 2  # do not cross
+
+
+@torch.no_grad()
 def test_centring_changes_no_answer_of_the_whole() -> None:
     made = member()
     assert isinstance(made.bottleneck, CentredBottleneck)

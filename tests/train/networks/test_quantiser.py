@@ -53,6 +53,15 @@ def test_the_gradient_passes_the_rounding_and_stops_at_the_clip() -> None:
     torch.testing.assert_close(x_BCHW.grad.flatten(), torch.tensor([0.0, 1.0, 1.0, 0.0]))
 
 
+def test_a_range_reaches_three_deviations_from_the_mean_but_not_beyond_what_is_there() -> None:
+    code_range = CodeRange(1)
+    x_BCHW = torch.zeros(10, 1, 10, 10)
+    x_BCHW[0, 0, 0, 0] = 1.0  # a mean of 0.001 and a variance of 0.000999
+    code_range.observe(x_BCHW, torch.tensor([0]))
+    assert code_range.low_P.item() == 0.0
+    assert code_range.span_P.item() == pytest.approx(0.001 + 3 * 0.000999**0.5, rel=1e-4)
+
+
 def test_a_range_starts_at_the_first_batch_and_then_moves_slowly() -> None:
     code_range = CodeRange(2, momentum=0.1)
     selected_C = torch.tensor([0, 1])

@@ -1,18 +1,30 @@
 """Claims about slim heads: what they cost, what they start from, and what a run makes of one."""
 
 import json
+import random
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.accelerators.cpu import CPUAccelerator
+from lightning_fabric.strategies.single_device import SingleDeviceStrategy
 from torch import nn
 
 from headgate.profiles.errors import UsageError
 from headgate.train.folder.run_folder import Run
+from headgate.train.folder.run_record import FinishedStage
+from headgate.train.learning.losses import hint_loss
+from headgate.train.learning.material import Lesson
 from headgate.train.networks.backbones import build_backbone
 from headgate.train.networks.slim_head import SlimHead, build_slim_head
 from headgate.train.networks.splits import cut, find_split
+from headgate.train.run.plan import make_plan
 from headgate.train.run.prune import train_prune
+from headgate.train.run.setting import Setting
+from headgate.train.run.slim_stage import SlimObjective, SlimStage
+from headgate.train.stages import Stage, StageKind
 from train.tiny_runs import (
     StopAfter,
     StoppedOnPurposeError,
@@ -94,6 +106,19 @@ def test_members_share_the_head_that_the_stage_made(run: Run, pictures: Path) ->
         assert torch.equal(values, heads[1][name]), name
 
 
+def test_a_slim_head_learns_labels_answers_and_features_by_their_shares() -> None:
+    torch.manual_seed(0)
+    teacher, slim = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)
+    tail = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    step = SlimObjective(teacher, tail, distill=0.25, autocast=nullcontext)
+    lesson = Lesson(torch.rand(3, 3, 4, 4), torch.tensor([0, 1, 0]))
+    losses = step(slim, lesson, random.Random(0)).losses
+    hint = hint_loss(slim(lesson.x_BCHW), teacher(lesson.x_BCHW))
+    expected = 0.75 * losses.task + 0.25 * losses.distill + hint
+    torch.testing.assert_close(losses.total, expected)
+    assert abs(losses.task.item() - losses.distill.item()) > 0.1
+
+
 @pytest.mark.parametrize("steps", [9, 14])  # before the first checkpoint of the stage `slim`; in it
 def test_a_stopped_run_goes_on_to_the_same_weights(run: Run, pictures: Path, steps: int) -> None:
     config = tiny_config(pictures, width=2.0, budgets=(3,), slim_head=0.5, slim_epochs=2)
@@ -101,6 +126,36 @@ def test_a_stopped_run_goes_on_to_the_same_weights(run: Run, pictures: Path, ste
     with pytest.raises(StoppedOnPurposeError):
         train_prune(config, out, progress=StopAfter(steps=steps))
     assert digests(train_prune(config, out, resume=True)) == digests(run)
+
+
+def test_the_teacher_lies_wholly_on_the_device_that_trains(pictures: Path, tmp_path: Path) -> None:
+    """A device without memory stands for a GPU: it refuses what lies elsewhere as one would."""
+    config = tiny_config(
+        pictures,
+        model="train.own_networks:Biased",
+        split="relu",
+        budgets=(3,),
+        width=2.0,
+        slim_head=0.25,
+        slim_epochs=1,
+    )
+    run = train_prune(config, tmp_path / "run")
+    assert run.record.backbone is not None
+    file, sha256 = run.record.backbone.file, run.record.backbone.sha256
+    setting = Setting(
+        Fabric(strategy=SingleDeviceStrategy(torch.device("meta"), CPUAccelerator())),
+        make_plan(config),
+        run.path,
+        finished={"backbone": FinishedStage("backbone", file, None, None, sha256)},
+        noted=lambda _: None,
+    )
+    work = SlimStage(Stage("slim", StageKind.SLIM, 1, 0.05), setting)
+    lesson = Lesson(
+        torch.zeros(2, 3, 16, 16, device="meta"),
+        torch.zeros(2, dtype=torch.int64, device="meta"),
+    )
+    result = work.prepare().objective(work.model.train(), lesson, random.Random(0))
+    assert result.losses.total.device == torch.device("meta")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,4 @@
 import copy
-import random
 
 import pytest
 import torch
@@ -7,8 +6,6 @@ from torch import Tensor, nn
 
 from headgate.profiles.errors import UsageError
 from headgate.train.learning.losses import LossWeights, total_loss
-from headgate.train.learning.material import Lesson
-from headgate.train.learning.objectives import MemberObjective
 from headgate.train.networks.backbones import PlainModel, build_backbone
 from headgate.train.networks.bottleneck import Bottleneck
 from headgate.train.networks.quantiser import dequantise, quantise
@@ -207,17 +204,3 @@ def test_a_step_from_the_split_is_a_step_from_the_picture() -> None:
     rest = model(model.features(x_BCHW), levels=16, at_split=True)
     assert torch.equal(whole.logits_BK, rest.logits_BK)
     assert torch.equal(whole.exit_logits_BK, rest.exit_logits_BK)
-
-
-def test_bits_count_only_once_the_ranges_are_held() -> None:
-    model = member(budget=4)
-    model.freeze_selection()
-    assert not model.ranges_follow  # nobody asked to hold them
-    model.code_range.hold_after(2)
-    objective = MemberObjective(model, LossWeights(rate=1.0), (16,))
-    lesson = Lesson(torch.rand(4, 3, 32, 32), torch.arange(4))
-    first = objective(model.train(), lesson, random.Random(0)).losses
-    assert first.rate_bits > first.total  # logged, but not in the sum
-    assert model.ranges_follow
-    second = objective(model, lesson, random.Random(0)).losses
-    assert second.total > second.rate_bits > 0

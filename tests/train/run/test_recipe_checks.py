@@ -17,6 +17,7 @@ from headgate.train.run.recipe_checks import check_config
         ({"normalise": "mean"}, "--normalise: found 'mean', expected data, unit, imagenet"),
         ({"gamma": -1.0}, "--gamma"),
         ({"epsilon": -0.1}, "--epsilon"),
+        ({"delta": 10.5}, "--delta: found 10.5, expected at most 10"),
         ({"lambda_": 1.5}, "--lambda: found 1.5, expected 0 to 1"),
         ({"distill": -0.5}, "--distill"),
         ({"momentum": 1.0}, "--momentum"),

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from headgate.profiles.errors import FamilyError, UsageError
+from headgate.train.folder.checkpoints import Position, read_checkpoint
 from headgate.train.folder.run_folder import Run, load_run, partial_folder
+from headgate.train.folder.work_folder import CHECKPOINT
 from headgate.train.run.prune import train_prune
 from train.tiny_runs import (
     StopAfter,
@@ -46,6 +48,20 @@ def test_a_run_stopped_amid_an_epoch_resumes_to_the_same_bits(
     resumed = train_prune(config, out, resume=True)
     assert digests(resumed) == digests(whole)
     assert losses(resumed) == losses(whole)
+
+
+def test_a_checkpoint_amid_a_members_first_epoch_names_its_maps(
+    pictures: Path, tmp_path: Path
+) -> None:
+    """Ranked anew on another machine, with other last digits, they might be others."""
+    out, config = tmp_path / "run", tiny_config(pictures, checkpoint_steps=3)
+    with pytest.raises(StoppedOnPurposeError):
+        train_prune(config, out, progress=StopAfter(steps=8 + 4 + 4))
+    state = read_checkpoint(partial_folder(out) / CHECKPOINT)
+    assert state is not None
+    assert state.position == Position(stage=2, epoch=0, step=3)
+    assert state.selected is not None
+    assert len(state.selected) == 3
 
 
 def test_a_run_that_is_killed_and_killed_again_resumes_to_the_same_bits(

@@ -8,7 +8,12 @@ import torch
 from headgate.train.learning.optimizers import make_sgd
 from headgate.train.networks.bottleneck import F_HAT_RANGE, Bottleneck
 from headgate.train.recipe import PruneConfig
-from headgate.train.split_training.growth import bottleneck_of, grow, grown_selection
+from headgate.train.split_training.growth import (
+    bottleneck_of,
+    encode_following,
+    grow,
+    grown_selection,
+)
 from headgate.train.split_training.server_run import fresh_model
 from train.split_training.small import CPU, small_plan, small_settings
 
@@ -41,6 +46,7 @@ def test_joining_maps_begin_with_a_filter_as_a_fresh_one_and_others_keep_theirs(
     low, high = F_HAT_RANGE
     joined = bottleneck.f_hat.detach()[[0, 3]]
     assert bool(((joined >= low) & (joined <= high)).all())
+    assert joined[0] != joined[1]  # drawn, so that the filter can tell them apart
     assert bool((bottleneck.f_hat.detach()[[1, 2, 4, 5]] == -4.0).all())
     assert bottleneck.selected == (0, 1, 3, 4)
 
@@ -82,3 +88,26 @@ def test_growing_silently_leaves_what_the_network_computes(pictures: Path) -> No
     grow(bottleneck_of(model), optimizer, selected=chosen, join="silent", seed=3)
     after_BK = model(x_BCHW, levels=None).logits_BK
     torch.testing.assert_close(after_BK, before_BK)
+
+
+def test_averages_of_a_maps_first_batches_are_plain_and_then_follow_with_batch_norms_momentum(
+    pictures: Path,
+) -> None:
+    settings = small_settings("2:1")
+    model = fresh_model(small_plan(pictures, settings), settings, device=CPU).train()
+    bottleneck = bottleneck_of(model)
+    model.freeze_selection((1, 4))
+
+    def average_after(value: float) -> float:
+        """Return that of map 4 after a batch of features, which a fresh encoder lets through."""
+        encode_following(model, torch.full((2, 6, *bottleneck.size_px), value))
+        assert bottleneck.encoder_norm.running_mean is not None
+        assert bottleneck.encoder_norm.running_mean[0] == 0  # does not cross
+        return float(bottleneck.encoder_norm.running_mean[4])
+
+    assert [average_after(value) for value in (4.0, 2.0, 6.0)] == pytest.approx([4.0, 3.0, 4.0])
+    for _ in range(7):
+        average_after(4.0)
+    assert average_after(14.0) == pytest.approx(4.0 + 0.1 * 10.0)  # the eleventh
+    assert average_after(5.0) == pytest.approx(5.0)
+    assert average_after(15.0) == pytest.approx(5.0 + 0.1 * 10.0)

@@ -15,6 +15,7 @@ from headgate.train.learning.material import Deal
 from headgate.train.split_training.client import SplitClient
 from headgate.train.split_training.epoch_record import DepruneEpoch
 from headgate.train.split_training.growth import bottleneck_of
+from headgate.train.split_training.halves import pack_half, use_selection
 from headgate.train.split_training.payload import Parcel
 from headgate.train.split_training.server import Outgoing
 from train.split_training.small import (
@@ -303,8 +304,50 @@ def test_a_source_that_runs_dry_ends_the_epoch_or_the_client(
 def test_more_clients_than_pictures_are_refused(pictures: Path) -> None:
     settings = small_settings("2:1")
     plan = small_plan(pictures, settings)
-    with pytest.raises(DataError, match="leave none for this one"):
-        small_client(plan, settings, share=(33, 33))
+    with pytest.raises(DataError, match="leave less than 2 for this one"):
+        small_client(plan, settings, share=(17, 17))
+
+
+def test_a_batch_of_one_picture_is_refused_and_the_server_goes_on(
+    pictures: Path, tmp_path: Path
+) -> None:
+    settings = small_settings("2:1")
+    plan = small_plan(pictures, settings)
+    with small_server(plan, settings, tmp_path / "run") as server:
+        table = Table(server)
+        client = small_client(plan, settings)
+        table.connect(client)
+        table.run(num_messages=1)
+        peer, header, parts = table.waiting.pop()
+        assert all(isinstance(part, Parcel) for part in parts)
+        maps, filter_C, labels = (part for part in parts if isinstance(part, Parcel))
+        alone = (Parcel(maps.values[:1]), filter_C, Parcel(labels.values[:1]))
+        (out, *_) = table.hand(peer, replace(header, num_pictures=1), alone)
+    assert out.header.kind is Kind.REFUSE
+    assert "1 pictures, expected 2 or more" in str(client.failure)
+
+
+@pytest.mark.parametrize("sync", ["none", "fedavg"])
+def test_a_half_that_sends_other_maps_is_refused_and_the_server_goes_on(
+    pictures: Path, tmp_path: Path, sync: str
+) -> None:
+    settings = small_settings("2:1", client_sync=sync)
+    plan = small_plan(pictures, settings)
+    with small_server(plan, settings, tmp_path / "run") as server:
+        table = Table(server)
+        client = small_client(plan, settings)
+        table.connect(client)
+        while not any(header.kind is Kind.EPOCH_END for _, header, _ in table.waiting):
+            table.run(num_messages=1)
+        peer, header, _ = table.waiting.pop()
+        other = small_client(plan, settings, "eve").half.model
+        use_selection(other, (0, 1, 2))
+        table.hand(peer, header, (pack_half(other),))
+        assert not server.is_finished
+        table.connect(small_client(plan, settings, "bo"))
+        table.run()
+        assert server.is_finished
+    assert "the half sends maps [0, 1, 2], expected" in str(client.failure)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 from headgate.profiles.train_messages import Kind
 from headgate.train.folder.run_folder import load_run
 from headgate.train.split_training.epoch_record import DepruneEpoch
-from headgate.train.split_training.halves import pack_half
+from headgate.train.split_training.halves import pack_half, use_selection
 from headgate.train.split_training.kept_halves import Half, KeptHalves
 from train.split_training.small import (
     Clock,
@@ -100,6 +100,34 @@ def test_one_that_returns_goes_on_with_its_next_batch(pictures: Path, tmp_path: 
     assert len({place for who, place in batches if who == "2"}) == 4
 
 
+def test_one_that_is_a_phase_behind_trains_on_with_the_maps_of_its_own(
+    pictures: Path, tmp_path: Path
+) -> None:
+    settings = small_settings("2:1,6:1")
+    plan = small_plan(pictures, settings)
+    with small_server(plan, settings, tmp_path / "run", num_clients=2) as server:
+        table = Table(server)
+        ann, bo = two_clients(plan, settings)
+        table.connect(ann)
+        table.connect(bo)
+        table.run(num_messages=4)
+        table.cut(ann)
+        table.run()
+        clock = server.now_s
+        assert isinstance(clock, Clock)
+        clock.s = 60.0  # it is given up, and bo enters the next phase
+        for each in server.handle_timer(now_s=table.now_s):
+            answers = bo.received(each.header, each.parts, now_s=table.now_s)
+            table.waiting.extend((each.peer, *message) for message in answers)
+        assert server.session.epoch == 1
+        table.connect(ann)
+        table.run()
+        assert server.is_finished
+    assert ann.failure is None
+    trained = [h for who, h in table.log if who == "3" and h.kind is Kind.BATCH]
+    assert {(h.phase, h.budget) for h in trained} == {(0, 2), (1, 6)}
+
+
 def test_one_that_joins_later_begins_with_what_the_others_have(
     pictures: Path, tmp_path: Path
 ) -> None:
@@ -174,6 +202,26 @@ def test_with_relay_a_half_that_comes_late_is_not_the_one_that_goes_round(pictur
     assert halves.latest["bo"] is late
 
 
+@pytest.mark.parametrize("sync", ["none", "fedavg"])
+def test_a_half_of_an_earlier_phase_that_comes_late_is_neither_measured_nor_kept(
+    pictures: Path, sync: str
+) -> None:
+    settings = small_settings("2:1,6:1", client_sync=sync)
+    plan = small_plan(pictures, settings)
+    model = small_client(plan, settings).half.model
+    earlier = Half.opened(pack_half(model), model)
+    use_selection(model, (0, 1, 2, 3, 4, 5))
+    now = Half.opened(pack_half(model), model)
+    halves = KeptHalves(client_sync=sync)
+    halves.keep("ann", earlier, is_late=True)
+    halves.keep("bo", now)
+    halves.join(model, selected=now.selected, pictures_of=lambda _: 16)
+    halves.measure(model, plan.data, selected=now.selected)
+    assert halves.accuracies.keys() <= {"bo"}
+    assert halves.best().selected == now.selected
+    assert halves.for_selection().selected == now.selected
+
+
 def test_with_fedavg_all_go_on_from_the_mean(pictures: Path, tmp_path: Path) -> None:
     settings = small_settings("2:2", client_sync="fedavg")
     plan = small_plan(pictures, settings)
@@ -193,6 +241,21 @@ def test_with_fedavg_all_go_on_from_the_mean(pictures: Path, tmp_path: Path) -> 
         assert not torch.equal(own[0], own[1])
         assert torch.equal(ann.half.model.state_dict()["head.features.0.weight"], mean)
         table.run()
+
+
+def test_with_fedavg_halves_count_by_their_pictures(pictures: Path) -> None:
+    settings = small_settings("2:1", client_sync="fedavg")
+    model = small_client(small_plan(pictures, settings), settings).half.model
+    selected = model.selected
+    assert selected is not None
+    halves = KeptHalves(client_sync="fedavg")
+    for name, value in (("ann", 1.0), ("bo", 5.0)):
+        torch.nn.init.constant_(model.get_parameter("bottleneck.f_hat"), value)
+        halves.keep(name, Half.opened(pack_half(model), model))
+    halves.join(model, selected=selected, pictures_of={"ann": 30, "bo": 10}.__getitem__)
+    assert halves.shared is not None
+    assert halves.shared.weights["bottleneck.f_hat"].tolist() == [2.0] * 6
+    assert model.get_parameter("bottleneck.f_hat").tolist() == [2.0] * 6
 
 
 def test_a_second_client_of_one_name_takes_over_and_the_first_is_told(

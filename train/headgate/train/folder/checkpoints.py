@@ -46,7 +46,7 @@ class Checkpoint:
     position: Position
     num_processes: int
     num_epoch_lines: int  # of epochs.jsonl; a kill may leave one more than that
-    sums: tuple[float, ...]  # of the epoch under way, see loop.StepSums
+    sums: tuple[float, ...]  # of the epoch under way, see loop.EpochMeans
     selected: tuple[int, ...] | None  # of the member in training, once frozen
     backbone: BackboneEntry | None
     members: tuple[MemberEntry, ...]

@@ -18,7 +18,7 @@ class EpochRecord:
 
     schema: int
     stage: str  # "backbone", "slim", "pictures", or the member's id
-    kind: str  # backbone, base, member, twin, slim or pictures
+    kind: str  # a StageKind's value
     epoch: int  # from 1
     num_epochs: int  # of the stage
     learning_rate: float  # of the last step

@@ -73,6 +73,7 @@ def choose_num_variants(
     num_pictures: int,
     num_validation: int,
     num_values: int,
+    num_classes: int,
     epochs: int,
     augmented: bool,
     limit_bytes: int,
@@ -83,7 +84,7 @@ def choose_num_variants(
     """
     useful = min(MAX_VARIANTS, epochs // EPOCHS_PER_VARIANT)
     left_bytes = max(0, limit_bytes - 4 * num_validation * num_values)
-    room = left_bytes // max(1, 2 * num_pictures * num_values)
+    room = left_bytes // max(1, 2 * num_pictures * (num_values + num_classes))
     return min(useful if augmented else min(1, useful), room)
 
 
@@ -128,7 +129,7 @@ class FeatureCache:
     def validation(
         self, *, batch_size: int, rank: int = 0, world_size: int = 1
     ) -> Iterator[Lesson]:
-        """Yield the validation pictures' features, shared out as `data.val_batches` does."""
+        """Yield the validation pictures' features, shared out as `batches.val_batches` does."""
         mine_NHWP = self._val_NHWP[rank::world_size]
         labels_N = self._val_labels_N[rank::world_size]
         for begin in range(0, len(labels_N), batch_size):

@@ -11,7 +11,6 @@ from torch.nn import functional
 # Shapes: B batch, K classes, P all phi maps of the bottleneck, H x W at the split
 
 MIN_VARIANCE = 1e-4  # of a map's features: a dead one must not be divided by zero
-MAX_EXPONENT = 10.0  # e^10 is 22026: steep enough, and far from overflow in any precision but fp16
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +45,10 @@ def prune_loss(filter_P: Tensor, *, budget: int, delta: float, symmetry: float) 
     """Return exp(delta s) + symmetry exp(-delta s) with s = (sum f - budget) / phi.
 
     The paper has no 1 / phi: there the sum is up to 124 too large, and exp overflows at delta 1.
+    Here s is within -1 to 1, and exp as large as it is for `delta`, see `recipe_checks.MAX_DELTA`.
     """
     excess = (filter_P.float().sum() - budget) / filter_P.shape[0]
-    exponent = (delta * excess).clamp(-MAX_EXPONENT, MAX_EXPONENT)
+    exponent = delta * excess
     return torch.exp(exponent) + symmetry * torch.exp(-exponent)
 
 

@@ -53,7 +53,7 @@ class Pictures:
     augmentation: Augmentation | None
 
     def deal(self, deal: Deal) -> Iterator[Lesson]:
-        """Yield batches of pictures, in an order that `data.batches` draws."""
+        """Yield batches of pictures, in an order that `batches.batches` draws."""
         dealt = batches(
             self.data.train_pictures_NCHW,
             self.data.train_labels_N,

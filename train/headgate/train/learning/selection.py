@@ -1,4 +1,4 @@
-"""Which maps a smaller member starts with: three ways to rank the maps of the member before.
+"""Which maps a smaller member starts with: four ways to rank the maps of the member before.
 
 filter      the paper's (arXiv 2311.05739): a filter drawn at random, which then learns for an
             epoch which maps to keep

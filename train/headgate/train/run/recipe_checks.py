@@ -19,6 +19,7 @@ from headgate.train.recipe import (
 from headgate.train.run.progressive_checks import check_progressive_run
 
 MAX_THREADS = 1024
+MAX_DELTA = 10.0  # e^10 is 22026; steeper, the first steps of a small budget throw the filter away
 
 
 def check_config(config: PruneConfig) -> None:
@@ -51,6 +52,8 @@ def _check_numbers(config: PruneConfig) -> None:
     for option, share in (("--lambda", config.lambda_), ("--distill", config.distill_share)):
         if not 0 <= share <= 1:
             raise UsageError(f"{option}: found {share}, expected 0 to 1")
+    if config.delta > MAX_DELTA:
+        raise UsageError(f"--delta: found {config.delta:g}, expected at most {MAX_DELTA:g}")
     if config.momentum >= 1:
         raise UsageError(f"--momentum: found {config.momentum}, expected less than 1")
     if config.slim_head is not None and not 0 < config.slim_head < 1:

@@ -47,6 +47,7 @@ def _cached_features(setting: Setting) -> FeatureCache | None:
         num_pictures=len(data.train_labels_N),
         num_validation=len(data.val_labels_N),
         num_values=blueprint.num_maps * height * width,
+        num_classes=blueprint.num_classes,
         epochs=sum(stage.epochs for stage in plan.stages if stage.kind in _BEGIN_AT_SPLIT),
         augmented=plan.augmentation is not None,
         limit_bytes=int(plan.config.cache_gb * GB),

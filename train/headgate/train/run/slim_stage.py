@@ -88,7 +88,10 @@ class SlimStage(SideStage):
         slim.start_from(whole_head)
         super().__init__(stage, setting, SlimNetwork(blueprint.build_normalise(), slim).to(device))
         self._macs = (slim_macs, whole.head_macs)
-        self._plain = plain.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        # The halves too: a buffer that the network's own code reads is one of their own.
+        for part in (plain, whole_head, tail):
+            part.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._plain = plain.eval()
         self._plain.requires_grad_(False)
         self._tail = tail.eval()
         self._objective = SlimObjective(

@@ -151,8 +151,13 @@ class Training:
                 return
             sums = read_sums()
             check_finite(sums, place=plan.place)
-            position = replace(self.state.position, step=steps_done)
-            self._checkpoint(replace(self.state, position=position, sums=sums), under_way)
+            state = replace(
+                self.state,
+                position=replace(self.state.position, step=steps_done),
+                sums=sums,
+                selected=under_way.work.selected,
+            )
+            self._checkpoint(state, under_way)
 
         return after_step
 

@@ -44,6 +44,7 @@ from headgate.train.split_training.halves import (
     pack_half,
 )
 from headgate.train.split_training.payload import Parcel, Payload
+from headgate.train.split_training.settings import MIN_BATCH
 
 log = logging.getLogger(__name__)
 
@@ -104,10 +105,11 @@ class SplitClient:
 
         `agreement` is what the server must have in common, `dealt` what else a resumed client must.
         """
-        if source.num_steps < 1:
+        if source.num_pictures // source.world_size < MIN_BATCH:
             raise DataError(
                 f"client {name}: {source.num_pictures} pictures shared by {source.world_size} "
-                "clients leave none for this one; use fewer clients or more pictures"
+                f"clients leave less than {MIN_BATCH} for this one; use fewer clients or more "
+                "pictures"
             )
         self.name = name
         self.half = half

@@ -29,7 +29,7 @@ from headgate.train.split_training.server_run import (
     fresh_model,
     open_server,
 )
-from headgate.train.split_training.settings import DepruneSettings, check_settings
+from headgate.train.split_training.settings import MIN_BATCH, DepruneSettings, check_settings
 from headgate.train.split_training.transport import ClientSocket, Security, ServerSocket
 
 
@@ -146,10 +146,10 @@ def deprune_locally(
     """Train with all sides in this process, and return the run `out`."""
     plan = prepare(config, settings)
     num_train = len(plan.data.train_labels_N)
-    if num_clients > num_train:  # before there is a folder
+    if num_train // num_clients < MIN_BATCH:  # before there is a folder
         raise UsageError(
-            f"--clients: found {num_clients} for {num_train} training pictures, expected one "
-            "picture each at least; use fewer clients or more pictures"
+            f"--clients: found {num_clients} for {num_train} training pictures, expected "
+            f"{MIN_BATCH} pictures each at least; use fewer clients or more pictures"
         )
     device = compute_device(plan.config)
     with (

@@ -67,21 +67,22 @@ class KeptHalves:
     ) -> None:
         """At the end of an epoch, make the mean the shared half where clients average.
 
-        Halves count by their pictures. One of a client that was away for long may be of an earlier
-        phase, and does not count.
+        Halves count by their pictures.
         """
         if self._client_sync != "fedavg":
             return
-        names = [name for name in sorted(self._ended) if self.latest[name].selected == selected]
+        names = self._ended_with(selected)
         shares = [float(max(1, pictures_of(name))) for name in names]
         weights = mean_half([self.latest[name].weights for name in names], shares=shares)
         load_half(model, weights)
         use_selection(model, selected)
         self.shared = Half(pack_half(model), weights, selected)
 
-    def measure(self, model: SplitModel, data: TrainingData) -> tuple[float, float]:
+    def measure(
+        self, model: SplitModel, data: TrainingData, *, selected: tuple[int, ...]
+    ) -> tuple[float, float]:
         """Return accuracy and exit accuracy: the shared half's, or the mean of all others'."""
-        halves = {name: self.latest[name] for name in sorted(self._ended)}
+        halves = {name: self.latest[name] for name in self._ended_with(selected)}
         if self.shared is not None:
             halves = {"": self.shared}
         found = {}
@@ -95,14 +96,21 @@ class KeptHalves:
         return accuracy, exit_accuracy
 
     def for_selection(self) -> Half:
-        """Return the half whose filter says which maps join."""
-        return self.shared or self.latest[min(self._ended)]
+        """Return the half, of those just measured, whose filter says which maps join."""
+        return self.shared or self.latest[min(self.accuracies)]
 
     def best(self) -> Half:
         """Return the half to keep: the shared one, or that of the highest accuracy."""
         if self.shared is not None:
             return self.shared
         return self.latest[max(sorted(self.accuracies), key=self.accuracies.__getitem__)]
+
+    def _ended_with(self, selected: tuple[int, ...]) -> list[str]:
+        """Return whose half of this epoch sends these maps.
+
+        One of a client that was away for long may be of an earlier phase, and counts for nothing.
+        """
+        return [name for name in sorted(self._ended) if self.latest[name].selected == selected]
 
     def epoch_closed(self) -> None:
         """Begin to wait for the halves of the next epoch."""

@@ -86,7 +86,7 @@ class SplitServer:
         if settings.client_sync == "relay":
             # The first half that goes round is a fresh one: a client that goes back to the first
             # epoch with us would else begin with what another trained in a run that we lost.
-            self.halves.shared = self._half(pack_half(half.model))
+            self.halves.shared = Half.opened(pack_half(half.model), half.model)
         self._plan = plan
         self._settings = settings
         self._agreement = dict(agreement)
@@ -130,7 +130,7 @@ class SplitServer:
                 if self._began_s is None:
                     self._began_s = self.now_s()
             elif header.kind is Kind.EPOCH_END:
-                half = self._half(parts[0])
+                half = self._half(name, header.place, parts[0])
             effects = self.session.received(peer, header, now_s=now_s)
         except WireError as reason:
             return self.malformed(peer, str(reason))
@@ -177,9 +177,21 @@ class SplitServer:
             self.tally.received(greeting.name, Kind.HELLO, num_bytes)
         return self._obey(effects)
 
-    def _half(self, data: Payload) -> Half:
+    def _half(self, name: str, place: Place, data: Payload) -> Half:
+        """Return the half of a client that ends an epoch, or raise WireError.
+
+        An end that does not fit where the client stands is ignored later, whatever half it brings.
+        """
         assert isinstance(data, bytes)
-        return Half.opened(data, self.half.model)
+        half = Half.opened(data, self.half.model)
+        expected = self.half.selections[self._phase(place)]
+        ends_here = self.session.roster.places[name] == place
+        if ends_here and half.selected != expected:
+            raise WireError(
+                f"EPOCH_END at {place}: the half sends maps {list(half.selected)}, expected "
+                f"{list(expected)}; start the client again"
+            )
+        return half
 
     def _obey(
         self,
@@ -318,12 +330,9 @@ class SplitServer:
                 f"at the end of epoch {epoch + 1} the server's weights are not finite numbers any "
                 "more; lower --lr or --gamma, and start over"
             )
-        self.halves.join(
-            model,
-            selected=self.half.selections[phase],
-            pictures_of=self.session.roster.num_pictures_of,
-        )
-        accuracy, exit_accuracy = self.halves.measure(model, self._plan.data)
+        selected = self.half.selections[phase]
+        self.halves.join(model, selected=selected, pictures_of=self.session.roster.num_pictures_of)
+        accuracy, exit_accuracy = self.halves.measure(model, self._plan.data, selected=selected)
         clients = self.tally.close()
         record = DepruneEpoch(
             schema=DEPRUNE_EPOCH_SCHEMA,

@@ -22,7 +22,7 @@ from headgate.train.split_training.halves import (
     use_selection,
 )
 from headgate.train.split_training.payload import Packer, Parcel, Payload
-from headgate.train.split_training.settings import DepruneSettings
+from headgate.train.split_training.settings import MIN_BATCH, DepruneSettings
 
 # Shapes: B batch, C maps that cross, h x w in the code, K classes
 
@@ -96,12 +96,13 @@ class ServerHalf:
         _, height, width = self.model.bottleneck.code_shape
         expected = (header.num_pictures, budget, height, width)
         found = tuple(maps.values.shape)
-        if (
-            found != expected
-            or header.num_pictures < 1
-            or maps.bits not in (0, settings.feature_bits)
-        ):
+        if found != expected or maps.bits not in (0, settings.feature_bits):
             raise WireError(f"{where}: maps of shape {found}, expected {expected}")
+        if header.num_pictures < MIN_BATCH:
+            raise WireError(
+                f"{where}: {header.num_pictures} pictures, expected {MIN_BATCH} or more; give the "
+                "client more of them"
+            )
         if filter_C.values.shape != (budget,) or labels.values.shape != (header.num_pictures,):
             raise WireError(
                 f"{where}: {filter_C.values.numel()} filter values and {labels.values.numel()} "

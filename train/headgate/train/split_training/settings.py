@@ -21,6 +21,7 @@ GRID_BITS = (8, 7, 6, 5, 4, 3, 2)  # integers on a grid for each map
 PLAIN_BITS = 32
 BITS = (PLAIN_BITS, 16, *GRID_BITS)
 MAX_PHASES = 64
+MIN_BATCH = 2  # pictures: of one alone batch norm can make nothing where maps have a single pixel
 
 
 @dataclass(frozen=True, slots=True)
