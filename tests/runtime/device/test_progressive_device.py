@@ -11,7 +11,7 @@ from headgate.profiles.profile import Preference, Profile
 from headgate.runtime.choice import layer_worth
 from headgate.runtime.choice.guard import LEAST_S
 from headgate.runtime.records import Source
-from headgate.runtime.session.conversation import FIRST_BACKOFF_S
+from headgate.runtime.session.back_off import FIRST_PAUSE_S
 from headgate.runtime.session.device_session import DeviceSession
 from headgate.runtime.session.events import Compute, Computed, ComputeFailed
 from headgate.runtime.wire.messages import (
@@ -203,7 +203,7 @@ def test_layers_that_wait_for_an_edge_that_asked_for_a_pause_leave_when_it_is_ov
     bench.compute()
     assert layers_sent(bench, later_id) == 0
     bench.timer()
-    assert bench.now_s == pytest.approx(busy_s + FIRST_BACKOFF_S)
+    assert bench.now_s == pytest.approx(busy_s + FIRST_PAUSE_S)
     assert layers_sent(bench, later_id) > 0
 
 

@@ -86,4 +86,4 @@ def test_work_ahead_is_that_of_the_frames_whose_turn_is_before(seed: int) -> Non
     ordered = order.ordered([*waiting, new], now_s=0.6)
     place = next(index for index, each in enumerate(ordered) if each is new)
     ahead_s = sum(COST_S[each.key] for each in ordered[:place])
-    assert order.ahead_s(new, waiting, now_s=0.6) == pytest.approx(ahead_s)
+    assert order.line(waiting, now_s=0.6).ahead_s(new) == pytest.approx(ahead_s)

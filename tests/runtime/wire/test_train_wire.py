@@ -24,6 +24,7 @@ from headgate.profiles.train_messages import (
 )
 from headgate.runtime.wire.train_parts import TrainLimits
 from headgate.runtime.wire.train_wire import TRAIN_VERSION, decode, encode, message_bytes
+from runtime.grid_maps import smooth
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "train"
 
@@ -201,6 +202,29 @@ def test_integers_that_repeat_are_compressed_and_noise_is_not() -> None:
     assert sizes[1] > noise.nbytes
 
 
+def smooth_maps(shape: tuple[int, ...], *, bits: int) -> PackedTensor:
+    """Return maps whose neighbours are alike."""
+    return PackedTensor(smooth(shape, bits=bits), bits, *np.ones((2, shape[1]), np.float32))
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_maps_on_a_grid_are_coded_by_their_neighbours_where_these_are_alike(bits: int) -> None:
+    maps = smooth_maps((32, 8, 8, 8), bits=bits)
+    whole = encoded((BATCH, (maps, FILTER, LABELS)), compress=True)
+    alone = PackedTensor(maps.values)  # without a grid there are no levels to count
+    by_zstd = encoded((BATCH, (alone, FILTER, LABELS)), compress=True)
+    assert sum(map(len, whole)) < 0.8 * sum(map(len, by_zstd))
+    assert_same(decode(whole), (BATCH, (maps, FILTER, LABELS)))
+
+
+def test_coded_maps_that_are_damaged_are_refused_with_the_part_they_are() -> None:
+    head, maps = encoded(
+        (BATCH, (smooth_maps((8, 4, 8, 8), bits=4), FILTER, LABELS)), compress=True
+    )
+    with pytest.raises(WireError, match=r"^BATCH, part 1: .*damaged"):
+        decode([head, maps[:-2]])
+
+
 def test_small_tensors_travel_in_the_header_and_large_ones_beside_it() -> None:
     large = PackedTensor(np.zeros((1, 1, 32, 33), np.float32))
     assert [len(part) for part in encode(BATCH, (large, FILTER, LABELS))] == [
@@ -252,7 +276,7 @@ def outside(parts: list[bytes]) -> list[bytes]:
         ("batch", lambda p: [p[0][:39]], "a header of 39 bytes, expected 40"),
         ("batch", lambda p: put(p, 0, 0, b"XXXX"), "begins with b'XXXX'"),
         ("batch", lambda p: put(p, 0, 5, b"\x03"), "and type 3"),
-        ("batch", lambda p: put(p, 0, 4, b"\x01"), "BATCH: version 1, this side speaks 2"),
+        ("batch", lambda p: put(p, 0, 4, b"\x01"), "BATCH: version 1, this side speaks 3"),
         ("hello", lambda p: put(p, 0, 4, b"\x02"), "HELLO: version 2, this side speaks 1"),
         ("batch", lambda p: put(p, 0, 7, b"\x01"), "a reserved field is not 0"),
         ("batch", lambda p: put(p, 0, 8, b"\x63"), "unknown kind 99"),
@@ -271,6 +295,7 @@ def outside(parts: list[bytes]) -> list[bytes]:
         ("batch", lambda p: put(p, 0, PART_AT + 4, b"\xff" * 4), "values taken"),
         ("batch", lambda p: put(p, 0, PART_AT + 3, b"\x08"), "8 bits of dtype 4"),
         ("batch-grid", lambda p: put(p, 0, PART_AT + 3, b"\x09"), "9 bits of dtype 1"),
+        ("batch", lambda p: put(p, 0, PART_AT + 2, b"\x03"), "0 bits in shape [3, 2, 1, 2]"),
         ("batch-grid", lambda p: put(p, 0, PART_AT + 3, b"\x03"), "value 11 in 3 bits"),
         (
             "batch-grid",

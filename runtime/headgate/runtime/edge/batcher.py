@@ -24,13 +24,13 @@ frame only where something has changed; `start` does once a batch.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from math import exp, inf
+from operator import is_
 
 from headgate.runtime.edge.batch_choice import choose_batch
 from headgate.runtime.edge.batch_times import NEW_SAMPLE_WEIGHT, BatchTimes, GraphKey
 from headgate.runtime.edge.queued import Queued
-from headgate.runtime.edge.turns import Turns
+from headgate.runtime.edge.turns import Line, Turns
 
 BUSY_TAU_S = 1.0  # how fast the busy share forgets
 BUSY_ENOUGH_TO_WAIT = 0.5  # busy share above which waiting for one more frame may pay
@@ -60,6 +60,7 @@ class Batcher:
         self._last_arrival_s: dict[GraphKey, float] = {}
         self._wait_s = inf  # what `start` decided: no sooner than this, unless something comes
         self._first_give_up: tuple[int, float] | None = None  # by which version of the times
+        self._line: tuple[list[Queued], int, Line] | None = None  # of which frames and times
 
     def __len__(self) -> int:
         """Return how many frames are waiting, without the running ones."""
@@ -104,8 +105,20 @@ class Batcher:
         backlog_s += sum(self._frame_s(each.key) for each in coming)
         if free_s + backlog_s + own_s <= frame.deadline_s:
             return True
-        ahead_s = self._turns.ahead_s(frame, chain(self._waiting, coming), now_s=now_s)
+        ahead_s = self._line_with(coming, now_s=now_s).ahead_s(frame)
         return free_s + ahead_s + own_s <= frame.deadline_s
+
+    def _line_with(self, coming: Sequence[Queued], *, now_s: float) -> Line:
+        """Return the queue of all that wait or will, the same as before if nothing changed."""
+        version, frames = self.times.version, [*self._waiting, *coming]
+        if self._line is not None:
+            made_of, made_at, line = self._line
+            same = made_at == version and len(made_of) == len(frames)
+            if same and all(map(is_, made_of, frames)):
+                return line
+        line = self._turns.line(frames, now_s=now_s)
+        self._line = frames, version, line
+        return line
 
     def add(self, frame: Queued, *, joined_s: float | None = None) -> None:
         """Let one frame wait; `joined_s` is now, where that is not when it arrived."""

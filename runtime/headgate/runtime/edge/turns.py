@@ -5,10 +5,14 @@ that wait already will take. Equal peers are served by deadline; one that floods
 deadlines shorter than everybody's, pushes itself back.
 
 Asked at every message that comes, with some 200 peers and 30 frames: all sums decay alike, so they
-are kept as of one moment, and one exponential serves them all.
+are kept as of one moment, and one exponential serves them all; and a crowded edge asks for the
+place of one frame after the other in the same queue, which is put in order once (`Line`).
 """
 
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Iterable
+from itertools import accumulate
 from math import exp
 from typing import Protocol, TypeVar
 
@@ -58,12 +62,14 @@ class Turns:
         turns.sort(key=lambda turn: turn[0])
         return [frame for _, _, frame in turns]
 
-    def ahead_s(self, frame: TurnTaker, waiting: Iterable[TurnTaker], *, now_s: float) -> float:
-        """Return what the worker will do before a frame's turn that waits from now on."""
-        turns = self._turns(waiting, now_s=now_s)
-        own_s = sum([cost_s for _, cost_s, each in turns if each.peer == frame.peer])
-        own_s += due_s(frame) + self._had_s.get(frame.peer, 0.0) * self._faded(now_s)
-        return sum([cost_s for turn_s, cost_s, _ in turns if turn_s <= own_s])
+    def line(self, frames: Iterable[TurnTaker], *, now_s: float) -> "Line":
+        """Return the queue of these frames, to ask what is ahead of one more.
+
+        It holds until one comes or goes, or something is `served`. What decays meanwhile does not
+        change it: that is less than a batch's time of SERVED_TAU_S.
+        """
+        turns, faded = self._turns(frames, now_s=now_s), self._faded(now_s)
+        return Line(turns, lambda peer: self._had_s.get(peer, 0.0) * faded)
 
     def _turns(self, frames: Iterable[F], *, now_s: float) -> list[tuple[float, float, F]]:
         """Return each frame's place in time and its cost, in the order given."""
@@ -91,6 +97,27 @@ class Turns:
         left_s = {peer: had_s * faded for peer, had_s in self._had_s.items()}
         self._had_s = {peer: had_s for peer, had_s in left_s.items() if had_s >= FORGET_S}
         self._as_of_s = now_s
+
+
+class Line:
+    """Waiting frames in the order of their turns."""
+
+    def __init__(
+        self, turns: list[tuple[float, float, F]], had_s: Callable[[bytes], float]
+    ) -> None:
+        """`turns` as `Turns` has them; `had_s` says what a peer had of the worker lately."""
+        self._had_s = had_s
+        self._waiting_s: defaultdict[bytes, float] = defaultdict(float)  # by peer
+        for _, cost_s, frame in turns:
+            self._waiting_s[frame.peer] += cost_s
+        turns = sorted(turns, key=lambda turn: turn[0])
+        self._turn_s = [turn_s for turn_s, _, _ in turns]
+        self._before_s = list(accumulate((cost_s for _, cost_s, _ in turns), initial=0.0))
+
+    def ahead_s(self, frame: TurnTaker) -> float:
+        """Return what the worker will do before a frame's turn that waits from now on."""
+        own_s = due_s(frame) + self._had_s(frame.peer) + self._waiting_s.get(frame.peer, 0.0)
+        return self._before_s[bisect_right(self._turn_s, own_s)]
 
 
 def due_s(frame: TurnTaker) -> float:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from headgate.profiles.errors import WireError
 from headgate.runtime.link.outlook import Outlook, Sample
+from headgate.runtime.session.back_off import BackOff
 from headgate.runtime.session.events import Send
 from headgate.runtime.session.greeting import Greeting, Refusal, State
 from headgate.runtime.session.probing import LOCAL_PROBE_BYTES, ProbeNeed, Probing
@@ -31,7 +32,6 @@ from headgate.runtime.wire.messages import (
 )
 from headgate.runtime.wire.wire import encode
 
-FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.05, 1.0
 MANY_MALFORMED = 3  # in a row: the edge must have taken something of ours for what it is not
 
 _FINAL = (RejectReason.WRONG_FAMILY, RejectReason.WRONG_VERSION, RejectReason.UNAUTHORISED)
@@ -52,8 +52,7 @@ class Conversation:
         self._refusal: Refusal | None = None
         self._welcome: Welcome | None = None
         self._greeting = Greeting()
-        self._back_off_s = FIRST_BACKOFF_S
-        self._closed_until_s = 0.0
+        self._back_off = BackOff()
         self._num_malformed = 0  # frames rejected as such since one was answered
         self._probing = Probing()
 
@@ -85,7 +84,7 @@ class Conversation:
     def outlook(self, *, now_s: float) -> Outlook | None:
         """Return what to expect of a frame sent now, or None if none may be sent."""
         welcome = self._welcome
-        if self._state is not State.READY or welcome is None or now_s < self._closed_until_s:
+        if self._state is not State.READY or welcome is None or self._is_paused(now_s=now_s):
             return None
         if not self._traffic.has_room(max_in_flight=welcome.max_in_flight, now_s=now_s):
             return None
@@ -124,13 +123,16 @@ class Conversation:
 
     def layers_outlook(self, *, now_s: float) -> Outlook | None:
         """Return what to expect of a layer sent now, or None if none may be sent."""
-        if self._state is not State.READY or not self.takes_layers or now_s < self._closed_until_s:
+        if self._state is not State.READY or not self.takes_layers or self._is_paused(now_s=now_s):
             return None
         return self._traffic.outlook(now_s=now_s)
 
     def pause_ends_s(self, *, now_s: float) -> float | None:
         """Return when the pause is over that the edge has asked for; None if there is none."""
-        return self._closed_until_s if now_s < self._closed_until_s else None
+        return self._back_off.ends_s(now_s=now_s)
+
+    def _is_paused(self, *, now_s: float) -> bool:
+        return self.pause_ends_s(now_s=now_s) is not None
 
     def send_layers(self, frame: Frame, *, now_s: float) -> Send:
         """Send some layers of a frame, or one fragment of one."""
@@ -163,7 +165,8 @@ class Conversation:
         learns nothing, if its durations cannot be.
         """
         trip_s = self._traffic.frame_answered(result, layers=layers, now_s=now_s)
-        self._back_off_s, self._num_malformed = FIRST_BACKOFF_S, 0
+        self._back_off.answered()
+        self._num_malformed = 0
         return trip_s
 
     def rejected(self, reject: Reject, *, now_s: float) -> list[Send]:
@@ -177,8 +180,7 @@ class Conversation:
         elif reject.reason in _GREET_AGAIN:
             return self._lost_welcome(reject.reason, now_s=now_s)
         elif reject.reason not in _NO_PAUSE:
-            self._closed_until_s = now_s + self._back_off_s
-            self._back_off_s = min(MAX_BACKOFF_S, 2 * self._back_off_s)
+            self._back_off.refused(now_s=now_s)
             self._num_malformed += reject.reason is RejectReason.MALFORMED
             if self._num_malformed >= MANY_MALFORMED:  # at HELLO it forgets what it holds of us
                 return self._lost_welcome(RejectReason.UNKNOWN_PEER, now_s=now_s)
@@ -249,5 +251,5 @@ class Conversation:
         self._traffic.forget_all()
         self._welcome = None
         self._greeting.begin()
-        self._closed_until_s = 0.0
+        self._back_off.lift()
         self._num_malformed = 0

@@ -20,14 +20,15 @@ import numpy.typing as npt
 
 from headgate.profiles.errors import WireError
 from headgate.profiles.train_messages import PackedTensor, Part
-from headgate.runtime.wire.train_zstd import compressed, decompressed
+from headgate.runtime.wire.train_maps import decode_maps, encode_maps
+from headgate.runtime.wire.train_zstd import WORTH_IT, compressed, decompressed
 
 Buffer = bytes | memoryview
 Floats = npt.NDArray[np.float32]
 
-MAX_DIMENSIONS = 4
+MAX_DIMENSIONS = MAPS_DIMENSIONS = 4
 MAX_BITS = 8
-BYTES, RAW, ZSTD, INLINE = 0, 0, 1, 2
+BYTES, RAW, ZSTD, INLINE, MAPS = 0, 0, 1, 2, 3
 MAX_INLINE_BYTES = 4096  # that a sender puts in part 0; a reader takes whatever is there
 
 DTYPES: dict[int, np.dtype[Any]] = {
@@ -131,7 +132,7 @@ def _described(head: bytes, limits: TrainLimits) -> Described:
             f"dtype {code} with {num_dimensions} dimensions {sizes}, expected one of "
             f"{list(DTYPES)} and at most {MAX_DIMENSIONS}, zeros after the last"
         )
-    if coding not in (RAW, ZSTD, INLINE):
+    if coding not in (RAW, ZSTD, INLINE, MAPS):
         raise WireError(f"unknown coding {coding}; update Headgate")
     if prod(max(1, size) for size in shape) > limits.max_values:
         raise WireError(f"shape {list(shape)}, at most {limits.max_values} values taken")
@@ -141,6 +142,10 @@ def _described(head: bytes, limits: TrainLimits) -> Described:
         raise WireError(
             f"{bits} bits of dtype {code} in shape {list(shape)}, expected at most {MAX_BITS} "
             "bits of dtype 1 in [B, C, ...]"
+        )
+    if coding == MAPS and not (bits and len(shape) == MAPS_DIMENSIONS and prod(shape)):
+        raise WireError(
+            f"{bits} bits in shape {list(shape)} coded as maps, expected some, in [B, C, h, w]"
         )
     return Described(dtype, shape, coding, bits, prod(shape), prod(shape) * dtype.itemsize)
 
@@ -204,6 +209,11 @@ def _inline_values(part: Described, head: bytes, *, at: int) -> npt.NDArray[Any]
 
 def _outside_values(part: Described, raw: bytes, *, where: str) -> npt.NDArray[Any]:
     assert part.dtype is not None
+    if part.coding == MAPS:
+        try:
+            return decode_maps(raw, shape=part.shape, bits=part.bits)
+        except WireError as reason:
+            raise WireError(f"{where}: {reason}") from None
     if part.coding == ZSTD:
         raw = decompressed(raw, num_bytes=part.num_bytes, where=where)
     elif len(raw) != part.num_bytes:
@@ -219,10 +229,22 @@ def _encode_values(part: PackedTensor, *, compress: bool) -> tuple[Buffer, int]:
     values = values.astype(values.dtype.newbyteorder("<"), copy=False)
     data: Buffer = values.data.cast("B") if values.size else b""
     if compress:
-        frame = compressed(data)
-        if frame is not None:
-            return frame, ZSTD
+        coded = _smallest(part, values, data)
+        if coded is not None:
+            return coded
     return data, INLINE if values.nbytes <= MAX_INLINE_BYTES else RAW
+
+
+def _smallest(
+    part: PackedTensor, values: npt.NDArray[Any], data: Buffer
+) -> tuple[bytes, int] | None:
+    """Return the shorter of a zstd frame and coded maps, or None where neither pays."""
+    frame = compressed(data)
+    if part.bits and values.ndim == MAPS_DIMENSIONS and values.size:
+        maps = encode_maps(values, bits=part.bits)
+        if len(maps) < (WORTH_IT * len(data) if frame is None else len(frame)):
+            return maps, MAPS
+    return None if frame is None else (frame, ZSTD)
 
 
 def _encode_scales(part: PackedTensor) -> list[bytes]:

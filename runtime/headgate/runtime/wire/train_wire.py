@@ -10,11 +10,12 @@
                 4  four dimensions u32 each, zeros after the last
                 for each with bits > 0: low f32 of each map (dimension 1), then step f32 of each
                 for each with coding 2: its values
-    part 1.. the values of each other one; as a zstd frame where coding is 1
+    part 1.. the values of each other one; as a zstd frame where coding is 1, as `train_maps` codes
+             them where it is 3
 
 Values are little-endian, in C order. Each part of a ZeroMQ message costs both sides some
 microseconds, so small tensors travel in part 0 (coding 2). In version 1 scales followed the 20
-bytes of their part, and there was no coding 2.
+bytes of their part, and there was no coding 2; in version 2 there was no coding 3.
 
 HELLO and REFUSE keep this layout and version 1 for ever, so that any two sides can at least refuse
 each other: a HELLO's text names the version that its side speaks. Payload parts by kind:
@@ -50,7 +51,7 @@ from headgate.runtime.wire.train_parts import (
 
 MAGIC = b"HDGT"
 TYPE_TRAIN = 65
-TRAIN_VERSION = 2
+TRAIN_VERSION = 3
 HANDSHAKE_VERSION = 1  # of HELLO and REFUSE, for ever
 
 _FIELDS = Struct("<4sBBBBBBHIIIIIfHH")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from headgate.profiles.errors import WireError
 
 _SAMPLE_BYTES = 16 << 10  # entropy coding is tried on so many first,
-_WORTH_IT = 0.95  # and used where it leaves at most this share
+WORTH_IT = 0.95  # and used where it leaves at most this share
 _ZSTD_LEVEL = 1
 _MIN_WINDOW_BYTES = 1 << 10  # zstd's own minimum
 
@@ -20,10 +20,10 @@ def compressed(data: bytes | memoryview) -> bytes | None:
     compressor = zstandard.ZstdCompressor(compression_params=parameters)
     if len(data) > 2 * _SAMPLE_BYTES:
         sample = compressor.compress(data[:_SAMPLE_BYTES])
-        if len(sample) > _WORTH_IT * _SAMPLE_BYTES:
+        if len(sample) > WORTH_IT * _SAMPLE_BYTES:
             return None
     frame = compressor.compress(data)
-    return frame if len(frame) <= _WORTH_IT * len(data) else None
+    return frame if len(frame) <= WORTH_IT * len(data) else None
 
 
 def decompressed(frame: bytes, *, num_bytes: int, where: str) -> bytes:

@@ -11,8 +11,8 @@ output. Two ways to load an edge:
   can do.
 
 A device behaves as the real one does where that loads the edge: it says HELLO, keeps within what
-WELCOME allows, and leaves an edge that says BUSY alone for 0.05 s, doubling up to 1 s until the
-next answer. A frame that it may not send then is counted as held back: its own exit would answer.
+WELCOME allows, and leaves an edge that says BUSY alone as long (`back_off`). A frame that it
+may not send then is counted as held back: its own exit would answer.
 
 Layers of a progressive frame go out at once, so that the edge has no more to wait for: how they
 are best paced is a matter of the link, and there is none here.
@@ -40,7 +40,7 @@ from headgate.export.bench.edge.bench_edge_plan import (
     plan_from_json,
 )
 from headgate.export.tied_child import leave, when_left_alone
-from headgate.runtime.session.conversation import FIRST_BACKOFF_S, MAX_BACKOFF_S
+from headgate.runtime.session.back_off import BackOff
 from headgate.runtime.sockets.edge_socket import HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, has_message
 from headgate.runtime.wire.headers import DEFAULT_LIMITS, SPOKEN_VERSIONS
 from headgate.runtime.wire.messages import (
@@ -69,8 +69,8 @@ class _Device:
     next_id: int = 0
     in_flight: dict[int, tuple[float, float]] = field(default_factory=dict)  # due and sent
     delay_s: float = math.inf  # there and back without the edge's residence: the least seen
-    back_off_s: float = FIRST_BACKOFF_S
-    closed_until_s: float = 0.0
+    back_off: BackOff = field(default_factory=BackOff)
+    next_picture_s: float = 0.0  # closed loop: not before
     comes_back: bool = False  # closed loop: is in the queue for the end of its pause
 
 
@@ -159,10 +159,11 @@ class Load:
 
     def _fill(self, device: _Device, *, now_s: float) -> None:
         """Closed loop: send up to the number that may be open, or come back after the pause."""
-        if now_s < device.closed_until_s:
+        free_s = self._free_s(device, now_s=now_s)
+        if now_s < free_s:
             if not device.comes_back:
                 device.comes_back = True
-                heapq.heappush(self._due, (device.closed_until_s, device.index))
+                heapq.heappush(self._due, (free_s, device.index))
             return
         while len(device.in_flight) < min(self._plan.num_open, device.max_in_flight):
             self._send(device, now_s, now_s=now_s)
@@ -170,7 +171,8 @@ class Load:
     def _send(self, device: _Device, due_s: float, *, now_s: float) -> None:
         counted = self._is_counted(due_s)
         self._offered += counted
-        if len(device.in_flight) >= device.max_in_flight or now_s < device.closed_until_s:
+        is_free = now_s >= self._free_s(device, now_s=now_s)
+        if len(device.in_flight) >= device.max_in_flight or not is_free:
             self._held_back += counted
             return
         frame_id, device.next_id = device.next_id, device.next_id + 1
@@ -199,7 +201,7 @@ class Load:
         message = decode(parts)
         if isinstance(message, Result):
             due_s, sent_s = device.in_flight.pop(message.frame_id)
-            device.back_off_s = FIRST_BACKOFF_S
+            device.back_off.answered()
             device.delay_s = min(device.delay_s, now_s - sent_s - message.residence_us / 1e6)
             self._answered(device, message, due_s, now_s=now_s)
         elif isinstance(message, Reject):
@@ -230,10 +232,14 @@ class Load:
             self._counted_out -= 1
             self._rejected[reject.reason.name.lower()] += 1
         if self._plan.frames_per_s is None:
-            device.closed_until_s = max(device.closed_until_s, now_s + NEXT_PICTURE_S)
+            device.next_picture_s = now_s + NEXT_PICTURE_S
         if reject.reason is RejectReason.BUSY:
-            device.closed_until_s = now_s + device.back_off_s
-            device.back_off_s = min(MAX_BACKOFF_S, 2 * device.back_off_s)
+            device.back_off.refused(now_s=now_s)
+
+    @staticmethod
+    def _free_s(device: _Device, *, now_s: float) -> float:
+        """Return from when on a device may send: after its pause, and with its next picture."""
+        return max(device.back_off.ends_s(now_s=now_s) or now_s, device.next_picture_s)
 
     def _is_counted(self, due_s: float) -> bool:
         return self._began_s <= due_s < self._ended_s
