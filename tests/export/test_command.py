@@ -3,6 +3,9 @@
 import errno
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,8 @@ from click.testing import CliRunner, Result
 from export.tiny_run import LENET, write_run
 from headgate.profiles.family import open_family
 from headgate.runtime.cli import main
+from runtime.running import PATIENCE_S
+from runtime.test_told_to_stop import TOLD_ON_IMPORT
 
 
 def invoke(*args: str | Path) -> Result:
@@ -103,3 +108,25 @@ def test_a_missing_run_ends_with_exit_code_4_and_one_line(tmp_path: Path) -> Non
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 1
     assert result.stderr.startswith("headgate: error: ")
+
+
+@pytest.mark.parametrize(
+    ("loaded", "arguments"),
+    [
+        ("headgate.export.pipeline", ["export", "run", "family"]),
+        ("headgate.export.demo.demo", ["demo", "--out", "out"]),
+    ],
+)
+def test_sigterm_interrupts_also_while_the_command_loads(
+    tmp_path: Path, loaded: str, arguments: list[str]
+) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", TOLD_ON_IMPORT, loaded, str(int(signal.SIGTERM)), *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert told.returncode == 130, told.stderr
+    assert told.stderr.splitlines()[-1] == "headgate: interrupted"
+    assert list(tmp_path.iterdir()) == []

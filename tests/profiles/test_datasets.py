@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -359,6 +361,48 @@ def test_a_file_that_is_no_archive_is_refused_without_advice_to_trust_it(tmp_pat
     with pytest.raises(DataError, match=r"not an archive, expected a whole \.npz") as caught:
         open_dataset(f"npz:{tmp_path / 'notes.npz'}", "train")
     assert "pickle" not in str(caught.value)
+
+
+def test_a_damaged_lzma_archive_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "set.npz", **make_arrays())
+    file = tmp_path / "lzma.npz"
+    with (
+        zipfile.ZipFile(tmp_path / "set.npz") as plain,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as packed,
+    ):
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+        starts = [member.header_offset for member in packed.infolist()]
+    content = bytearray(file.read_bytes())
+    for start in starts:
+        content[start + 60 : start + 80] = b"\xff" * 20
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"lzma\.npz: .*, expected a whole \.npz file"):
+        open_dataset(f"npz:{file}", "train")
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "message"), [(8, 1, "is encrypted"), (10, 97, "method is not supported")]
+)
+def test_an_archive_that_cannot_be_unpacked_is_refused(
+    tmp_path: Path, offset: int, value: int, message: str
+) -> None:
+    file = tmp_path / "set.npz"
+    np.savez(file, **make_arrays())
+    content = bytearray(file.read_bytes())
+    for entry in re.finditer(b"PK\x01\x02", bytes(content)):  # of the list at the archive's end
+        content[entry.start() + offset] = value
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        open_dataset(f"npz:{file}", "train")
+
+
+def test_no_archive_is_looked_for_in_what_may_have_no_end(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="is a pipe or a device, expected a whole"):
+        open_dataset(f"npz:{tmp_path / 'pipe'}", "train")
+    with pytest.raises(DataError, match="is a folder, expected a whole"):
+        open_dataset(f"npz:{tmp_path}", "train")
 
 
 def test_too_few_pictures_to_be_split_are_counted(tmp_path: Path) -> None:

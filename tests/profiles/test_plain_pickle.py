@@ -91,12 +91,40 @@ def test_dotted_names_do_not_reach_past_the_list() -> None:
         b"cnumpy\ndtype\n(I5\ntR.",
         b"(dS'a'\ncnumpy\nndarray\n(tR(I1\n(I9\ntcnumpy\ndtype\n(S'u1'\ntRI00\nS'xy'\ntbs.",
         PYTHON_2[:-40],
+        b"\x80\x02}cnumpy\nndarray\n)\x81K\x01s.",  # an array as a key
+        b"\x80\x02}U\x01acnumpy\nndarray\n)\x81s.",  # an array that was never filled
+        b"\x80\x02}\x8b\x88\x13\x00\x00" + b"\x7f" * 5000 + b"K\x01s.",  # 12,000 digits as a key
+        b"\x80\x02X\x01",
     ],
 )
 def test_damaged_or_odd_pickles_are_refused_in_one_sentence(content: bytes) -> None:
     with pytest.raises(DataError, match=r"^batch: ") as refused:
         load_plain_pickle(content, where="batch")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("opened", [b"}", b"}(", b"("])
+@pytest.mark.parametrize("nested", [b"\x85" * 200_000, b"2\x86" * 60])
+def test_nested_tuples_as_keys_neither_end_the_process_nor_take_for_ever(
+    opened: bytes, nested: bytes
+) -> None:
+    closed = {b"}": b"s", b"}(": b"u", b"(": b"d"}[opened]
+    content = b"\x80\x02" + opened + b")" + nested + b"K\x01" + closed + b"."
+    with pytest.raises(DataError, match=r"batch: not a readable pickle \(a key of type tuple"):
+        load_plain_pickle(content, where="batch")
+
+
+def test_a_set_of_nested_tuples_is_refused_too() -> None:
+    for operation in (b"\x90", b"\x91"):  # add to a set, make a frozen one
+        content = b"\x80\x04\x8f()" + b"2\x86" * 60 + operation + b"."
+        with pytest.raises(DataError, match=r"batch: not a readable pickle \(it holds a set"):
+            load_plain_pickle(content, where="batch")
+
+
+def test_what_a_pickle_says_does_not_reach_the_terminal_as_it_is() -> None:
+    with pytest.raises(DataError, match="asks for 'os") as refused:
+        load_plain_pickle(b"cos\nsys\x1b[31m\n.", where="batch")
+    assert str(refused.value).isprintable()
 
 
 def test_damaged_bytes_are_read_or_refused_and_nothing_else() -> None:

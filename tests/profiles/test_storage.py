@@ -78,6 +78,21 @@ def test_an_existing_folder_is_refused_without_replace(tmp_path: Path) -> None:
         raise AssertionError("the block must not run")
 
 
+def test_a_folder_that_another_process_published_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "family"
+
+    def write_slowly() -> None:
+        with publish_folder(target) as folder:
+            (folder / "a.txt").write_text("late")
+            target.mkdir()
+            (target / "a.txt").write_text("quick")
+
+    with pytest.raises(UsageError, match="exists already"):
+        write_slowly()
+    assert (target / "a.txt").read_text() == "quick"
+    assert [item.name for item in tmp_path.iterdir()] == ["family"]
+
+
 def test_a_swap_that_was_killed_between_its_renames_is_undone(tmp_path: Path) -> None:
     old = tmp_path / ".family.old"
     old.mkdir()

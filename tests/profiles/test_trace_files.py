@@ -1,9 +1,12 @@
 """Claims about recorded links as files: what is read of them, and what is refused."""
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
 
+from headgate.profiles import trace_files
 from headgate.profiles.errors import TraceError
 from headgate.profiles.trace_files import read_trace
 
@@ -80,3 +83,25 @@ def test_missing_file_folder_and_binary_are_trace_errors(tmp_path: Path) -> None
     for path in (tmp_path / "absent.csv", tmp_path, binary):
         with pytest.raises(TraceError, match=str(path)):
             read_trace(path)
+
+
+def test_a_trace_that_does_not_end_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trace_files, "MAX_FILE_BYTES", 20)
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=("t_s,mbps\n0,3\n1,3\n2,3\n",))
+    writer.start()
+    with pytest.raises(TraceError, match="pipe: larger than"):
+        read_trace(path)
+    writer.join()
+
+
+def test_a_trace_is_read_from_a_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=("t_s,mbps\n0,3\n",))
+    writer.start()
+    assert read_trace(path).rates_bps == (3e6,)
+    writer.join()

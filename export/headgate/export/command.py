@@ -126,11 +126,12 @@ def export(
     Writes one head and one tail graph per member, measures every operating point on the
     validation pictures, and refuses (exit code 3) if the graphs differ from what was trained.
     """
+    # Asked to end like by Ctrl-C, also while torch loads: nothing unfinished is left beside FAMILY.
+    click.get_current_context().with_resource(interrupted_by_sigterm())
+
     from headgate.export.pipeline import export_family
     from headgate.runtime.commands.points_table import family_to_json, points_table
 
-    # Asked to end like by Ctrl-C: nothing unfinished is left beside FAMILY.
-    click.get_current_context().with_resource(interrupted_by_sigterm())
     options = ExportOptions(local_full=not no_local_full, with_times=not no_times, **chosen)
     manifest = export_family(run, family, options, _show)
     if as_json:

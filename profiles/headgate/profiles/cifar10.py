@@ -112,9 +112,8 @@ def _parse_python(content: bytes, file: Path) -> tuple[Picture, Labels]:
     batch = load_plain_pickle(content, where=where)
     missing = {"data", "labels"} - batch.keys()
     if missing:
-        raise DataError(
-            f"{where}: keys {sorted(batch)}, expected {sorted(missing)} as well; {_REMEDY}"
-        )
+        found = str(sorted(batch))[:120]
+        raise DataError(f"{where}: keys {found}, expected {sorted(missing)} as well; {_REMEDY}")
     pixels, listed = batch["data"], batch["labels"]
     if not (
         isinstance(pixels, np.ndarray)

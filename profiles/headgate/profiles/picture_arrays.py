@@ -7,6 +7,7 @@ label_names                    optional text [K]; without it classes are called 
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -21,12 +22,27 @@ from headgate.profiles.labelled import ArrayDataset, Labels, Split, check_labels
 
 _ARRAYS = ("train_pictures", "train_labels", "val_pictures", "val_labels")
 _REMEDY = f"write it with numpy.savez and the arrays {', '.join(_ARRAYS)}"
-_UNREADABLE = (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
+# RuntimeError: an encrypted member, or one that is compressed in a way that zipfile does not know.
+_UNREADABLE: tuple[type[Exception], ...] = (
+    OSError,
+    ValueError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+with contextlib.suppress(ImportError):  # some builds of Python have none; zipfile then refuses it
+    from lzma import LZMAError
+
+    _UNREADABLE += (LZMAError,)
 
 
 def open_arrays(path: Path, split: Split) -> ArrayDataset:
     """Open one split of an .npz file; the pictures of the other split are not read."""
     try:
+        if path.exists() and not path.is_file():  # looking for an archive's end may have none
+            raise OSError("is a folder" if path.is_dir() else "is a pipe or a device")
         # NumPy would take what is no archive for a pickle, and advise to trust it.
         if not zipfile.is_zipfile(path):
             raise zipfile.BadZipFile("no such file" if not path.exists() else "not an archive")

@@ -11,7 +11,8 @@ from __future__ import annotations
 import io
 import math
 import pickle
-from typing import Any, NoReturn
+import struct
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +21,13 @@ from headgate.profiles.errors import DataError
 
 _DTYPES = frozenset({"b1", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"})
 
+_SHOWN = 120  # characters of what a pickle says, which may come from anywhere
+
 # What a hostile or damaged pickle makes the unpickler or a stand-in raise.
 _BROKEN = (
     pickle.UnpicklingError,
     ArithmeticError,
+    AssertionError,
     AttributeError,
     EOFError,
     ImportError,
@@ -32,6 +36,7 @@ _BROKEN = (
     RecursionError,
     TypeError,
     ValueError,
+    struct.error,
 )
 
 
@@ -112,15 +117,47 @@ class _NameRefused(pickle.UnpicklingError):
     """The pickle asks for a function or class that is not on the list."""
 
 
-class _PlainUnpickler(pickle.Unpickler):
+_BY_PYTHON: dict[int, Any] = pickle._Unpickler.dispatch  # each operation by its code
+
+
+class _PlainUnpickler(pickle._Unpickler):
+    """Python's unpickler and not the one in C, which hashes whatever a pickle takes for a key.
+
+    Tuples of tuples as one end the process where they are deep, or it is never done with them.
+    """
+
+    dispatch: ClassVar[dict[int, Any]] = dict(_BY_PYTHON)
+    stack: list[Any]  # what was pushed since the last mark
+
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         admitted = _ADMITTED.get((module_name, global_name))
         if admitted is None:
-            raise _NameRefused(f"{module_name}.{global_name}")
+            name = f"{module_name}.{global_name}"[:_SHOWN]
+            raise _NameRefused(name if name.isprintable() else ascii(name))
         return admitted
 
     def persistent_load(self, pid: Any, /) -> NoReturn:
         raise _NameRefused("an object outside the file")
+
+    def _set_one(self) -> None:
+        _check_keys(self.stack[-2:-1])
+        _BY_PYTHON[pickle.SETITEM[0]](self)
+
+    def _set_all(self) -> None:
+        _check_keys(self.stack[::2])
+        _BY_PYTHON[pickle.SETITEMS[0]](self)
+
+    def _make_dict(self) -> None:
+        _check_keys(self.stack[::2])
+        _BY_PYTHON[pickle.DICT[0]](self)
+
+    def _refuse_set(self) -> None:
+        raise pickle.UnpicklingError("it holds a set")
+
+    dispatch[pickle.SETITEM[0]] = _set_one
+    dispatch[pickle.SETITEMS[0]] = _set_all
+    dispatch[pickle.DICT[0]] = _make_dict
+    dispatch[pickle.ADDITEMS[0]] = dispatch[pickle.FROZENSET[0]] = _refuse_set
 
 
 def load_plain_pickle(content: bytes, *, where: str) -> dict[str, Any]:
@@ -131,6 +168,8 @@ def load_plain_pickle(content: bytes, *, where: str) -> dict[str, Any]:
     """
     try:
         found = _PlainUnpickler(io.BytesIO(content), encoding="latin1").load()
+        if isinstance(found, dict):
+            return {_text(key): _plain(value) for key, value in found.items()}
     except _NameRefused as refused:
         raise DataError(
             f"{where}: the pickle asks for {refused}, expected only arrays and plain containers; "
@@ -141,12 +180,10 @@ def load_plain_pickle(content: bytes, *, where: str) -> dict[str, Any]:
             f"{where}: not a readable pickle ({_first_line(broken)}), expected a dictionary of "
             "arrays; get the file again"
         ) from None
-    if not isinstance(found, dict):
-        raise DataError(
-            f"{where}: the pickle holds {type(found).__name__}, expected a dictionary; "
-            "get the file again"
-        )
-    return {_text(key): _plain(value) for key, value in found.items()}
+    raise DataError(
+        f"{where}: the pickle holds {type(found).__name__}, expected a dictionary; "
+        "get the file again"
+    )
 
 
 def _array(content: object, dtype: object, shape: tuple[int, ...], order: str) -> npt.NDArray[Any]:
@@ -160,6 +197,13 @@ def _array(content: object, dtype: object, shape: tuple[int, ...], order: str) -
     return flat.reshape(shape, order="F" if order == "F" else "C")
 
 
+def _check_keys(keys: list[Any]) -> None:
+    """Admit keys whose hash takes no time, and that are soon written out."""
+    for key in keys:
+        if not isinstance(key, str | bytes) and key is not None:
+            raise pickle.UnpicklingError(f"a key of type {type(key).__name__}")
+
+
 def _text(key: object) -> str:
     return key.decode("latin1") if isinstance(key, bytes) else str(key)
 
@@ -169,4 +213,5 @@ def _plain(value: object) -> Any:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+    text = (str(error).splitlines() or [type(error).__name__])[0][:_SHOWN]
+    return text if text.isprintable() else ascii(text)

@@ -62,14 +62,14 @@ def publish_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     target = Path(os.path.realpath(target))  # a link stays, what it leads to is replaced
     recover_folder(target)
     _remove_orphans(target)
-    if target.exists() and not replace:
-        raise UsageError(f"{target}: exists already; choose another folder or say --force")
+    _refuse_existing(target, replace=replace)
     fresh = target.with_name(f".{target.name}.{os.getpid()}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     make_folder(fresh, shown=target)
     try:
         with _named_by(fresh, target):
             yield fresh
+        _refuse_existing(target, replace=replace)  # another process may have been quicker
         with naming(target):
             _sync_tree(fresh)
             old = _old_name(target)
@@ -80,6 +80,11 @@ def publish_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _refuse_existing(target: Path, *, replace: bool) -> None:
+    if target.exists() and not replace:
+        raise UsageError(f"{target}: exists already; choose another folder or say --force")
 
 
 def drop_folder(folder: Path, *, target: Path) -> None:

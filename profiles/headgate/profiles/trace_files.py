@@ -52,12 +52,14 @@ def read_trace(path: Path) -> Trace:
 def _read_lines(path: Path) -> list[str]:
     """Return the stripped lines; a name without anything to read is the user's error."""
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
+        with path.open("rb") as file:  # of a pipe too: a shell may write it
+            content = file.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:
             raise TraceError(
                 f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB, expected a recorded trace; "
                 "cut it into shorter ones"
             )
-        text = path.read_text(encoding="utf-8-sig")
+        text = content.decode("utf-8-sig")
     except OSError as error:
         reason = error.strerror or error
         raise TraceError(f"{path}: cannot be read ({reason}); check the path") from None

@@ -271,5 +271,5 @@ def test_a_second_client_of_one_name_takes_over_and_the_first_is_told(
         table.connect(second)
         table.run()
         assert server.is_finished
-    assert "another client took the name 'ann'" in str(first.failure)
+    assert "another client took the name 'ann'; choose another --name" in str(first.failure)
     assert second.failure is None

@@ -59,11 +59,12 @@ def demo(
 
     A finished training in the output folder is used again. Ctrl-C ends the processes it started.
     """
+    # Asked to end like by Ctrl-C: the edge and the device must end with us.
+    click.get_current_context().with_resource(interrupted_by_sigterm())
+
     from headgate.export.demo.demo import DemoOptions, run_demo, summary_json
     from headgate.train.run.progress import choose_progress
 
-    # Asked to end like by Ctrl-C: the edge and the device must end with us.
-    click.get_current_context().with_resource(interrupted_by_sigterm())
     options = DemoOptions(
         out=out,
         seconds=seconds,

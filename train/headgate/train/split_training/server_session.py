@@ -103,13 +103,13 @@ class ServerSession:
         known = self.roster.find(name)
         is_new = known is None
         member = known or self.roster.enter(name, Place(self.epoch))
+        taken = f"another client took the name {name!r}; choose another --name"
         if instance in member.retired:
-            reason = f"another client took the name {name!r}; choose another --name"
-            return [Refuse(peer, reason, name)]
+            return [Refuse(peer, taken, name)]
         if member.instance not in ("", instance):
             member.retired.add(member.instance)
             if member.peer is not None and member.peer != peer:
-                effects.append(Refuse(member.peer, f"another client took the name {name!r}"))
+                effects.append(Refuse(member.peer, taken))
         came = is_new or member.peer != peer
         member.peer, member.instance, member.heard_s = peer, instance, now_s
         member.silent_peer = None
