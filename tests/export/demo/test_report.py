@@ -240,6 +240,20 @@ def test_the_sentences_name_the_rivals_and_the_difference(content: ReportContent
     assert "WebP" in said
 
 
+def test_the_report_says_over_which_link_in_percent_and_what_names_mean(
+    content: ReportContent, tmp_path: Path
+) -> None:
+    assert "The link is made-up: 0.4 to 6 Mbit/s." in sentences(content)
+    broken = replace(TRACE, rates_bps=(6e6, 0.0, 3e6))
+    timeline = replace(content.timeline, trace=broken)
+    said = sentences(replace(content, timeline=timeline))
+    assert "The link is made-up: 3 to 6 Mbit/s, and at times nothing." in said
+    text = write_report(content, tmp_path).read_text()
+    assert "b16r1-l16: 16 feature maps, 16 levels a number" in text
+    assert "jpeg-q90: a picture of quality 90" in text
+    assert re.search(r"\b0\.\d{3}\b", text.partition("</style>")[2].partition("data:")[0]) is None
+
+
 def test_the_first_rows_are_the_run_its_simulation_and_the_best_of_each_kind(
     content: ReportContent,
 ) -> None:

@@ -89,7 +89,8 @@ def draw_points(manifest: Manifest, width_in: float = WIDE_IN) -> bytes:
         axes.axhline(value, color=GREEN, linestyle=style, linewidth=1.4, label=f"{point.id}, 0 B")
     plain_bytes(axes)
     axes.set_xlabel("mean bytes per frame (log scale)")
-    axes.set_ylabel(f"{manifest.primary_metric} on validation pictures")
+    axes.yaxis.set_major_formatter(tick_text(lambda value: f"{100 * value:g}"))
+    axes.set_ylabel(f"{manifest.primary_metric} on validation pictures, %")
     legend_above(axes, ncols=3 if width_in > NARROW_IN else 2)
     return png(figure)
 
@@ -101,14 +102,14 @@ def draw_bars(bars: Sequence[Bar], width_in: float = WIDE_IN) -> bytes:
     for row, bar in enumerate(ordered):
         colour = BLUE if bar.emphasised else "#B9C4CC"
         hatch = None if bar.measured else "///"
-        axes.barh(row, bar.value, color=colour, hatch=hatch, edgecolor="white", height=0.78)
-        axes.text(bar.value, row, f" {bar.value:.3f}", va="center", fontsize="small")
+        axes.barh(row, 100 * bar.value, color=colour, hatch=hatch, edgecolor="white", height=0.78)
+        axes.text(100 * bar.value, row, f" {100 * bar.value:.1f}", va="center", fontsize="small")
     axes.set_yticks(range(len(ordered)), [bar.name for bar in ordered], fontsize="small")
     for bar, label in zip(ordered, axes.get_yticklabels(), strict=True):
         label.set_fontweight("bold" if bar.emphasised else "normal")
     axes.set_ylim(-0.6, len(ordered) - 0.4)
-    axes.set_xlim(0, max((bar.value for bar in ordered), default=1.0) * 1.14 or 1.0)
-    axes.set_xlabel("accuracy, late = wrong (hatched: simulated)")
+    axes.set_xlim(0, 100 * (max((bar.value for bar in ordered), default=1.0) * 1.14 or 1.0))
+    axes.set_xlabel("accuracy, %, late = wrong (hatched: simulated)")
     axes.grid(visible=False, axis="y")
     return png(figure)
 
