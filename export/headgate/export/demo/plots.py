@@ -115,6 +115,8 @@ def draw_bars(bars: Sequence[Bar], width_in: float = WIDE_IN) -> bytes:
 
 
 def _draw_link(axes: Axes, timeline: Timeline) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     end_s = max((timeline.at_s(record) for record in timeline.records), default=1.0)
     step_s = max(LINK_STEP_S, end_s / 2000)
     times_s = [step_s * step for step in range(int(end_s / step_s) + 1)]
@@ -127,8 +129,12 @@ def _draw_link(axes: Axes, timeline: Timeline) -> None:
         [timeline.at_s(r) for r in known], estimates, color=VERMILLION, lw=1.1, label="estimate"
     )
     axes.set_yscale("log")
-    axes.set_ylim(max(min(rates) / 2, 0.01), max([*rates, *estimates]) * 2)
+    lowest, highest = max(min(rates) / 2, 0.01), max([*rates, *estimates]) * 2
+    axes.set_ylim(lowest, highest)
+    subs = (1.0,) if highest > 100 * lowest else (1.0, 2.0, 5.0)
+    axes.yaxis.set_major_locator(LogLocator(subs=subs))
     axes.yaxis.set_major_formatter(tick_text(lambda value: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylabel("Mbit/s")
     legend_above(axes)
 

@@ -91,7 +91,8 @@ def sentences(content: ReportContent) -> list[str]:
     lines.append(
         "Counted as the simulator counts, with the accuracy that each point was measured to have "
         f"in place of the truth, that is {_percent(run.credited)} "
-        f"({_percent(content.adaptive_simulated.credited)} in the simulator)."
+        f"({_percent(content.adaptive_simulated.credited)} in the simulator, whose machine has "
+        "nothing else to do)."
     )
     rival = best(content.rivals)
     if rival is not None:
@@ -119,12 +120,19 @@ def comparison_rows(content: ReportContent) -> list[tuple[str, RunScore]]:
 
 
 def _link(content: ReportContent) -> str:
-    """Say over which link, and whether it breaks down."""
-    trace = content.timeline.trace
-    moving = [rate_bps / 1e6 for rate_bps in trace.rates_bps if rate_bps > 0]
+    """Say over which link, as far as it was played, and whether it broke down."""
+    timeline = content.timeline
+    trace = timeline.trace
+    end_s = max((timeline.at_s(record) for record in timeline.records), default=trace.duration_s)
+    played = [
+        rate_bps / 1e6
+        for from_s, rate_bps in zip(trace.times_s, trace.rates_bps, strict=True)
+        if from_s <= end_s
+    ]
+    moving = [rate_mbps for rate_mbps in played if rate_mbps > 0]
     link = f"The link is {trace.name}: {min(moving, default=0):.2g} to {max(moving, default=0):.2g}"
     link += " Mbit/s"
-    if len(moving) < len(trace.rates_bps):
+    if len(moving) < len(played):
         link += ", and at times nothing"
     return f"{link}."
 
