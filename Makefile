@@ -24,6 +24,7 @@ install: $(INSTALLED)
 
 # The pins hold for build environments too, hence the variable and not -c.
 $(INSTALLED): pyproject.toml constraints.txt
+	@echo "installing into $(VENV), 1.7 GB or more: some minutes, and pip says nothing until it is done"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=$(abspath constraints.txt) $(BIN)/python -m pip install --quiet \
 		--editable ".[cpu,video,export,dev]"

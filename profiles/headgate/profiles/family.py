@@ -51,6 +51,28 @@ def open_family(path: Path, *, roles: Iterable[str] = ROLES) -> Family:
     return Family(path, manifest)
 
 
+def files_of(manifest: Manifest, *, roles: Iterable[str]) -> list[str]:
+    """Return the files that one of the roles needs."""
+    wanted = set(roles)
+    return [name for name, entry in manifest.files.items() if wanted & set(entry.roles)]
+
+
+def roles_held(path: Path) -> tuple[str, ...]:
+    """Return whose files a folder holds, unverified: both roles', or those it was copied for.
+
+    A role is left out where nothing is there of what only that role needs.
+    """
+    if not (path / MANIFEST_NAME).is_file():
+        return ROLES
+    manifest = read_manifest(path / MANIFEST_NAME)
+    held = []
+    for role in ROLES:
+        own = [name for name, entry in manifest.files.items() if entry.roles == (role,)]
+        if not own or any((path / name).exists() for name in own):
+            held.append(role)
+    return tuple(held) or ROLES
+
+
 def read_manifest(path: Path) -> Manifest:
     """Read a manifest; its own digest, which export writes into it, must be the one it states."""
     if not path.exists() and path.with_name("run.json").is_file():

@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from headgate.export.bench.compare import best, score_run
 from headgate.export.demo.plots import (
     Bar,
     Timeline,
+    _draw_link,
     draw_bars,
     draw_points,
     draw_timeline,
@@ -240,6 +242,23 @@ def test_the_sentences_name_the_rivals_and_the_difference(content: ReportContent
     assert "WebP" in said
 
 
+def test_the_report_says_over_which_link_in_percent_and_what_names_mean(
+    content: ReportContent, tmp_path: Path
+) -> None:
+    assert "The link is made-up: 0.4 to 6 Mbit/s." in sentences(content)
+    broken = replace(TRACE, rates_bps=(6e6, 0.0, 3e6))
+    timeline = replace(content.timeline, trace=broken)
+    said = sentences(replace(content, timeline=timeline))
+    assert "The link is made-up: 3 to 6 Mbit/s, and at times nothing." in said
+    begun = replace(content.timeline, trace=broken, records=content.timeline.records[:70])
+    said = sentences(replace(content, timeline=begun))
+    assert "The link is made-up: 6 to 6 Mbit/s." in said  # what was not played is not told
+    text = write_report(content, tmp_path).read_text()
+    assert "b16r1-l16: 16 feature maps, 16 levels a number" in text
+    assert "jpeg-q90: a picture of quality 90" in text
+    assert re.search(r"\b0\.\d{3}\b", text.partition("</style>")[2].partition("data:")[0]) is None
+
+
 def test_the_first_rows_are_the_run_its_simulation_and_the_best_of_each_kind(
     content: ReportContent,
 ) -> None:
@@ -258,6 +277,23 @@ def test_a_run_without_frames_can_still_be_drawn() -> None:
     assert draw_timeline(empty).startswith(b"\x89PNG")
     bar = Bar("nothing", 0.0, measured=False, emphasised=False)
     assert draw_bars([bar]).startswith(b"\x89PNG")
+
+
+def test_rates_of_the_link_are_written_without_powers_and_more_than_one() -> None:
+    figure = Figure()
+    axes = figure.add_subplot()
+    records = [record(frame_id) for frame_id in range(140)]  # 6, then 0.4 Mbit/s
+    _draw_link(axes, Timeline(records, TRACE, 100.0, SLA_S, MANIFEST))
+    figure.draw_without_rendering()
+    lowest, highest = axes.get_ylim()
+    shown = [
+        label.get_text()
+        for minor in (False, True)
+        for label in axes.get_yticklabels(minor=minor)
+        if lowest <= label.get_position()[1] <= highest
+    ]
+    assert {"0.5", "1", "2", "5"} <= set(shown)
+    assert not any("10^" in text for text in shown)
 
 
 def test_a_frame_in_layers_stands_where_it_was_answered_from_not_where_it_was_planned() -> None:

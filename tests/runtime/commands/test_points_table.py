@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,6 +133,52 @@ def test_inspect_refuses_one_flipped_byte_with_exit_code_4(tmp_path: Path) -> No
     assert result.stdout == ""
     assert result.stderr.count("\n") == 1
     assert "sha256 is" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("absent", "said"), [("tails", "what an edge needs"), ("heads", "what a device needs")]
+)
+def test_a_part_that_was_copied_for_one_side_is_inspected_as_that(
+    tmp_path: Path, absent: str, said: str
+) -> None:
+    family = write_tiny_family(tmp_path / "family")
+    shutil.rmtree(family.path / absent)
+    result = CliRunner().invoke(main, ["inspect", str(family.path)])
+    assert result.exit_code == 0
+    assert said in result.stdout
+    shown = json.loads(CliRunner().invoke(main, ["inspect", str(family.path), "--json"]).stdout)
+    assert shown["roles"] == ["device" if absent == "tails" else "edge"]
+    assert shown["num_files"] == sum(path.is_file() for path in family.path.rglob("*")) - 1
+
+
+def test_a_part_that_lacks_a_file_is_refused_and_so_is_a_family_with_neither(
+    tmp_path: Path,
+) -> None:
+    family = write_tiny_family(tmp_path / "family")
+    shutil.rmtree(family.path / "tails" / "b1r1")
+    refused = CliRunner().invoke(main, ["inspect", str(family.path)])
+    assert refused.exit_code == 4
+    assert "tails/b1r1/1/model.onnx: is missing" in refused.stderr
+    shutil.rmtree(family.path / "tails")
+    shutil.rmtree(family.path / "heads")
+    assert CliRunner().invoke(main, ["inspect", str(family.path)]).exit_code == 4
+
+
+def test_the_table_says_what_goes_in_what_comes_out_and_what_ids_mean(
+    tiny_family: Family,
+) -> None:
+    labels = ("a name that is much longer", "b", "c", "d", "e", "f", "g")
+    caption = str(points_table(replace(tiny_family.manifest, labels=labels)).caption)
+    assert "7 classes: a name that is …, b, c, d, e and 2 more" in caption
+    assert "split    b3r1-l16: 3 feature maps, 16 levels a number" in caption
+    assert "offload  jpeg-q50: a picture of quality 50" in caption
+    assert "local-exit: the head and its early exit" in caption
+
+
+def test_a_point_that_is_shrunk_says_by_how_much(tiny_family: Family) -> None:
+    members = tuple(replace(m, resolution_factor=2) for m in tiny_family.manifest.members)
+    caption = str(points_table(replace(tiny_family.manifest, members=members)).caption)
+    assert "3 feature maps, shrunk by 2 each way" in caption
 
 
 @pytest.mark.parametrize("counted", ["", "0", "many", "9" * 5000])

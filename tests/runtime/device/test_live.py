@@ -79,3 +79,19 @@ def test_the_view_says_that_nothing_can_be_sent_while_there_is_no_edge() -> None
     Console(file=out, width=80).print(view.render())
     assert "uplink cannot send now" in out.getvalue()
     assert "point  none" in out.getvalue()
+
+
+def test_the_view_shows_the_newest_answer_and_why_there_is_none() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=80)
+    view = LiveView(title="clip", console=console)
+    view.add(replace(record(0), label_name="a" * 90, score=0.93, num_bytes=101))
+    console.print(view.render())
+    assert "a…" in out.getvalue()
+    assert "101 B a frame" in out.getvalue()
+    view.add(replace(record(1), label_name="[red]", score=0.93))
+    console.print(view.render())
+    assert "answer  [red] (93 %)" in out.getvalue()
+    view.add(replace(record(2), source=Source.NONE, reason="no edge", label_name=None))
+    console.print(view.render())
+    assert "answer  none: no edge" in out.getvalue()

@@ -13,6 +13,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from headgate.train.commands.tables import (
+    guessing,
     members_table,
     print_table,
     say_if_begun_anew,
@@ -65,11 +66,44 @@ def test_an_exit_that_beats_the_backbone_is_explained_with_what_to_do(
     assert record.backbone is not None
     odd = replace(
         record,
+        labels=("a", "b", "c", "d", "e"),
+        dataset=replace(record.dataset, num_val=1000),
         backbone=replace(record.backbone, accuracy=0.5),
         members=(replace(member, exit_accuracy=exit_accuracy),),
     )
     assert ("train the backbone for longer (--epochs)" in printed(members_table(odd))) == warned
     assert "--epochs" not in printed(members_table(replace(odd, backbone=None)))
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "epochs", "said"),
+    [
+        (0.299, 3, "29.9 % is hardly more than guessing among 5 classes (20.0 %)"),
+        (0.301, 3, None),
+        (0.2, 3, "a smaller --batch-size"),
+        (0.2, 0, "--normalise"),
+    ],
+)
+def test_a_network_that_guesses_is_said_to_with_what_to_do(
+    record: RunRecord, accuracy: float, epochs: int, said: str | None
+) -> None:
+    assert record.backbone is not None
+    guessing = replace(
+        record,
+        labels=("a", "b", "c", "d", "e"),
+        dataset=replace(record.dataset, num_val=100),  # standard error of a guess: 4 points
+        backbone=replace(record.backbone, accuracy=accuracy, epochs=epochs),
+        members=(replace(record.members[0], exit_accuracy=0.1),),
+    )
+    text = " ".join(printed(members_table(guessing)).split())
+    assert ("guessing" in text) == (said is not None)
+    assert said is None or said in text
+
+
+def test_few_pictures_of_which_most_are_right_are_not_taken_for_guesses(record: RunRecord) -> None:
+    few = replace(record, labels=("a", "b"), dataset=replace(record.dataset, num_val=4))
+    assert guessing(0.75, record=few) != ""
+    assert guessing(0.76, record=few) == ""
 
 
 def test_a_finished_run_says_what_to_do_with_it(capsys: pytest.CaptureFixture[str]) -> None:

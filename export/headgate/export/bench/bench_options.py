@@ -134,13 +134,14 @@ def show(result: BenchResult, out: Path, *, as_json: bool) -> None:
     from headgate.export.bench.bench_terminal import terminal_text
 
     result = as_asked(result)
-    write_result(result, out)
+    table = write_result(result, out)
     if as_json:
         click.echo(result.to_json())
     elif sys.stdout is not None and sys.stdout.isatty():
         click.echo(terminal_text(result, width=shutil.get_terminal_size().columns))
     else:
         click.echo(result.to_markdown())
+    say(f"table: {table}, and {table.stem}.json beside it")
 
 
 def say(text: str) -> None:

@@ -74,12 +74,14 @@ class BenchResult:
         )
 
 
-def write_result(result: BenchResult, folder: Path) -> None:
-    """Leave the result in `folder` as NAME.md and NAME.json."""
+def write_result(result: BenchResult, folder: Path) -> Path:
+    """Leave the result in `folder` as NAME.md and NAME.json; return the path of the first."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = result.name.lower().replace(" ", "-")
-    write_atomic(folder / f"{stem}.md", result.to_markdown())
+    table = folder / f"{stem}.md"
+    write_atomic(table, result.to_markdown())
     write_atomic(folder / f"{stem}.json", result.to_json() + "\n")
+    return table
 
 
 def provenance() -> dict[str, str]:

@@ -95,7 +95,7 @@ def _print(content: ReportContent, out: Path) -> None:
         table.add_row(
             title,
             "measured" if run.measured else "simulated",
-            f"{run.credited:.3f}",
+            f"{100 * run.credited:.1f} %",
             f"{100 * run.in_time:.1f} %",
             f"{run.mean_bytes:.0f}",
         )

@@ -89,7 +89,8 @@ def draw_points(manifest: Manifest, width_in: float = WIDE_IN) -> bytes:
         axes.axhline(value, color=GREEN, linestyle=style, linewidth=1.4, label=f"{point.id}, 0 B")
     plain_bytes(axes)
     axes.set_xlabel("mean bytes per frame (log scale)")
-    axes.set_ylabel(f"{manifest.primary_metric} on validation pictures")
+    axes.yaxis.set_major_formatter(tick_text(lambda value: f"{100 * value:g}"))
+    axes.set_ylabel(f"{manifest.primary_metric} on validation pictures, %")
     legend_above(axes, ncols=3 if width_in > NARROW_IN else 2)
     return png(figure)
 
@@ -101,19 +102,21 @@ def draw_bars(bars: Sequence[Bar], width_in: float = WIDE_IN) -> bytes:
     for row, bar in enumerate(ordered):
         colour = BLUE if bar.emphasised else "#B9C4CC"
         hatch = None if bar.measured else "///"
-        axes.barh(row, bar.value, color=colour, hatch=hatch, edgecolor="white", height=0.78)
-        axes.text(bar.value, row, f" {bar.value:.3f}", va="center", fontsize="small")
+        axes.barh(row, 100 * bar.value, color=colour, hatch=hatch, edgecolor="white", height=0.78)
+        axes.text(100 * bar.value, row, f" {100 * bar.value:.1f}", va="center", fontsize="small")
     axes.set_yticks(range(len(ordered)), [bar.name for bar in ordered], fontsize="small")
     for bar, label in zip(ordered, axes.get_yticklabels(), strict=True):
         label.set_fontweight("bold" if bar.emphasised else "normal")
     axes.set_ylim(-0.6, len(ordered) - 0.4)
-    axes.set_xlim(0, max((bar.value for bar in ordered), default=1.0) * 1.14 or 1.0)
-    axes.set_xlabel("accuracy, late = wrong (hatched: simulated)")
+    axes.set_xlim(0, 100 * (max((bar.value for bar in ordered), default=1.0) * 1.14 or 1.0))
+    axes.set_xlabel("accuracy, %, late = wrong (hatched: simulated)")
     axes.grid(visible=False, axis="y")
     return png(figure)
 
 
 def _draw_link(axes: Axes, timeline: Timeline) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     end_s = max((timeline.at_s(record) for record in timeline.records), default=1.0)
     step_s = max(LINK_STEP_S, end_s / 2000)
     times_s = [step_s * step for step in range(int(end_s / step_s) + 1)]
@@ -126,8 +129,12 @@ def _draw_link(axes: Axes, timeline: Timeline) -> None:
         [timeline.at_s(r) for r in known], estimates, color=VERMILLION, lw=1.1, label="estimate"
     )
     axes.set_yscale("log")
-    axes.set_ylim(max(min(rates) / 2, 0.01), max([*rates, *estimates]) * 2)
+    lowest, highest = max(min(rates) / 2, 0.01), max([*rates, *estimates]) * 2
+    axes.set_ylim(lowest, highest)
+    subs = (1.0,) if highest > 100 * lowest else (1.0, 2.0, 5.0)
+    axes.yaxis.set_major_locator(LogLocator(subs=subs))
     axes.yaxis.set_major_formatter(tick_text(lambda value: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylabel("Mbit/s")
     legend_above(axes)
 

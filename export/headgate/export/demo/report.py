@@ -17,9 +17,10 @@ from headgate.export.demo.plots import (
     draw_timeline,
 )
 from headgate.export.figures import NARROW_IN, WIDE_IN
-from headgate.export.page import facts, page, paragraphs, picture
+from headgate.export.page import bullets, facts, page, paragraphs, picture
 from headgate.profiles.manifest import Manifest, PointKind
 from headgate.profiles.storage import write_atomic
+from headgate.runtime.commands.point_words import id_lines
 from headgate.runtime.records import Source
 
 
@@ -78,6 +79,7 @@ def sentences(content: ReportContent) -> list[str]:
     run, manifest = content.adaptive, content.manifest
     sla_ms = 1000 * content.timeline.sla_s
     lines = [
+        _link(content),
         f"{run.summary.frames} frames were captured; {_percent(run.in_time)} were answered within "
         f"{sla_ms:g} ms, at {run.mean_bytes:.0f} bytes a frame on average.",
         _who_answered(content),
@@ -88,8 +90,9 @@ def sentences(content: ReportContent) -> list[str]:
         )
     lines.append(
         "Counted as the simulator counts, with the accuracy that each point was measured to have "
-        f"in place of the truth, that is {run.credited:.3f} "
-        f"({content.adaptive_simulated.credited:.3f} in the simulator)."
+        f"in place of the truth, that is {_percent(run.credited)} "
+        f"({_percent(content.adaptive_simulated.credited)} in the simulator, whose machine has "
+        "nothing else to do)."
     )
     rival = best(content.rivals)
     if rival is not None:
@@ -114,6 +117,24 @@ def comparison_rows(content: ReportContent) -> list[tuple[str, RunScore]]:
         ("best local", best(content.of_kind(PointKind.LOCAL))),
     ]
     return rows + [(f"{title}: {run.name}", run) for title, run in rivals if run is not None]
+
+
+def _link(content: ReportContent) -> str:
+    """Say over which link, as far as it was played, and whether it broke down."""
+    timeline = content.timeline
+    trace = timeline.trace
+    end_s = max((timeline.at_s(record) for record in timeline.records), default=trace.duration_s)
+    played = [
+        rate_bps / 1e6
+        for from_s, rate_bps in zip(trace.times_s, trace.rates_bps, strict=True)
+        if from_s <= end_s
+    ]
+    moving = [rate_mbps for rate_mbps in played if rate_mbps > 0]
+    link = f"The link is {trace.name}: {min(moving, default=0):.2g} to {max(moving, default=0):.2g}"
+    link += " Mbit/s"
+    if len(moving) < len(played):
+        link += ", and at times nothing"
+    return f"{link}."
 
 
 def _who_answered(content: ReportContent) -> str:
@@ -141,8 +162,8 @@ def _against(title: str, rival: RunScore, run: RunScore, manifest: Manifest) -> 
     accuracy = point.metrics[manifest.primary_metric]
     return (
         f"The run is {100 * abs(difference):.1f} points {verb} {title}: {rival.name}, which has "
-        f"accuracy {accuracy:.3f} but was in time for {_percent(rival.in_time)} of the frames "
-        f"and reaches {rival.credited:.3f} (simulated)."
+        f"accuracy {_percent(accuracy)} but was in time for {_percent(rival.in_time)} of the "
+        f"frames and reaches {_percent(rival.credited)} (simulated)."
     )
 
 
@@ -197,6 +218,8 @@ time between real processes; all others are simulated, with the compute times me
 <p>Accuracy on the validation pictures against the bytes of one frame. Up and to the left is
 better. The lines across are answers that need no link.</p>
 {pictures["points"]}
+<p>What the points' names mean, by examples:</p>
+{bullets(id_lines(content.manifest))}
 </section>
 <section>
 <h2>How this was made</h2>
@@ -210,7 +233,7 @@ def _table(rows: Sequence[tuple[str, RunScore]], *, caption: str) -> str:
         f"<tr{' class=own' if run.name.startswith('adaptive') else ''}>"
         f'<th scope="row">{html.escape(title)}</th>'
         f"<td>{'measured' if run.measured else 'simulated'}</td>"
-        f"<td>{run.credited:.3f}</td><td>{_percent(run.in_time)}</td>"
+        f"<td>{_percent(run.credited)}</td><td>{_percent(run.in_time)}</td>"
         f"<td>{_milliseconds(run.summary.latency_p50_s)}</td><td>{run.mean_bytes:.0f}</td></tr>\n"
         for title, run in rows
     )

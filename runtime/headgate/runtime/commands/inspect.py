@@ -15,17 +15,19 @@ def inspect(family: Path, as_json: bool) -> None:
     """Verify FAMILY and list its operating points.
 
     Every file is checked against its digest; points that another beats in all respects are marked.
+    A device's part of a family, or an edge's, is checked as that.
     """
     from rich.console import Console
 
-    from headgate.profiles.family import open_family
+    from headgate.profiles.family import open_family, roles_held
     from headgate.runtime.commands.points_table import family_to_json, points_table
 
-    manifest = open_family(family).manifest
+    roles = roles_held(family)
+    manifest = open_family(family, roles=roles).manifest
     if as_json:
-        click.echo(json.dumps(family_to_json(manifest)))
+        click.echo(json.dumps(family_to_json(manifest, roles=roles)))
         return
     console = Console(markup=False)
     if not console.is_terminal:
         console.width = PIPED_WIDTH
-    console.print(points_table(manifest))
+    console.print(points_table(manifest, roles=roles))

@@ -9,8 +9,10 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from headgate.profiles.family import ROLES, files_of
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointTime
 from headgate.profiles.progressive import maps_of_prefix
+from headgate.runtime.commands.point_words import family_line, id_lines
 
 PICTURES_KEY = "validation_pictures"  # in a manifest's provenance
 COUNT = re.compile("[1-9][0-9]{0,11}")
@@ -73,8 +75,11 @@ def pick_machine(manifest: Manifest) -> str | None:
     return min(manifest.times, default=None)
 
 
-def family_to_json(manifest: Manifest) -> dict[str, Any]:
-    """Return the inspected family as one JSON object, times in milliseconds."""
+def family_to_json(manifest: Manifest, *, roles: Sequence[str] = ROLES) -> dict[str, Any]:
+    """Return the inspected family as one JSON object, times in milliseconds.
+
+    `roles` are those whose files the folder holds.
+    """
     machine = pick_machine(manifest)
     times = manifest.times[machine] if machine is not None else {}
     dominated = dominated_by(point_costs(manifest, times))
@@ -85,7 +90,8 @@ def family_to_json(manifest: Manifest) -> dict[str, Any]:
         "input_px": [manifest.input.height_px, manifest.input.width_px],
         "members": [member.id for member in manifest.members],
         "layers": {m.id: list(m.layers) for m in manifest.members if m.layers},
-        "num_files": len(manifest.files),
+        "num_files": len(files_of(manifest, roles=roles)),
+        "roles": list(roles),
         "machine": machine,
         "points": [
             {
@@ -110,10 +116,11 @@ def family_to_json(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def points_table(manifest: Manifest) -> Table:
+def points_table(manifest: Manifest, *, roles: Sequence[str] = ROLES) -> Table:
     """Return the table of points for a terminal; dominated ones are dim and say what beats them.
 
-    Prefixes of a progressive member stand together, a line below each series.
+    Prefixes of a progressive member stand together, a line below each series. `roles` are those
+    whose files the folder holds.
     """
     machine = pick_machine(manifest)
     times = manifest.times[machine] if machine is not None else {}
@@ -124,7 +131,7 @@ def points_table(manifest: Manifest) -> Table:
     # whole: they are to be copied. `--json` says all there is of the sizes.
     table = Table(
         title="operating points",
-        caption=_caption(manifest, machine),
+        caption=_caption(manifest, machine, roles=roles),
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -155,17 +162,26 @@ def points_table(manifest: Manifest) -> Table:
     return table
 
 
-def _caption(manifest: Manifest, machine: str | None) -> str:
-    caption = f"family {manifest.digest[:12]}, {len(manifest.files)} files verified"
+def _caption(manifest: Manifest, machine: str | None, *, roles: Sequence[str]) -> str:
+    num_files = len(files_of(manifest, roles=roles))
+    caption = f"family {manifest.digest[:12]}, {num_files} files verified"
     if machine is not None:
         caption += f"; times on {machine}"
+    for absent in (role for role in ROLES if role not in roles):
+        caption += f"\nonly a part: what {_owner(absent)} needs beside is not here"
+    caption += f"\n{family_line(manifest)}"
     caption += _chance(manifest)
+    caption += "".join(f"\n{line}" for line in id_lines(manifest))
     caption += "\nbeaten by: no worse in accuracy, bytes and times, and better in one of them"
     if any(point.twin is not None for point in manifest.points):
         caption += "\n-p: predicted from earlier frames, bytes of a video"
     if any(member.layers for member in manifest.members):
         caption += "\n-p1, -p2 ...: so many layers in the order of sending, bytes of all of them"
     return caption
+
+
+def _owner(role: str) -> str:
+    return "an edge" if role == "edge" else "a device"
 
 
 def _chance(manifest: Manifest) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.session.frame_fate import UNREADABLE
-from headgate.runtime.session.summary import Tally
+from headgate.runtime.session.summary import Tally, sent_text
 
 BARS = "▁▂▃▄▅▆▇█"
 SHOWN_FRAMES = 60  # the last ones, a bar each
@@ -111,10 +111,11 @@ class LiveView:
         bars = sparkline(latencies_s[-shown:], sla_s=last.sla_s)
         latency = Text.assemble((f"{'latency':{LABEL_WIDTH}}", "bold"), bars)
         latency.append(_ms(latencies_s[-1]))
-        sent = Text.assemble(
-            (f"{'sent':{LABEL_WIDTH}}", "bold"), f"{summary.num_bytes / 1000:.0f} kB"
-        )
-        return Panel(Group(rows, sent, latency), title=self._title, width=width + FRAME_WIDTH)
+        sent = Text.assemble((f"{'sent':{LABEL_WIDTH}}", "bold"), sent_text(summary))
+        answer = Text.assemble((f"{'answer':{LABEL_WIDTH}}", "bold"), _answer(last))
+        answer.truncate(width, overflow="ellipsis")
+        lines = Group(rows, answer, sent, latency)
+        return Panel(lines, title=self._title, width=width + FRAME_WIDTH)
 
 
 def _last_chosen(recent: list[FrameRecord]) -> FrameRecord:
@@ -125,6 +126,13 @@ def _last_chosen(recent: list[FrameRecord]) -> FrameRecord:
     """
     chosen = (record for record in reversed(recent) if record.reason not in NEVER_STARTED)
     return next(chosen, recent[-1])
+
+
+def _answer(record: FrameRecord) -> str:
+    """Say what the newest frame was answered, and how likely that is; else why it was not."""
+    if record.label_name is None:
+        return f"none: {record.reason}"
+    return record.label_name + ("" if record.score is None else f" ({100 * record.score:.0f} %)")
 
 
 def _ms(latency_s: float | None) -> str:

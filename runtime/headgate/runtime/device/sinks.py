@@ -16,7 +16,7 @@ from rich.table import Table
 
 from headgate.profiles.errors import HeadgateError, UsageError
 from headgate.runtime.records import FrameRecord, Source
-from headgate.runtime.session.summary import Summary
+from headgate.runtime.session.summary import Summary, sent_text
 
 STANDARD_OUTPUT = "-"
 MAX_WAITING = 20_000  # lines that nobody takes: 11 minutes at 30 frames/s, and some 15 MB
@@ -183,7 +183,7 @@ def summary_rows(summary: Summary) -> list[tuple[str, str]]:
         quantiles = (summary.latency_p50_s, summary.latency_p95_s, summary.latency_p99_s)
         text = " / ".join(f"{1000 * (value or 0):.1f}" for value in quantiles)
         rows.append(("latency p50 / p95 / p99", f"{text} ms"))
-    rows.append(("sent", f"{summary.num_bytes / 1000:.1f} kB"))
+    rows.append(("sent", sent_text(summary)))
     rows.append(("answered by", _counts(summary.by_source)))
     rows.append(("answers from", _counts(summary.by_answer)))
     # What did not go as it was meant to: the other reasons are in the rows above.

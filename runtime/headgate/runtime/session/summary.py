@@ -72,6 +72,12 @@ class Summary:
         }
 
 
+def sent_text(summary: Summary) -> str:
+    """Say how much was sent, in all and for a captured frame."""
+    mean_bytes = summary.num_bytes / max(1, summary.frames)
+    return f"{summary.num_bytes / 1000:.1f} kB, {mean_bytes:.0f} B a frame"
+
+
 class Tally:
     """Adds records up; `summary` may be asked at any time."""
 

@@ -175,6 +175,7 @@ def test_the_page_is_one_file_for_light_and_dark_and_refers_to_nothing_else(
     ladder: FamilyReport,
 ) -> None:
     text = family_page(ladder)
+    assert "a picture of quality" in text  # what the points' ids mean
     targets = re.findall(r'(?:src|href|srcset)="([^"]{0,30})', text)
     assert len(targets) == 4
     assert all(target.startswith("data:image/png;base64,") for target in targets)
@@ -189,6 +190,7 @@ def test_a_cell_says_in_words_what_its_colour_says() -> None:
         cell(0.1, Way.NONE, 0.1, 0.1),
     ]
     text = map_table(cells, conditions="RTT <20 ms>")
+    assert "rate, and SLA" in text
     assert '<td class="split"' in text
     assert "<b>+10.0</b>" in text
     assert "mostly late" in text
@@ -250,6 +252,8 @@ def test_the_command_needs_no_data_and_no_graphs_of_the_other_role(tmp_path: Pat
         bench, [*arguments, "--out", str(tmp_path / "out")], catch_exceptions=False
     )
     assert ran.exit_code == 0
+    assert ran.stderr.splitlines()[-1] == f"page: {tmp_path / 'out' / 'family.html'}"
+    assert f"table: {tmp_path / 'out' / 'family.md'}, and family.json beside it" in ran.stderr
     value = json.loads(ran.stdout)
     assert value["bench"] == "Family"
     assert len(value["details"]["map"]) == 2

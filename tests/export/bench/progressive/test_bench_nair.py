@@ -154,7 +154,11 @@ def test_layers_are_coded_one_by_one_and_cost_less_at_fewer_levels(runs: dict[st
 
 
 def test_the_table_has_a_row_for_every_way_and_pictures_beside_them(runs: dict[str, Run]) -> None:
-    bench = bench_nair(options(*runs.values()), say=say)
+    told: list[str] = []
+    bench = bench_nair(options(*runs.values(), pictures=5000), say=told.append)
+    num_pictures = runs["pure"].record.dataset.num_val  # as many as there are, not as were asked
+    assert f"WebP: {num_pictures} pictures through the plain network" in told
+    assert bench.result.notes[0].startswith("below times: accuracy, %,")
     assert [row[0] for row in bench.result.rows] == [
         "NAIR, quantised and coded",
         "original order, untrained",

@@ -69,7 +69,7 @@ def _train_with_a_run(
     config: PruneConfig, settings: DepruneSettings, side: Side, *, as_json: bool
 ) -> None:
     """Train as the server, or with all sides here: the run is written by this process."""
-    from headgate.train.commands.tables import say_if_begun_anew, say_run
+    from headgate.train.commands.tables import guessing, say_if_begun_anew, say_run
     from headgate.train.run.interruptions import telling_how_to_go_on, way_on
     from headgate.train.split_training.deprune import deprune_as_server, deprune_locally
 
@@ -77,7 +77,7 @@ def _train_with_a_run(
     say_if_begun_anew(out, resume=side.resume and not side.force)
     with telling_how_to_go_on(lambda: way_on(out)):
         if side.role == "local":
-            deprune_locally(
+            run = deprune_locally(
                 config,
                 settings,
                 out,
@@ -88,7 +88,7 @@ def _train_with_a_run(
                 epoch_done=epoch_done,
             )
         else:
-            deprune_as_server(
+            run = deprune_as_server(
                 config,
                 settings,
                 out,
@@ -100,6 +100,10 @@ def _train_with_a_run(
                 attended=_attended,
             )
     if not as_json:
+        guessed = guessing(run.record.members[-1].accuracy, record=run.record)
+        if guessed:
+            remedy = "train for longer (--schedule), or with a smaller --batch-size"
+            click.echo(f"{guessed}; {remedy}", err=True)
         say_run(out)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from math import sqrt
 from pathlib import Path
 
 import click
@@ -14,6 +15,13 @@ from headgate.train.folder.run_record import RunRecord
 from headgate.train.networks.split_names import PICTURE
 from headgate.train.networks.splits import CROSSED, NO_MAPS, SplitPoint
 from headgate.train.stages import PICTURES, SLIM
+
+GUESSING_ERRORS = 2.5  # standard errors above chance: one guessing network in 160 gets past
+LEARN_MORE = (
+    "train for longer (--epochs), with more steps an epoch (a smaller --batch-size),\n"
+    "or at another rate (--lr)"
+)
+SCALED_OTHERWISE = "pictures may have been scaled otherwise (--normalise), or classes ordered"
 
 
 def print_table(table: Table) -> None:
@@ -103,11 +111,32 @@ def prefixes_table(record: RunRecord) -> Table:
     return table
 
 
+def guessing(accuracy: float, *, record: RunRecord) -> str:
+    """Say so where an accuracy may be that of guessing; else return nothing.
+
+    Of a few pictures chance gets many right: what is half of the way to all right is learnt.
+    """
+    chance = 1 / max(1, len(record.labels))
+    error = sqrt(chance * (1 - chance) / max(1, record.dataset.num_val))
+    if accuracy > chance + min(GUESSING_ERRORS * error, (1 - chance) / 2):
+        return ""
+    return (
+        f"{_percent(accuracy)} is hardly more than guessing among {len(record.labels)} classes "
+        f"({_percent(chance)})"
+    )
+
+
 def _hardly_trained(record: RunRecord) -> str:
-    """Say what to do where the early exit answers better than the network that it is a part of."""
+    """Say what to do where the plain network guesses, or its early exit answers better than it."""
     backbone = record.backbone
     exits = [member.exit_accuracy for member in record.members]
-    if backbone is None or max(exits, default=0.0) <= backbone.accuracy:
+    if backbone is None:
+        return ""
+    guessed = guessing(backbone.accuracy, record=record)
+    if guessed:
+        remedy = LEARN_MORE if backbone.epochs else SCALED_OTHERWISE
+        return f"\nbackbone: {guessed};\n{remedy}"
+    if max(exits, default=0.0) <= backbone.accuracy:
         return ""
     return (
         "\nthe early exit is right more often than the backbone: a device would answer by itself "

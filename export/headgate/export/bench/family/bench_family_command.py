@@ -82,5 +82,5 @@ def bench_family(
     report = report_family(open_target(family, options), options, say=say)
     out.mkdir(parents=True, exist_ok=True)
     write_atomic(out / "family.html", family_page(report))
-    say(f"page: {out / 'family.html'}")
     show(report.result(), out, as_json=as_json)
+    say(f"page: {out / 'family.html'}")

@@ -14,6 +14,7 @@ from headgate.export.bench.rates.break_even import rate_text
 from headgate.export.bench.rates.plot_rates import draw_rates
 from headgate.export.bench.rates.rates_rows import Row, Series
 from headgate.profiles.manifest import Manifest, PointKind
+from headgate.runtime.commands.point_words import id_lines
 from headgate.runtime.commands.points_table import dominated_by, point_costs
 
 POINTS_ALT = (
@@ -51,6 +52,7 @@ def family_page(report: FamilyReport) -> str:
 <h2>What a frame costs</h2>
 {page.paragraphs([line for line in (report.cost,) if line])}
 {_cost_table(report)}
+{page.bullets(id_lines(report.manifest))}
 </section>
 {_traces_part(report)}
 <section>
@@ -106,8 +108,8 @@ def map_table(cells: Sequence[Cell], *, conditions: str) -> str:
         body += f'<tr><th scope="row">{rate_text(rate_bps)}</th>{row}</tr>\n'
     return (
         f'<div class="scroll"><table class="map"><caption>{html.escape(conditions)}</caption>'
-        f'<thead><tr><th scope="col">rate</th>{heads}</tr></thead><tbody>\n{body}</tbody></table>'
-        "</div>"
+        f'<thead><tr><th scope="col">rate, and SLA</th>{heads}</tr></thead>'
+        f"<tbody>\n{body}</tbody></table></div>"
     )
 
 

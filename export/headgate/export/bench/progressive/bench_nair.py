@@ -80,6 +80,8 @@ def bench_nair(options: NairOptions, *, say: Say) -> NairBench:
         progressive_entry(run)
     lines: list[Line] = []
     notes = [
+        "below times: accuracy, %, of the best that has come through by then (of integers, at "
+        "whichever number of levels); overall: of the best of all",
         f"times are those of the maps alone on {options.rate_bps / 1000:g} kbit/s; rows without "
         "codec send float32",
     ]
@@ -137,8 +139,8 @@ def _coded(run: Run, options: NairOptions, notes: list[str], say: Say) -> list[L
     if not (run.path / member.file).is_file():
         notes.append(f"{line_name(run)}: its weights are not here, so its coded bytes are unknown")
         return []
-    say(f"{line_name(run)}: coding {options.codec_pictures} pictures")
     samples = load_samples(run, data=options.data, num_calibration=0, limit=options.codec_pictures)
+    say(f"{line_name(run)}: coding {len(samples.labels)} pictures")
     return [quantised_line(run, codec_layer_bytes(run, samples.pictures))]
 
 
@@ -147,10 +149,10 @@ def _webp(runs: Sequence[Run], options: NairOptions, notes: list[str], say: Say)
     for run in runs:
         entry = run.record.backbone
         if entry is not None and (run.path / entry.file).is_file():
-            say(f"WebP: {options.pictures} pictures through the plain network")
             samples = load_samples(
                 run, data=options.data, num_calibration=0, limit=options.pictures
             )
+            say(f"WebP: {len(samples.labels)} pictures through the plain network")
             if len(samples.labels) < run.record.dataset.num_val:
                 notes.append(
                     f"picture, WebP: of {len(samples.labels)} validation pictures, all else of "

@@ -99,8 +99,9 @@ def rates(
     )
     bench = bench_rates(open_family(family), options, say=say)
     bench = replace(bench, result=as_asked(bench.result))
-    say(f"page: {write_rates(bench, out)}")
+    written = write_rates(bench, out)
     show(bench.result, out, as_json=as_json)
+    say(f"page: {written}")
 
 
 @click.command("train-rates")
