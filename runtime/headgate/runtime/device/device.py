@@ -184,8 +184,8 @@ class Device:
 
     def _next_timer_s(self) -> float | None:
         now_s = time.monotonic()
-        overdue_s = self._session.edge.traffic.overdue_s(now_s=now_s)
-        link_s = self._edge.next_timer_s(overdue_s=overdue_s, now_s=now_s)
+        overdue_from_s = self._session.edge.traffic.overdue_from_s()
+        link_s = self._edge.next_timer_s(overdue_from_s=overdue_from_s, now_s=now_s)
         head_start_s = self._head_start_s if self._holds_back(now_s=now_s) else None
         timers_s = (self._session.next_timer_s(), link_s, head_start_s)
         return min((timer_s for timer_s in timers_s if timer_s is not None), default=None)
