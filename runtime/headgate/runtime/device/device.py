@@ -17,7 +17,7 @@ import zmq
 from headgate.profiles.errors import HeadgateError, WireError
 from headgate.profiles.manifest import Manifest
 from headgate.profiles.profile import Profile, allowed_points
-from headgate.runtime.complaints import Complaints
+from headgate.runtime.complaints import Changes, Complaints
 from headgate.runtime.device import control
 from headgate.runtime.device.compute_thread import ComputeThread, HeadBackend
 from headgate.runtime.device.edge_link import EdgeLink
@@ -115,6 +115,7 @@ class Device:
             max_part_bytes=DEFAULT_LIMITS.max_part_bytes,
         )
         self._complaints, self._faults = Complaints(), Complaints()  # of messages, of pictures
+        self._link_news = Changes()
         self._refusal_said: Refusal | None = None
 
     @property
@@ -224,6 +225,7 @@ class Device:
     def _look_after_link(self) -> None:
         """Connect anew if the connection stalls."""
         now_s, talk = time.monotonic(), self._session.edge
+        self._log_link(self._link_news.look(now_s=now_s))
         overdue_s = talk.traffic.overdue_s(now_s=now_s)
         self._take_link_events(
             self._edge.look(overdue_s=overdue_s, delay_s=talk.delay_s, now_s=now_s)
@@ -231,12 +233,16 @@ class Device:
 
     def _take_link_events(self, events: list[LinkEvent]) -> None:
         for event in events:
-            log.info("edge %s: %s", self._settings.edge, event.value)
             now_s = time.monotonic()
+            self._log_link(self._link_news.now(event.value, now_s=now_s))
             if event is LinkEvent.CONNECTED:
                 self._obey(self._session.connected(now_s=now_s))
             else:
                 self._obey(self._session.disconnected(now_s=now_s))
+
+    def _log_link(self, line: str | None) -> None:
+        if line is not None:
+            log.info("edge %s: %s", self._settings.edge, line)
 
     def _take_frames(self) -> bool:
         """Capture what there is; on demand one picture a turn. Return whether there may be more.
