@@ -168,3 +168,13 @@ def test_result_without_the_familys_output_is_a_wire_error_and_the_frame_still_e
     while not bench.records:
         bench.timer()
     assert bench.records[0].source is Source.LOCAL
+
+
+@pytest.mark.filterwarnings("error")
+def test_scores_whose_sum_is_too_large_are_an_answer_without_a_warning() -> None:
+    bench = Bench(SPLIT).welcomed()
+    frame_id = bench.capture()
+    bench.compute()
+    scores = NamedTensor("probabilities", np.array([3e38, 3e38], np.float32))
+    bench.receive(Result(frame_id, 0, 0, 0, 0, 0, 0, Load(0, 0), (scores,)))
+    assert bench.records[0].source is Source.EDGE

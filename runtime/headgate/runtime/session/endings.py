@@ -146,8 +146,11 @@ def read_answer(result: Result, manifest: Manifest) -> Answer:
             f"RESULT {result.frame_id}: tensors {sorted(outputs)}, expected {spec.name!r} "
             f"of shape {list(spec.shape)}; give device and edge the same family"
         )
-    # A sum is finite only if every number is; it takes half as long as looking at each.
-    if not math.isfinite(float(scores.sum())) and not np.isfinite(scores).all():
+    # A sum is finite only if every number is; it takes half as long as looking at each. That of
+    # very large ones is not, which NumPy would print a warning of.
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = float(scores.sum())
+    if not math.isfinite(total) and not np.isfinite(scores).all():
         raise WireError(f"RESULT {result.frame_id}: {spec.name!r} is not finite; check the edge")
     label = int(scores.argmax())
     return Answer(outputs, label, float(scores.item(label)))
