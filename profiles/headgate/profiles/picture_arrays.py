@@ -27,6 +27,8 @@ _UNREADABLE = (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, z
 def open_arrays(path: Path, split: Split) -> ArrayDataset:
     """Open one split of an .npz file; the pictures of the other split are not read."""
     try:
+        if path.exists() and not path.is_file():
+            raise zipfile.BadZipFile("is a folder, a pipe or a device")  # a pipe has no end
         # NumPy would take what is no archive for a pickle, and advise to trust it.
         if not zipfile.is_zipfile(path):
             raise zipfile.BadZipFile("no such file" if not path.exists() else "not an archive")
