@@ -3,6 +3,7 @@ import json
 import os
 import socket
 import stat
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -207,6 +208,17 @@ def test_a_link_or_a_file_in_the_place_of_the_folder_is_not_used(
     own_folder.write_text("")
     for ask in (control.default_address, control.find_device):
         with pytest.raises(UsageError, match="is not a folder of this user alone"):
+            ask()
+
+
+def test_a_machine_without_a_temporary_folder_is_a_usage_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/nonexistent"])
+    for ask in (control.default_address, control.find_device):
+        with pytest.raises(UsageError, match="no folder can hold a control socket"):
             ask()
 
 

@@ -47,8 +47,16 @@ class State:
 def runtime_folder() -> Path:
     """Return this user's folder for control sockets; made on demand, closed to others."""
     base = os.environ.get("XDG_RUNTIME_DIR")
-    folder = Path(base) if base and Path(base).is_dir() else Path(tempfile.gettempdir())
-    return folder / f"headgate-{os.getuid()}"
+    if not base or not Path(base).is_dir():
+        try:
+            base = tempfile.gettempdir()
+        except FileNotFoundError:  # all of them are missing, full or read-only
+            raise UsageError(
+                "no folder can hold a control socket (/tmp is missing, full or read-only); set "
+                "XDG_RUNTIME_DIR to one that can, or give an address (device: --control, "
+                "profile: --device)"
+            ) from None
+    return Path(base) / f"headgate-{os.getuid()}"
 
 
 def default_address() -> str:
