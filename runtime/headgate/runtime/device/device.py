@@ -25,7 +25,7 @@ from headgate.runtime.device.picture_source import Picture, PictureSource
 from headgate.runtime.device.playback import Captured, Playback, Player
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.session.device_session import DeviceSession
-from headgate.runtime.session.events import Answer, Compute, Deliver, Effect, Send
+from headgate.runtime.session.events import Answer, Complain, Compute, Deliver, Effect, Send
 from headgate.runtime.session.frame_fate import SessionSettings
 from headgate.runtime.session.greeting import Refusal
 from headgate.runtime.session.skipping import SkipRule
@@ -212,15 +212,18 @@ class Device:
             try:
                 effects = self._session.received(parts, now_s=now_s)
             except WireError as reason:
-                line = self._complaints.say(f"{reason}; message dropped", now_s=now_s)
-                if line is not None:
-                    log.warning("edge %s: %s", self._settings.edge, line)
+                self._complain(f"{reason}; message dropped")
                 continue
             self._obey(effects)
         refusal = self._session.edge.refusal
         if refusal != self._refusal_said and refusal is not None:
-            log.warning("edge %s: %s; staying on local", self._settings.edge, refusal.detail)
+            log.warning("edge %s: %s; staying on local", self._settings.edge, refusal.words)
         self._refusal_said = refusal  # said once: a camera may run for days like that
+
+    def _complain(self, text: str) -> None:
+        line = self._complaints.say(text, now_s=time.monotonic())
+        if line is not None:
+            log.warning("edge %s: %s", self._settings.edge, line)
 
     def _look_after_link(self) -> None:
         """Connect anew if the connection stalls."""
@@ -306,6 +309,8 @@ class Device:
                 if not self._edge.send(effect.messages):
                     now_s = time.monotonic()
                     self._obey(self._session.send_failed(effect.frame_id, now_s=now_s))
+            elif isinstance(effect, Complain):
+                self._complain(effect.reason)
             else:
                 assert isinstance(effect, Deliver)
                 self._pictures.pop(effect.record.frame_id, None)
@@ -344,7 +349,7 @@ class Device:
         if refusal is not None:
             raise WireError(
                 f"edge {self._settings.edge}: refused this device ({refusal.reason}): "
-                f"{refusal.detail}"
+                f"{refusal.words}"
             )
 
     def close(self) -> None:
