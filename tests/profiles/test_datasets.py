@@ -405,6 +405,18 @@ def test_no_archive_is_looked_for_in_what_may_have_no_end(tmp_path: Path) -> Non
         open_dataset(f"npz:{tmp_path}", "train")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes")
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "set.npz")  # nobody will ever write into it
+    with pytest.raises(DataError, match=r"set\.npz: is a pipe or a device, expected"):
+        open_dataset(f"npz:{tmp_path}/set.npz", "val")
+    write_cifar10_binary(tmp_path / "cifar")
+    (tmp_path / "cifar" / "test_batch.bin").unlink()
+    os.mkfifo(tmp_path / "cifar" / "test_batch.bin")
+    with pytest.raises(DataError, match=r"test_batch\.bin: is a pipe or a device, expected"):
+        open_dataset(f"cifar10:{tmp_path}/cifar", "val")
+
+
 def test_too_few_pictures_to_be_split_are_counted(tmp_path: Path) -> None:
     write_picture(tmp_path / "cat" / "1.png", shade=3)
     spec = f"folder:{tmp_path}"

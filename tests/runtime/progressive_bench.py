@@ -9,7 +9,15 @@ from headgate.profiles.profile import Profile, allowed_points
 from headgate.runtime.choice.guard import LEAST_S
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.session.device_session import DeviceSession
-from headgate.runtime.session.events import Answer, Compute, Computed, Deliver, Effect, Send
+from headgate.runtime.session.events import (
+    Answer,
+    Complain,
+    Compute,
+    Computed,
+    Deliver,
+    Effect,
+    Send,
+)
 from headgate.runtime.session.frame_fate import SessionSettings
 from headgate.runtime.wire.messages import (
     Ack,
@@ -60,6 +68,7 @@ class Bench:
         self.probes: list[Probe] = []
         self.computes: list[Compute] = []
         self.records: list[FrameRecord] = []
+        self.complaints: list[str] = []
         self.next_id = 0
         self.take(self.session.connected(now_s=self.now_s))
         self.now_s += RTT_S
@@ -79,6 +88,8 @@ class Bench:
                     self.computes.append(effect)
                 case Deliver(record, _):
                     self.records.append(record)
+                case Complain(reason):
+                    self.complaints.append(reason)
 
     def receive(self, message: Message) -> None:
         parts = encode(message, version=self.version)

@@ -216,6 +216,13 @@ def test_a_want_of_descriptors_is_one_line_whoever_says_so(error: Exception) -> 
     assert result.stderr.count("\n") == 1
 
 
+def test_a_want_of_memory_is_one_line() -> None:
+    result = CliRunner().invoke(failing(MemoryError()), ["fail"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("headgate: error: out of memory; close other programs")
+    assert result.stderr.count("\n") == 1
+
+
 def test_a_bug_is_not_dressed_up() -> None:
     result = CliRunner().invoke(failing(ZeroDivisionError("bug")), ["fail"])
     assert isinstance(result.exception, ZeroDivisionError)

@@ -23,6 +23,7 @@ from headgate.profiles.labelled import (
     check_labels,
     digest_arrays,
 )
+from headgate.profiles.plain_files import read_plain
 from headgate.profiles.plain_pickle import load_plain_pickle
 
 NAMES = (
@@ -40,6 +41,7 @@ NAMES = (
 SIDE_PX = 32
 PICTURE_BYTES = 3 * SIDE_PX * SIDE_PX
 RECORD_BYTES = 1 + PICTURE_BYTES
+MAX_FILE_BYTES = 1 << 30  # the official ones have 31 MB
 
 _FILES: dict[Split, tuple[str, ...]] = {
     "train": tuple(f"data_batch_{number}" for number in range(1, 6)),
@@ -89,7 +91,7 @@ def _find_layout(path: Path) -> tuple[Path, str]:
 
 def _read(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_plain(file, max_bytes=MAX_FILE_BYTES)
     except OSError as error:
         raise DataError(
             f"cifar10 {file}: {error.strerror or error}, expected a readable file; {_REMEDY}"

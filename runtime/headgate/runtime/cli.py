@@ -70,6 +70,11 @@ def explained(error: BaseException) -> HeadgateError | None:
             f"standard output or a file cannot be written ({error.strerror}); free space, or write "
             "elsewhere"
         )
+    if isinstance(error, MemoryError):
+        return HeadgateError(
+            "out of memory; close other programs, raise `ulimit -v`, or take smaller networks or "
+            "pictures"
+        )
     if isinstance(error, ModuleNotFoundError):
         module = (error.name or "").partition(".")[0]
         return UsageError(missing_module_message(error.name)) if module in EXTRA_BY_MODULE else None

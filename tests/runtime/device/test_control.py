@@ -3,6 +3,7 @@ import json
 import os
 import socket
 import stat
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -188,6 +189,49 @@ def test_a_folder_others_can_enter_is_not_used(own_folder: Path) -> None:
     own_folder.chmod(0o755)
     with pytest.raises(UsageError, match="is not a folder of this user alone"):
         control.default_address()
+    with (
+        listening(own_folder, 1),
+        pytest.raises(UsageError, match="alone; remove it or pass --device"),
+    ):
+        control.find_device()
+
+
+def test_a_link_or_a_file_in_the_place_of_the_folder_is_not_used(
+    own_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir(mode=0o700)
+    own_folder.symlink_to(tmp_path / "mine")
+    for ask in (control.default_address, control.find_device):
+        with pytest.raises(UsageError, match="is not a folder of this user alone"):
+            ask()
+    own_folder.unlink()
+    own_folder.write_text("")
+    for ask in (control.default_address, control.find_device):
+        with pytest.raises(UsageError, match="is not a folder of this user alone"):
+            ask()
+
+
+def test_a_machine_without_a_temporary_folder_is_a_usage_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/nonexistent"])
+    for ask in (control.default_address, control.find_device):
+        with pytest.raises(UsageError, match="no folder can hold a control socket"):
+            ask()
+
+
+def test_a_folder_that_another_user_made_is_not_used(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_folder.mkdir(mode=0o700)
+    own_folder.rename(own_folder.with_name(f"headgate-{os.getuid() + 1}"))
+    uid = os.getuid() + 1
+    monkeypatch.setattr(os, "getuid", lambda: uid)  # no test may give a folder away
+    for ask in (control.default_address, control.find_device):
+        with pytest.raises(UsageError, match="is not a folder of this user alone"):
+            ask()
 
 
 def test_profile_list_names_the_presets_without_a_device(own_folder: Path) -> None:

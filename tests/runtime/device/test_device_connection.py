@@ -6,6 +6,7 @@ import pytest
 from headgate.profiles.errors import WireError
 from headgate.profiles.manifest import PointKind
 from headgate.runtime.records import Source
+from headgate.runtime.session.events import Complain
 from headgate.runtime.wire.messages import (
     Frame,
     Goodbye,
@@ -20,7 +21,7 @@ from headgate.runtime.wire.messages import (
     Welcome,
 )
 from headgate.runtime.wire.wire import encode
-from runtime.device_bench import MANIFEST, SPLIT, WELCOME, Bench, result
+from runtime.device_bench import HELPED, MANIFEST, SPLIT, WELCOME, Bench, result
 
 
 def test_connection_is_greeted_and_frames_go_to_the_edge_once_welcomed() -> None:
@@ -155,16 +156,56 @@ def test_what_no_proper_edge_says_is_a_wire_error(message: Message) -> None:
         bench.session.received(encode(message), now_s=bench.now_s)
 
 
-def test_result_without_the_familys_output_is_a_wire_error_and_the_frame_still_ends() -> None:
+ZEROS = NamedTensor("x", np.zeros(2, np.float32))
+NAN = NamedTensor("probabilities", np.array([0.5, np.nan], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"), [(ZEROS, "expected 'probabilities'"), (NAN, "not finite")]
+)
+def test_an_answer_that_cannot_be_used_ends_its_frame_as_none(
+    tensor: NamedTensor, message: str
+) -> None:
     bench = Bench(SPLIT).welcomed()
     frame_id = bench.capture()
     bench.compute()
-    zeros = NamedTensor("x", np.zeros(2, np.float32))
-    nan = NamedTensor("probabilities", np.array([0.5, np.nan], np.float32))
-    for tensor, message in ((zeros, "expected 'probabilities'"), (nan, "not finite")):
-        bad = Result(frame_id, 0, 0, 0, 0, 0, 0, Load(0, 0), (tensor,))
-        with pytest.raises(WireError, match=message):
-            bench.session.received(encode(bad), now_s=bench.now_s)
-    while not bench.records:
-        bench.timer()
-    assert bench.records[0].source is Source.LOCAL
+    bad = Result(frame_id, 0, 0, 0, 0, 0, 0, Load(0, 0), (tensor,))
+    effects = bench.session.received(encode(bad), now_s=bench.now_s)
+    (complaint,) = (effect.reason for effect in effects if isinstance(effect, Complain))
+    assert message in complaint
+    bench.take(effects)
+    assert [(r.source, r.reason) for r in bench.records] == [
+        (Source.LOCAL, "edge rejected: failed")
+    ]
+    assert bench.session.received(encode(bad), now_s=bench.now_s) == []  # it comes once more
+
+
+def test_an_edge_whose_answers_cannot_be_used_is_asked_now_and_then_only() -> None:
+    """Pictures, of which the device has no answer while it waits: each would be lost."""
+    bench = Bench(HELPED).welcomed()
+    num_sent = 0
+    for _ in range(300):  # at 30 frames/s
+        frame_id = bench.capture()
+        while bench.computes:
+            bench.compute()
+        if any(isinstance(m, Frame) and m.frame_id == frame_id for m in bench.sent):
+            num_sent += 1
+            bench.now_s += 0.02
+            bench.receive(Result(frame_id, 0, 0, 0, 0, 0, 0, Load(0, 0), (NAN,)))
+            while bench.computes:
+                bench.compute()
+        bench.now_s += 0.033
+        bench.answer_probes()
+    assert 1 <= num_sent < 30
+    assert len(bench.records) == 300
+    assert {record.source for record in bench.records} == {Source.LOCAL}
+
+
+@pytest.mark.filterwarnings("error")
+def test_scores_whose_sum_is_too_large_are_an_answer_without_a_warning() -> None:
+    bench = Bench(SPLIT).welcomed()
+    frame_id = bench.capture()
+    bench.compute()
+    scores = NamedTensor("probabilities", np.array([3e38, 3e38], np.float32))
+    bench.receive(Result(frame_id, 0, 0, 0, 0, 0, 0, Load(0, 0), (scores,)))
+    assert bench.records[0].source is Source.EDGE

@@ -48,6 +48,21 @@ def test_the_view_fits_80_columns_and_leaves_room_for_an_echoed_interrupt() -> N
     assert "…" not in out.getvalue()
 
 
+def test_the_view_of_a_narrow_terminal_has_a_line_for_each_fact() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=40)
+    view = LiveView(title="clip", console=console)
+    view.add(record(0))
+    console.print(view.render())
+    lines = [line.strip("│ ") for line in out.getvalue().splitlines()]
+    assert len(lines) <= 10
+    for shown in (
+        "uplink     2.00 Mbit/s", "SLA        100 ms", "point      b3r1-l16",
+        "profile    balanced", "within SLA 100.0%",
+    ):  # fmt: skip
+        assert shown in lines
+
+
 def test_the_view_shows_brackets_in_paths_and_profiles_as_they_are() -> None:
     out = io.StringIO()
     console = Console(file=out, width=100)

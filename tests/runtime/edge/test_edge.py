@@ -1,6 +1,7 @@
 import contextlib
 import logging
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import zmq
 
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family
+from headgate.runtime.edge import edge
 from headgate.runtime.edge.backend import BackendDescription
 from headgate.runtime.edge.edge import EdgeServer
 from headgate.runtime.edge.edge_events import BatchItem, ItemOutcome
@@ -116,6 +118,45 @@ def test_an_edge_that_ends_logs_what_it_has_done(
     line = caplog.messages[-1]
     assert "frames_received=3 frames_answered=2 rejected=malformed:1 batches=3 " in line
     assert "mean_tail_s=0.000000 " not in line
+
+
+def test_a_device_of_another_family_is_named_as_others_are(
+    tiny_family: Family, context: Context, caplog: pytest.LogCaptureFixture
+) -> None:
+    with edge_thread(tiny_family) as server:
+        peer = Peer(context, server.endpoint)
+        peer.say(Hello(SPOKEN_VERSIONS, "0" * 64, 1 << 20))
+        assert isinstance(peer.hear(), Reject)
+    said = f"edge serves family {tiny_family.manifest.digest[:12]}, device has 000000000000"
+    assert re.match(rf"peer 127\.0\.0\.1/[0-9a-f]{{6}}: {said}", caplog.messages[0])
+
+
+def test_a_stranger_of_old_is_not_said_to_be_of_this_machine(
+    tiny_family: Family, caplog: pytest.LogCaptureFixture
+) -> None:
+    """ZeroMQ takes messages of its first protocol, without a handshake, and gives no address."""
+    with edge_thread(tiny_family) as server:
+        host, _, port = server.endpoint.removeprefix("tcp://").rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=20) as caller:
+            caller.sendall(b"\x03\x00ab" + b"\x06\x00other")
+            caller.recv(1)  # the end, or an answer: the edge has read it
+            deadline_s = time.monotonic() + 20
+            while not caplog.messages and time.monotonic() < deadline_s:
+                time.sleep(0.01)
+    assert caplog.messages[0].startswith("peer 6162: header: ")
+
+
+def test_who_connects_and_says_nothing_is_let_go(
+    tiny_family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a few hundred of them leave no descriptor for a device, for half a minute each."""
+    monkeypatch.setattr(edge, "HANDSHAKE_MS", 100)
+    with edge_thread(tiny_family) as server:
+        host, _, port = server.endpoint.removeprefix("tcp://").rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=20) as caller:
+            caller.sendall(b"\xff")
+            while caller.recv(100):  # the edge's greeting, then the end
+                pass
 
 
 def test_a_progressive_frame_is_answered_from_the_layers_that_came(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from headgate.runtime.session.greeting import Greeting
+from headgate.runtime.session.greeting import Greeting, Refusal
 
 
 def test_hello_is_repeated_ever_later_until_a_new_connection_begins() -> None:
@@ -29,3 +29,8 @@ def test_only_the_first_hello_of_a_connection_is_answered_for_certain() -> None:
     greeting.said(now_s=2.5)
     assert greeting.is_repeated
     assert greeting.first_s == 1.5
+
+
+def test_an_edges_words_cannot_forge_lines_or_order_a_terminal_about() -> None:
+    refusal = Refusal("wrong_family", "gone\nINFO all is well\x1b[2J, caf\u00e9")
+    assert refusal.words == "gone?INFO all is well?[2J, caf\u00e9"

@@ -12,6 +12,7 @@ from headgate.runtime.session.standby import (
     Standby,
     Step,
 )
+from runtime.device_bench import SPLIT, Bench, result
 
 
 def look(
@@ -88,7 +89,37 @@ def test_take_overs_that_follow_each_other_soon_become_rarer() -> None:
 
 def test_it_is_looked_at_only_while_something_is_overdue() -> None:
     standby = Standby()
-    assert standby.next_timer_s(overdue_s=0.0, now_s=5.0) is None
-    assert standby.next_timer_s(overdue_s=0.1, now_s=5.0) == pytest.approx(5.1)
+    assert standby.next_timer_s(overdue_from_s=None, now_s=5.0) is None
+    assert standby.next_timer_s(overdue_from_s=4.9 - TIMED_OUT_S, now_s=5.0) == pytest.approx(5.1)
     look(standby)
-    assert standby.next_timer_s(overdue_s=0.0, now_s=5.0) == pytest.approx(5.1)
+    assert standby.next_timer_s(overdue_from_s=None, now_s=5.0) == pytest.approx(5.1)
+
+
+def test_it_is_looked_at_when_something_becomes_overdue() -> None:
+    timer_s = Standby().next_timer_s(overdue_from_s=7.0, now_s=5.0)
+    assert timer_s == pytest.approx(7.0 + TIMED_OUT_S)
+
+
+def test_a_connection_that_stalls_is_replaced_though_no_frame_comes_for_long() -> None:
+    """A message that may take longer than its frame's deadline, and after that nothing is due."""
+    bench, standby = Bench(SPLIT, sla_s=1.0), Standby()
+    bench.welcomed()
+    for _ in range(20):
+        frame_id = bench.capture()
+        bench.compute()
+        bench.now_s += 0.6
+        bench.receive(result(frame_id, now_s=bench.now_s))
+    bench.capture()
+    bench.compute()
+    traffic, captured_s = bench.session.edge.traffic, bench.now_s
+    opened_s = None
+    while opened_s is None:
+        link_s = standby.next_timer_s(overdue_from_s=traffic.overdue_from_s(), now_s=bench.now_s)
+        timers_s = [at_s for at_s in (link_s, bench.session.next_timer_s()) if at_s is not None]
+        assert timers_s, bench.now_s - captured_s
+        bench.now_s = max(bench.now_s, min(timers_s))
+        bench.take(bench.session.handle_timer(now_s=bench.now_s))
+        overdue_s = traffic.overdue_s(now_s=bench.now_s)
+        if look(standby, now_s=bench.now_s, overdue_s=overdue_s, delay_s=0.04) is Step.OPEN:
+            opened_s = bench.now_s
+    assert 1.0 < opened_s - captured_s < 5.0

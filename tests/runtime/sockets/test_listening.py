@@ -1,6 +1,8 @@
 """Claims about opening a socket for others: what is in the way is named, and never removed."""
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,3 +70,15 @@ def test_a_port_in_use_is_said_to_be(listener: Socket) -> None:
         other.listen()
         said = complaint(listener, f"tcp://127.0.0.1:{other.getsockname()[1]}")
     assert said == "another program listens there already; stop it or choose another port"
+
+
+@pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="needs Linux")
+def test_an_edge_may_open_as_many_files_as_the_system_lets_it() -> None:
+    """In a process of its own: a hard limit that was lowered cannot be raised again."""
+    code = (
+        "import resource; from headgate.runtime.sockets.listening import allow_many_sockets;"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (100, 200)); allow_many_sockets();"
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "(200, 200)\n"

@@ -38,9 +38,11 @@ def edge(families: tuple[Path, ...], config: Path | None, **given: Any) -> None:
     from headgate.runtime.commands.logs import log_to_stderr
     from headgate.runtime.networks.memory import freeze_loaded
     from headgate.runtime.signals import StopWish, stopping_on_signals
+    from headgate.runtime.sockets.listening import allow_many_sockets
 
     settings = load_settings(EdgeConfig, given, path=config)
     log_to_stderr()
+    allow_many_sockets()
     wish = StopWish()
     with stopping_on_signals(wish.make):  # loading may take long
         server = open_server(families, settings)

@@ -9,8 +9,10 @@ Over TCP the rules of every other socket hold: beyond loopback only with keys, a
 holds a key pair that the device's keys folder names (the device's own, or the edge's) is admitted.
 """
 
+import contextlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,34 +47,56 @@ class State:
 def runtime_folder() -> Path:
     """Return this user's folder for control sockets; made on demand, closed to others."""
     base = os.environ.get("XDG_RUNTIME_DIR")
-    folder = Path(base) if base and Path(base).is_dir() else Path(tempfile.gettempdir())
-    return folder / f"headgate-{os.getuid()}"
+    if not base or not Path(base).is_dir():
+        try:
+            base = tempfile.gettempdir()
+        except FileNotFoundError:  # all of them are missing, full or read-only
+            raise UsageError(
+                "no folder can hold a control socket (/tmp is missing, full or read-only); set "
+                "XDG_RUNTIME_DIR to one that can, or give an address (device: --control, "
+                "profile: --device)"
+            ) from None
+    return Path(base) / f"headgate-{os.getuid()}"
 
 
 def default_address() -> str:
     """Return the control address of this process."""
     folder = runtime_folder()
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.stat()
-    if found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise UsageError(
-            f"{folder}: is not a folder of this user alone; remove it or pass --control"
-        )
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    _check_own(folder, option="--control")
     return f"ipc://{folder}/device-{os.getpid()}.ipc"
 
 
 def find_device() -> str:
     """Return the control address of the one device of this user that runs on this machine.
 
-    Raises PeerError if there is none, and UsageError naming them if there are several.
+    Raises PeerError if there is none, and UsageError naming them if there are several, or if others
+    may have put them there.
     """
-    alive = [path for path in sorted(runtime_folder().glob("device-*.ipc")) if is_heard(path)]
+    folder = runtime_folder()
+    if os.path.lexists(folder):
+        _check_own(folder, option="--device")
+    alive = [path for path in sorted(folder.glob("device-*.ipc")) if is_heard(path)]
     if not alive:
         raise PeerError("no running device found on this machine; start one, or pass --device")
     if len(alive) > 1:
         names = ", ".join(f"ipc://{path}" for path in alive)
         raise UsageError(f"--device: several devices run here, choose one of {names}")
     return f"ipc://{alive[0]}"
+
+
+def _check_own(folder: Path, *, option: str) -> None:
+    """Raise UsageError unless a folder is this user's alone.
+
+    In a folder that all may write to, as /tmp, another user may have made it first, or a link.
+    """
+    found = folder.lstat()
+    private = found.st_uid == os.getuid() and not found.st_mode & 0o077
+    if not (stat.S_ISDIR(found.st_mode) and private):
+        raise UsageError(
+            f"{folder}: is not a folder of this user alone; remove it or pass {option}"
+        )
 
 
 class ControlServer:

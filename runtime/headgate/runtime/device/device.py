@@ -17,7 +17,7 @@ import zmq
 from headgate.profiles.errors import HeadgateError, WireError
 from headgate.profiles.manifest import Manifest
 from headgate.profiles.profile import Profile, allowed_points
-from headgate.runtime.complaints import Complaints
+from headgate.runtime.complaints import Changes, Complaints
 from headgate.runtime.device import control
 from headgate.runtime.device.compute_thread import ComputeThread, HeadBackend
 from headgate.runtime.device.edge_link import EdgeLink
@@ -25,7 +25,7 @@ from headgate.runtime.device.picture_source import Picture, PictureSource
 from headgate.runtime.device.playback import Captured, Playback, Player
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.session.device_session import DeviceSession
-from headgate.runtime.session.events import Answer, Compute, Deliver, Effect, Send
+from headgate.runtime.session.events import Answer, Complain, Compute, Deliver, Effect, Send
 from headgate.runtime.session.frame_fate import SessionSettings
 from headgate.runtime.session.greeting import Refusal
 from headgate.runtime.session.skipping import SkipRule
@@ -115,6 +115,7 @@ class Device:
             max_part_bytes=DEFAULT_LIMITS.max_part_bytes,
         )
         self._complaints, self._faults = Complaints(), Complaints()  # of messages, of pictures
+        self._link_news = Changes()
         self._refusal_said: Refusal | None = None
 
     @property
@@ -184,8 +185,8 @@ class Device:
 
     def _next_timer_s(self) -> float | None:
         now_s = time.monotonic()
-        overdue_s = self._session.edge.traffic.overdue_s(now_s=now_s)
-        link_s = self._edge.next_timer_s(overdue_s=overdue_s, now_s=now_s)
+        overdue_from_s = self._session.edge.traffic.overdue_from_s()
+        link_s = self._edge.next_timer_s(overdue_from_s=overdue_from_s, now_s=now_s)
         head_start_s = self._head_start_s if self._holds_back(now_s=now_s) else None
         timers_s = (self._session.next_timer_s(), link_s, head_start_s)
         return min((timer_s for timer_s in timers_s if timer_s is not None), default=None)
@@ -211,19 +212,23 @@ class Device:
             try:
                 effects = self._session.received(parts, now_s=now_s)
             except WireError as reason:
-                line = self._complaints.say(f"{reason}; message dropped", now_s=now_s)
-                if line is not None:
-                    log.warning("edge %s: %s", self._settings.edge, line)
+                self._complain(f"{reason}; message dropped")
                 continue
             self._obey(effects)
         refusal = self._session.edge.refusal
         if refusal != self._refusal_said and refusal is not None:
-            log.warning("edge %s: %s; staying on local", self._settings.edge, refusal.detail)
+            log.warning("edge %s: %s; staying on local", self._settings.edge, refusal.words)
         self._refusal_said = refusal  # said once: a camera may run for days like that
+
+    def _complain(self, text: str) -> None:
+        line = self._complaints.say(text, now_s=time.monotonic())
+        if line is not None:
+            log.warning("edge %s: %s", self._settings.edge, line)
 
     def _look_after_link(self) -> None:
         """Connect anew if the connection stalls."""
         now_s, talk = time.monotonic(), self._session.edge
+        self._log_link(self._link_news.look(now_s=now_s))
         overdue_s = talk.traffic.overdue_s(now_s=now_s)
         self._take_link_events(
             self._edge.look(overdue_s=overdue_s, delay_s=talk.delay_s, now_s=now_s)
@@ -231,12 +236,16 @@ class Device:
 
     def _take_link_events(self, events: list[LinkEvent]) -> None:
         for event in events:
-            log.info("edge %s: %s", self._settings.edge, event.value)
             now_s = time.monotonic()
+            self._log_link(self._link_news.now(event.value, now_s=now_s))
             if event is LinkEvent.CONNECTED:
                 self._obey(self._session.connected(now_s=now_s))
             else:
                 self._obey(self._session.disconnected(now_s=now_s))
+
+    def _log_link(self, line: str | None) -> None:
+        if line is not None:
+            log.info("edge %s: %s", self._settings.edge, line)
 
     def _take_frames(self) -> bool:
         """Capture what there is; on demand one picture a turn. Return whether there may be more.
@@ -300,6 +309,8 @@ class Device:
                 if not self._edge.send(effect.messages):
                     now_s = time.monotonic()
                     self._obey(self._session.send_failed(effect.frame_id, now_s=now_s))
+            elif isinstance(effect, Complain):
+                self._complain(effect.reason)
             else:
                 assert isinstance(effect, Deliver)
                 self._pictures.pop(effect.record.frame_id, None)
@@ -338,7 +349,7 @@ class Device:
         if refusal is not None:
             raise WireError(
                 f"edge {self._settings.edge}: refused this device ({refusal.reason}): "
-                f"{refusal.detail}"
+                f"{refusal.words}"
             )
 
     def close(self) -> None:

@@ -88,9 +88,9 @@ class EdgeLink:
             return [LinkEvent.DISCONNECTED, *([LinkEvent.CONNECTED] if is_up else [])]
         return happened
 
-    def next_timer_s(self, *, overdue_s: float, now_s: float) -> float | None:
+    def next_timer_s(self, *, overdue_from_s: float | None, now_s: float) -> float | None:
         """Return when to `look` again if nothing else happens, or None."""
-        standby_s = self._standby.next_timer_s(overdue_s=overdue_s, now_s=now_s)
+        standby_s = self._standby.next_timer_s(overdue_from_s=overdue_from_s, now_s=now_s)
         timers_s = (standby_s, self._first.spent_s)
         return min((timer_s for timer_s in timers_s if timer_s is not None), default=None)
 

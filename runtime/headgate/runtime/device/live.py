@@ -1,6 +1,7 @@
 """A live view of a running device on a terminal: what it sends, and whether answers are on time."""
 
 from collections import deque
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -17,6 +18,7 @@ BARS = "▁▂▃▄▅▆▇█"
 SHOWN_FRAMES = 60  # the last ones, a bar each
 REFRESHES_PER_S = 4
 LABEL_WIDTH = 8
+TWO_FACTS_WIDTH = 60  # less, and each has a line of its own
 FRAME_WIDTH = 4  # of the panel's border and its padding
 # Reasons of frames that ended before there was a choice.
 NEVER_STARTED = ("superseded", "too late to start", UNREADABLE)
@@ -91,21 +93,13 @@ class LiveView:
         chosen = _last_chosen(recent)
         rate = chosen.estimate.rate_bps
         counts = ", ".join(f"{name} {count}" for name, count in summary.by_source.items())
-        rows = Table.grid(padding=(0, 1))
-        for style in ("bold", "", "bold", ""):
-            rows.add_column(style=style, no_wrap=True)
-        rows.add_row(
-            "uplink",
-            "cannot send now" if rate is None else f"{rate / 1e6:.2f} Mbit/s",
-            "SLA",
-            "none" if last.sla_s is None else f"{1000 * last.sla_s:.0f} ms",
-        )
-        rows.add_row("point", Text(chosen.point or "none"), "profile", Text(last.profile))
-        rows.add_row(
-            "frames",
-            f"{summary.frames} ({counts})",
-            "within SLA",
-            f"{summary.within_sla / max(1, summary.frames):.1%}",
+        facts = (
+            ("uplink", "cannot send now" if rate is None else f"{rate / 1e6:.2f} Mbit/s"),
+            ("SLA", "none" if last.sla_s is None else f"{1000 * last.sla_s:.0f} ms"),
+            ("point", chosen.point or "none"),
+            ("profile", last.profile),
+            ("frames", f"{summary.frames} ({counts})"),
+            ("within SLA", f"{summary.within_sla / max(1, summary.frames):.1%}"),
         )
         shown = max(8, width - LABEL_WIDTH - len(" 1000 ms"))
         bars = sparkline(latencies_s[-shown:], sla_s=last.sla_s)
@@ -114,8 +108,22 @@ class LiveView:
         sent = Text.assemble((f"{'sent':{LABEL_WIDTH}}", "bold"), sent_text(summary))
         answer = Text.assemble((f"{'answer':{LABEL_WIDTH}}", "bold"), _answer(last))
         answer.truncate(width, overflow="ellipsis")
-        lines = Group(rows, answer, sent, latency)
+        lines = Group(_rows(facts, width=width), answer, sent, latency)
         return Panel(lines, title=self._title, width=width + FRAME_WIDTH)
+
+
+def _rows(facts: Sequence[tuple[str, str]], *, width: int) -> Table:
+    """Return labels and values, two of each to a line where there is room."""
+    a_line = 2 if width >= TWO_FACTS_WIDTH else 1
+    rows = Table.grid(padding=(0, 1))
+    for place in range(a_line):
+        label_width = max(len(label) for label, _ in facts[place::a_line])
+        rows.add_column(style="bold", no_wrap=True, min_width=label_width)
+        rows.add_column(no_wrap=True)
+    for first in range(0, len(facts), a_line):
+        # No markup: a name may hold brackets.
+        rows.add_row(*(Text(text) for fact in facts[first : first + a_line] for text in fact))
+    return rows
 
 
 def _last_chosen(recent: list[FrameRecord]) -> FrameRecord:

@@ -33,8 +33,8 @@ from headgate.runtime.edge.worker import Worker
 from headgate.runtime.sockets.edge_socket import has_message
 from headgate.runtime.sockets.handshakes import FAILED_HANDSHAKES, edge_complaint
 from headgate.runtime.sockets.keys import Authenticator, Context, EdgeKeys, Socket, secure_server
-from headgate.runtime.sockets.listening import listen
-from headgate.runtime.sockets.receiving import receive_parts
+from headgate.runtime.sockets.listening import IPC, listen
+from headgate.runtime.sockets.receiving import NO_ADDRESS, receive_parts
 from headgate.runtime.wakeup import Wakeup, poll_timeout_ms
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 MESSAGES_PER_TURN = 64  # then batches and timers have their turn
 COMPLAIN_EVERY_S = 60.0
 KEEPALIVE_S = 10  # of silence, and between asking
+HANDSHAKE_MS = 10_000  # a device gives up after half of it; each that waits holds a descriptor
 SILENCE_MS = 40_000  # until a peer that takes nothing counts as gone
 GOODBYE_LINGER_MS = 500  # for the last answers of a drained edge
 
@@ -77,6 +78,7 @@ class EdgeServer:
         self._complain_again_s: dict[str, float] = {}  # by what was said
         self._complaints, self._refusals = Complaints(), Complaints()  # of messages, of handshakes
         self._watch = EdgeWatch()
+        self._stranger: tuple[bytes, str] | None = None  # whose message is taken, and its name
         self.endpoint: str = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
 
     def stop(self) -> None:
@@ -135,30 +137,33 @@ class EdgeServer:
                 return
             (peer, *parts), sender = receive_parts(self._router, self._watch.names)
             self._num_received += 1
+            name = None if sender is None else self._name(peer, sender)
+            self._stranger = None if name is None else (peer, name)
             self._obey(self._session.received(peer, parts, now_s=time.monotonic()))
-            if sender is not None:
-                self._greet(peer, sender)
+            self._stranger = None
+            if name is not None:
+                self._greet(peer, name)
 
-    def _greet(self, peer: bytes, sender: str) -> None:
-        """Say which device was welcomed, if this peer now is.
+    def _name(self, peer: bytes, sender: str) -> str:
+        """Return what to call a peer: its key's name, or its address and what sets it apart."""
+        name = None if self._authenticator is None else self._authenticator.name_of(sender)
+        if name is None and sender == NO_ADDRESS and not self.endpoint.startswith(IPC):
+            return self._watch.name(peer)
+        return f"{sender}/{peer[1:4].hex()}" if name is None else name
 
-        It is called by its key's name, or by its address and what sets it apart from others there.
-        """
+    def _greet(self, peer: bytes, name: str) -> None:
+        """Say which device was welcomed, if this peer now is."""
         digest = self._session.family_of(peer)
         if digest is None:
             return
-        name = None if self._authenticator is None else self._authenticator.name_of(sender)
-        if name is None:
-            name = f"{sender}/{peer[1:4].hex()}"
         now_s = time.monotonic()
         line = self._watch.welcomed(peer, name, family=digest[:12], now_s=now_s)
         if line is not None:
             log.info("%s", line)
 
     def _look(self, *, now_s: float) -> None:
-        names = self._watch.names
-        welcome = {peer for peer in names if self._session.family_of(peer) is not None}
-        for line in self._watch.look(self._session.stats(now_s=now_s), welcome, now_s=now_s):
+        heard_s = self._session.heard_s(self._watch.names)
+        for line in self._watch.look(self._session.stats(now_s=now_s), heard_s, now_s=now_s):
             log.info("%s", line)
 
     def _log_failed_handshakes(self) -> None:
@@ -207,7 +212,9 @@ class EdgeServer:
             effects = self._session.batch_finished(batch.batch_id, outcomes, now_s=now_s)
 
     def _complain(self, effect: Ignored) -> None:
-        text = f"peer {self._watch.name(effect.peer)}: {effect.reason}"
+        stranger, name = self._stranger or (None, "")
+        called = name if effect.peer == stranger else self._watch.name(effect.peer)
+        text = f"peer {called}: {effect.reason}"
         line = self._complaints.say(text, now_s=time.monotonic())
         if line is not None:
             log.warning("%s", line)
@@ -217,6 +224,7 @@ class EdgeServer:
         router.linger = GOODBYE_LINGER_MS
         router.router_handover = True  # a rejoining device takes its identity over
         router.maxmsgsize = limits.wire.max_part_bytes
+        router.handshake_ivl = HANDSHAKE_MS
         # Devices send heartbeats, we only answer them. With our own, ZeroMQ aborts when one is due
         # on a connection that broke while its queue was full (libzmq issue 4364): any peer could
         # end us. The kernel finds out about those that vanished.

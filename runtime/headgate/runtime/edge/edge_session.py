@@ -7,7 +7,7 @@ said HELLO again in between (a new life of the device, whose frame ids may start
 One worker runs one batch at a time: `RunBatch` is not repeated before `batch_finished`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 
 from headgate.profiles.errors import WireError
@@ -100,6 +100,11 @@ class EdgeSession:
         """Return the digest of the family that a peer is welcome to, or None."""
         peer = self._peers.find(peer_id)
         return None if peer is None or peer.manifest is None else peer.manifest.digest
+
+    def heard_s(self, peer_ids: Iterable[bytes]) -> dict[bytes, float]:
+        """Return of these peers those that are welcome, and when each was heard last."""
+        peers = (self._peers.find(peer_id) for peer_id in peer_ids)
+        return {peer.id: peer.heard_s for peer in peers if peer is not None and peer.manifest}
 
     def next_timer_s(self) -> float | None:
         """Return when `handle_timer` wants to be called next, or None."""

@@ -81,19 +81,22 @@ class LinkEstimator:
         """
         if not self._out:
             return 0.0
-        usual_s = (self.delay_s or 0.0) + self._residence_s + self._noise_s
-        return max(0.0, now_s - usual_s - self._busy_since_s())
+        return max(0.0, now_s - self._usual_s() - self._busy_since_s())
 
     def overdue_s(self, *, now_s: float) -> float:
         """Return how much longer the first outstanding message waits than it should at most.
 
         That is three times its service at the present level.
         """
-        waited_s = self.waited_s(now_s=now_s)
-        if waited_s <= 0:
-            return 0.0
+        from_s = self.overdue_from_s()
+        return 0.0 if from_s is None else max(0.0, now_s - from_s)
+
+    def overdue_from_s(self) -> float | None:
+        """Return from when on the first outstanding message is overdue; None if nothing is out."""
+        if not self._out:
+            return None
         service_s = 8 * self._out.first.num_bytes / math.exp(self._belief.level)
-        return max(0.0, waited_s - OVERDUE_TIMES * service_s)
+        return self._busy_since_s() + self._usual_s() + OVERDUE_TIMES * service_s
 
     def bytes_up_to(self, key: int) -> int:
         """Return the bytes not known to have arrived, up to this message's; 0 if it has."""
@@ -212,6 +215,10 @@ class LinkEstimator:
             age_s=now_s - self._clear_s,
             noise_s=self.noise_s,
         )
+
+    def _usual_s(self) -> float:
+        """Return what an answer takes beyond the message's service."""
+        return (self.delay_s or 0.0) + self._residence_s + self._noise_s
 
     def _busy_since_s(self) -> float:
         return max(self._out.first.sent_s, self._free_s)

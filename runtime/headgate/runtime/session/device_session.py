@@ -27,8 +27,8 @@ from headgate.runtime.choice.policy import PolicyMaker
 from headgate.runtime.session.chooser import Chooser
 from headgate.runtime.session.compute_slot import ComputeSlot
 from headgate.runtime.session.conversation import Conversation
-from headgate.runtime.session.endings import Endings
-from headgate.runtime.session.events import Computed, ComputeFailed, Effect
+from headgate.runtime.session.endings import EdgeAnswer, Endings
+from headgate.runtime.session.events import Complain, Computed, ComputeFailed, Effect
 from headgate.runtime.session.frame_fate import (
     DEFAULT_SETTINGS,
     NOT_SENT,
@@ -49,6 +49,7 @@ from headgate.runtime.wire.messages import (
     Message,
     ProbeReply,
     Reject,
+    RejectReason,
     Result,
     Welcome,
 )
@@ -326,17 +327,30 @@ class DeviceSession:
         return [self._endings.here(frame, frame.insurance, reason, now_s=now_s)]
 
     def _take_result(self, result: Result, *, now_s: float) -> list[Effect]:
-        """Learn from the answer, and deliver it if its frame still waits."""
+        """Learn from the answer, and deliver it if its frame still waits.
+
+        One that cannot be used is as good as none: the edge is left alone for a while, as after
+        other faults of its own, or a device would go on to send where nothing comes of it.
+        """
+        frame = self._waiting.get(result.frame_id)
+        edge_answer: EdgeAnswer | None = None
+        if frame is not None:
+            try:
+                edge_answer = self._endings.read(frame, result)
+            except WireError as reason:
+                if frame.num_bytes == 0:  # nobody was asked
+                    raise
+                failed = Reject(result.frame_id, RejectReason.FAILED, str(reason))
+                return [Complain(str(reason)), *self._take_reject(failed, now_s=now_s)]
         point = self._manifest.point_at(result.point_index)
         layers = 0 if point is None else point.prefix or 0
         trip_s = self._edge.answered(result, layers=layers, now_s=now_s)
         self._references.answered(result.frame_id)
-        frame = self._waiting.get(result.frame_id)
         if trip_s is not None and point is not None:
             self._costs.edge_answered(point, result)
-        if frame is None:
+        if frame is None or edge_answer is None:
             return []
-        effect = self._endings.by_edge(frame, result, uplink_s=trip_s, now_s=now_s)
+        effect = self._endings.by_edge(frame, edge_answer, result, uplink_s=trip_s, now_s=now_s)
         del self._waiting[frame.frame_id]
         return [effect, *self._leave_when_drained()]
 

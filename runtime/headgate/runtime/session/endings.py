@@ -20,6 +20,8 @@ from headgate.runtime.session.outbox import Outbox
 from headgate.runtime.session.rescue import Rescues
 from headgate.runtime.wire.messages import Result
 
+EdgeAnswer = tuple[Answer, OperatingPoint | None]  # and the point that it was made at
+
 
 class Endings:
     """Ends the frames of one session, each once."""
@@ -37,15 +39,25 @@ class Endings:
         source = Source.NONE if answer is None else Source.LOCAL
         return self._end(frame, answer, source, reason, now_s=now_s)
 
+    def read(self, frame: FrameOnItsWay, result: Result) -> EdgeAnswer:
+        """Return the edge's answer to a frame; raises WireError if it is none to that."""
+        answer = read_answer(result, self._manifest)
+        return answer, _answered_point(frame, result, self._manifest)
+
     def by_edge(
-        self, frame: FrameOnItsWay, result: Result, *, uplink_s: float | None, now_s: float
+        self,
+        frame: FrameOnItsWay,
+        edge_answer: EdgeAnswer,
+        result: Result,
+        *,
+        uplink_s: float | None,
+        now_s: float,
     ) -> Deliver:
-        """End a frame with the edge's answer; raises WireError, leaving it open, if that is none.
+        """End a frame with the edge's answer, as `read` has it from the result.
 
         `uplink_s` is the time on the network, if it is known.
         """
-        answer = read_answer(result, self._manifest)
-        frame.answered = _answered_point(frame, result, self._manifest)
+        answer, frame.answered = edge_answer
         return self._end(
             frame, answer, Source.EDGE, "edge", result=result, uplink_s=uplink_s, now_s=now_s
         )
@@ -146,8 +158,11 @@ def read_answer(result: Result, manifest: Manifest) -> Answer:
             f"RESULT {result.frame_id}: tensors {sorted(outputs)}, expected {spec.name!r} "
             f"of shape {list(spec.shape)}; give device and edge the same family"
         )
-    # A sum is finite only if every number is; it takes half as long as looking at each.
-    if not math.isfinite(float(scores.sum())) and not np.isfinite(scores).all():
+    # A sum is finite only if every number is; it takes half as long as looking at each. That of
+    # very large ones is not, which NumPy would print a warning of.
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = float(scores.sum())
+    if not math.isfinite(total) and not np.isfinite(scores).all():
         raise WireError(f"RESULT {result.frame_id}: {spec.name!r} is not finite; check the edge")
     label = int(scores.argmax())
     return Answer(outputs, label, float(scores.item(label)))

@@ -78,4 +78,11 @@ class Deliver:
     answer: Answer | None
 
 
-Effect = Compute | Send | Deliver
+@dataclass(frozen=True, slots=True)
+class Complain:
+    """Effect: log what is wrong with an answer of the edge's, one sentence."""
+
+    reason: str
+
+
+Effect = Compute | Send | Deliver | Complain

@@ -30,6 +30,11 @@ class Refusal:
     reason: str
     detail: str
 
+    @property
+    def words(self) -> str:
+        """The edge's words as they may be logged: on one line, and no orders to a terminal."""
+        return "".join(letter if letter.isprintable() else "?" for letter in self.detail)
+
 
 class Greeting:
     """The HELLOs of one conversation, up to the WELCOME that answers them."""

@@ -13,13 +13,13 @@ link (bytes are on their way, no time-out) is told from a stalled one, and soone
 had everything acknowledged knows nothing: a proxy may have done that, so then time has to tell.
 """
 
-import math
 from enum import Enum
+from math import inf
 
 PATIENCE_S = 1.0  # if the kernel cannot tell
 PATIENCE_TIMES = 4.0  # the round trip: on a path that long a second is nothing
 TIMED_OUT_S = 0.4  # if the kernel says that it backs off
-LOOK_EVERY_S = 0.1  # while something is overdue
+LOOK_EVERY_S = 0.1  # once something is overdue by that
 FIRST_PAUSE_S, MAX_PAUSE_S = 2.0, 30.0  # between take-overs: doubled by each that follows soon
 
 
@@ -39,17 +39,24 @@ class Standby:
         self._trying = False
         self._is_up = False  # the second
         self._pause_s = FIRST_PAUSE_S
-        self._not_before_s = -math.inf
-        self._switched_s = -math.inf
+        self._not_before_s = -inf
+        self._switched_s = -inf
 
     @property
     def trying(self) -> bool:
         """Whether there is a second connection."""
         return self._trying
 
-    def next_timer_s(self, *, overdue_s: float, now_s: float) -> float | None:
-        """Return when to `look` again if nothing else happens, or None."""
-        return now_s + LOOK_EVERY_S if self._trying or overdue_s > 0 else None
+    def next_timer_s(self, *, overdue_from_s: float | None, now_s: float) -> float | None:
+        """Return when to `look` again if nothing else happens, or None.
+
+        `overdue_from_s`: from when on the first message out is overdue; None if nothing is out.
+        Nothing else may happen for long: captures can be hours apart.
+        """
+        stalled_s = inf if overdue_from_s is None else overdue_from_s + TIMED_OUT_S
+        if self._trying or stalled_s <= now_s:
+            return now_s + LOOK_EVERY_S
+        return None if stalled_s == inf else stalled_s
 
     def look(
         self, *, overdue_s: float, delay_s: float, backs_off: bool | None, now_s: float

@@ -62,6 +62,10 @@ class Traffic:
         """Return how much longer the first message out waits than it should; 0 if it need not."""
         return self._link.overdue_s(now_s=now_s)
 
+    def overdue_from_s(self) -> float | None:
+        """Return from when on the first message out is overdue; None if nothing is out."""
+        return self._link.overdue_from_s()
+
     def outlook(self, *, now_s: float) -> Outlook:
         """Return what the link will do to a message sent now."""
         return self._link.outlook(now_s=now_s)

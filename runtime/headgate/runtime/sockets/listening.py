@@ -5,7 +5,9 @@ runs, which then goes on unheard, or any other file. So that is looked at first.
 program left behind is in nobody's way.
 """
 
+import contextlib
 import errno
+import resource
 import socket
 import stat
 from pathlib import Path
@@ -16,6 +18,19 @@ from headgate.profiles.errors import UsageError
 from headgate.runtime.sockets.keys import Socket
 
 IPC = "ipc://"
+
+
+def allow_many_sockets() -> None:
+    """Let this process open as many files as the system allows it: each peer costs one.
+
+    A process begins with a soft limit of 1024 on most systems. Where none is left, ZeroMQ asks for
+    the connection that waits again and again, and nothing says why nobody gets in.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == hard:
+        return
+    with contextlib.suppress(OSError, ValueError):  # a limit that only looks like one (macOS)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def listen(listener: Socket, endpoint: str, *, option: str) -> None:

@@ -6,6 +6,7 @@ import zmq
 
 from headgate.runtime.sockets.keys import Socket
 
+NO_ADDRESS = "this machine"  # of ipc; over TCP of who speaks as ZeroMQ did long ago
 MAX_PARTS = 64  # more parts than any message of ours: the rest of such a message is dropped
 
 
@@ -37,4 +38,4 @@ def _sender(frame: zmq.Frame) -> str:
             continue
         if text:
             return str(text)
-    return "this machine"
+    return NO_ADDRESS
