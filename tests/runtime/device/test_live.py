@@ -57,8 +57,8 @@ def test_the_view_of_a_narrow_terminal_has_a_line_for_each_fact() -> None:
     lines = [line.strip("│ ") for line in out.getvalue().splitlines()]
     assert len(lines) <= 10
     for shown in (
-        "uplink     2.00 Mbit/s", "SLA        100 ms", "point      b3r1-l16",
-        "profile    balanced", "within SLA 100.0%",
+        "uplink  2.00 Mbit/s", "SLA     100 ms, 100.0% within", "point   b3r1-l16",
+        "profile balanced",
     ):  # fmt: skip
         assert shown in lines
 

@@ -93,13 +93,14 @@ class LiveView:
         chosen = _last_chosen(recent)
         rate = chosen.estimate.rate_bps
         counts = ", ".join(f"{name} {count}" for name, count in summary.by_source.items())
-        facts = (
+        sla = "none" if last.sla_s is None else f"{1000 * last.sla_s:.0f} ms"
+        within = summary.within_sla / max(1, summary.frames)
+        facts = (  # with answer, bytes and latency they fit into ten lines, one to a line
             ("uplink", "cannot send now" if rate is None else f"{rate / 1e6:.2f} Mbit/s"),
-            ("SLA", "none" if last.sla_s is None else f"{1000 * last.sla_s:.0f} ms"),
+            ("SLA", f"{sla}, {within:.1%} within"),
             ("point", chosen.point or "none"),
             ("profile", last.profile),
             ("frames", f"{summary.frames} ({counts})"),
-            ("within SLA", f"{summary.within_sla / max(1, summary.frames):.1%}"),
         )
         shown = max(8, width - LABEL_WIDTH - len(" 1000 ms"))
         bars = sparkline(latencies_s[-shown:], sla_s=last.sla_s)
