@@ -104,7 +104,7 @@ def test_pictures_that_cannot_be_read_raise_no_price_of_a_miss() -> None:
     told = []
 
     class Told(Controller):
-        def finished(self, *, missed: bool, on_time: float | None) -> None:
+        def finished(self, *, missed: bool, on_time: float | None, by_edge: bool | None) -> None:
             told.append(missed)
 
     bench = Bench(SPLIT, policy=Told).welcomed()

@@ -31,6 +31,7 @@ from headgate.runtime.choice.restraint import Restraint
 from headgate.runtime.choice.rungs import Rungs
 from headgate.runtime.choice.series import Series, series_among
 from headgate.runtime.choice.situation import Choice, Situation
+from headgate.runtime.choice.trust import Trust
 from headgate.runtime.choice.whole_worth import Queue, Queueing, expected_on_time
 from headgate.runtime.link.outlook import Outlook, Sample
 from headgate.runtime.records import Estimate
@@ -70,6 +71,7 @@ class Controller:
         self._captured_s: float | None = None
         self._miss_price = 0.0
         self._restraint = Restraint()
+        self._trust = Trust()
         self._quality = {point.id: manifest.quality(point) for point in manifest.points}
         self._exit_quality = {
             point.id: exit_quality(manifest, point)
@@ -140,8 +142,10 @@ class Controller:
     def observe(self, sample: Sample) -> None:
         """Take note of an answered message; the outlook says all that is needed of it."""
 
-    def finished(self, *, missed: bool, on_time: float | None) -> None:
+    def finished(self, *, missed: bool, on_time: float | None, by_edge: bool | None) -> None:
         """Learn whether a frame missed the SLA, and what chance it was thought to have.
+
+        `by_edge` says whether the edge answered it in time; None if the edge was not asked.
 
         The price of a miss rises with every miss and falls without, so that in the long run the
         share of misses comes down to the profile's `miss_rate` where the points allow it.
@@ -149,6 +153,10 @@ class Controller:
         price = self._miss_price + MISS_GAIN * (missed - self._profile.miss_rate)
         self._miss_price = min(MAX_MISS_PRICE, max(0.0, price))
         self._restraint.learn(on_time=on_time, missed=missed)
+        if by_edge is None or on_time is None:
+            self._trust.unsent()
+        else:
+            self._trust.learn(on_time=on_time, by_edge=by_edge)
 
     def let_down(self, point: OperatingPoint, *, rescued: bool) -> None:
         """Learn whether a frame that the edge did not answer in time was answered here instead."""
@@ -283,6 +291,7 @@ class Controller:
             if point.id not in self._exit_quality:
                 by_s += situation.guard_s
             on_time = expected_on_time(outlook, sizes, by_s=by_s, leaving_s=times.leaving_s)
+            on_time *= self._trust.share
             late_credit = self._late_credit(point, situation, fallback)
             credit = on_time * quality + (1 - on_time) * late_credit
             assert queue is not None

@@ -35,8 +35,8 @@ class Policy(Protocol):
     def observe(self, sample: Sample) -> None:
         """Take note of one answered message: a frame's or a probe's."""
 
-    def finished(self, *, missed: bool, on_time: float | None) -> None:
-        """Take note of whether a frame missed the SLA, and of the chance it was sent with."""
+    def finished(self, *, missed: bool, on_time: float | None, by_edge: bool | None) -> None:
+        """Take note of whether a frame missed the SLA, of its chance, and of the edge's answer."""
 
     def let_down(self, point: OperatingPoint, *, rescued: bool) -> None:
         """Take note of a frame that the edge did not answer in time, but perhaps a local point."""

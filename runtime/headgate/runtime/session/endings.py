@@ -88,7 +88,11 @@ class Endings:
         self._rescues.ended(frame, record)
         if reason != UNREADABLE:  # else no choice could have answered it
             on_time = record.estimate.on_time
-            self._controller.finished(missed=not record.deadline_met, on_time=on_time)
+            asked = frame.point is not None and frame.point.kind is not PointKind.LOCAL
+            by_edge = source is Source.EDGE and record.deadline_met if asked else None
+            self._controller.finished(
+                missed=not record.deadline_met, on_time=on_time, by_edge=by_edge
+            )
         return Deliver(record, answer)
 
 

@@ -1,0 +1,59 @@
+"""How far the chances that frames were sent with are borne out.
+
+The forecast of a link is made of how its services strayed lately (`link.belief`). On a link that
+jumps every tenth of a second, or stands still in turns, most services are those of good moments:
+frames sent with a chance of 0.98 were in time in 0.76 of cases, for as long as the link was so, and
+where nothing insures them, answering here would have earned more. So chance and outcome are counted
+over the frames that were likely to be in time. Where misses exceed what the chances foretold by
+more than chance itself explains, chances are believed only so far:
+
+    excess  =  misses - foretold misses - SIGMAS sqrt(misses + 1)
+    trust   =  1 - excess / (PRIOR_WEIGHT + foretold hits)          for an excess above 0
+
+Both counts are forgotten as newer frames come, and more slowly while frames are answered here: the
+link may have become another, and only sending tells.
+"""
+
+from math import sqrt
+
+LIKELY = 0.5  # frames with less of a chance are sent for want of anything better
+PRIOR_WEIGHT = 10.0  # frames
+MEMORY, MEMORY_UNSENT = 50.0, 300.0  # frames: each counts so much less with every newer one
+SIGMAS = 1.5
+
+
+class Trust:
+    """Counts what came of frames that were sent with a chance."""
+
+    def __init__(self) -> None:
+        self._misses = self._foretold_misses = self._foretold_hits = 0.0
+
+    @property
+    def share(self) -> float:
+        """What to multiply chances by, above 0 and at most 1."""
+        excess = self._misses - self._foretold_misses - SIGMAS * sqrt(self._misses + 1)
+        return 1 - max(0.0, excess) / (PRIOR_WEIGHT + self._foretold_hits)
+
+    def learn(self, *, on_time: float, by_edge: bool) -> None:
+        """Count a frame that was sent; `by_edge`: the edge answered it in time.
+
+        `on_time` is its chance as it was believed. Counted is what the forecast said: a trust that
+        was earned by its own discount would swing.
+        """
+        on_time = min(1.0, on_time / self.share)
+        if on_time < LIKELY:
+            return
+        self._forget(MEMORY)
+        self._misses += not by_edge
+        self._foretold_misses += 1 - on_time
+        self._foretold_hits += on_time
+
+    def unsent(self) -> None:
+        """Take note of a frame that was answered here, or not at all: nothing was learnt."""
+        self._forget(MEMORY_UNSENT)
+
+    def _forget(self, memory: float) -> None:
+        kept = 1 - 1 / memory
+        self._misses *= kept
+        self._foretold_misses *= kept
+        self._foretold_hits *= kept

@@ -1,0 +1,63 @@
+"""How far chances are believed that were not borne out."""
+
+import random
+
+import pytest
+
+from headgate.runtime.choice.trust import LIKELY, MEMORY_UNSENT, Trust
+
+
+def taught(*, on_time: float, hits: float, num: int = 300, seed: int = 0) -> Trust:
+    """Return what is believed after frames with that chance, of which that share came in time."""
+    source, trust = random.Random(seed), Trust()
+    for _ in range(num):
+        trust.learn(on_time=on_time * trust.share, by_edge=source.random() < hits)
+    return trust
+
+
+def test_chances_are_believed_before_anything_is_known() -> None:
+    assert Trust().share == 1.0
+
+
+@pytest.mark.parametrize("on_time", [0.6, 0.8, 0.95, 0.99])
+def test_chances_that_are_borne_out_are_believed(on_time: float) -> None:
+    shares = [taught(on_time=on_time, hits=on_time, seed=seed).share for seed in range(20)]
+    assert sum(shares) / len(shares) > 0.98
+    assert min(shares) > 0.85
+
+
+@pytest.mark.parametrize("hits", [0.4, 0.6, 0.75])
+def test_chances_that_are_not_borne_out_are_believed_about_as_far_as_they_were(hits: float) -> None:
+    shares = [taught(on_time=0.98, hits=hits, seed=seed).share for seed in range(20)]
+    mean = sum(shares) / len(shares)
+    assert hits < 0.98 * mean < hits + 0.25
+
+
+def test_a_miss_or_two_is_chance() -> None:
+    trust = Trust()
+    for by_edge in (True, True, False, True, False):
+        trust.learn(on_time=0.98, by_edge=by_edge)
+    assert trust.share > 0.95
+
+
+def test_frames_that_were_likely_late_anyhow_say_nothing() -> None:
+    trust = Trust()
+    for _ in range(100):
+        trust.learn(on_time=LIKELY - 0.1, by_edge=False)
+    assert trust.share == 1.0
+
+
+def test_trust_returns_while_frames_are_answered_here() -> None:
+    trust = taught(on_time=0.98, hits=0.5)
+    before = trust.share
+    for _ in range(round(MEMORY_UNSENT)):
+        trust.unsent()
+    assert before < 0.8
+    assert before + 0.1 < trust.share <= 1.0
+
+
+def test_a_link_that_has_become_good_is_believed_again() -> None:
+    trust = taught(on_time=0.98, hits=0.5)
+    for _ in range(150):
+        trust.learn(on_time=0.98 * trust.share, by_edge=True)
+    assert trust.share == 1.0
