@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,41 @@ def test_a_set_of_nested_tuples_is_refused_too() -> None:
         content = b"\x80\x04\x8f()" + b"2\x86" * 60 + operation + b"."
         with pytest.raises(DataError, match=r"batch: not a readable pickle \(it holds a set"):
             load_plain_pickle(content, where="batch")
+
+
+NESTED = b")" + b"2\x86" * 60  # a tuple of twice itself, sixty times over
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x80\x02cnumpy\ndtype\n" + NESTED + b"\x85R.", "array of type a tuple"),
+        (
+            b"\x80\x02cnumpy\ndtype\nU\x02u1\x85RK\x03" + NESTED + b"\x86b.",
+            "byte order a tuple",
+        ),
+        (b"\x80\x02c_codecs\nencode\nU\x01a" + NESTED + b"\x86R.", "text in a tuple"),
+        (
+            b"\x80\x02cnumpy\nndarray\n)\x81(K\x01"
+            + NESTED
+            + b"cnumpy\ndtype\nU\x02u1\x85R\x89C\x00tb.",
+            "array of a shape that is not",
+        ),
+    ],
+)
+def test_nested_tuples_elsewhere_are_not_written_out(content: bytes, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        load_plain_pickle(content, where="batch")
+
+
+def test_bytes_that_are_not_there_take_no_memory() -> None:
+    content = b"\x80\x05\x96" + (1 << 30).to_bytes(8, "little") + b"."
+    tracemalloc.start()
+    with pytest.raises(DataError, match="EOFError"):
+        load_plain_pickle(content, where="batch")
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most_bytes < 1 << 20
 
 
 def test_what_a_pickle_says_does_not_reach_the_terminal_as_it_is() -> None:

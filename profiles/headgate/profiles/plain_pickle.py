@@ -12,6 +12,7 @@ import io
 import math
 import pickle
 import struct
+from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
@@ -47,15 +48,15 @@ class _PickledDtype:
 
     def __init__(self, code: str | bytes, *_: object) -> None:
         text = code.decode("ascii") if isinstance(code, bytes) else code
-        if text not in _DTYPES:
-            raise pickle.UnpicklingError(f"array of type {text!r}")
+        if not isinstance(text, str) or text not in _DTYPES:
+            raise pickle.UnpicklingError(f"array of type {_brief(text)}")
         self.code = text
         self.order = "="
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         order = state[1].decode("ascii") if isinstance(state[1], bytes) else state[1]
         if order not in ("<", ">", "|", "="):
-            raise pickle.UnpicklingError(f"byte order {order!r}")
+            raise pickle.UnpicklingError(f"byte order {_brief(order)}")
         self.order = order
 
     def dtype(self) -> np.dtype[Any]:
@@ -95,7 +96,7 @@ class _PickledBytes:
 
     def __new__(cls, text: str, encoding: str) -> bytes:  # type: ignore[misc]
         if encoding != "latin1":
-            raise pickle.UnpicklingError(f"text in {encoding!r}")
+            raise pickle.UnpicklingError(f"text in {_brief(encoding)}")
         return text.encode("latin1")
 
     def __setstate__(self, state: object) -> None:
@@ -128,6 +129,8 @@ class _PlainUnpickler(pickle._Unpickler):
 
     dispatch: ClassVar[dict[int, Any]] = dict(_BY_PYTHON)
     stack: list[Any]  # what was pushed since the last mark
+    append: Callable[[Any], None]  # to it
+    read: Callable[[int], bytes]
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         admitted = _ADMITTED.get((module_name, global_name))
@@ -151,12 +154,21 @@ class _PlainUnpickler(pickle._Unpickler):
         _check_keys(self.stack[::2])
         _BY_PYTHON[pickle.DICT[0]](self)
 
+    def _make_bytearray(self) -> None:
+        """Read a bytearray, which Python's own makes, and fills, before it looks for the bytes."""
+        (num_bytes,) = struct.unpack("<Q", self.read(8))
+        content = self.read(num_bytes)
+        if len(content) < num_bytes:
+            raise EOFError
+        self.append(bytearray(content))
+
     def _refuse_set(self) -> None:
         raise pickle.UnpicklingError("it holds a set")
 
     dispatch[pickle.SETITEM[0]] = _set_one
     dispatch[pickle.SETITEMS[0]] = _set_all
     dispatch[pickle.DICT[0]] = _make_dict
+    dispatch[pickle.BYTEARRAY8[0]] = _make_bytearray
     dispatch[pickle.ADDITEMS[0]] = dispatch[pickle.FROZENSET[0]] = _refuse_set
 
 
@@ -190,11 +202,16 @@ def _array(content: object, dtype: object, shape: tuple[int, ...], order: str) -
     if not isinstance(dtype, _PickledDtype) or not isinstance(content, bytes | bytearray):
         raise pickle.UnpicklingError("array without type or content")
     if not all(isinstance(length, int) and length >= 0 for length in shape):
-        raise pickle.UnpicklingError(f"array of shape {shape!r}")
+        raise pickle.UnpicklingError("array of a shape that is not of whole numbers")
     flat = np.frombuffer(bytes(content), dtype=dtype.dtype())
     if math.prod(shape) != flat.size:
         raise pickle.UnpicklingError(f"{flat.size} values for an array of shape {shape!r}")
     return flat.reshape(shape, order="F" if order == "F" else "C")
+
+
+def _brief(value: object) -> str:
+    """Return what stands for a value in a message: tuples of tuples are never done writing."""
+    return repr(value) if isinstance(value, str) else f"a {type(value).__name__}"
 
 
 def _check_keys(keys: list[Any]) -> None:

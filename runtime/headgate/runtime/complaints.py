@@ -9,6 +9,11 @@ AT_ONCE = 8.0  # lines
 EVERY_S = 10.0  # one more
 
 
+def printable(text: str) -> str:
+    """Return foreign words on one line, and without orders to a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 class Complaints:
     """Decides for one kind of complaint. `now_s` never falls."""
 

@@ -167,9 +167,9 @@ def test_a_part_that_lacks_a_file_is_refused_and_so_is_a_family_with_neither(
 def test_the_table_says_what_goes_in_what_comes_out_and_what_ids_mean(
     tiny_family: Family,
 ) -> None:
-    labels = ("a name that is much longer", "b", "c", "d", "e", "f", "g")
+    labels = ("a name that is much longer", "b\x1b[2J", "c", "d", "e", "f", "g")
     caption = str(points_table(replace(tiny_family.manifest, labels=labels)).caption)
-    assert "7 classes: a name that is …, b, c, d, e and 2 more" in caption
+    assert "7 classes: a name that is …, b?[2J, c, d, e and 2 more" in caption
     assert "split    b3r1-l16: 3 feature maps, 16 levels a number" in caption
     assert "offload  jpeg-q50: a picture of quality 50" in caption
     assert "local-exit: the head and its early exit" in caption

@@ -9,6 +9,8 @@ from headgate.profiles.confidence import Curve
 from headgate.profiles.errors import FamilyError, UsageError
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Profile, allowed_points
+from headgate.runtime.choice.controller import Controller
+from headgate.runtime.choice.policy import PolicyMaker
 from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.session.device_session import DeviceSession
 from headgate.runtime.session.events import Answer, Compute, Computed, Deliver, Effect, Send
@@ -113,7 +115,7 @@ def test_what_is_no_chance_is_refused(text: str) -> None:
 class Bench:
     """A session that talks to an edge, and what it asked for."""
 
-    def __init__(self, rule: SkipRule | None) -> None:
+    def __init__(self, rule: SkipRule | None, *, policy: PolicyMaker = Controller) -> None:
         manifest = calibrated(edge_curve=Curve(slope=1.0, offset=-0.1))
         self.session = DeviceSession(
             manifest=manifest,
@@ -121,6 +123,7 @@ class Bench:
             points=allowed_points(SPLIT, manifest),
             sla_s=0.1,
             settings=SessionSettings(skip=rule),
+            policy=policy,
         )
         self.now_s = 100.0
         self.sent: list[Message] = []
@@ -203,6 +206,23 @@ def test_records_of_sent_frames_hold_the_chance_on_frames_of_their_kind() -> Non
     assert (by_edge.source, by_exit.source) == (Source.EDGE, Source.LOCAL)
     assert by_edge.quality == pytest.approx(0.5758, abs=1e-3)  # 0.6 less 0.1 in log odds
     assert by_exit.quality == pytest.approx(0.6)
+
+
+def test_a_frame_that_is_kept_back_is_no_sign_of_the_link() -> None:
+    """Nobody waited for the edge: a miss of it would make later chances less believed."""
+    asked = []
+
+    class Told(Controller):
+        def finished(self, *, missed: bool, on_time: float | None, by_edge: bool | None) -> None:
+            asked.append(by_edge)
+
+    bench = Bench(SkipRule(), policy=Told)
+    bench.frame(0, score=0.97)
+    bench.frame(1, score=0.6)
+    bench.now_s += 0.2
+    bench.take(bench.session.handle_timer(now_s=bench.now_s))
+    assert [record.reason for record in bench.records] == ["skipped: confident", "edge too late"]
+    assert asked == [None, False]
 
 
 def test_without_a_rule_every_frame_is_sent() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from headgate.profiles.train_messages import (
     Place,
     Status,
 )
+from headgate.runtime.wire.train_maps import MAX_MAP_VALUES
 from headgate.runtime.wire.train_parts import TrainLimits
 from headgate.runtime.wire.train_wire import TRAIN_VERSION, decode, encode, message_bytes
 from runtime.grid_maps import smooth
@@ -215,6 +217,18 @@ def test_maps_on_a_grid_are_coded_by_their_neighbours_where_these_are_alike(bits
     by_zstd = encoded((BATCH, (alone, FILTER, LABELS)), compress=True)
     assert sum(map(len, whole)) < 0.8 * sum(map(len, by_zstd))
     assert_same(decode(whole), (BATCH, (maps, FILTER, LABELS)))
+
+
+def test_maps_too_large_to_be_read_soon_are_not_coded_as_maps_nor_taken() -> None:
+    """A lane takes one value after the other: 85 bytes could keep a reader for half an hour."""
+    side = isqrt(MAX_MAP_VALUES)
+    for height, coding in ((side, 3), (side + 1, 1)):
+        maps = smooth_maps((1, 1, height, side), bits=4)
+        head, *_ = encoded((BATCH, (maps, FILTER, LABELS)), compress=True)
+        assert head[PART_AT + 2] == coding
+        refused = put([head, b""], 0, PART_AT + 2, b"\x03")
+        with pytest.raises(WireError, match="too few" if coding == 3 else "16384 values of a map"):
+            decode(refused)
 
 
 def test_coded_maps_that_are_damaged_are_refused_with_the_part_they_are() -> None:

@@ -145,7 +145,8 @@ class Controller:
     def finished(self, *, missed: bool, on_time: float | None, by_edge: bool | None) -> None:
         """Learn whether a frame missed the SLA, and what chance it was thought to have.
 
-        `by_edge` says whether the edge answered it in time; None if the edge was not asked.
+        `by_edge` says whether the edge answered it in time; None if the edge was not to: it was
+        for a local point, or the early exit was sure enough.
 
         The price of a miss rises with every miss and falls without, so that in the long run the
         share of misses comes down to the profile's `miss_rate` where the points allow it.

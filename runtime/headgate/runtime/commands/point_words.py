@@ -1,6 +1,7 @@
 """Says in words what a family answers, and what the ids of its operating points mean."""
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
+from headgate.runtime.complaints import printable
 
 NAMED_LABELS = 5
 LABEL_CHARS = 16  # of a label that is shown among others
@@ -48,4 +49,5 @@ def _first(manifest: Manifest, kind: PointKind) -> OperatingPoint | None:
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= LABEL_CHARS else f"{label[: LABEL_CHARS - 1]}…"
+    shown = printable(label)
+    return shown if len(shown) <= LABEL_CHARS else f"{shown[: LABEL_CHARS - 1]}…"

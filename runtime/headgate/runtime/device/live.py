@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from headgate.runtime.complaints import printable
 from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.session.frame_fate import UNREADABLE
 from headgate.runtime.session.summary import Tally, sent_text
@@ -140,8 +141,9 @@ def _last_chosen(recent: list[FrameRecord]) -> FrameRecord:
 def _answer(record: FrameRecord) -> str:
     """Say what the newest frame was answered, and how likely that is; else why it was not."""
     if record.label_name is None:
-        return f"none: {record.reason}"
-    return record.label_name + ("" if record.score is None else f" ({100 * record.score:.0f} %)")
+        return printable(f"none: {record.reason}")
+    score = "" if record.score is None else f" ({100 * record.score:.0f} %)"
+    return printable(record.label_name) + score
 
 
 def _ms(latency_s: float | None) -> str:

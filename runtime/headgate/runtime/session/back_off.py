@@ -1,9 +1,8 @@
 """How long a device leaves an edge alone that has no room for its frames.
 
 A pause that began anew with every answer was a poor guess on an edge that hundreds share: each of
-its answers cost two or three refusals, which the edge's core paid for (docs/log.md, "Pauses that
-forgot what they had learnt"). So a pause doubles with a refusal and shrinks by a share with an
-answer: it settles where about one frame in three is refused.
+its answers cost two or three refusals, which the edge's core paid for. So a pause doubles with a
+refusal and shrinks by a share with an answer: it settles where about one frame in three is refused.
 """
 
 from math import inf

@@ -18,6 +18,7 @@ from headgate.runtime.session.events import Answer, Deliver
 from headgate.runtime.session.frame_fate import UNREADABLE, FrameOnItsWay
 from headgate.runtime.session.outbox import Outbox
 from headgate.runtime.session.rescue import Rescues
+from headgate.runtime.session.skipping import SKIPPED
 from headgate.runtime.wire.messages import Result
 
 EdgeAnswer = tuple[Answer, OperatingPoint | None]  # and the point that it was made at
@@ -88,7 +89,8 @@ class Endings:
         self._rescues.ended(frame, record)
         if reason != UNREADABLE:  # else no choice could have answered it
             on_time = record.estimate.on_time
-            asked = frame.point is not None and frame.point.kind is not PointKind.LOCAL
+            sends = frame.point is not None and frame.point.kind is not PointKind.LOCAL
+            asked = sends and reason != SKIPPED  # what is kept back says nothing of the link
             by_edge = source is Source.EDGE and record.deadline_met if asked else None
             self._controller.finished(
                 missed=not record.deadline_met, on_time=on_time, by_edge=by_edge

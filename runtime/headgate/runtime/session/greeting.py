@@ -11,6 +11,8 @@ known; the probes that follow it are exact.
 from dataclasses import dataclass
 from enum import Enum
 
+from headgate.runtime.complaints import printable
+
 FIRST_RETRY_S, MAX_RETRY_S = 0.5, 4.0
 
 
@@ -33,7 +35,7 @@ class Refusal:
     @property
     def words(self) -> str:
         """The edge's words as they may be logged: on one line, and no orders to a terminal."""
-        return "".join(letter if letter.isprintable() else "?" for letter in self.detail)
+        return printable(self.detail)
 
 
 class Greeting:

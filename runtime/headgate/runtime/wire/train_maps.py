@@ -11,10 +11,11 @@ tensor and cross with it, so neither side keeps anything between two messages.
 
 The table is a zstd frame of the frequencies [context, level] less their upper bytes, then these.
 Maps of all pictures are dealt to the lanes in turn, so that each has some LANE_VALUES to code; the
-first lanes may have one map more.
+first lanes may have one map more. A lane takes its values one after the other, which larger maps
+than MAX_MAP_VALUES are too slow for: a reader must not be kept for minutes by a few bytes.
 
-Measured on what crosses in four bits (docs/benchmarks.md, split training): 27 % fewer bytes of maps
-than zstd and 39 of gradients, within 2 % of what the best of a dozen sets of contexts gave.
+Measured on what crosses in four bits (docs/log.md, "Maps of split training"): 25 % fewer bytes of
+maps than zstd and 37 of gradients, lanes and table included.
 """
 
 from struct import Struct
@@ -31,6 +32,7 @@ from headgate.runtime.wire.train_lanes import (
 )
 from headgate.runtime.wire.train_zstd import compressed, decompressed
 
+MAX_MAP_VALUES = 1 << 14  # 128 x 128: some 0.4 s to read, however many maps there are
 LANE_VALUES = 512  # of a lane: it costs 2 bytes, they take some 150
 BORDER = 6  # the class of values that lack a neighbour
 SIDES = 3  # of the grid's middle
@@ -42,7 +44,10 @@ Ints = npt.NDArray[np.intp]
 
 
 def encode_maps(values_BCHW: Bytes, *, bits: int) -> bytes:
-    """Return the bytes of values 0 .. (1 << bits) - 1; there is at least one."""
+    """Return the bytes of values 0 .. (1 << bits) - 1.
+
+    There is at least one, and of a map at most MAX_MAP_VALUES.
+    """
     levels = 1 << bits
     *_, height, width = values_BCHW.shape
     maps = values_BCHW.reshape(-1, height, width).astype(np.intp)
@@ -65,7 +70,8 @@ def encode_maps(values_BCHW: Bytes, *, bits: int) -> bytes:
 def decode_maps(data: bytes, *, shape: tuple[int, ...], bits: int) -> Bytes:
     """Return the values [B, C, h, w] that the bytes stand for, or raise WireError.
 
-    Allocates in proportion to the shape, which is the caller's to check.
+    Allocates some bytes a value, and takes steps as a map has values: the shape is the caller's to
+    check.
     """
     levels = 1 << bits
     *outer, height, width = shape
@@ -129,21 +135,20 @@ def _decode_round(decoder: LaneDecoder, maps: Bytes, levels: int) -> None:
     sides = WHOLE * _sides(levels)
     classes = WHOLE * SIDES * _spread_classes(levels)
     border = WHOLE * SIDES * BORDER
-    above: list[Ints] = []
+    left = up = np.full(num, _middle(levels))
+    above: list[Bytes] = []
     for y in range(height):
-        row: list[Ints] = []
+        row: list[Bytes] = []
         for x in range(width):
+            corner, up = up, above[x].astype(np.intp) if y else up
             if x and y:
-                foretold, range_ = _median_edge(row[-1], above[x], above[x - 1])
+                foretold, range_ = _median_edge(left, up, corner)
                 first_slots = classes[range_] + sides[foretold]
-            elif x or y:
-                foretold = row[-1] if x else above[0]
-                first_slots = border + sides[foretold]
             else:
-                foretold = np.full(num, _middle(levels))
+                foretold = left if x else up
                 first_slots = border + sides[foretold]
-            value = (decoder.take(first_slots, num=num) + foretold) & (levels - 1)
-            row.append(value)
+            left = (decoder.take(first_slots, num=num) + foretold) & (levels - 1)
+            row.append(left.astype(np.uint8))  # a row may be long, and there may be many lanes
         maps[:, y] = np.stack(row, axis=1)
         above = row
 

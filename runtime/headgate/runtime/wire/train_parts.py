@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from headgate.profiles.errors import WireError
 from headgate.profiles.train_messages import PackedTensor, Part
-from headgate.runtime.wire.train_maps import decode_maps, encode_maps
+from headgate.runtime.wire.train_maps import MAX_MAP_VALUES, decode_maps, encode_maps
 from headgate.runtime.wire.train_zstd import WORTH_IT, compressed, decompressed
 
 Buffer = bytes | memoryview
@@ -143,9 +143,10 @@ def _described(head: bytes, limits: TrainLimits) -> Described:
             f"{bits} bits of dtype {code} in shape {list(shape)}, expected at most {MAX_BITS} "
             "bits of dtype 1 in [B, C, ...]"
         )
-    if coding == MAPS and not (bits and len(shape) == MAPS_DIMENSIONS and prod(shape)):
+    if coding == MAPS and not (bits and _are_maps(shape)):
         raise WireError(
-            f"{bits} bits in shape {list(shape)} coded as maps, expected some, in [B, C, h, w]"
+            f"{bits} bits in shape {list(shape)} coded as maps, expected some, in [B, C, h, w] "
+            f"with at most {MAX_MAP_VALUES} values of a map"
         )
     return Described(dtype, shape, coding, bits, prod(shape), prod(shape) * dtype.itemsize)
 
@@ -240,11 +241,16 @@ def _smallest(
 ) -> tuple[bytes, int] | None:
     """Return the shorter of a zstd frame and coded maps, or None where neither pays."""
     frame = compressed(data)
-    if part.bits and values.ndim == MAPS_DIMENSIONS and values.size:
+    if part.bits and _are_maps(values.shape):
         maps = encode_maps(values, bits=part.bits)
         if len(maps) < (WORTH_IT * len(data) if frame is None else len(frame)):
             return maps, MAPS
     return None if frame is None else (frame, ZSTD)
+
+
+def _are_maps(shape: tuple[int, ...]) -> bool:
+    """Return whether `train_maps` takes values of this shape."""
+    return len(shape) == MAPS_DIMENSIONS and prod(shape) > 0 and prod(shape[2:]) <= MAX_MAP_VALUES
 
 
 def _encode_scales(part: PackedTensor) -> list[bytes]:
