@@ -11,6 +11,7 @@ import torch
 
 from headgate.profiles.errors import DataError, HeadgateError, TrainingError, UsageError, WireError
 from headgate.profiles.train_messages import Kind, Place, Status
+from headgate.runtime.wire.train_wire import TRAIN_VERSION
 from headgate.train.learning.material import Deal
 from headgate.train.split_training.client import SplitClient
 from headgate.train.split_training.epoch_record import DepruneEpoch
@@ -87,10 +88,12 @@ def test_another_wire_version_is_refused_at_the_handshake(pictures: Path, tmp_pa
     with small_server(plan, settings, tmp_path / "run") as server:
         table = Table(server)
         client = small_client(plan, settings)
-        client._agreement["wire version"] = 1
+        client._agreement["wire version"] = TRAIN_VERSION - 1
         table.connect(client)
         table.run()
-    assert "wire version: server 2, client 1" in str(client.failure)
+    assert f"wire version: server {TRAIN_VERSION}, client {TRAIN_VERSION - 1}" in str(
+        client.failure
+    )
 
 
 def test_a_label_out_of_range_is_refused_and_nothing_is_trained(

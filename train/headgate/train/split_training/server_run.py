@@ -49,9 +49,9 @@ from headgate.train.split_training.server_half import ServerHalf
 from headgate.train.split_training.server_session import CLIENT_TIMEOUT_S, ServerSession
 from headgate.train.split_training.settings import DepruneSettings, agreement
 from headgate.train.split_training.state_files import read_state, write_state
+from headgate.train.split_training.wire_parcels import WIRE_VERSION
 from headgate.train.stages import member_id
 
-WIRE_VERSION = 2  # of the messages of training, see `headgate.runtime.wire.train_wire`
 STATE = "server"
 _HALF = "half."  # and a client's name, or nothing for the half that all share
 _OWED = "owed."

@@ -15,10 +15,11 @@ import torch
 
 from headgate.profiles.train_messages import Header, PackedTensor, Part
 from headgate.runtime.wire.train_parts import TrainLimits
-from headgate.runtime.wire.train_wire import decode, encode, message_bytes
+from headgate.runtime.wire.train_wire import TRAIN_VERSION, decode, encode, message_bytes
 from headgate.train.split_training.payload import Parcel, Payload
 
 LIMITS = TrainLimits()
+WIRE_VERSION = TRAIN_VERSION  # of messages; sides that meet must speak the same
 
 
 def to_message(header: Header, parts: Sequence[Payload], *, compress: bool) -> list[Any]:
