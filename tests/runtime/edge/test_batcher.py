@@ -1,5 +1,6 @@
 """Which frames share a batch, and when it starts: in virtual time."""
 
+import sys
 from dataclasses import replace
 from math import inf
 
@@ -317,6 +318,16 @@ def test_the_running_batch_takes_room() -> None:
     made.start(now_s=0.0)
     assert not made.has_room(frame(2, deadline_s=0.019), now_s=0.001)
     assert made.has_room(frame(2, deadline_s=0.021), now_s=0.001)
+
+
+def test_frames_that_have_left_are_not_kept_to_ask_for_room() -> None:
+    ahead = frame(1, peer=b"b", deadline_s=0.020)
+    made = batcher(ahead, frame_s=0.015)
+    held = sys.getrefcount(ahead)
+    assert not made.has_room(frame(2, deadline_s=0.0205), now_s=0.0)  # it is put in a queue
+    assert sys.getrefcount(ahead) > held
+    made.take_all()
+    assert sys.getrefcount(ahead) == held - 1  # nor does it wait
 
 
 def test_frames_that_are_let_in_and_come_later_take_room() -> None:

@@ -280,4 +280,5 @@ class Batcher:
         for frame in removed:
             self._num_by_key[frame.key] -= 1
         self._first_give_up = None
+        self._line = None  # it holds what waited, payloads and all
         return removed
