@@ -24,7 +24,7 @@ from headgate.profiles.train_messages import (
     Status,
 )
 from headgate.runtime.wire.train_maps import MAX_MAP_VALUES
-from headgate.runtime.wire.train_parts import TrainLimits
+from headgate.runtime.wire.train_parts import TrainLimits, plain_bytes
 from headgate.runtime.wire.train_wire import TRAIN_VERSION, decode, encode, message_bytes
 from runtime.grid_maps import smooth
 
@@ -38,6 +38,11 @@ ON_GRID = PackedTensor(
     bits=4,
     low_C=np.array([0.0, -1.0], np.float32),
     step_C=np.array([0.25, 0.5], np.float32),
+)
+PACKED = PackedTensor(
+    (np.arange(2 * 2054) % 7).astype(np.uint8).reshape(1, 2, 26, 79),
+    3,
+    *np.ones((2, 2), np.float32),
 )
 PLAIN = PackedTensor(np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 2, 1, 2))
 HALVED = PackedTensor(PLAIN.values.astype(np.float16))
@@ -55,6 +60,7 @@ MESSAGES: dict[str, tuple[Header, tuple[Part, ...]]] = {
     "batch": (BATCH, (PLAIN, FILTER, LABELS)),
     "batch-half-precision": (BATCH, (HALVED, FILTER, LABELS)),
     "batch-grid": (BATCH, (ON_GRID, FILTER, LABELS)),
+    "batch-packed": (replace(BATCH, num_pictures=1), (PACKED, FILTER, LABELS)),
     "gradient": (
         Header(Kind.GRADIENT, Place(2, 7), phase=1, budget=2, num_right=3, loss=2.5),
         (ON_GRID, FILTER),
@@ -204,6 +210,15 @@ def test_integers_that_repeat_are_compressed_and_noise_is_not() -> None:
     assert sizes[1] > noise.nbytes
 
 
+def test_few_bits_are_packed_whether_or_not_they_are_entropy_coded() -> None:
+    noise = np.random.default_rng(0).integers(0, 16, (64, 4, 8, 8), dtype=np.uint8)
+    maps = PackedTensor(noise, 4, *np.ones((2, 4), np.float32))
+    for compress in (False, True):
+        head, values = encoded((BATCH, (maps, FILTER, LABELS)), compress=compress)
+        assert len(values) == plain_bytes(noise.nbytes, bits=4) == noise.nbytes // 2
+        assert_same(decode([head, values]), (BATCH, (maps, FILTER, LABELS)))
+
+
 def smooth_maps(shape: tuple[int, ...], *, bits: int) -> PackedTensor:
     """Return maps whose neighbours are alike."""
     return PackedTensor(smooth(shape, bits=bits), bits, *np.ones((2, shape[1]), np.float32))
@@ -290,7 +305,7 @@ def outside(parts: list[bytes]) -> list[bytes]:
         ("batch", lambda p: [p[0][:39]], "a header of 39 bytes, expected 40"),
         ("batch", lambda p: put(p, 0, 0, b"XXXX"), "begins with b'XXXX'"),
         ("batch", lambda p: put(p, 0, 5, b"\x03"), "and type 3"),
-        ("batch", lambda p: put(p, 0, 4, b"\x01"), "BATCH: version 1, this side speaks 3"),
+        ("batch", lambda p: put(p, 0, 4, b"\x01"), "BATCH: version 1, this side speaks 4"),
         ("hello", lambda p: put(p, 0, 4, b"\x02"), "HELLO: version 2, this side speaks 1"),
         ("batch", lambda p: put(p, 0, 7, b"\x01"), "a reserved field is not 0"),
         ("batch", lambda p: put(p, 0, 8, b"\x63"), "unknown kind 99"),
@@ -316,6 +331,9 @@ def outside(parts: list[bytes]) -> list[bytes]:
             lambda p: put(p, 0, PART_AT + 3 * 20, np.float32("nan").tobytes()),
             "a scale is not a finite number",
         ),
+        ("batch-packed", lambda p: [p[0], p[1][:-1]], "1540 bytes for 4108 values of 3 bits"),
+        ("batch-packed", lambda p: [p[0], p[1][:-1] + b"\xff"], "does not end in zeros"),
+        ("batch-packed", lambda p: put(p, 0, PART_AT + 3, b"\x08"), "packed values of 8 bits"),
         ("hello", lambda p: put(p, 0, PART_AT + 1, b"\x01"), "plain bytes with dimensions"),
         ("hello", lambda p: [p[0][:-1], *p[1:]], "ends before its parts are described"),
     ],

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from headgate.profiles.errors import WireError
 from headgate.profiles.train_messages import PackedTensor, Part
+from headgate.runtime.wire.train_bits import BYTE_BITS, pack_bits, packed_bytes, unpack_bits
 from headgate.runtime.wire.train_maps import MAX_MAP_VALUES, decode_maps, encode_maps
 from headgate.runtime.wire.train_zstd import WORTH_IT, compressed, decompressed
 
@@ -28,7 +29,7 @@ Floats = npt.NDArray[np.float32]
 
 MAX_DIMENSIONS = MAPS_DIMENSIONS = 4
 MAX_BITS = 8
-BYTES, RAW, ZSTD, INLINE, MAPS = 0, 0, 1, 2, 3
+BYTES, RAW, ZSTD, INLINE, MAPS, PACKED = 0, 0, 1, 2, 3, 4
 MAX_INLINE_BYTES = 4096  # that a sender puts in part 0; a reader takes whatever is there
 
 DTYPES: dict[int, np.dtype[Any]] = {
@@ -79,7 +80,7 @@ class Layout:
 
 
 def pack(parts: Sequence[Part], *, compress: bool) -> tuple[list[Buffer], list[Buffer]]:
-    """Return what goes into the header, and what goes beside it; no tensor's values are copied.
+    """Return what goes into the header, and what goes beside it; float values are not copied.
 
     With `compress` tensors are entropy-coded where that pays.
     """
@@ -132,7 +133,7 @@ def _described(head: bytes, limits: TrainLimits) -> Described:
             f"dtype {code} with {num_dimensions} dimensions {sizes}, expected one of "
             f"{list(DTYPES)} and at most {MAX_DIMENSIONS}, zeros after the last"
         )
-    if coding not in (RAW, ZSTD, INLINE, MAPS):
+    if coding not in (RAW, ZSTD, INLINE, MAPS, PACKED):
         raise WireError(f"unknown coding {coding}; update Headgate")
     if prod(max(1, size) for size in shape) > limits.max_values:
         raise WireError(f"shape {list(shape)}, at most {limits.max_values} values taken")
@@ -148,6 +149,8 @@ def _described(head: bytes, limits: TrainLimits) -> Described:
             f"{bits} bits in shape {list(shape)} coded as maps, expected some, in [B, C, h, w] "
             f"with at most {MAX_MAP_VALUES} values of a map"
         )
+    if coding == PACKED and not 0 < bits < BYTE_BITS:
+        raise WireError(f"packed values of {bits} bits, expected 1 to {BYTE_BITS - 1}")
     return Described(dtype, shape, coding, bits, prod(shape), prod(shape) * dtype.itemsize)
 
 
@@ -210,11 +213,14 @@ def _inline_values(part: Described, head: bytes, *, at: int) -> npt.NDArray[Any]
 
 def _outside_values(part: Described, raw: bytes, *, where: str) -> npt.NDArray[Any]:
     assert part.dtype is not None
-    if part.coding == MAPS:
-        try:
+    try:
+        if part.coding == MAPS:
             return decode_maps(raw, shape=part.shape, bits=part.bits)
-        except WireError as reason:
-            raise WireError(f"{where}: {reason}") from None
+        if part.coding == PACKED:
+            values = unpack_bits(raw, num_values=part.num_values, bits=part.bits)
+            return values.reshape(part.shape)
+    except WireError as reason:
+        raise WireError(f"{where}: {reason}") from None
     if part.coding == ZSTD:
         raw = decompressed(raw, num_bytes=part.num_bytes, where=where)
     elif len(raw) != part.num_bytes:
@@ -222,30 +228,51 @@ def _outside_values(part: Described, raw: bytes, *, where: str) -> npt.NDArray[A
     return np.frombuffer(raw, part.dtype).reshape(part.shape)
 
 
+def plain_bytes(num_bytes: int, *, bits: int) -> int:
+    """Return what a tensor of so many bytes takes where it is not entropy-coded.
+
+    `bits` are those of its values, 0 where they lie on no grid.
+    """
+    if _is_packed(num_bytes, bits=bits):
+        return packed_bytes(num_bytes, bits=bits)
+    return num_bytes
+
+
+def _is_packed(num_bytes: int, *, bits: int) -> bool:
+    """Return whether a tensor's few bits are packed; in the header it would hardly tell."""
+    return 0 < bits < BYTE_BITS and num_bytes > MAX_INLINE_BYTES
+
+
 def _encode_values(part: PackedTensor, *, compress: bool) -> tuple[Buffer, int]:
-    """Return a tensor's bytes, not copied, and how they are coded."""
+    """Return a tensor's bytes and how they are coded; not copied where they go as they are."""
     values = part.values
     if not values.flags.c_contiguous:
         values = np.asarray(values, order="C")  # ascontiguousarray makes 1 of 0 dimensions
     values = values.astype(values.dtype.newbyteorder("<"), copy=False)
-    data: Buffer = values.data.cast("B") if values.size else b""
     if compress:
-        coded = _smallest(part, values, data)
+        coded = _smallest(part, values)
         if coded is not None:
             return coded
-    return data, INLINE if values.nbytes <= MAX_INLINE_BYTES else RAW
+    if _is_packed(values.nbytes, bits=part.bits):
+        return pack_bits(values, bits=part.bits), PACKED
+    return _data(values), INLINE if values.nbytes <= MAX_INLINE_BYTES else RAW
 
 
-def _smallest(
-    part: PackedTensor, values: npt.NDArray[Any], data: Buffer
-) -> tuple[bytes, int] | None:
+def _smallest(part: PackedTensor, values: npt.NDArray[Any]) -> tuple[bytes, int] | None:
     """Return the shorter of a zstd frame and coded maps, or None where neither pays."""
-    frame = compressed(data)
+    worth_bytes = WORTH_IT * plain_bytes(values.nbytes, bits=part.bits)
+    frame = compressed(_data(values))
+    if frame is not None and len(frame) > worth_bytes:
+        frame = None
     if part.bits and _are_maps(values.shape):
         maps = encode_maps(values, bits=part.bits)
-        if len(maps) < (WORTH_IT * len(data) if frame is None else len(frame)):
+        if len(maps) < (worth_bytes if frame is None else len(frame)):
             return maps, MAPS
     return None if frame is None else (frame, ZSTD)
+
+
+def _data(values: npt.NDArray[Any]) -> Buffer:
+    return values.data.cast("B") if values.size else b""
 
 
 def _are_maps(shape: tuple[int, ...]) -> bool:

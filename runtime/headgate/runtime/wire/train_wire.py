@@ -11,11 +11,11 @@
                 for each with bits > 0: low f32 of each map (dimension 1), then step f32 of each
                 for each with coding 2: its values
     part 1.. the values of each other one; as a zstd frame where coding is 1, as `train_maps` codes
-             them where it is 3
+             them where it is 3, `bits` of each as `train_bits` packs them where it is 4
 
 Values are little-endian, in C order. Each part of a ZeroMQ message costs both sides some
 microseconds, so small tensors travel in part 0 (coding 2). In version 1 scales followed the 20
-bytes of their part, and there was no coding 2; in version 2 there was no coding 3.
+bytes of their part, and there was no coding 2; in version 2 there was no coding 3, in 3 no 4.
 
 HELLO and REFUSE keep this layout and version 1 for ever, so that any two sides can at least refuse
 each other: a HELLO's text names the version that its side speaks. Payload parts by kind:
@@ -51,7 +51,7 @@ from headgate.runtime.wire.train_parts import (
 
 MAGIC = b"HDGT"
 TYPE_TRAIN = 65
-TRAIN_VERSION = 3
+TRAIN_VERSION = 4
 HANDSHAKE_VERSION = 1  # of HELLO and REFUSE, for ever
 
 _FIELDS = Struct("<4sBBBBBBHIIIIIfHH")
@@ -73,7 +73,7 @@ _KINDS, _STATUSES = {int(kind): kind for kind in Kind}, {int(status): status for
 def encode(
     header: Header, parts: Sequence[Part], *, compress: bool = False, version: int = TRAIN_VERSION
 ) -> list[Buffer]:
-    """Return the parts of one ZeroMQ message; the values of a tensor are not copied.
+    """Return the parts of one ZeroMQ message; values that go as they are are not copied.
 
     With `compress` tensors are entropy-coded where that pays.
     """
@@ -102,7 +102,7 @@ def encode(
 
 
 def message_bytes(*, data_bytes: Sequence[int], num_scales: int = 0) -> int:
-    """Return the size of an uncompressed message with payload parts of these sizes.
+    """Return the size of a message with payload parts of these sizes, see `plain_bytes`.
 
     `num_scales` counts maps whose values lie on a grid.
     """

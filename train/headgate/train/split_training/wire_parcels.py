@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from headgate.profiles.train_messages import Header, PackedTensor, Part
-from headgate.runtime.wire.train_parts import TrainLimits
+from headgate.runtime.wire.train_parts import TrainLimits, plain_bytes
 from headgate.runtime.wire.train_wire import TRAIN_VERSION, decode, encode, message_bytes
 from headgate.train.split_training.payload import Parcel, Payload
 
@@ -66,7 +66,7 @@ def wire_bytes(header: Header, parts: Sequence[Payload], *, compress: bool) -> i
     if compress:
         return sum(map(len, to_message(header, parts, compress=True)))
     sizes = [
-        len(part) if isinstance(part, bytes) else part.values.numel() * part.values.element_size()
+        len(part) if isinstance(part, bytes) else plain_bytes(part.values.nbytes, bits=part.bits)
         for part in parts
     ]
     scales = [0 if isinstance(p, bytes) or p.low_C is None else len(p.low_C) for p in parts]
