@@ -32,7 +32,7 @@ def test_times_follow_what_is_measured_and_forget_slowly() -> None:
 
 
 def test_what_was_doubted_is_measured_afresh_for_all_sizes() -> None:
-    times = known_times({1: 0.010, 2: 0.011, 8: 12.0})
+    times = known_times({1: 0.010, 8: 0.080, 2: 0.011})
     times.doubt(KEY, share=0.5)
     assert times.predict_s(KEY, size=2) == pytest.approx(0.0055)
     assert times.frame_s(KEY) == pytest.approx(0.00275)
@@ -40,6 +40,16 @@ def test_what_was_doubted_is_measured_afresh_for_all_sizes() -> None:
     assert times.predict_s(KEY, size=1) == pytest.approx(0.010)
     assert times.predict_s(KEY, size=2) == pytest.approx(0.012)
     assert times.predict_s(KEY, size=8) == pytest.approx(0.048)
+
+
+def test_the_first_run_of_a_size_counts_as_no_longer_than_smaller_ones_foretell() -> None:
+    """Or the size would never be tried again: what it costs is learnt from its runs alone."""
+    times = known_times({2: 0.010, 8: 0.6, 1: 0.6})
+    assert times.predict_s(KEY, size=8) == pytest.approx(0.040)
+    assert times.predict_s(KEY, size=1) == pytest.approx(0.010)
+    for _ in range(50):
+        times.measured(KEY, size=8, elapsed_s=0.060)  # a size may well be dearer than foretold
+    assert times.predict_s(KEY, size=8) == pytest.approx(0.060, rel=1e-3)
 
 
 def test_a_machine_that_stands_still_again_after_a_doubt_is_not_believed() -> None:

@@ -1,7 +1,9 @@
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 import pytest
@@ -13,6 +15,8 @@ from headgate.profiles.manifest import FileEntry
 from headgate.profiles.pictures import encode_picture
 from headgate.profiles.storage import sha256_file
 from headgate.runtime.edge.edge_events import FULL_GRAPH_KEY, BatchItem
+from headgate.runtime.networks import graphs
+from headgate.runtime.networks.bound_buffers import BoundRun
 from headgate.runtime.networks.device_engine import DeviceEngine
 from headgate.runtime.networks.edge_engine import EdgeEngine
 from headgate.runtime.networks.graphs import EngineOptions
@@ -180,6 +184,30 @@ def test_a_sample_the_graph_chokes_on_is_the_edges_fault_and_fails_alone(
         labels[0],
         labels[2],
     ]
+
+
+def test_on_a_gpu_every_batch_size_has_run_before_a_device_asks(
+    tiny_family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = set()
+
+    class OnProcessor(BoundRun):
+        """Stands for a GPU's memory."""
+
+        def __init__(self, session: ort.InferenceSession, *, device: str) -> None:
+            assert device == "cuda"
+            super().__init__(session, device="cpu")
+
+        def run(
+            self, outputs: Sequence[str], feeds: Mapping[str, npt.NDArray[np.generic]]
+        ) -> list[npt.NDArray[np.generic]]:
+            sizes.add(len(next(iter(feeds.values()))))
+            return super().run(outputs, feeds)
+
+    monkeypatch.setattr(graphs, "CPU_PROVIDER", "another")
+    monkeypatch.setattr(graphs, "BoundRun", OnProcessor)
+    EdgeEngine(tiny_family, options=EngineOptions(providers="cpu"), max_batch=5)
+    assert sizes == {1, 2, 3, 4, 5}
 
 
 def test_a_gpu_answers_as_the_cpu_does(tiny_family: Family) -> None:

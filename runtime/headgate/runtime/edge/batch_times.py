@@ -6,9 +6,12 @@ was measured in a bad moment would be avoided for ever and never measured again.
 
 One batch may take a thousand times as long as the others because the machine stood still. So a
 sample raises a mean by no more than a few times itself, and what is not measured any more, because
-nobody would wait for it, is doubted (`doubt`) until it is.
+nobody would wait for it, is doubted (`doubt`) until it is. The first run of a size may take long
+too (a GPU's libraries choose how to compute each new shape): if that were believed, the size and
+all larger ones would be avoided for ever. So it counts as no longer than smaller ones foretell.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 NEW_SAMPLE_WEIGHT = 0.2  # of a batch, in the mean of its size
@@ -60,6 +63,8 @@ class BatchTimes:
         if old_s is None or old_s <= 0 or doubted:
             if old_s:  # once more the machine may have stood still
                 elapsed_s = min(elapsed_s, (1 + MOST_RISE) * old_s)
+            elif known_s:  # nor is a first run like those that follow
+                elapsed_s = min(elapsed_s, _foretold_s(known_s, size))
             known_s[size] = elapsed_s
             if doubted:  # all of it
                 for other in known_s:
@@ -118,8 +123,12 @@ class BatchTimes:
         known_s = self._measured_s.get(key)
         if not known_s:
             return size * self._prior_s.get(key, 0.0)
-        trust = self._trust.get(key, 1.0)
-        smaller = max((known for known in known_s if known <= size), default=None)
-        if smaller is not None:
-            return trust * known_s[smaller] * size / smaller
-        return trust * known_s[min(known_s)]
+        return self._trust.get(key, 1.0) * _foretold_s(known_s, size)
+
+
+def _foretold_s(known_s: Mapping[int, float], size: int) -> float:
+    """Return what a batch of that size takes at most, by the sizes that are known."""
+    smaller = max((known for known in known_s if known <= size), default=None)
+    if smaller is not None:
+        return known_s[smaller] * size / smaller
+    return known_s[min(known_s)]

@@ -180,10 +180,19 @@ class EdgeEngine:
         return self._tails[graph_key].run(TAIL_OUTPUTS, feeds)[0]  # type: ignore[return-value]
 
     def _warm_up(self) -> None:
-        """Run every graph at the smallest and the largest batch, so that no device waits for it."""
+        """Run every graph, so that no device waits for its first batch.
+
+        On a GPU of every size: each is prepared for at its first run. On a processor the smallest
+        and the largest do.
+        """
         size_px = (self.manifest.input.height_px, self.manifest.input.width_px)
         picture = np.zeros((*size_px, 3), dtype=np.uint8)
-        for num in (1, self.max_batch):
+        sizes = (
+            range(1, self.max_batch + 1)
+            if self._full[FULL_GRAPH_KEY].on_gpu
+            else (1, self.max_batch)
+        )
+        for num in sizes:
             for key in self._full:
                 self.full(np.stack([picture] * num), key=key)
             for member in self.manifest.members:

@@ -28,6 +28,8 @@ _PROVIDERS = {
     "cuda": ("CUDAExecutionProvider", CPU_PROVIDER),
     "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", CPU_PROVIDER),
 }
+# Of CUDA, whose default tries all algorithms of every convolution for each new batch size.
+_PROVIDER_OPTIONS = {"CUDAExecutionProvider": {"cudnn_conv_algo_search": "HEURISTIC"}}
 # onnxruntime's exceptions share no base of their own (tried with 1.31).
 _ORT_ERRORS = (
     ort_state.Fail,
@@ -105,7 +107,9 @@ class Graph:
             load_gpu_libraries()
         try:
             self._session = ort.InferenceSession(
-                str(path), sess_options=session_options, providers=list(providers)
+                str(path),
+                sess_options=session_options,
+                providers=[(name, _PROVIDER_OPTIONS.get(name, {})) for name in providers],
             )
         except _ORT_ERRORS as reason:
             raise FamilyError(
@@ -118,8 +122,8 @@ class Graph:
                 f"providers: {options.providers} was asked for, onnxruntime could only start "
                 f"{self.provider}; check driver and GPU, or use auto"
             )
-        on_gpu = self.provider != CPU_PROVIDER
-        self._bound = BoundRun(self._session, device="cuda") if on_gpu else None
+        self.on_gpu = self.provider != CPU_PROVIDER
+        self._bound = BoundRun(self._session, device="cuda") if self.on_gpu else None
         self.inputs = {spec.name: tuple(spec.shape) for spec in self._session.get_inputs()}
         self.outputs = tuple(spec.name for spec in self._session.get_outputs())
         self._path = path
