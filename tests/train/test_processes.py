@@ -1,5 +1,6 @@
 """Claims about training with several processes, checked with two real ones under torchrun."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -78,3 +79,11 @@ def test_a_gpu_that_is_not_there_is_refused(tmp_path: Path) -> None:
         pytest.skip("this machine has a GPU")
     with pytest.raises(UsageError, match="cuda is not usable here"):
         start_fabric(tiny_config(tmp_path / "tiny.npz", device="cuda"))
+
+
+def test_what_fabric_tells_of_itself_is_not_shown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    start_fabric(tiny_config(tmp_path / "tiny.npz", device="cpu", precision="bfloat16"))
+    assert not caplog.records
+    assert not logging.getLogger("lightning_fabric").isEnabledFor(logging.INFO)

@@ -1,5 +1,6 @@
 """Starts lightning-fabric on what there is: one process, or the many that torchrun started."""
 
+import logging
 import os
 from typing import Literal
 
@@ -16,6 +17,8 @@ def start_fabric(config: PruneConfig) -> Fabric:
 
     The environment variables are those that torchrun documents.
     """
+    # What Fabric would tell (a precision, advice to programmers) helps nobody who trains.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     accelerator = compute_device(config).type
     num_processes = int(os.environ.get("WORLD_SIZE", "1"))
     per_machine = int(os.environ.get("LOCAL_WORLD_SIZE", str(num_processes)))
