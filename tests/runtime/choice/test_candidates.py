@@ -1,5 +1,7 @@
 """Which of several judged points is picked, by what a profile prefers."""
 
+from dataclasses import replace
+
 import pytest
 
 from headgate.profiles.manifest import OperatingPoint
@@ -43,6 +45,13 @@ def test_most_credit_wins_unless_the_last_point_has_nearly_as_much() -> None:
     assert picked(judged(SMALL, 0.7), judged(LARGE, better)) is LARGE
     assert picked(judged(SMALL, 0.7), judged(LARGE, better), last=SMALL) is SMALL
     assert picked(judged(SMALL, 0.7), judged(LARGE, 0.71), last=SMALL) is LARGE
+
+
+def test_hope_counts_against_answering_here_and_not_among_points_that_send() -> None:
+    hopeful = replace(judged(LARGE, 0.58), hope=0.04)
+    assert picked(hopeful, local=judged(LOCAL, 0.6)) is LARGE
+    assert picked(hopeful, local=judged(LOCAL, 0.63)) is LOCAL
+    assert picked(judged(SMALL, 0.61), hopeful, local=judged(LOCAL, 0.6)) is SMALL
 
 
 @pytest.mark.parametrize("prefer", [Preference.BYTES, Preference.LATENCY])

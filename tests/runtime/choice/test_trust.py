@@ -61,3 +61,10 @@ def test_a_link_that_has_become_good_is_believed_again() -> None:
     for _ in range(150):
         trust.learn(on_time=0.98 * trust.share, by_edge=True)
     assert trust.share == 1.0
+
+
+def test_a_doubtful_chance_gets_the_benefit_unless_chances_were_not_borne_out() -> None:
+    assert Trust().benefit(0.8) == pytest.approx(0.889, abs=0.001)  # odds of 8, not of 4
+    assert Trust().benefit(0.0) == 0.0
+    assert Trust().benefit(1.0) == 1.0
+    assert taught(on_time=0.98, hits=0.5).benefit(0.8) == 0.8

@@ -21,6 +21,7 @@ class Candidate:
     on_time: float
     latency_s: float
     layers: LayerPlan | None = None
+    hope: float = 0.0  # credit that it has more where the choice is whether to send at all
 
 
 def pick(
@@ -43,9 +44,11 @@ def pick(
     if len(candidates) <= 1:
         return candidates[0] if candidates else None
     if profile.prefer is Preference.ACCURACY:
-        return min(candidates, key=lambda each: (-_sticky(each, last), each.point.bytes.mean))
-    best = max(each.credit for each in candidates)
-    near = [each for each in candidates if each.credit >= best - SIMILAR]
+        best = min(candidates, key=lambda each: (-_sticky(each, last), each.point.bytes.mean))
+        hoped = max(sending, key=lambda each: each.credit + each.hope, default=best)
+        return hoped if best in local and hoped.credit + hoped.hope > best.credit else best
+    most = max(each.credit for each in candidates)
+    near = [each for each in candidates if each.credit >= most - SIMILAR]
     if floor is not None:  # all that are left keep it: any that is likely on time will do
         needed = 1 - max(profile.miss_rate, 0.02)  # chance, as far as it is known
         near = [each for each in candidates if each.on_time >= needed] or near

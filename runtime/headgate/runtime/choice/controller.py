@@ -280,6 +280,7 @@ class Controller:
             )
         device_s, quality = self._costs.device_s(point.id), self._quality[point.id]
         times, sizes = self._times(point, situation), self._costs.sizes_bytes(point)
+        kept_up, hope = self._kept_up(device_s), 0.0
         service_s = 8 * (sizes[1] + MESSAGE_OVERHEAD_BYTES) / outlook.rate_bps
         if self._sla_s is None:
             on_time = 1.0
@@ -295,10 +296,12 @@ class Controller:
             on_time *= self._trust.share
             late_credit = self._late_credit(point, situation, fallback)
             credit = on_time * quality + (1 - on_time) * late_credit
+            if late_credit <= 0:  # what is late is lost: nothing insures it
+                hope = kept_up * quality * (self._trust.benefit(on_time) - on_time)
             assert queue is not None
             credit += queue.cost(sizes[1], leaving_s=times.leaving_s)
         latency_s = times.leaving_s - times.captured_s + service_s + outlook.delay_s + times.edge_s
-        return Candidate(point, self._kept_up(device_s) * credit, on_time, latency_s)
+        return Candidate(point, kept_up * credit, on_time, latency_s, hope=hope)
 
     def _times(
         self, point: OperatingPoint, situation: Situation, *, insured: bool = True

@@ -12,6 +12,12 @@ more than chance itself explains, chances are believed only so far:
 
 Both counts are forgotten as newer frames come, and more slowly while frames are answered here: the
 link may have become another, and only sending tells.
+
+Where chances are borne out, doubtful ones are more than borne out: of frames sent with 0.8 over
+recorded links 0.97 were in time, and of those with 0.9 0.96. The forecast follows every sample, and
+after a slow one it is too low. Among points that send this hardly matters, as they are doubted
+alike. Against answering here it does: what is not sent teaches nothing, and the doubt stays. So
+against that the odds of a doubtful point count double (`benefit`).
 """
 
 from math import sqrt
@@ -20,6 +26,7 @@ LIKELY = 0.5  # frames with less of a chance are sent for want of anything bette
 PRIOR_WEIGHT = 10.0  # frames
 MEMORY, MEMORY_UNSENT = 50.0, 300.0  # frames: each counts so much less with every newer one
 SIGMAS = 1.5
+BENEFIT = 2.0  # times the odds, where the choice is whether to send at all
 
 
 class Trust:
@@ -33,6 +40,12 @@ class Trust:
         """What to multiply chances by, above 0 and at most 1."""
         excess = self._misses - self._foretold_misses - SIGMAS * sqrt(self._misses + 1)
         return 1 - max(0.0, excess) / (PRIOR_WEIGHT + self._foretold_hits)
+
+    def benefit(self, on_time: float) -> float:
+        """Return what to believe of a chance where the choice is between it and answering here."""
+        if self.share < 1:
+            return on_time
+        return BENEFIT * on_time / (1 + (BENEFIT - 1) * on_time)
 
     def learn(self, *, on_time: float, by_edge: bool) -> None:
         """Count a frame that was sent; `by_edge`: the edge answered it in time.
