@@ -112,6 +112,31 @@ def test_a_swap_that_was_killed_after_its_renames_keeps_the_new_folder(tmp_path:
     assert not (tmp_path / ".family.old").exists()
 
 
+def test_a_folder_whose_folders_are_read_only_is_replaced_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    target = tmp_path / "family"
+    (target / "heads" / "b4").mkdir(parents=True)
+    (target / "heads" / "b4" / "model.onnx").touch()
+    for folder in (target / "heads" / "b4", target / "heads", target):
+        folder.chmod(0o500)
+    with publish_folder(target, replace=True) as folder:
+        (folder / "a.txt").write_text("new")
+    assert (target / "a.txt").read_text() == "new"
+    assert [item.name for item in tmp_path.iterdir()] == ["family"]
+
+
+def test_what_cannot_be_removed_of_an_earlier_swap_is_named_before_any_work(tmp_path: Path) -> None:
+    target = tmp_path / "family"
+    target.mkdir()
+    (tmp_path / ".family.old").touch()  # of a file, as of another user's folder, nothing is removed
+    with (
+        pytest.raises(UsageError, match=r"\.family\.old: is left of an earlier family"),
+        publish_folder(target, replace=True),
+    ):
+        raise AssertionError("the block must not run")
+
+
 def test_a_reader_waits_for_a_swap_that_is_under_way_and_does_not_undo_it(tmp_path: Path) -> None:
     target, old, fresh = (tmp_path / name for name in ("family", ".family.old", "fresh"))
     for folder in (old, fresh):

@@ -62,7 +62,9 @@ def publish_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     """
     check_place(target)
     target = Path(os.path.realpath(target))  # a link stays, what it leads to is replaced
-    recover_folder(target)
+    with _swapping_in(target.parent):
+        _repair(target)
+        _refuse_remains(target)
     _remove_orphans(target)
     _refuse_existing(target, replace=replace)
     fresh = target.with_name(f".{target.name}.{os.getpid()}.new")
@@ -81,7 +83,7 @@ def publish_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
                     os.rename(target, old)
                 os.rename(fresh, target)
                 _sync_folder(target.parent)
-                shutil.rmtree(old, ignore_errors=True)
+                _remove_tree(old)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
@@ -161,9 +163,27 @@ def _repair(target: Path) -> None:
     if not old.is_dir():
         return
     if target.exists():
-        shutil.rmtree(old, ignore_errors=True)
+        _remove_tree(old)
     else:
         os.rename(old, target)
+
+
+def _remove_tree(folder: Path) -> None:
+    """Remove a folder as far as that is possible, also where its folders are read-only."""
+    for path, _, _ in os.walk(folder):  # from above: what is below needs those above it
+        with suppress(OSError):
+            os.chmod(path, 0o700)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse_remains(target: Path) -> None:
+    """Refuse to begin work whose result could not be swapped in."""
+    old = _old_name(target)
+    if old.exists():
+        raise UsageError(
+            f"{old}: is left of an earlier {target.name} and cannot be removed; remove it, or "
+            "choose another folder"
+        )
 
 
 @contextmanager
