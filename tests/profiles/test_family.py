@@ -25,6 +25,23 @@ def test_one_flipped_bit_in_any_file_is_found(tmp_path: Path, name: str) -> None
         open_family(tmp_path)
 
 
+@pytest.mark.parametrize("role", ["device", "edge"])
+def test_a_family_that_is_replaced_while_it_is_loaded_is_refused(role: str, tmp_path: Path) -> None:
+    write_small_family(tmp_path)
+    family = open_family(tmp_path, roles=(role,))
+    family.check_unchanged()
+    name = next(name for name in FILES if name in family.stamps)
+    (tmp_path / name).chmod(0o600)  # and the same content
+    family.check_unchanged()
+    (tmp_path / "fresh").write_bytes(b"x" * len(FILES[name]))
+    os.replace(tmp_path / "fresh", tmp_path / name)
+    with pytest.raises(FamilyError, match="was changed while it was loaded; start again"):
+        family.check_unchanged()
+    (tmp_path / name).unlink()
+    with pytest.raises(FamilyError, match="was changed while it was loaded; start again"):
+        family.check_unchanged()
+
+
 def test_a_device_may_hold_its_own_files_only(tmp_path: Path) -> None:
     write_small_family(tmp_path)
     (tmp_path / "tails/b2r1/1/model.onnx").unlink()

@@ -1,9 +1,11 @@
 import errno
+import fcntl
 import os
 import resource
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -108,6 +110,65 @@ def test_a_swap_that_was_killed_after_its_renames_keeps_the_new_folder(tmp_path:
     recover_folder(tmp_path / "family")
     assert (tmp_path / "family" / "a.txt").read_text() == "family"
     assert not (tmp_path / ".family.old").exists()
+
+
+def test_a_folder_whose_folders_are_read_only_is_replaced_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    target = tmp_path / "family"
+    (target / "heads" / "b4").mkdir(parents=True)
+    (target / "heads" / "b4" / "model.onnx").touch()
+    for folder in (target / "heads" / "b4", target / "heads", target):
+        folder.chmod(0o500)
+    with publish_folder(target, replace=True) as folder:
+        (folder / "a.txt").write_text("new")
+    assert (target / "a.txt").read_text() == "new"
+    assert [item.name for item in tmp_path.iterdir()] == ["family"]
+
+
+def test_what_cannot_be_removed_of_an_earlier_swap_is_named_before_any_work(tmp_path: Path) -> None:
+    target = tmp_path / "family"
+    target.mkdir()
+    (tmp_path / ".family.old").touch()  # of a file, as of another user's folder, nothing is removed
+    with (
+        pytest.raises(UsageError, match=r"\.family\.old: is left of an earlier family"),
+        publish_folder(target, replace=True),
+    ):
+        raise AssertionError("the block must not run")
+
+
+def test_a_reader_waits_for_a_swap_that_is_under_way_and_does_not_undo_it(tmp_path: Path) -> None:
+    target, old, fresh = (tmp_path / name for name in ("family", ".family.old", "fresh"))
+    for folder in (old, fresh):
+        folder.mkdir()
+        (folder / "a.txt").write_text(folder.name)
+    reader = threading.Thread(target=recover_folder, args=(target,))
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)  # as the process does that swaps
+    try:
+        reader.start()
+        reader.join(timeout=0.05)
+        os.rename(fresh, target)
+    finally:
+        os.close(descriptor)
+        reader.join()
+    assert (target / "a.txt").read_text() == "fresh"
+    assert [item.name for item in tmp_path.iterdir()] == ["family"]
+
+
+def test_two_processes_that_replace_one_folder_again_and_again_both_succeed(tmp_path: Path) -> None:
+    target = tmp_path / "family"
+    script = (
+        "import sys\nfrom pathlib import Path\n"
+        "from headgate.profiles.storage import publish_folder\n"
+        "for turn in range(30):\n"
+        "    with publish_folder(Path(sys.argv[1]), replace=True) as folder:\n"
+        "        (folder / sys.argv[2]).write_text('whole')\n"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", script, str(target), name]) for name in "ab"]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert [item.name for item in tmp_path.iterdir()] == ["family"]
+    assert [item.read_text() for item in target.iterdir()] == ["whole"]
 
 
 def test_write_atomic_replaces_a_file_and_leaves_no_temporary(tmp_path: Path) -> None:

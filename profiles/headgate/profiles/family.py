@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from headgate.profiles.errors import FamilyError
@@ -24,11 +24,42 @@ class Family:
 
     path: Path
     manifest: Manifest
+    stamps: dict[str, "FileStamp"] = field(default_factory=dict)  # of what was verified, by name
 
     def file(self, name: str) -> Path:
         """Return the path of a file the manifest lists."""
         assert name in self.manifest.files
         return self.path / name
+
+    def check_unchanged(self) -> None:
+        """Raise FamilyError unless the files are those that were verified; for after loading them.
+
+        Else a folder that is replaced meanwhile would answer under the digest of the one before.
+        """
+        for name, stamp in self.stamps.items():
+            path = self.file(name)
+            if not path.is_file() or (
+                FileStamp.of(path) != stamp  # as of another mode too
+                and sha256_file(path) != self.manifest.files[name].sha256
+            ):
+                raise FamilyError(
+                    f"{path}: was changed while it was loaded; start again once the family is whole"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """What changes with a file's content, or with the file behind a name. Quicker than a digest."""
+
+    device: int
+    inode: int
+    num_bytes: int
+    changed_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> "FileStamp":
+        found = path.stat()
+        return cls(found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns)
 
 
 def open_family(path: Path, *, roles: Iterable[str] = ROLES) -> Family:
@@ -44,11 +75,14 @@ def open_family(path: Path, *, roles: Iterable[str] = ROLES) -> Family:
     manifest = read_manifest(path / MANIFEST_NAME)
     _refuse_foreign_files(path, manifest)
     needed = set(roles)
+    stamps = {}
     for name, entry in manifest.files.items():
         if needed.isdisjoint(entry.roles) and not (path / name).exists():
             continue
-        _check_file(path / name, expected_sha256=entry.sha256, expected_bytes=entry.num_bytes)
-    return Family(path, manifest)
+        stamps[name] = _check_file(
+            path / name, expected_sha256=entry.sha256, expected_bytes=entry.num_bytes
+        )
+    return Family(path, manifest, stamps)
 
 
 def files_of(manifest: Manifest, *, roles: Iterable[str]) -> list[str]:
@@ -119,13 +153,13 @@ def _refuse_foreign_files(path: Path, manifest: Manifest) -> None:
             raise FamilyError(f"{found}: is not in the manifest; remove it or export again")
 
 
-def _check_file(path: Path, *, expected_sha256: str, expected_bytes: int) -> None:
+def _check_file(path: Path, *, expected_sha256: str, expected_bytes: int) -> FileStamp:
     if not path.is_file():
         raise FamilyError(f"{path}: is missing; export or copy the family again")
-    num_bytes = path.stat().st_size
-    if num_bytes != expected_bytes:
+    stamp = FileStamp.of(path)
+    if stamp.num_bytes != expected_bytes:
         raise FamilyError(
-            f"{path}: has {num_bytes} bytes, the manifest says {expected_bytes}; "
+            f"{path}: has {stamp.num_bytes} bytes, the manifest says {expected_bytes}; "
             "export or copy the family again"
         )
     actual = sha256_file(path)
@@ -134,3 +168,4 @@ def _check_file(path: Path, *, expected_sha256: str, expected_bytes: int) -> Non
             f"{path}: sha256 is {actual[:12]}, the manifest says {expected_sha256[:12]}; "
             "export or copy the family again"
         )
+    return stamp

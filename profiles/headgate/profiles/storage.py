@@ -2,9 +2,11 @@
 
 A reader never sees half a file: everything is written beside its target, flushed to the disk and
 renamed. A folder is swapped by two renames; `publish_folder` repairs the moment between them at
-its next use, and `recover_folder` does so for a reader.
+its next use, and `recover_folder` does so for a reader. Whoever swaps or repairs holds a lock on
+the folder above meanwhile: a swap that is under way looks like one that a kill interrupted.
 """
 
+import fcntl
 import glob
 import hashlib
 import json
@@ -12,7 +14,7 @@ import os
 import shutil
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +62,9 @@ def publish_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     """
     check_place(target)
     target = Path(os.path.realpath(target))  # a link stays, what it leads to is replaced
-    recover_folder(target)
+    with _swapping_in(target.parent):
+        _repair(target)
+        _refuse_remains(target)
     _remove_orphans(target)
     _refuse_existing(target, replace=replace)
     fresh = target.with_name(f".{target.name}.{os.getpid()}.new")
@@ -69,15 +73,17 @@ def publish_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     try:
         with _named_by(fresh, target):
             yield fresh
-        _refuse_existing(target, replace=replace)  # another process may have been quicker
         with naming(target):
             _sync_tree(fresh)
-            old = _old_name(target)
-            if target.exists():
-                os.rename(target, old)
-            os.rename(fresh, target)
-            _sync_folder(target.parent)
-        shutil.rmtree(old, ignore_errors=True)
+            with _swapping_in(target.parent):
+                _refuse_existing(target, replace=replace)  # another process may have been quicker
+                _repair(target)
+                old = _old_name(target)
+                if target.exists():
+                    os.rename(target, old)
+                os.rename(fresh, target)
+                _sync_folder(target.parent)
+                _remove_tree(old)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
@@ -146,13 +152,55 @@ def make_folder(path: Path, *, shown: Path | None = None) -> None:
 def recover_folder(target: Path) -> None:
     """Finish a swap that a kill interrupted: bring the old folder back, or remove it."""
     target = Path(os.path.realpath(target))
+    if _old_name(target).is_dir():
+        with _swapping_in(target.parent):
+            _repair(target)
+
+
+def _repair(target: Path) -> None:
+    """Do what `recover_folder` promises; only under the lock."""
     old = _old_name(target)
     if not old.is_dir():
         return
     if target.exists():
-        shutil.rmtree(old, ignore_errors=True)
+        _remove_tree(old)
     else:
         os.rename(old, target)
+
+
+def _remove_tree(folder: Path) -> None:
+    """Remove a folder as far as that is possible, also where its folders are read-only."""
+    for path, _, _ in os.walk(folder):  # from above: what is below needs those above it
+        with suppress(OSError):
+            os.chmod(path, 0o700)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse_remains(target: Path) -> None:
+    """Refuse to begin work whose result could not be swapped in."""
+    old = _old_name(target)
+    if old.exists():
+        raise UsageError(
+            f"{old}: is left of an earlier {target.name} and cannot be removed; remove it, or "
+            "choose another folder"
+        )
+
+
+@contextmanager
+def _swapping_in(folder: Path) -> Iterator[None]:
+    """Hold the lock on a folder in which others are swapped; where there are none, do without.
+
+    Some network file systems lock no folders. The lock goes with the process, however it ends.
+    """
+    descriptor: int | None = None
+    try:
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def sha256_file(path: Path) -> str:

@@ -63,6 +63,25 @@ def test_an_output_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_file_that_holds_no_records_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "b.mp4"
+    path.write_bytes(b"\0\0\0\x1cftypisom")
+    with pytest.raises(UsageError, match=r"OUTPUT .*b\.mp4: exists and holds no records"):
+        JsonLines(str(path), on_failure=unused)
+    assert path.read_bytes() == b"\0\0\0\x1cftypisom"
+
+
+def test_records_of_an_earlier_run_and_an_empty_file_are_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "frames.jsonl"
+    path.touch()
+    for turn in (1, 2):
+        lines = JsonLines(str(path), on_failure=unused)
+        for frame_id in range(turn):
+            lines.write(record(frame_id))
+        assert lines.close() is None
+        assert len(path.read_text().splitlines()) == turn
+
+
 def test_a_full_disk_is_told_once_and_the_error_names_the_output() -> None:
     told: list[int] = []
     lines = JsonLines("/dev/full", on_failure=lambda: told.append(1))

@@ -2,8 +2,11 @@
 
 import contextlib
 import re
+import socket
 import struct
 import sys
+import threading
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,8 +14,9 @@ import numpy as np
 import pytest
 
 from headgate.profiles.errors import DataError, UsageError
+from headgate.runtime.device.picture_source import SourceFrame
 from headgate.runtime.device.sources import open_source
-from headgate.runtime.device.video_source import MANY_DAMAGED
+from headgate.runtime.device.video_source import MANY_DAMAGED, VideoSource
 
 
 def write_video(path: Path, *, num_frames: int, fps: int = 25, darker_left: bool = False) -> Path:
@@ -131,3 +135,46 @@ def test_without_pyav_a_video_says_what_to_install(
     clip.write_bytes(b"video")
     with pytest.raises(UsageError, match=r"extra `video` brings; pip install '\.\[video\]'"):
         open_source(str(clip))
+
+
+@contextlib.contextmanager
+def falling_silent_after(data: bytes) -> Iterator[str]:
+    """Serve `data` to whoever connects, then nothing; yield the address."""
+    callers: list[socket.socket] = []
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):  # until it is closed
+            while True:
+                callers.append(listener.accept()[0])
+                callers[-1].sendall(data)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    for caller in callers:
+        caller.close()
+
+
+def stream_at(address: str) -> VideoSource:
+    return VideoSource(
+        address, address=address, form=None, is_live=True, where="INPUT x", timeout_s=0.2
+    )
+
+
+def test_a_stream_that_falls_silent_is_said_to_and_keeps_the_frames_before(tmp_path: Path) -> None:
+    data = write_video(tmp_path / "a.ts", num_frames=60).read_bytes()
+    frames: list[SourceFrame] = []
+    with (
+        falling_silent_after(data) as address,
+        pytest.raises(DataError, match=r"after frame 5\d \(nothing came for 0\.2 s\)"),
+    ):
+        frames.extend(stream_at(address).frames())
+    assert 50 <= len(frames) < 60
+    with (
+        falling_silent_after(b"") as address,
+        pytest.raises(DataError, match=r"opened as video \(nothing came for 0\.2 s\)"),
+    ):
+        stream_at(address)

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from headgate.profiles.errors import FamilyError
+from headgate.profiles.family import open_family
 from headgate.profiles.manifest import InputSpec
 from headgate.runtime.networks.device_engine import DeviceEngine
 from headgate.runtime.networks.edge_engine import EdgeEngine
@@ -30,3 +31,15 @@ def test_graphs_that_do_not_fit_the_manifest_are_a_family_error(tmp_path: Path) 
     for engine in (DeviceEngine, EdgeEngine):
         with pytest.raises(FamilyError, match=r"family: graph failed: .*export the family again"):
             engine(family)
+
+
+@pytest.mark.parametrize("engine", [DeviceEngine, EdgeEngine])
+def test_graphs_that_are_replaced_between_their_check_and_their_loading_are_refused(
+    engine: type[DeviceEngine] | type[EdgeEngine], tmp_path: Path
+) -> None:
+    write_tiny_family(tmp_path / "family")
+    family = open_family(tmp_path / "family")
+    path = family.file(family.manifest.full_graph)
+    path.write_bytes(path.read_bytes() + b"\x32\x01x")  # a doc_string: it loads as well as before
+    with pytest.raises(FamilyError, match="was changed while it was loaded"):
+        engine(family)

@@ -82,3 +82,20 @@ def test_an_edge_may_open_as_many_files_as_the_system_lets_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "(200, 200)\n"
+
+
+@pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="needs Linux")
+@pytest.mark.parametrize("side", ["device", "edge"])
+def test_where_next_to_no_files_may_be_open_a_side_says_so_instead_of_aborting(side: str) -> None:
+    code = (
+        "import resource, sys; from headgate.runtime.cli import main;"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20)); sys.exit(main())"
+    )
+    asked = {"device": ["device", "none", "fake://"], "edge": ["edge", "none"]}[side]
+    command = [sys.executable, "-c", code, *asked]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "headgate: error: only 20 files may be open at once, expected 64 or more; "
+        "raise `ulimit -n`\n"
+    )

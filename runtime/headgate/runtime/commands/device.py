@@ -97,6 +97,7 @@ def device(
     """
     from headgate.profiles.errors import UsageError
     from headgate.runtime.commands.logs import log_to_stderr
+    from headgate.runtime.sockets.listening import allow_many_sockets
 
     settings = load_settings(DeviceConfig, given, path=config)
     if as_json and output == "-":
@@ -104,6 +105,7 @@ def device(
             "--json: the summary and the records cannot both go to stdout; name a file"
         )
     log_to_stderr()
+    allow_many_sockets()
     if output is None and not as_json and not (_is_terminal(sys.stdout) and sys.stderr.isatty()):
         output = "-"
     play(family, source, settings, output=output, as_json=as_json)

@@ -21,6 +21,7 @@ from headgate.runtime.session.summary import Summary, sent_text
 STANDARD_OUTPUT = "-"
 MAX_WAITING = 20_000  # lines that nobody takes: 11 minutes at 30 frames/s, and some 15 MB
 PATIENCE_S = 2.0  # a reader that takes nothing for so long does not keep a stopped device
+_RECORD_BEGINS = b'{"schema":'
 _LOOK_S = 0.1  # how soon the writing thread hears that it is to give up
 
 
@@ -209,9 +210,20 @@ def _open(output: str) -> IO[str]:
         if sys.stdout is None:
             raise HeadgateError("OUTPUT: standard output is closed; name a file")
         return sys.stdout
+    path = Path(output)
     try:
-        return Path(output).open("w", encoding="utf-8")
+        if path.is_file() and not _holds_records_or_nothing(path):
+            raise UsageError(
+                f"OUTPUT {output}: exists and holds no records of frames, so it is not replaced; "
+                "name another file (of `*.mp4` a shell makes an INPUT and an OUTPUT)"
+            )
+        return path.open("w", encoding="utf-8")
     except OSError as reason:
         raise UsageError(
             f"OUTPUT {output}: cannot be written ({reason.strerror}); choose another file"
         ) from None
+
+
+def _holds_records_or_nothing(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_RECORD_BEGINS)) in (b"", _RECORD_BEGINS)

@@ -28,14 +28,25 @@ class VideoSource:
     labels: tuple[str, ...] | None = None
 
     def __init__(
-        self, name: str, *, address: str, form: str | None, is_live: bool, where: str
+        self,
+        name: str,
+        *,
+        address: str,
+        form: str | None,
+        is_live: bool,
+        where: str,
+        timeout_s: float = STREAM_TIMEOUT_S,
     ) -> None:
-        """`where` begins what is said of it: the argument or option, and its value."""
+        """`where` begins what is said of it: the argument or option, and its value.
+
+        A stream that is silent for `timeout_s` has ended.
+        """
         self.name = name
         self._where = where
         self.is_live = is_live
         self._address = address
         self._form = form
+        self._timeout_s = timeout_s if form is None and is_live else None
         self._said_short = False
         self.fps: float | None = None
         container = self._open()  # what cannot be decoded is refused at the start
@@ -60,8 +71,8 @@ class VideoSource:
             self._say_if_short(_duration_s(container, stream), last_s=last_s)
         except (av.FFmpegError, ValueError) as reason:
             raise DataError(
-                f"{self._where}: cannot be decoded after frame {num_frames} ({_reason(reason)}); "
-                "check the file or the camera"
+                f"{self._where}: cannot be decoded after frame {num_frames} "
+                f"({self._why(reason)}); check the file or the camera"
             ) from None
         finally:
             container.close()
@@ -105,17 +116,26 @@ class VideoSource:
 
     def _open(self) -> Any:
         av = _import_av(self._where)
+        begun_s = time.monotonic()
         try:
-            return av.open(
-                self._address,
-                format=self._form,
-                timeout=STREAM_TIMEOUT_S if self._form is None and self.is_live else None,
-            )
+            return av.open(self._address, format=self._form, timeout=self._timeout_s)
         except (av.FFmpegError, OSError, ValueError) as reason:
+            why = self._why(reason, waited_s=time.monotonic() - begun_s)
             raise DataError(
-                f"{self._where}: cannot be opened as video ({_reason(reason)}); expected a video "
+                f"{self._where}: cannot be opened as video ({why}); expected a video "
                 "file, v4l2:///dev/videoN or rtsp://..."
             ) from None
+
+    def _why(self, reason: BaseException, *, waited_s: float = 0.0) -> str:
+        """Return what went wrong; of a stream that fell silent FFmpeg says other things.
+
+        PyAV interrupts a call that takes too long, and what opens a stream takes that for damage.
+        """
+        av = _import_av(self._where)
+        limit_s = self._timeout_s
+        if limit_s is not None and (isinstance(reason, av.error.ExitError) or waited_s >= limit_s):
+            return f"nothing came for {limit_s:g} s"
+        return _reason(reason)
 
 
 def _video_stream(container: Any, where: str) -> Any:

@@ -55,6 +55,7 @@ class DeviceEngine:
         self.provider = graphs[0].provider if graphs else CPU_PROVIDER
         with blaming_the_family(family):
             self._warm_up()
+        family.check_unchanged()
         return_freed_memory()
 
     def compute(

@@ -68,6 +68,7 @@ class EdgeEngine:
                     self._full[key] = whole_network(family, point.graph, options)
         with blaming_the_family(family):
             self._warm_up()
+        family.check_unchanged()
         return_freed_memory()
 
     def describe(self) -> BackendDescription:

@@ -14,23 +14,30 @@ from pathlib import Path
 
 import zmq
 
-from headgate.profiles.errors import UsageError
+from headgate.profiles.errors import HeadgateError, UsageError
 from headgate.runtime.sockets.keys import Socket
 
 IPC = "ipc://"
+LEAST_FILES = 64  # a device had 20 open, an edge with one device 17; a second connection adds
 
 
 def allow_many_sockets() -> None:
     """Let this process open as many files as the system allows it: each peer costs one.
 
     A process begins with a soft limit of 1024 on most systems. Where none is left, ZeroMQ asks for
-    the connection that waits again and again, and nothing says why nobody gets in.
+    the connection that waits again and again, and nothing says why nobody gets in. Raises
+    HeadgateError where the system allows next to none: ZeroMQ would abort.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == hard:
-        return
-    with contextlib.suppress(OSError, ValueError):  # a limit that only looks like one (macOS)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):  # a limit that only looks like one (macOS)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit != resource.RLIM_INFINITY and limit < LEAST_FILES:
+        raise HeadgateError(
+            f"only {limit} files may be open at once, expected {LEAST_FILES} or more; "
+            "raise `ulimit -n`"
+        )
 
 
 def listen(listener: Socket, endpoint: str, *, option: str) -> None:
