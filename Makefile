@@ -39,7 +39,7 @@ test: $(INSTALLED)
 check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy profiles train export runtime tests
+	$(BIN)/mypy profiles train export runtime tests examples
 	$(BIN)/lint-imports
 
 format: $(INSTALLED)

@@ -67,7 +67,8 @@ def load_profile(name: str) -> Profile:
     path = Path(name)
     if path.suffix != ".toml" or not path.is_file():
         raise ProfileError(
-            f"profile {name!r}: neither a preset ({', '.join(presets)}) nor a TOML file"
+            f"profile {name!r}: neither a preset ({', '.join(presets)}) nor the path "
+            "of a file that ends in .toml"
         )
     return profile_from_json(read_toml(path, error=ProfileError), where=name)
 

@@ -45,6 +45,7 @@ def test_prune_prints_a_table_of_members_and_tells_of_each_epoch_on_stderr(tmp_p
     assert result.exit_code == 0
     assert "backbone" in result.stdout
     assert "b2r1" in result.stdout
+    assert result.stderr.startswith("data: ")
     epochs = [line for line in result.stderr.splitlines() if " epoch 1 of 1, loss " in line]
     assert [line.partition(":")[0] for line in epochs] == ["backbone", "b6r1", "b2r1"]
     assert load_run(tmp_path / "run").member_ids == ("b6r1", "b2r1")

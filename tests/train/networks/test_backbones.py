@@ -57,6 +57,7 @@ def test_a_plain_model_normalises_by_mean_and_deviation() -> None:
     [
         ("vgg12", "use one of vgg11, mobilenet_v2, resnet18, lenet"),
         ("no_such_package_anywhere:build", "cannot be imported"),
+        ("nets/mine.py:build", "names a file, expected package.module:callable; .* mine:build$"),
         ("headgate.train.networks.backbones:nothing", "has no callable 'nothing'"),
         ("headgate.train.networks.backbones:", "has no callable"),
         (":build", "cannot be imported"),

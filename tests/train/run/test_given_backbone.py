@@ -13,7 +13,7 @@ from headgate.train.networks.backbones import Normalise, PlainModel
 from headgate.train.networks.colours import Scaling
 from headgate.train.run.given_backbone import choose_scaling, load_backbone, taken_note
 from headgate.train.run.plan import make_plan
-from train.own_networks import Network
+from train.own_networks import Dropping, Network
 from train.tiny_runs import tiny_config, train_tiny, write_pictures
 
 OF_DATA = Scaling((0.4, 0.5, 0.6), (0.2, 0.2, 0.3))
@@ -101,6 +101,40 @@ def test_an_own_network_may_have_weights_that_are_called_network(tmp_path: Path)
     load_backbone(plain, tmp_path / "own.safetensors")
     for name, weight in own.state_dict().items():
         assert torch.equal(weight, plain.network.state_dict()[name])
+
+
+def test_names_that_a_wrapper_lengthened_are_told_from_those_of_another_network(
+    tmp_path: Path,
+) -> None:
+    plain = PlainModel(Normalise((0, 0, 0), (1, 1, 1)), Network(2))
+    weights, path = Network(2).state_dict(), tmp_path / "own.safetensors"
+    for given, said in (
+        ({f"module.{name}": each for name, each in weights.items()}, "begin with 'module.', as"),
+        ({f"net.{n}": w for n, w in weights.items() if "last" not in n}, "4 that it does not hav"),
+        ({n: w for n, w in weights.items() if "last" not in n}, ": 2 missing, such as 'last.bias'"),
+        (weights | {"other.bias": torch.zeros(1)}, ": 1 that it does not have, such as 'other.bi"),
+        (Network(5).state_dict(), ": 'last.weight' is 5 x 4, expected 2 x 4; give the same --mod"),
+    ):
+        save_file(given, path)
+        with pytest.raises(UsageError) as refusal:
+            load_backbone(plain, path)
+        assert said in str(refusal.value)
+        assert len(str(refusal.value)) < 320
+
+
+def test_counters_of_batches_may_be_missing(tmp_path: Path) -> None:
+    plain = PlainModel(Normalise((0, 0, 0), (1, 1, 1)), Dropping(2))
+    weights = {n: w for n, w in Dropping(2).state_dict().items() if "num_batches" not in n}
+    save_file(weights, tmp_path / "own.safetensors")
+    load_backbone(plain, tmp_path / "own.safetensors")
+    assert torch.equal(plain.network.state_dict()["norm.weight"], weights["norm.weight"])
+
+
+def test_a_checkpoint_of_torch_is_refused_with_the_way_to_save_it(tmp_path: Path) -> None:
+    plain = PlainModel(Normalise((0, 0, 0), (1, 1, 1)), Network(2))
+    torch.save(Network(2).state_dict(), tmp_path / "own.pt")
+    with pytest.raises(UsageError, match=r"own\.pt: is no safetensors file; .*save_file\("):
+        load_backbone(plain, tmp_path / "own.pt")
 
 
 def test_a_file_that_is_not_there_is_named(pictures: Path, tmp_path: Path) -> None:

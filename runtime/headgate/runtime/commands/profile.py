@@ -67,7 +67,7 @@ def set_profile(
 ) -> None:
     """Switch a running device to NAME, a preset or a TOML file.
 
-    `auto` is the default one.
+    `auto` is `balanced`, which holds where nothing else is said.
 
     Prints the number of the first frame that is chosen under it.
     """

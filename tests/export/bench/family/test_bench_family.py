@@ -22,6 +22,7 @@ from headgate.export.bench.family.family_report import (
     with_measured,
 )
 from headgate.export.bench.family.family_words import (
+    doubt,
     headline,
     sla_sentence,
     traces_sentence,
@@ -134,6 +135,17 @@ def test_splitting_that_costs_accuracy_is_said_too() -> None:
     assert "In 1 of 2 cases" in said
     assert "-5.0 points, at 1 Mbit/s" in said
     assert where_not(cells[1:]) is None
+
+
+@pytest.mark.parametrize(
+    ("num", "said"),
+    [("91", "from 91 pictures, with standard errors up to 5.1 points"), ("500", "")],
+)
+def test_few_pictures_are_said_to_prove_little(num: str, said: str) -> None:
+    manifest = replace(ladder_manifest(spread=0.0), provenance={"validation_pictures": num})
+    found = doubt(rates_of_manifest(manifest)) or ""
+    assert said in found
+    assert bool(said) == bool(found)
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,8 @@ def _train_as_client(config: PruneConfig, settings: DepruneSettings, side: Side)
             endpoint=side.server,
             security=side.security,
             epoch_ended=lambda epoch, pictures: click.echo(
-                f"{options.name}: epoch {epoch} done, {pictures:,} pictures sent", err=True
+                f"{options.name}: epoch {epoch} done, maps of {pictures:,} pictures sent",
+                err=True,
             ),
         )
     click.echo(json.dumps({"client": done.name, "num_pictures": done.num_pictures_done}))

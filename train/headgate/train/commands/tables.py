@@ -18,10 +18,13 @@ from headgate.train.stages import PICTURES, SLIM
 
 GUESSING_ERRORS = 2.5  # standard errors above chance: one guessing network in 160 gets past
 LEARN_MORE = (
-    "train for longer (--epochs), with more steps an epoch (a smaller --batch-size),\n"
+    "train for longer (--epochs), with more steps an epoch (a smaller --batch-size), "
     "or at another rate (--lr)"
 )
-SCALED_OTHERWISE = "pictures may have been scaled otherwise (--normalise), or classes ordered"
+SCALED_OTHERWISE = (
+    "the pictures it learnt from may have been scaled in another way (--normalise), or its classes "
+    "be in another order"
+)
 
 
 def print_table(table: Table) -> None:
@@ -59,7 +62,7 @@ def members_table(record: RunRecord) -> Table:
             cells = [""] * len(cells)
         table.add_section()
     table.caption = (
-        "then: accuracy with so many levels a value; bytes are what the rate term\n"
+        "then: accuracy with so many levels a value; bytes are what the rate term "
         "estimates, before any codec"
     )
     table.caption += _hardly_trained(record)
@@ -135,12 +138,12 @@ def _hardly_trained(record: RunRecord) -> str:
     guessed = guessing(backbone.accuracy, record=record)
     if guessed:
         remedy = LEARN_MORE if backbone.epochs else SCALED_OTHERWISE
-        return f"\nbackbone: {guessed};\n{remedy}"
+        return f"\nbackbone: {guessed}; {remedy}"
     if max(exits, default=0.0) <= backbone.accuracy:
         return ""
     return (
         "\nthe early exit is right more often than the backbone: a device would answer by itself "
-        "and\nsend nothing; train the backbone for longer (--epochs), or bring one (--backbone)"
+        "and send nothing; train the backbone for longer (--epochs), or bring one (--backbone)"
     )
 
 

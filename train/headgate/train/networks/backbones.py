@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -141,6 +142,11 @@ def _build_users_own(
 
 def _find_callable(spec: str) -> Callable[..., object]:
     module_name, _, attribute = spec.partition(":")
+    if "/" in module_name or module_name.endswith(".py"):
+        raise UsageError(
+            f"model {spec}: names a file, expected package.module:callable; run in its folder with "
+            f"--model {Path(module_name).stem}:{attribute}"
+        )
     # An installed command does not search the current folder, where the user's module often lies.
     sys.path.insert(0, os.getcwd())
     try:

@@ -1,17 +1,20 @@
 """Reads the plain network's weights that a user brings, and says how pictures are scaled for it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
 
 from headgate.profiles.errors import FamilyError, UsageError
 from headgate.train.folder.run_folder import load_run, read_trained
-from headgate.train.networks.backbones import PlainModel
+from headgate.train.networks.backbones import PlainModel, first_line
 from headgate.train.networks.colours import Scaling, scaling_from_text
 from headgate.train.recipe import PruneConfig
 
 NETWORK = "network."
 MEAN, STD = "normalise.mean_1C11", "normalise.std_1C11"
+TORCH_SUFFIXES = {".pt", ".pth", ".ckpt", ".bin"}  # what torch.save is told to write
+COUNTER = ".num_batches_tracked"
 
 
 def load_backbone(plain: PlainModel, path: Path) -> None:
@@ -23,10 +26,9 @@ def load_backbone(plain: PlainModel, path: Path) -> None:
     try:
         plain.network.load_state_dict(weights)
     except RuntimeError as reason:
-        first = str(reason).splitlines()[-1].strip()
+        misfit = _misfit(weights, plain.network.state_dict()) or first_line(reason)
         raise UsageError(
-            f"--backbone {path}: its weights do not fit this network ({first}); "
-            "give the same --model, --width, input size and number of classes"
+            f"--backbone {path}: its weights do not fit this network: {misfit}"
         ) from None
 
 
@@ -68,6 +70,11 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         return load_run(path).backbone().state_dict() if path.is_dir() else read_trained(path)
     except FamilyError as reason:
+        if path.is_file() and path.suffix in TORCH_SUFFIXES:
+            raise UsageError(
+                f"--backbone {path}: is no safetensors file; in Python, load it into your network, "
+                "and write it by safetensors.torch.save_file(network.state_dict(), PATH)"
+            ) from None
         raise UsageError(f"--backbone: {reason}") from None
 
 
@@ -78,6 +85,47 @@ def _network_only(weights: dict[str, Tensor], plain: PlainModel) -> dict[str, Te
     if not any(name.startswith(NETWORK) for name in weights):
         return weights
     return {n.removeprefix(NETWORK): w for n, w in weights.items() if n.startswith(NETWORK)}
+
+
+def _misfit(given: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
+    """Say which weights do not fit, and what to do; one of each kind, since there may be hundreds.
+
+    Torch itself makes up counters of batches that are missing.
+    """
+    foreign = sorted(given.keys() - expected.keys())
+    missing = sorted(name for name in expected.keys() - given.keys() if not name.endswith(COUNTER))
+    wrapper = _wrapper(foreign, missing)
+    if wrapper:
+        return (
+            f"their names begin with {wrapper!r}, as those of a wrapped network do; save the "
+            "state_dict() of the network inside, or take that off the names"
+        )
+    faults = [
+        f"{len(names)} {what}, such as {names[0]!r}"
+        for names, what in ((foreign, "that it does not have"), (missing, "missing"))
+        if names
+    ]
+    faults += [
+        f"{name!r} is {_sides(given[name])}, expected {_sides(weight)}"
+        for name, weight in expected.items()
+        if name in given and given[name].shape != weight.shape
+    ][:1]
+    if not faults:
+        return ""
+    remedy = "give the same --model, --width, input size and number of classes"
+    return f"{', '.join(faults)}; {remedy}"
+
+
+def _wrapper(foreign: Sequence[str], missing: Sequence[str]) -> str:
+    """Return what has to be taken off foreign names to get all those that are missing, or ""."""
+    if not missing:
+        return ""
+    found = {name.removesuffix(missing[0]) for name in foreign if name.endswith(f".{missing[0]}")}
+    return next((each for each in found if {each + own for own in missing} <= set(foreign)), "")
+
+
+def _sides(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape)) or "a single number"
 
 
 def _rounded(values: list[float]) -> tuple[float, float, float]:

@@ -49,6 +49,15 @@ class Plan:
             return None
         return default_augmentation(self.config.data, input_px=min(self.blueprint.size_px))
 
+    def data_note(self) -> str:
+        """Say what was found where the user pointed, before it is learnt from for hours."""
+        size, data = self.blueprint.input, self.data
+        return (
+            f"data: {len(data.train_labels_N):,} pictures to train on and "
+            f"{len(data.val_labels_N):,} to validate with, of {data.num_classes} classes, at "
+            f"{size.width_px} x {size.height_px} px"
+        )
+
     def record(self) -> RunRecord:
         """Return the run's record before anything is trained."""
         return RunRecord(

@@ -69,6 +69,7 @@ def train_prune(
         plan = make_plan(config)
         if record is not None:
             check_same_run(plan, record, where=out)
+        shown.noted(plan.data_note())
         _train(fabric, plan, out, fresh=record is None, progress=shown)
     finally:
         shown.run_ended()

@@ -68,7 +68,7 @@ def prepare(config: PruneConfig, settings: DepruneSettings) -> Plan:
         if phase.budget > num_maps:
             raise UsageError(
                 f"--schedule: {phase} is impossible, {num_maps} maps leave the split; give "
-                f"budgets from 1 to {num_maps}"
+                f"all sides the same --schedule, with budgets from 1 to {num_maps}"
             )
     return plan
 

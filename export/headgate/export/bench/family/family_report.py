@@ -23,6 +23,7 @@ from headgate.export.bench.family.family_map import (
 )
 from headgate.export.bench.family.family_words import (
     cost_sentence,
+    doubt,
     headline,
     sla_sentence,
     traces_sentence,
@@ -132,14 +133,14 @@ def report_family(family: Family, options: FamilyOptions, *, say: Say) -> Family
     shown = _as_seen(rates, times)
     verdict = judge(rates)
     pairs = equal_pairs(rates, device_factor=options.device_factor)
-    losing = where_not(cells)
+    asides = (where_not(cells), doubt(rates))
     return FamilyReport(
         title=family_title(manifest),
         manifest=manifest,
         machine=_machine(machine, options),
         rates=shown,
         conditions=_conditions(options),
-        lead=(headline(cells, rates), *([losing] if losing else [])),
+        lead=(headline(cells, rates), *(said for said in asides if said)),
         rates_lines=(
             *(verdict_lines(verdict) if verdict is not None else ()),
             break_even_sentence(pairs, device_factor=options.device_factor),

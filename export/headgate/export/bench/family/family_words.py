@@ -7,6 +7,7 @@ from itertools import groupby
 
 from headgate.export.bench.family.family_map import PAYS, Cell, OverTrace, Way
 from headgate.export.bench.rates.break_even import rate_text
+from headgate.export.bench.rates.rates_pictures import FEW_PICTURES
 from headgate.export.bench.rates.rates_rows import Rates, Row, Series
 
 WAY_WORDS = {
@@ -74,6 +75,17 @@ def where_not(cells: Sequence[Cell]) -> str | None:
         f"points than with them, since its controller does not choose perfectly: at worst "
         f"{100 * (worst.outcome.gain or 0.0):+.1f} points, at {rate_text(worst.rate_bps)} and an "
         f"SLA of {_ms(worst.sla_s)}."
+    )
+
+
+def doubt(rates: Rates) -> str | None:
+    """Say how little so few pictures prove, or None where there are enough, or none are known."""
+    errors = [row.error for row in rates.rows if row.error is not None]
+    if rates.num_pictures is None or rates.num_pictures >= FEW_PICTURES or not errors:
+        return None
+    return (
+        f"All of this is from {rates.num_pictures} pictures, with standard errors up to "
+        f"{100 * max(errors):.1f} points: ways that are closer than that may be equal."
     )
 
 

@@ -63,6 +63,7 @@ def nair(
     bench = bench_nair(options, say=say)
     write_pictures(bench, out)
     show(bench.result, out, as_json=as_json)
+    say(f"pictures: {', '.join(str(out / name) for name in bench.pictures)}")
 
 
 def _times_s(text: str | None) -> tuple[float, ...] | None:

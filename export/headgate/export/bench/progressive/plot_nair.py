@@ -68,8 +68,8 @@ def draw_importance(
     figure, (axes,) = new_figure(width_in, height_in=3.6)
     places = range(1, len(before) + 1)
     for offset, shares, colour, label in (
-        (-0.2, before, GREY, "before"),
-        (0.2, after, BLUE, "after"),
+        (-0.2, before, GREY, "before this training"),
+        (0.2, after, BLUE, "after it"),
     ):
         axes.bar(
             [place + offset for place in places],

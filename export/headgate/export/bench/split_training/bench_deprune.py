@@ -218,27 +218,34 @@ def _lead(series: Sequence[Series]) -> list[str]:
     for each in series:
         if each.kind != DEPRUNE:
             continue
-        factor = saving(each, series)
-        mean = 100 * each.accuracy(each.num_epochs)[0]
-        text = f"{each.label} reached {mean:.1f} %"
-        if math.isfinite(factor):
-            text += f" with {factor:.1f} times fewer bytes than no compression"
+        text = f"{each.label} reached {_reached(each)}"
+        baseline = baseline_of(each, series)
+        if baseline is not None:
+            text += (
+                f" with {saving(each, series):.1f} times fewer bytes than no compression, which "
+                f"reached {_reached(baseline)}"
+            )
         lines.append(text + ".")
     return [*(lines or ["No run here lets its budget grow."]), *_cheapest(series)]
 
 
+def _reached(series: Series) -> str:
+    return f"{100 * series.accuracy(series.num_epochs)[0]:.1f} %"
+
+
 def _cheapest(series: Sequence[Series]) -> list[str]:
     """Say which way sent the fewest bytes of those that are as right as no compression."""
-    equal = []
+    equal, compared = [], False
     for each in series:
         baseline = baseline_of(each, series)
         if baseline is None or each.kind == NO_COMPRESSION:
             continue
+        compared = True
         lost = baseline.accuracy(baseline.num_epochs)[0] - each.accuracy(each.num_epochs)[0]
         if lost <= MARGIN:
             equal.append((saving(each, series), each, lost))
     if not equal:
-        return []
+        return ["Nothing here comes within a point of no compression."] if compared else []
     factor, best, lost = max(equal, key=lambda found: found[0])
     place = f"{100 * abs(lost):.1f} points {'below' if lost > 0 else 'above'} it"
     return [
