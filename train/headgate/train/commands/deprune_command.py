@@ -62,6 +62,7 @@ def _train_as_client(config: PruneConfig, settings: DepruneSettings, side: Side)
                 f"{options.name}: epoch {epoch} done, maps of {pictures:,} pictures sent",
                 err=True,
             ),
+            say=lambda text: click.echo(f"{options.name}: {text}", err=True),
         )
     click.echo(json.dumps({"client": done.name, "num_pictures": done.num_pictures_done}))
 

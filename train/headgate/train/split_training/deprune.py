@@ -236,8 +236,9 @@ def deprune_as_client(
     endpoint: str,
     security: Security,
     epoch_ended: EpochEnded | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> SplitClient:
-    """Train one client to the end of the run."""
+    """Train one client to the end of the run; `say` is told of a connection that is missing."""
     folder = options.folder
     if folder is not None and has_state(folder) and not (options.resume or options.force):
         raise UsageError(
@@ -257,6 +258,7 @@ def deprune_as_client(
                 give_up_s=options.give_up_s,
                 endpoint=endpoint,
                 cpu_share=options.cpu_share,
+                say=say,
             )
     return client
 

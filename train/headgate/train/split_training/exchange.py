@@ -19,6 +19,7 @@ from headgate.train.split_training.wire_parcels import from_message, to_message
 
 FAREWELL_S = 10.0  # how long a server that ends waits for GOODBYEs of all that it knows
 GIVE_UP_S = 300.0
+SAY_AFTER_S = 5.0  # without a connection: so long it takes nobody by surprise
 CPU = torch.device("cpu")
 
 
@@ -80,6 +81,50 @@ def _take(
     return server.received(peer, header, opened, num_bytes=num_bytes, now_s=now_s)
 
 
+class _Connection:
+    """Whether there is one: tells where it is missing for a while, and gives up at last."""
+
+    def __init__(
+        self, endpoint: str, *, give_up_s: float, say: Callable[[str], None], now_s: float
+    ) -> None:
+        self._endpoint, self._give_up_s, self._say = endpoint, give_up_s, say
+        self._lost_s: float | None = now_s  # since when there is none
+        self._has_said = False
+
+    @property
+    def next_timer_s(self) -> float | None:
+        """When `check` may have something to say."""
+        if self._lost_s is None:
+            return None
+        after_s = self._give_up_s if self._has_said else min(SAY_AFTER_S, self._give_up_s)
+        return self._lost_s + after_s
+
+    def changed(self, is_connected: bool, *, now_s: float) -> None:
+        """Take note of a new connection, or of one that was lost."""
+        if is_connected and self._has_said:
+            self._has_said = False
+            self._say("connected")
+        self._lost_s = None if is_connected else self._lost_s or now_s
+
+    def check(self, *, now_s: float) -> None:
+        """Say that there is none, or raise PeerError if that has been so for too long."""
+        if self._lost_s is None:
+            return
+        left_s = self._lost_s + self._give_up_s - now_s
+        if left_s <= 0:
+            raise PeerError(
+                f"--server {self._endpoint}: no connection for {self._give_up_s:g} s; start the "
+                "server, or check address and keys, and repeat the command, where it has a "
+                "--state with --resume"
+            )
+        if not self._has_said and now_s >= self._lost_s + SAY_AFTER_S:
+            self._has_said = True
+            self._say(
+                f"no connection to {self._endpoint}; is the server running there? "
+                f"Tries for {left_s:.0f} s more"
+            )
+
+
 def train_as_client(
     client: SplitClient,
     socket: ClientSocket,
@@ -89,10 +134,12 @@ def train_as_client(
     give_up_s: float = GIVE_UP_S,
     endpoint: str = "",
     cpu_share: float = 1.0,
+    say: Callable[[str], None] = lambda _: None,
     now_s: Callable[[], float] = time.monotonic,
 ) -> None:
     """Train until the server says that all is done; raises what made it stop before.
 
+    `say` is told where there is no connection for a while, and when there is one again.
     With a `cpu_share` below 1 it rests after each step for as long as a processor of that share
     would have taken longer.
     """
@@ -101,24 +148,19 @@ def train_as_client(
         for header, parts in out:
             socket.send(to_message(header, parts, compress=compress))
 
-    lost_s: float | None = now_s()  # since when there is no connection
+    connection = _Connection(endpoint, give_up_s=give_up_s, say=say, now_s=now_s())
     while not client.is_done:
-        timers_s = [client.next_timer_s(), None if lost_s is None else lost_s + give_up_s]
+        timers_s = (client.next_timer_s(), connection.next_timer_s)
         due_s = min((timer for timer in timers_s if timer is not None), default=None)
         ready = socket.wait(None if due_s is None else due_s - now_s())
         for is_connected in socket.connection_events() if ready.connection else ():
-            lost_s = None if is_connected else lost_s or now_s()
+            connection.changed(is_connected, now_s=now_s())
             if is_connected:
                 socket.forget()  # what the connection before brought would mislead
                 send(client.connected(now_s=now_s()))
             else:
                 client.disconnected()
-        if lost_s is not None and now_s() >= lost_s + give_up_s:
-            raise PeerError(
-                f"--server {endpoint}: no connection for {give_up_s:g} s; start the server, or "
-                "check address and keys, and repeat the command, where it has a --state with "
-                "--resume"
-            )
+        connection.check(now_s=now_s())
         began_s = time.process_time()
         if ready.message and not ready.connection:  # else it comes with the next look
             message = from_message(socket.receive(), device=device)
