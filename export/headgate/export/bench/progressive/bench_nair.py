@@ -112,7 +112,10 @@ def bench_nair(options: NairOptions, *, say: Say) -> NairBench:
     )
     drawn = {
         "nair.png": draw_nair(
-            [*lines, *pictures], rate_bps=options.rate_bps, at_once=answers_of_device(runs)
+            lines,
+            pictures=pictures,
+            rate_bps=options.rate_bps,
+            at_once=answers_of_device(runs),
         )
     }
     for number, run in enumerate(runs, start=1):

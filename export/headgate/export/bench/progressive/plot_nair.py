@@ -11,6 +11,8 @@ from headgate.export.figures import (
     BLUE,
     GREEN,
     GREY,
+    MAUVE,
+    NAVY,
     ORANGE,
     PURPLE,
     SKY,
@@ -23,33 +25,45 @@ from headgate.export.figures import (
     whole_ticks,
 )
 
-COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, GREY)
+COLOURS = (BLUE, GREEN, PURPLE, ORANGE, SKY, BLACK, NAVY, MAUVE)
+MARKERS = ("o", "s", "^", "v", "<", ">", "x", "P")
+PICTURE_STYLE = (VERMILLION, "D", "--")  # as in all figures
 LOCAL_DASHES = ("--", ":", "-.")
-MARKERS = ("o", "s", "^", "D", "v", "<", ">", "x")
 
 
 def draw_nair(
     lines: Sequence[Line],
     *,
+    pictures: Sequence[Line],
     rate_bps: float,
     at_once: Mapping[str, float],
     width_in: float = WIDE_IN,
 ) -> bytes:
     """Return a PNG: accuracy in percent against milliseconds on the link, log scale.
 
-    Of a line with several numbers of levels only what is worth sending is drawn. `at_once` are the
-    accuracies of what the device answers by itself, for which nothing crosses, by name.
+    Of a line with several numbers of levels only what is worth sending is drawn. `pictures` are
+    what is compared with: whole pictures, compressed. `at_once` are the accuracies of what the
+    device answers by itself, for which nothing crosses, by name.
     """
     figure, (axes,) = new_figure(width_in, height_in=5.6)
-    for number, line in enumerate(lines):
+    styles = [
+        (colour, marker, dashes)
+        for dashes in ("-", ":")
+        for colour, marker in zip(COLOURS, MARKERS, strict=True)
+    ]
+    drawn = [
+        *zip(lines, cycle(styles), strict=False),
+        *((each, PICTURE_STYLE) for each in pictures),
+    ]
+    for line, (colour, marker, dashes) in drawn:
         shown = line.front if line.mixed else line.sent
         axes.plot(
             [1000 * each.seconds(rate_bps) for each in shown],
             [100 * each.accuracy for each in shown],
-            color=COLOURS[number % len(COLOURS)],
-            marker=MARKERS[number % len(MARKERS)],
+            color=colour,
+            marker=marker,
             markersize=4,
-            linestyle="-" if number < len(COLOURS) else "--",
+            linestyle=dashes,
             label=line.name,
         )
     for dashes, (name, accuracy) in zip(cycle(LOCAL_DASHES), at_once.items(), strict=False):
