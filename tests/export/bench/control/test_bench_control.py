@@ -221,6 +221,21 @@ def test_nobody_beats_the_oracle(mode: Mode) -> None:
     assert cell.credited(LOCAL) == pytest.approx(0.6)
 
 
+def test_nobody_beats_the_oracle_on_a_device_that_is_slow_alone(tmp_path: Path) -> None:
+    """It sends what the link takes and answers between: more than its own share of all frames."""
+    (tmp_path / "slow.toml").write_text(
+        'schema = 1\nname = "slow"\n[[points]]\nid = "local"\nkind = "local"\naccuracy = 0.6\n'
+        'device_ms = 60.0\n[[points]]\nid = "picture"\nkind = "offload"\naccuracy = 0.9\n'
+        "bytes = 8000\ndevice_ms = 2.0\nedge_ms = 2.0\n"
+    )
+    case = Case(Mode.BARE, sla_s=0.15, rtt_s=0.02, fps=30.0, duration_s=4.0)
+    runs = run_ours(read_ladder(tmp_path / "slow.toml"), named_trace("steady:1.2"), case)
+    found = {run.policy: run for run in runs.runs}
+    assert 0.7 < found[OURS].credited <= found[ORACLE].credited < 0.82
+    assert found[LOCAL].credited == pytest.approx(0.6 / 1.8)  # 60 ms of a period of 33
+    assert found[LOCAL].miss_share == pytest.approx(1 - 1 / 1.8)
+
+
 def test_round_trip_beyond_the_deadline_leaves_no_gap_to_close() -> None:
     cell = run_case(
         read_ladder(LADDER), named_trace("steady:9"), Case(Mode.BARE, 0.05, 0.05, 30, 1)
