@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from headgate.export.bench.bench_command import bench
 from headgate.export.bench.control.bench_control import ControlOptions, bench_control
-from headgate.export.bench.control.control_figures import Figures
+from headgate.export.bench.control.control_figures import Figures, goals_of
 from headgate.export.bench.control.control_runs import (
     FIXED,
     LOCAL,
@@ -109,6 +109,62 @@ def test_rounding_leaves_no_zero_with_a_minus() -> None:
     cells = Figures(OURS, [CaseRuns("walk", case, runs)]).cells()
     assert cells[1:3] == ("0.000", "0.000")
     assert cells[-1] == "+0.0000"
+
+
+def cells_of(*credited: tuple[float, float, float], miss_share: float = 0.0) -> list[CaseRuns]:
+    """Return a trace for each (local, oracle, ours), with best fixed half way up the gap."""
+    case = Case(Mode.INSURED, sla_s=0.1, rtt_s=0.02, fps=30.0, duration_s=2.0)
+    found = []
+    for number, (local, oracle, ours) in enumerate(credited):
+        earned = {ORACLE: oracle, LOCAL: local, FIXED: (local + oracle) / 2, OURS: ours}
+        runs = tuple(
+            Run(policy, value, miss_share if policy == OURS else 0.0, 1000.0, 0.5)
+            for policy, value in earned.items()
+        )
+        found.append(CaseRuns(f"t{number}", case, runs))
+    return found
+
+
+def test_gap_closed_is_of_all_traces_together_and_of_each() -> None:
+    ours = Figures(OURS, cells_of((0.5, 0.9, 0.8), (0.5, 0.6, 0.6), (0.5, 0.50005, 0.4995)))
+    assert ours.gap == pytest.approx((0.3 + 0.1 - 0.0005) / (0.4 + 0.1 + 0.00005))
+    assert ours.mean_gap == pytest.approx((0.75 + 1.0) / 2)  # the third has nothing to be had
+    assert ours.worst == pytest.approx(-0.0005)
+    assert ours.credited == pytest.approx((0.8 + 0.6 + 0.4995) / 3)
+    nothing = Figures(OURS, cells_of((0.5, 0.50009, 0.5), (0.5, 0.50009, 0.5)))
+    assert (nothing.gap, nothing.mean_gap) == (None, None)
+
+
+def test_goals_are_the_gap_the_lead_the_misses_and_never_worse_than_alone() -> None:
+    def met(cells: list[CaseRuns]) -> list[bool]:
+        figures = [Figures(policy, cells) for policy in (ORACLE, LOCAL, FIXED, OURS)]
+        found = goals_of(figures, Mode.INSURED, {0.1: 0.9}, sla_s=0.1, rtt_s=0.02)
+        return [goal.met for goal in found]
+
+    assert met(cells_of((0.5, 0.9, 0.87), miss_share=0.009)) == [True, True, True, True]
+    assert met(cells_of((0.5, 0.9, 0.85))) == [False, True, True, True]
+    assert met(cells_of((0.5, 0.9, 0.69), miss_share=0.01)) == [False, False, False, True]
+    assert met(cells_of((0.5, 0.9, 0.9), (0.5, 0.9, 0.494))) == [False, False, True, False]
+    assert met(cells_of((0.5, 0.5, 0.5))) == []
+
+
+def test_oracle_counts_exits_which_are_delivered_a_little_before_the_deadline(
+    tmp_path: Path,
+) -> None:
+    point = '[[points]]\nid = "{0}"\nkind = "{0}"\naccuracy = {1}\ndevice_ms = 1.0\n'
+    text = 'schema = 1\nname = "exits"\n' + point.format("local", 0.3) + point.format("split", 0.9)
+    (tmp_path / "exits.toml").write_text(text + "bytes = 100\nedge_ms = 1.0\nexit_accuracy = 0.4\n")
+    manifest, fast = read_ladder(tmp_path / "exits.toml"), named_trace("steady:100")
+
+    def oracle(mode: Mode, *, spare_s: float) -> float | None:
+        """Return its credit where the only point that sends is in time by so much."""
+        case = Case(mode, sla_s=0.0225 + spare_s, rtt_s=0.02, fps=30.0, duration_s=0.1)
+        return run_ours(manifest, fast, case).credited(ORACLE)
+
+    assert oracle(Mode.BARE, spare_s=-0.002) == pytest.approx(0.3)
+    assert oracle(Mode.BARE, spare_s=0.001) == pytest.approx(0.9)
+    assert oracle(Mode.INSURED, spare_s=0.001) == pytest.approx(0.4)
+    assert oracle(Mode.INSURED, spare_s=0.02) == pytest.approx(0.9)
 
 
 def test_link_that_stands_still_in_turns_costs_little_where_nothing_insures_frames() -> None:
