@@ -56,6 +56,12 @@ def test_the_last_proposal_restores_each_channel_as_well_as_any() -> None:
     assert all((errors_C(best) < errors_C(each)).any() for each in others)
 
 
+def test_all_places_of_large_maps_have_a_say_in_their_range() -> None:
+    code_NCHW = np.zeros((256, 1, 28, 28), np.float32)
+    code_NCHW[:, :, :, -1] = 1.0  # the right border, one value of 28
+    assert propose(code_NCHW, levels=16, trained=None) == [Scales((0.0,), (1.0,))]
+
+
 def test_the_trained_range_is_a_proposal() -> None:
     trained = Scales((0.0, 0.0), (1.0, 1.0))
     assert propose(codes(), levels=16, trained=trained)[0] == trained

@@ -1,6 +1,7 @@
 """The control benchmark on small made-up traces, odd ones among them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from headgate.export.bench.bench_command import bench
-from headgate.export.bench.control.bench_control import ControlOptions, bench_control
+from headgate.export.bench.control.bench_control import (
+    ControlOptions,
+    bench_control,
+    cases_over,
+)
 from headgate.export.bench.control.control_figures import Figures, goals_of
 from headgate.export.bench.control.control_runs import (
     FIXED,
@@ -25,6 +30,7 @@ from headgate.export.bench.control.control_runs import (
     run_ours,
     without_exits,
 )
+from headgate.export.bench.control.control_sockets import suitable
 from headgate.profiles.ladder import read_ladder
 from headgate.profiles.trace import Trace, named_trace
 from headgate.runtime.cli import main
@@ -316,6 +322,47 @@ def test_round_trip_beyond_the_deadline_leaves_no_gap_to_close() -> None:
 def test_bad_option_is_refused(tmp_path: Path, options: list[str]) -> None:
     command = ["control", str(LADDER), "--traces", str(tmp_path), *options]
     assert CliRunner().invoke(bench, command).exit_code == 2
+
+
+def test_a_trace_is_played_whole_but_for_10_to_60_s() -> None:
+    def durations_s(trace_s: float, **changes: Any) -> set[float]:
+        options = ControlOptions(LADDER, LADDER, **changes)
+        found = cases_over(Trace("t", (0.0,), (1e6,), trace_s), options)
+        return {case.duration_s for case in found}
+
+    assert [durations_s(each) for each in (3.0, 25.0, 900.0)] == [{10.0}, {25.0}, {60.0}]
+    assert durations_s(25.0, duration_s=90.0) == {90.0}
+
+
+def test_traces_for_sockets_are_spread_over_those_that_the_relay_can_carry() -> None:
+    rates = (0, 1, 2, 99, 3, 4, 5, 6)
+    traces = [Trace(f"{rate}", (0.0,), (1e6 * rate,), 1.0) for rate in rates]
+    chosen = suitable(traces, number=3, duration_s=2.0)
+    assert [trace.name for trace in chosen] == ["1", "3", "5"]
+    assert suitable(traces, number=0, duration_s=2.0) == []
+    assert len(suitable(traces, number=99, duration_s=2.0)) == 6
+
+
+def test_it_is_said_if_nothing_can_run_over_sockets(tmp_path: Path) -> None:
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "fast.csv").write_text("t_s,mbps\n0,90\n9,90\n")
+    options = ControlOptions(
+        target=LADDER,
+        traces=tmp_path / "links",
+        slas_s=(0.05,),
+        rtts_s=(0.05,),
+        duration_s=0.1,
+        modes=(Mode.BARE,),
+        workers=1,
+        sockets=1,
+    )
+    result = bench_control(options, say=lambda _: None)
+    said = "nothing ran over sockets: no trace has a mean above 0 and up to 36 Mbit/s"
+    assert result.notes[-1] == said
+    (tmp_path / "links" / "fast.csv").write_text("t_s,mbps\n0,9\n9,9\n")
+    result = bench_control(options, say=lambda _: None)
+    assert result.notes[-1] == "nothing ran over sockets: no SLA is longer than a round trip"
+    assert "sockets" not in bench_control(replace(options, sockets=0), say=str).notes[-1]
 
 
 def test_simulated_and_real_run_are_alike(tmp_path: Path) -> None:
