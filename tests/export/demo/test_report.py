@@ -229,6 +229,9 @@ def test_every_simulated_row_is_labelled_so(content: ReportContent, tmp_path: Pa
         own = [row for row in rows if f">{point.id}" in row]
         assert own
         assert all("simulated" in row for row in own)
+    fixed = re.findall(r'<th scope="row">([^< ]+)', text.partition("Fixed operating points")[2])
+    assert fixed[:3] == ["local-full", "jpeg-q90", "webp-q75"]  # in the order of what they earn
+    assert fixed[-1] == "local-exit"
 
 
 def test_the_sentences_name_the_rivals_and_the_difference(content: ReportContent) -> None:
@@ -257,6 +260,25 @@ def test_the_report_says_over_which_link_in_percent_and_what_names_mean(
     assert "b16r1-l16: 16 feature maps, 16 levels a number" in text
     assert "jpeg-q90: a picture of quality 90" in text
     assert re.search(r"\b0\.\d{3}\b", text.partition("</style>")[2].partition("data:")[0]) is None
+
+
+def test_points_used_for_at_least_a_frame_in_a_hundred_are_counted(content: ReportContent) -> None:
+    def said(num_others: int) -> str:
+        points = ["b4r1-l16", *["b4r1-l4"] * num_others]
+        run = [record(number, point=point) for number, point in enumerate(points)]
+        timeline = replace(content.timeline, records=run)
+        adaptive = score_run(run, name="adaptive", measured=True)
+        return " ".join(sentences(replace(content, timeline=timeline, adaptive=adaptive)))
+
+    assert "; 2 operating points were used for at least one frame in a hundred." in said(99)
+    assert "; 1 operating point was used for at least one frame in a hundred." in said(100)
+
+
+def test_a_run_ahead_of_its_rivals_is_said_to_be_ahead(content: ReportContent) -> None:
+    ahead = replace(
+        content, adaptive=score_run([record(0, point="jpeg-q90")], name="adaptive", measured=True)
+    )
+    assert "0.0 points ahead of the best fixed point" in " ".join(sentences(ahead))
 
 
 def test_the_first_rows_are_the_run_its_simulation_and_the_best_of_each_kind(
