@@ -39,6 +39,20 @@ def test_a_fitted_table_saves_a_fifth_of_zstd_on_pictures_it_has_not_seen(levels
     np.testing.assert_array_equal(found, others[0])
 
 
+def test_rows_that_were_moved_to_where_they_fit_save_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    q_NCHW = smooth(64, levels=5)
+    moved = mean_bytes(q_NCHW, Codec("context", fit_table(q_NCHW, levels=5)), levels=5)
+    monkeypatch.setattr("headgate.export.points.context_tables.ROUNDS", 0)
+    unmoved = mean_bytes(q_NCHW, Codec("context", fit_table(q_NCHW, levels=5)), levels=5)
+    assert moved < 0.99 * unmoved
+
+
+@pytest.mark.parametrize(("levels", "bits"), [(16, 10), (17, 12)])
+def test_many_levels_have_finer_frequencies(levels: int, bits: int) -> None:
+    table = fit_table(smooth(2, levels=levels), levels=levels)
+    assert all(sum(row) == 1 << bits for row in table.frequencies)
+
+
 def test_few_pictures_give_few_rows() -> None:
     table = fit_table(smooth(1, levels=16, shape=(2, 8, 8)), levels=16)
     assert len(table.rows) == 1
