@@ -89,10 +89,12 @@ def oracle_credit(
     """
     points = [point for point in points if point.sla_s > rtt_s + point.device_s + point.edge_s]
     work = _Work(trace, points, own_answers, rtt_s=rtt_s, fps=fps, num_frames=num_frames)
-    slow = [item for item in (*points, *own_answers) if fps * item.device_s > 1]
+    asked = [(item.quality, item.device_s) for item in points]
+    asked += [(item.quality, item.device_s) for item in own_answers]
+    slow = [(quality, device_s) for quality, device_s in asked if fps * device_s > 1]
     if not slow:
         return float(work.bounds(np.zeros(1))[0])
-    tried: Array = np.array([0.0, *(item.quality / item.device_s for item in slow)])
+    tried: Array = np.array([0.0, *(quality / device_s for quality, device_s in slow)])
     prices = np.unique(np.append(tried, np.linspace(0.0, tried.max(), NUM_PRICES)))
     for _ in range(NUM_ROUNDS):
         bounds = work.bounds(prices)
