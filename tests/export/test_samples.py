@@ -40,6 +40,21 @@ def test_some_pictures_are_of_all_classes_where_these_are_sorted() -> None:
     assert len(samples.some(101)) == 100
 
 
+def test_the_digest_is_of_what_was_taken_of_the_data_set_too(run: Path) -> None:
+    def digest(*, num_calibration: int = 4, limit: int | None = 30, num_confidence: int = 0) -> str:
+        return load_samples(
+            load_run(run),
+            data=None,
+            num_calibration=num_calibration,
+            limit=limit,
+            num_confidence=num_confidence,
+        ).digest
+
+    found = [digest(), digest(num_calibration=5), digest(limit=None), digest(num_confidence=9)]
+    assert len(set(found)) == 4
+    assert digest() == found[0]
+
+
 def test_a_data_set_that_changed_since_training_is_refused(tmp_path: Path) -> None:
     run = write_run(tmp_path, LENET)
     write_pictures(tmp_path / "colours.npz", seed=9)

@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
@@ -16,6 +17,7 @@ from headgate.export.bench.compare import best, score_run
 from headgate.export.demo.plots import (
     Bar,
     Timeline,
+    _draw_latency,
     _draw_link,
     draw_bars,
     draw_points,
@@ -316,6 +318,16 @@ def test_rates_of_the_link_are_written_without_powers_and_more_than_one() -> Non
     ]
     assert {"0.5", "1", "2", "5"} <= set(shown)
     assert not any("10^" in text for text in shown)
+
+
+def test_longer_latencies_are_drawn_at_the_upper_edge() -> None:
+    axes = Figure().add_subplot()
+    late = [record(0, total_s=1.7), record(1, total_s=0.04)]
+    _draw_latency(axes, Timeline(late, TRACE, 100.0, SLA_S, MANIFEST))
+    drawn = {collection.get_label(): collection.get_offsets() for collection in axes.collections}
+    assert np.asarray(drawn["late"])[:, 1].tolist() == [250]
+    assert np.asarray(drawn["in time"])[:, 1].tolist() == [40]
+    assert axes.get_ylim()[1] > 250
 
 
 def test_a_frame_in_layers_stands_where_it_was_answered_from_not_where_it_was_planned() -> None:

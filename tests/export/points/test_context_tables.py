@@ -90,6 +90,26 @@ def test_auto_takes_tables_where_they_pay() -> None:
     assert choose_codec(large, levels=5, asked="raw") == Codec("raw")
 
 
+def test_a_table_that_knows_its_own_pictures_by_heart_is_not_taken_to_pay() -> None:
+    """On the pictures that it was fitted to it saves 17 % of zstd, on the others 7."""
+    q_NCHW = smooth(6, levels=32)
+    assert choose_codec(q_NCHW, levels=32, asked="auto") == Codec("zstd")
+
+
+def test_tables_that_hardly_save_anything_are_not_worth_their_time() -> None:
+    nothing_to_foretell = np.random.default_rng(1).integers(0, 5, (32, 6, 10, 10)).astype(np.uint8)
+    table = fit_table(nothing_to_foretell, levels=5)
+    saved = mean_bytes(nothing_to_foretell, Codec("context", table), levels=5)
+    assert 0.95 < saved / mean_bytes(nothing_to_foretell, Codec("zstd"), levels=5) < 1
+    assert choose_codec(nothing_to_foretell, levels=5, asked="auto") == Codec("zstd")
+
+
+def test_a_table_is_fitted_to_all_pictures_in_the_end_and_only_up_to_64_levels() -> None:
+    q_NCHW = smooth(64, levels=64)
+    assert choose_codec(q_NCHW, levels=64, asked="auto").table == fit_table(q_NCHW, levels=64)
+    assert choose_codec(smooth(64, levels=65), levels=65, asked="auto") == Codec("zstd")
+
+
 def test_layers_are_counted_one_by_one_and_are_worth_more_time() -> None:
     q_NCHW = smooth(32, levels=5)
     bounds = (2, 4)

@@ -211,6 +211,25 @@ def test_the_family_s_own_pictures_keep_it_from_losing_at_large_sizes() -> None:
     assert [goal.met for goal in goals(verdict)] == [False, False, False]
 
 
+def test_never_worse_allows_for_the_noise_of_the_worst_of_many() -> None:
+    for num_right, met in ((1991, True), (1989, False)):  # of 2,000: 0.45 and 0.55 points less
+        split, webp = (
+            replace(
+                row(name, series, NUM, num_bytes, own=series is Series.SPLIT),
+                accuracy=float(answers_N.mean()),
+                sample=Sample(answers_N, np.full(2000, num_bytes, np.int64)),
+            )
+            for name, series, num_bytes, answers_N in (
+                ("b4", Series.SPLIT, 100, np.arange(2000) < num_right),
+                ("webp-q9", Series.WEBP, 1000, np.ones(2000, np.bool_)),
+            )
+        )
+        full = Full(1.0, 0.0, np.ones(2000, np.bool_))
+        found = goals(judge(Rates((split, webp), full, 2000), resamples=5))
+        assert found[-1].text.startswith("never worse than WebP at any size")
+        assert found[-1].met == met
+
+
 def test_a_family_with_nothing_to_compare_has_no_verdict() -> None:
     local_only = Rates(ROWS[-1:], RATES.full, NUM)
     assert judge(local_only) is None
@@ -375,6 +394,8 @@ def test_an_early_exit_that_is_right_as_often_as_any_split_point_is_told_of() ->
     assert "(b4, 85.0 %)" in said
     assert exit_lines(Rates((row("b8", Series.SPLIT, 181, 900), split, local), None, NUM)) == ()
     assert exit_lines(Rates((local,), None, NUM)) == ()
+    equal = row("b6", Series.SPLIT, 180, 600)
+    assert len(exit_lines(Rates((equal, local), None, NUM))) == 1
     whole = row("local-full", Series.LOCAL, 190, 0)  # no news: it is what split points lose from
     assert exit_lines(Rates((split, whole), None, NUM)) == ()
 
