@@ -14,7 +14,12 @@ from PIL import Image
 
 from headgate.export.bench.bench_command import bench
 from headgate.export.bench.bench_table import family_title
-from headgate.export.bench.rates.bench_rates import RatesOptions, bench_rates, write_rates
+from headgate.export.bench.rates.bench_rates import (
+    RatesOptions,
+    bench_rates,
+    shown_rows,
+    write_rates,
+)
 from headgate.export.bench.rates.paper_points import paper_points
 from headgate.export.bench.rates.plot_rates import draw_rates
 from headgate.export.bench.rates.rates_candidates import (
@@ -92,6 +97,9 @@ def test_the_paper_s_payload_is_a_byte_per_value_and_loses_nothing(
     packed = next(row for row in rates.rows if row.id == "b3r1-uint8-zstd")
     assert packed.accuracy == raw.accuracy
     assert raw.series is Series.PAPER
+    shown = shown_rows(rates)
+    assert raw in shown
+    assert all(row in shown for row in rates.rows if row.own)
 
 
 def test_the_paper_s_ranges_hold_all_values_and_little_more(family: Family) -> None:
@@ -192,7 +200,9 @@ def test_the_paper_s_ranges_are_of_all_classes_where_pictures_are_sorted(
     sorted_NHWC = np.concatenate([dark, light])
     points = paper_points(family, sorted_NHWC, options=EngineOptions(providers="cpu"))
     colours = next(point for point in points if point.member == "b3r1")
-    assert min(colours.span) > 0.9  # from 0 to 1
+    low, high = np.array(colours.low), np.add(colours.low, colours.span)
+    assert np.all((low > -0.05) & (low <= 0))  # colours are from 0 to 1
+    assert np.all((high >= 1) & (high < 1.05))
 
 
 def test_no_pictures_are_refused(family: Family, data: str) -> None:
