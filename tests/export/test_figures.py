@@ -1,6 +1,6 @@
 import pytest
 
-from headgate.export.figures import log_ticks, new_figure, whole_ticks
+from headgate.export.figures import bytes_text, log_ticks, new_figure, whole_ticks
 
 
 def test_panels_share_their_x_axis_only_where_they_are_to() -> None:
@@ -38,3 +38,12 @@ def test_epochs_are_labelled_at_whole_numbers_only() -> None:
     whole_ticks(axes)
     figure.draw_without_rendering()
     assert all(tick == int(tick) for tick in axes.get_xticks())
+
+
+def test_a_size_is_written_with_the_unit_that_suits_it() -> None:
+    assert [bytes_text(size) for size in (0, 999.4, 1000, 14_380)] == [
+        "0 B",
+        "999 B",
+        "1.0 kB",
+        "14.4 kB",
+    ]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from export.tiny_run import LENET, write_run
-from headgate.export.options import ExportOptions
+from headgate.export.options import ExportOptions, check_options
 from headgate.export.pipeline import export_family
 from headgate.profiles.errors import UsageError
 
@@ -28,7 +28,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (replace(OPTIONS, jpeg_qualities=(0,)), "--jpeg-qualities: 0 is impossible"),
         (replace(OPTIONS, webp_qualities=(101,)), "--webp-qualities: 101 is impossible"),
         (replace(OPTIONS, limit=0), "--limit: found 0"),
-        (replace(OPTIONS, num_confidence=20), "--confidence-pictures: found 20"),
+        (replace(OPTIONS, num_confidence=49), "--confidence-pictures: found 49"),
+        (replace(OPTIONS, num_confidence=-1), "--confidence-pictures: found -1"),
+        (replace(OPTIONS, num_calibration=0), "--calibration: found 0"),
+        (replace(OPTIONS, num_parity=0), "--parity: found 0"),
+        (replace(OPTIONS, threads=-1), "--threads: found -1"),
+        (replace(OPTIONS, video_frames=1), "--video-frames: found 1"),
+        (replace(OPTIONS, video_lag=0), "--video-lag: found 0"),
     ],
 )
 def test_impossible_options_are_refused_by_name(
@@ -36,6 +42,23 @@ def test_impossible_options_are_refused_by_name(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         export_family(tmp_path / "run", tmp_path / "family", wrong, print)
+
+
+def test_the_least_and_the_most_that_can_be_done_is_not_refused() -> None:
+    check_options(
+        ExportOptions(
+            levels=(2, 256),
+            jpeg_qualities=(1, 100),
+            webp_qualities=(),
+            limit=1,
+            num_calibration=1,
+            num_confidence=50,
+            num_parity=1,
+            threads=0,
+            video_lag=1,
+            video_frames=2,
+        )
+    )
 
 
 def test_an_existing_family_is_refused_unless_forced(run: Path, tmp_path: Path) -> None:

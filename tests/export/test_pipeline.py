@@ -7,10 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 from functools import cache
+from itertools import count
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import onnx
@@ -23,8 +25,10 @@ from export.tiny_run import LENET, NUM_PICTURES, TinyRun, write_run
 from headgate.export.graphs.deploy import MemberReference
 from headgate.export.options import ExportOptions
 from headgate.export.pipeline import export_family
-from headgate.export.points.measure import Engines
+from headgate.export.points.exit_confidence import with_confidence
+from headgate.export.points.measure import Engines, measure_point
 from headgate.export.points.parity_gate import check_member
+from headgate.export.samples import HeldOut
 from headgate.profiles.datasets import open_dataset
 from headgate.profiles.errors import FamilyError, GateError
 from headgate.profiles.family import Family, open_family
@@ -33,6 +37,7 @@ from headgate.profiles.pictures import decode_picture, encode_picture, preproces
 from headgate.runtime.codec.features import decode_features, encode_features
 from headgate.runtime.networks.device_engine import DeviceEngine
 from headgate.runtime.networks.edge_engine import EdgeEngine
+from headgate.runtime.session.events import Computed
 from headgate.train.folder.run_folder import load_run
 
 QUICK = ExportOptions(
@@ -53,9 +58,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def exported(run: Path) -> Family:
-    """A family of one member at few points, without times and without `local-full`."""
-    export_family(run, run.parent / "family", FEW, silent)
+def lines() -> list[str]:
+    """What the export of `exported` said."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path, lines: list[str]) -> Family:
+    """A family of one member at few points, without times and without `local-full`.
+
+    By its clock each point takes two minutes.
+    """
+    ticks = count(step=120)
+    export_family(run, run.parent / "family", FEW, lines.append, clock=lambda: next(ticks))
     return open_family(run.parent / "family")
 
 
@@ -150,6 +165,53 @@ def test_each_member_keeps_a_split_point_and_measured_exit(family: Family) -> No
         assert all(point.id == f"{member.id}-l{point.levels}" for point in kept)
     manifest = family.manifest
     assert manifest.member("b2r1").exit_metrics == manifest.point("local-exit").metrics
+
+
+def test_after_the_first_point_an_export_says_how_long_the_others_take(
+    exported: Family, lines: list[str]
+) -> None:
+    measured = [line for line in lines if ": top1 " in line]
+    said = lines[lines.index(measured[0]) + 1]
+    assert said == (
+        f"the other {len(measured) - 1} points take about {2 * len(measured) - 2} min like this, "
+        f"on {NUM_PICTURES} pictures each; --limit measures on fewer"
+    )
+    assert sum("--limit" in line for line in lines) == 1
+
+
+def test_only_points_that_were_worth_nothing_are_said_to_be_dropped(
+    exported: Family, lines: list[str]
+) -> None:
+    split = [line for line in lines if line.startswith("b2r1-l") and ": top1 " in line]
+    num_kept = sum(point.kind is PointKind.SPLIT for point in exported.manifest.points)
+    dropped = f", {len(split) - num_kept} dropped that a cheaper one of their member equals"
+    found = f"{len(exported.manifest.points)} points kept{dropped * (len(split) > num_kept)}"
+    assert lines[-1] == f"{exported.path}: {found}"  # `local-full` was not asked for
+
+
+def test_measuring_does_not_keep_the_integers_of_every_picture(exported: Family) -> None:
+    class Watched(DeviceEngine):
+        """Counts integers that somebody still holds when the next ones are made."""
+
+        made: ClassVar[list[weakref.ref[NDArray[np.uint8]]]] = []
+        most = 0
+
+        def compute(self, *args: Any) -> Computed:
+            Watched.most = max(Watched.most, sum(each() is not None for each in self.made))
+            computed = super().compute(*args)
+            if computed.integers is not None:
+                self.made.append(weakref.ref(computed.integers))
+            return computed
+
+    pictures, labels = pictures_of(exported)
+    engines = Engines(Watched(exported), EdgeEngine(exported))
+    point = next(p for p in exported.manifest.points if p.kind is PointKind.SPLIT)
+    found = measure_point(point, engines, pictures_NHWC=np.stack(pictures), labels=np.array(labels))
+    assert found.accuracy == point.metrics["top1"]
+    held = HeldOut(np.stack(pictures), np.array(labels))
+    with_confidence(exported.manifest, engines, held, progress=silent)
+    assert len(Watched.made) >= 2 * len(pictures)
+    assert Watched.most <= 2
 
 
 def test_a_head_computes_only_the_maps_that_cross(family: Family) -> None:

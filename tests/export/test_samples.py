@@ -9,7 +9,7 @@ import pytest
 from export.tiny_run import LENET, NUM_PICTURES, write_pictures, write_run
 from headgate.export.options import ExportOptions
 from headgate.export.pipeline import export_family
-from headgate.export.samples import load_samples
+from headgate.export.samples import HeldOut, Samples, load_samples
 from headgate.profiles.errors import DataError, UsageError
 from headgate.train.folder.run_folder import load_run
 
@@ -30,6 +30,29 @@ def test_pictures_set_aside_for_confidence_are_not_measured(run: Path) -> None:
         load_samples(
             load_run(run), data=None, num_calibration=4, limit=None, num_confidence=NUM_PICTURES
         )
+
+
+def test_some_pictures_are_of_all_classes_where_these_are_sorted() -> None:
+    pictures = np.arange(100, dtype=np.uint8)[:, None, None, None]
+    nobody = HeldOut(pictures[:0], np.arange(0))
+    samples = Samples(pictures, pictures, np.arange(100), "", nobody, nobody)
+    assert samples.some(4).ravel().tolist() == [0, 25, 50, 75]
+    assert len(samples.some(101)) == 100
+
+
+def test_the_digest_is_of_what_was_taken_of_the_data_set_too(run: Path) -> None:
+    def digest(*, num_calibration: int = 4, limit: int | None = 30, num_confidence: int = 0) -> str:
+        return load_samples(
+            load_run(run),
+            data=None,
+            num_calibration=num_calibration,
+            limit=limit,
+            num_confidence=num_confidence,
+        ).digest
+
+    found = [digest(), digest(num_calibration=5), digest(limit=None), digest(num_confidence=9)]
+    assert len(set(found)) == 4
+    assert digest() == found[0]
 
 
 def test_a_data_set_that_changed_since_training_is_refused(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from headgate.runtime.device.sources import open_source
 Pictures = NDArray[np.uint8]
 
 MAX_FPS = 1000  # faster than any camera that a device has
+ROUNDING = 1e-6  # of a frame; far more than quotients of floats are off
 CUT_EVERY = 10  # frames
 NOISE_LEVEL = 6.0  # standard deviation of a sensor in dim light, of 255, before resizing
 PAN_SHARE = 0.004  # of the width, each frame
@@ -70,7 +71,7 @@ def load_clip(
     fps = rate if fps is None else fps
     if fps > rate:
         raise UsageError(f"{fps_option}: found {fps:g}, expected at most {spec}'s own {rate:g}")
-    wanted = [int(index * rate / fps) for index in range(num_frames)]
+    wanted = frames_at(fps, rate=rate, num_frames=num_frames)
     taken: list[Pictures] = []
     still = None
     for index, frame in enumerate(islice(source.frames(), wanted[-1] + 1)):
@@ -84,6 +85,14 @@ def load_clip(
         raise DataError(f"--video {spec}: holds no frame; check the file")
     name = spec.rpartition("/")[2] or spec
     return Clip(name, np.stack(taken), fps, still)
+
+
+def frames_at(fps: float, *, rate: float, num_frames: int) -> list[int]:
+    """Return which frames of a video at `rate` frames a second make a clip at `fps`, at most that.
+
+    None is named twice: 11 * 29.97 / 29.97 is a hair under 11, so quotients are not just cut off.
+    """
+    return [int(index * rate / fps + ROUNDING) for index in range(num_frames)]
 
 
 def made_clips(clip: Clip, picture: InputSpec, *, num_frames: int) -> list[Clip]:

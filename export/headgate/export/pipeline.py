@@ -6,6 +6,7 @@ the measurements: it is quick, and a family that fails it is never written. The 
 as the last step; a kill at any moment leaves what was there before.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -35,11 +36,12 @@ from headgate.export.points.measure import Engines, machine_name, measure_points
 from headgate.export.points.parity_gate import check_full, check_member
 from headgate.export.points.points import METRIC, Measured, worth_keeping
 from headgate.export.points.predicted_points import with_predicted
+from headgate.export.points.time_left import TimeLeft
 from headgate.export.points.trained_accuracy import changed_network
 from headgate.export.samples import Samples, load_samples
 from headgate.export.video import Video, open_video
 from headgate.profiles.family import Family, open_family
-from headgate.profiles.manifest import Manifest, Member, MetricSpec, OperatingPoint
+from headgate.profiles.manifest import Manifest, Member, MetricSpec, OperatingPoint, PointKind
 from headgate.profiles.storage import publish_folder, sha256_file
 from headgate.train.folder.run_folder import Run, load_run
 from headgate.train.networks.split_model import SplitModel
@@ -61,10 +63,16 @@ class BuiltMember:
 
 
 def export_family(
-    run_path: Path, family_path: Path, options: ExportOptions, progress: Progress
+    run_path: Path,
+    family_path: Path,
+    options: ExportOptions,
+    progress: Progress,
+    *,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Manifest:
     """Export a complete run to `family_path` and return the manifest that was written.
 
+    `clock` gives seconds, and serves to foretell how long measuring takes.
     Raises GateError, with nothing written, if the exported graphs and the trained network differ.
     """
     check_options(options)
@@ -85,8 +93,8 @@ def export_family(
         built = [_build_member(run, member_id, folder, progress) for member_id in run.member_ids]
         candidate = _candidate(run, plain, built, samples, options, folder, progress)
         engines = open_engines(Family(folder, candidate), threads=options.threads)
-        _pass_parity(candidate, engines, built, plain, samples.first(options.num_parity), progress)
-        measured = _measure(candidate, engines, samples, progress)
+        _pass_parity(candidate, engines, built, plain, samples.some(options.num_parity), progress)
+        measured = _measure(candidate, engines, samples, progress, clock)
         _say_if_changed(run, samples, options, measured, progress)
         kept = worth_keeping(measured)
         if video is not None:
@@ -102,7 +110,9 @@ def export_family(
 def _kept_text(candidate: Manifest, manifest: Manifest) -> str:
     """Say how many points there are, and how many were measured in vain."""
     kept_ids = {point.id for point in manifest.points}
-    num_dropped = sum(point.id not in kept_ids for point in candidate.points)
+    num_dropped = sum(
+        point.kind is PointKind.SPLIT and point.id not in kept_ids for point in candidate.points
+    )
     dropped = f", {num_dropped} dropped that a cheaper one of their member equals"
     return f"{len(manifest.points)} points kept{dropped if num_dropped else ''}"
 
@@ -191,7 +201,7 @@ def _candidate(
         folder,
         PlainReference(tuned),
         held_out=samples.held_out,
-        parity_NHWC=samples.first(options.num_parity),
+        parity_NHWC=samples.some(options.num_parity),
         threads=options.threads,
         progress=progress,
     )
@@ -221,9 +231,14 @@ def _pass_parity(
 
 
 def _measure(
-    candidate: Manifest, engines: Engines, samples: Samples, progress: Progress
+    candidate: Manifest,
+    engines: Engines,
+    samples: Samples,
+    progress: Progress,
+    clock: Callable[[], float],
 ) -> list[Measured]:
     measured = []
+    time_left = TimeLeft(candidate.points, num_pictures=len(samples.labels), started_s=clock())
     for item in measure_points(
         candidate.points, engines, pictures_NHWC=samples.pictures, labels=samples.labels
     ):
@@ -232,6 +247,9 @@ def _measure(
             f"device {item.time.device_s * 1e3:.2f} ms, edge {item.time.edge_s * 1e3:.2f} ms"
         )
         measured.append(item)
+        note = time_left.measured(now_s=clock())
+        if note is not None:
+            progress(note)
     return measured
 
 

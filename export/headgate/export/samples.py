@@ -39,9 +39,9 @@ class Samples:
     held_out: HeldOut  # of training; no network was tuned on them compressed
     confidence: HeldOut  # of validation, set aside: not among `pictures`
 
-    def first(self, num: int) -> NDArray[np.uint8]:
-        """Return some of the pictures to measure on."""
-        return self.pictures[:num]
+    def some(self, num: int) -> NDArray[np.uint8]:
+        """Return `num` of the pictures to measure on, of all classes where they are sorted."""
+        return self.pictures[spread(len(self.pictures), num)]
 
 
 def load_samples(

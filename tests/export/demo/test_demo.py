@@ -15,6 +15,7 @@ from headgate.export.demo.demo import (
     DemoOptions,
     RealRun,
     compare,
+    device_arguments,
     run_for_real,
     summary_json,
     training_config,
@@ -109,6 +110,12 @@ def test_the_device_plays_the_validation_pictures(tmp_path: Path) -> None:
     assert len(shown) == 3
     assert all(np.array_equal(own.picture(i), shown.picture(i)) for i in range(3))
     assert [own.label(i) for i in range(3)] == [shown.label(i) for i in range(3)]
+
+
+def test_a_run_that_is_shorter_than_a_period_plays_one_frame() -> None:
+    few = DemoOptions(out=Path("out"), fps=0.2)
+    assert "--frames=1" in device_arguments(few, edge="tcp://edge:1", seconds=1.0)
+    assert "--frames=2" in device_arguments(few, edge="tcp://edge:1", seconds=10.0)
 
 
 def test_the_recipe_of_the_demo_is_a_valid_one() -> None:

@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
@@ -16,6 +17,7 @@ from headgate.export.bench.compare import best, score_run
 from headgate.export.demo.plots import (
     Bar,
     Timeline,
+    _draw_latency,
     _draw_link,
     draw_bars,
     draw_points,
@@ -229,6 +231,9 @@ def test_every_simulated_row_is_labelled_so(content: ReportContent, tmp_path: Pa
         own = [row for row in rows if f">{point.id}" in row]
         assert own
         assert all("simulated" in row for row in own)
+    fixed = re.findall(r'<th scope="row">([^< ]+)', text.partition("Fixed operating points")[2])
+    assert fixed[:3] == ["local-full", "jpeg-q90", "webp-q75"]  # in the order of what they earn
+    assert fixed[-1] == "local-exit"
 
 
 def test_the_sentences_name_the_rivals_and_the_difference(content: ReportContent) -> None:
@@ -257,6 +262,25 @@ def test_the_report_says_over_which_link_in_percent_and_what_names_mean(
     assert "b16r1-l16: 16 feature maps, 16 levels a number" in text
     assert "jpeg-q90: a picture of quality 90" in text
     assert re.search(r"\b0\.\d{3}\b", text.partition("</style>")[2].partition("data:")[0]) is None
+
+
+def test_points_used_for_at_least_a_frame_in_a_hundred_are_counted(content: ReportContent) -> None:
+    def said(num_others: int) -> str:
+        points = ["b4r1-l16", *["b4r1-l4"] * num_others]
+        run = [record(number, point=point) for number, point in enumerate(points)]
+        timeline = replace(content.timeline, records=run)
+        adaptive = score_run(run, name="adaptive", measured=True)
+        return " ".join(sentences(replace(content, timeline=timeline, adaptive=adaptive)))
+
+    assert "; 2 operating points were used for at least one frame in a hundred." in said(99)
+    assert "; 1 operating point was used for at least one frame in a hundred." in said(100)
+
+
+def test_a_run_ahead_of_its_rivals_is_said_to_be_ahead(content: ReportContent) -> None:
+    ahead = replace(
+        content, adaptive=score_run([record(0, point="jpeg-q90")], name="adaptive", measured=True)
+    )
+    assert "0.0 points ahead of the best fixed point" in " ".join(sentences(ahead))
 
 
 def test_the_first_rows_are_the_run_its_simulation_and_the_best_of_each_kind(
@@ -294,6 +318,16 @@ def test_rates_of_the_link_are_written_without_powers_and_more_than_one() -> Non
     ]
     assert {"0.5", "1", "2", "5"} <= set(shown)
     assert not any("10^" in text for text in shown)
+
+
+def test_longer_latencies_are_drawn_at_the_upper_edge() -> None:
+    axes = Figure().add_subplot()
+    late = [record(0, total_s=1.7), record(1, total_s=0.04)]
+    _draw_latency(axes, Timeline(late, TRACE, 100.0, SLA_S, MANIFEST))
+    drawn = {collection.get_label(): collection.get_offsets() for collection in axes.collections}
+    assert np.asarray(drawn["late"])[:, 1].tolist() == [250]
+    assert np.asarray(drawn["in time"])[:, 1].tolist() == [40]
+    assert axes.get_ylim()[1] > 250
 
 
 def test_a_frame_in_layers_stands_where_it_was_answered_from_not_where_it_was_planned() -> None:

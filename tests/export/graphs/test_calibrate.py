@@ -40,6 +40,28 @@ def test_a_dead_channel_gets_a_range_and_costs_nothing() -> None:
         assert scales.low[1] == pytest.approx(0.25)
 
 
+def test_the_last_proposal_restores_each_channel_as_well_as_any() -> None:
+    generator = np.random.default_rng(3)
+    code_NCHW = generator.uniform(0, 1, (64, 2, 8, 8)).astype(np.float32)  # wants its whole range
+    code_NCHW[:, 1] = generator.standard_t(2, (64, 8, 8))  # wants its ends cut off
+
+    def errors_C(scales: Scales) -> NDArray[np.float32]:
+        restored = scales.dequantise(scales.quantise(code_NCHW, levels=16), levels=16)
+        found: NDArray[np.float32] = ((restored - code_NCHW) ** 2).mean(axis=(0, 2, 3))
+        return found
+
+    *others, best = propose(code_NCHW, levels=16, trained=None)
+    assert len(others) == 2
+    assert all((errors_C(best) <= errors_C(each)).all() for each in others)
+    assert all((errors_C(best) < errors_C(each)).any() for each in others)
+
+
+def test_all_places_of_large_maps_have_a_say_in_their_range() -> None:
+    code_NCHW = np.zeros((256, 1, 28, 28), np.float32)
+    code_NCHW[:, :, :, -1] = 1.0  # the right border, one value of 28
+    assert propose(code_NCHW, levels=16, trained=None) == [Scales((0.0,), (1.0,))]
+
+
 def test_the_trained_range_is_a_proposal() -> None:
     trained = Scales((0.0, 0.0), (1.0, 1.0))
     assert propose(codes(), levels=16, trained=trained)[0] == trained

@@ -123,6 +123,13 @@ def test_ranges_are_judged_at_every_prefix_that_is_asked_for(tmp_path: Path) -> 
     both = Divergence(deployed.tail, code_NCHW, num_maps=(1, 2))
     assert first(moved_NCHW) == pytest.approx(0.0, abs=1e-6)  # the second map is not there
     assert whole(moved_NCHW) > 1e-5
+    with torch.no_grad():
+        was_NK, is_NK = (
+            torch.log_softmax(deployed.tail.logits(torch.from_numpy(code)), dim=1)
+            for code in (code_NCHW, moved_NCHW)
+        )
+    expected = (was_NK.exp() * (was_NK - is_NK)).sum(dim=1).mean()
+    assert whole(moved_NCHW) == pytest.approx(float(expected), rel=1e-3)
     assert both(moved_NCHW) == pytest.approx(whole(moved_NCHW) / 2, abs=1e-6)
 
 

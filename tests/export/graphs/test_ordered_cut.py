@@ -82,6 +82,26 @@ def test_a_layer_that_is_run_twice_is_not_renumbered() -> None:
     assert ordered_tail(traced, [2, 0, 1]) is None
 
 
+def test_a_norm_without_weights_still_holds_what_is_in_an_order() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3, affine=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            twice: Tensor = self.norm(self.layer(self.norm(x)))
+            return twice
+
+    assert ordered_head(torch.fx.symbolic_trace(Twice()), [2, 0, 1]) is None
+
+
+def test_slopes_of_their_own_keep_maps_in_their_order() -> None:
+    sloped = nn.Sequential(nn.Conv2d(3, 3, 1), nn.PReLU(3))
+    assert ordered_head(torch.fx.symbolic_trace(sloped), [2, 0, 1]) is None
+    plain = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU())
+    assert ordered_head(torch.fx.symbolic_trace(plain), [2, 0, 1]) is not None
+
+
 def test_the_early_exit_reads_renumbered_maps() -> None:
     torch.manual_seed(5)
     early_exit = ExitHead(6, size_px=(8, 8), num_classes=3, head_macs=10_000).eval()

@@ -45,6 +45,19 @@ def test_one_integer_of_few_may_fall_the_other_way() -> None:
     check_parity(parity, where="point p")
 
 
+def test_two_integers_may_always_differ_and_three_of_few_may_not() -> None:
+    check_parity(replace(EQUAL, num_off=2, share_off=0.5, max_code_step=1), where="point p")
+    with pytest.raises(GateError, match="share of integers"):
+        check_parity(replace(EQUAL, num_off=3, share_off=0.5, max_code_step=1), where="point p")
+
+
+def test_a_single_probability_that_differs_is_the_gap() -> None:
+    reference = Outputs(np.array([[0.5, 0.3, 0.2], [0.8, 0.1, 0.1]], np.float32))
+    moved = Outputs(np.array([[0.5, 0.3, 0.2], [0.8, 0.1, 0.05]], np.float32))
+    parity = compare(reference, moved, reference_tail_NK=reference.probabilities)
+    assert parity.probability_gap == pytest.approx(0.05)
+
+
 def test_a_tail_is_judged_on_the_integers_it_got() -> None:
     moved = outputs(probability=0.5, integer=2)
     parity = compare(outputs(), moved, reference_tail_NK=moved.probabilities)
@@ -78,6 +91,8 @@ def test_each_difference_fails_the_gate_and_is_named(broken: Parity, said: str) 
 def test_the_worst_of_several_points_is_reported() -> None:
     found = worst([replace(EQUAL, share_off=0.1), replace(EQUAL, label_agreement=0.5)])
     assert found == replace(EQUAL, share_off=0.1, label_agreement=0.5)
+    most = Parity(1, 3, 0.2, 0.3, 0.4, 0.9)
+    assert worst([most, EQUAL]) == worst([EQUAL, most]) == most
 
 
 def test_what_differs_is_said_in_words() -> None:

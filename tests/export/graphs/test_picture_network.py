@@ -129,3 +129,33 @@ def test_a_network_for_pictures_that_is_no_better_is_left_out(folder: Path, tmp_
     assert {point.graph for point in offload} == {"full/model.onnx"}
     assert "full/pictures.onnx" not in manifest.files
     assert not (full / "pictures.onnx").exists()
+
+
+def test_where_both_are_right_as_often_the_network_for_pictures_answers(
+    folder: Path, tmp_path: Path
+) -> None:
+    """The plain one learnt from the pictures that are asked; here both are the tuned one."""
+    run, family = load_run(folder / "run"), open_family(folder / "family")
+    full = tmp_path / "family" / "full"
+    shutil.copytree(family.path / "full", full)
+    shutil.copyfile(full / "pictures.onnx", full / "model.onnx")
+    points = tuple(
+        replace(point, graph=family.manifest.full_graph)
+        if point.kind is PointKind.OFFLOAD
+        else point
+        for point in family.manifest.points
+    )
+    tuned = run.picture_network()
+    assert tuned is not None
+    samples = load_samples(run, data=None, num_calibration=8, limit=None)
+    manifest = with_picture_network(
+        replace(family.manifest, points=points),
+        tmp_path / "family",
+        PlainReference(tuned),
+        held_out=samples.held_out,
+        parity_NHWC=samples.pictures,
+        threads=1,
+        progress=silent,
+    )
+    assert len(samples.held_out.labels) > 0
+    assert manifest == family.manifest

@@ -7,9 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from numpy.typing import NDArray
 
 from headgate.export.bench.codecs.bench_skip import SkipOptions, auto_line, bench_skip, try_rule
-from headgate.export.points.exit_confidence import SplitAnswers, fit_curve, with_confidence
+from headgate.export.points.exit_confidence import (
+    SplitAnswers,
+    fit_curve,
+    split_answers,
+    with_confidence,
+)
 from headgate.export.points.measure import Engines
 from headgate.export.samples import HeldOut
 from headgate.profiles.confidence import Curve
@@ -76,6 +82,31 @@ def test_every_exit_and_split_point_gets_a_curve_and_nothing_else(calibrated: Fa
     for point in manifest.points:
         assert (point.confidence is not None) == (point.kind is PointKind.SPLIT)
     assert len(set(manifest.confidence_pictures)) == 60
+
+
+def test_a_split_point_s_curve_is_of_the_edge_and_its_predicted_point_has_the_same(
+    calibrated: Family,
+) -> None:
+    manifest = calibrated.manifest
+    first = next(p for p in manifest.points if p.kind is PointKind.SPLIT)
+    predicted = replace(first, id=f"{first.id}-p", twin=first.id, confidence=None)
+    engines = Engines(device=DeviceEngine(calibrated), tail=EdgeEngine(calibrated))
+    pictures, _ = tinted_pictures(60, seed=9)
+
+    def answers(labels: NDArray[np.int64]) -> SplitAnswers:
+        return split_answers(first, engines, pictures_NHWC=pictures, labels_N=labels)
+
+    given = np.argmax([answers(np.full(60, label)).edge_right for label in range(3)], axis=0)
+    labels = (given + np.arange(60) % 2) % 3  # so the edge is right on every second picture
+    found = answers(labels)
+    assert found.edge_right.sum() == 30
+    twice = replace(manifest, points=(*manifest.points, predicted))
+    curves = with_confidence(twice, engines, HeldOut(pictures, labels), progress=silent)
+    assert first.member is not None
+    expected = fit_curve(found.scores, found.edge_right)
+    assert curves.point(first.id).confidence == curves.point(predicted.id).confidence == expected
+    exit_curve = curves.member(first.member).confidence
+    assert exit_curve == fit_curve(found.scores, found.exit_right)
 
 
 def test_without_pictures_a_family_stays_as_it_is(calibrated: Family) -> None:

@@ -72,6 +72,30 @@ def test_small_gains_that_add_up_are_not_dropped_one_by_one() -> None:
     assert kept_ids(*points) == ["b4r1-l2", "b4r1-l8", "b4r1-l32"]
 
 
+def test_of_points_with_equal_bytes_only_the_better_one_is_kept() -> None:
+    worse = measured(256, num_right=8_000, num_bytes=128)
+    better = measured(16, num_right=9_000, num_bytes=128)
+    assert kept_ids(worse, better) == ["b4r1-l16"]
+
+
+def test_a_clear_gain_is_kept_though_few_pictures_could_not_tell_it_from_noise() -> None:
+    cheap = measured(4, num_right=5_000, num_bytes=10)
+    dear = measured(16, num_right=5_030, num_bytes=20)
+    dear = replace(dear, right=dear.right[::-1])  # the two are right on different pictures
+    assert paired_noise(cheap.right, dear.right) > 0.009
+    assert kept_ids(cheap, dear) == ["b4r1-l4", "b4r1-l16"]
+
+
+def test_points_that_are_not_split_stay_and_members_do_not_compete() -> None:
+    good = measured(4, num_right=9_000, num_bytes=10)
+    other = replace(good.point, id="b9r1-l4", member="b9r1")
+    picture = replace(good.point, id="jpeg-q1", kind=PointKind.OFFLOAD)
+    alone = replace(good.point, id="local-exit", kind=PointKind.LOCAL)
+    worse = measured(4, num_right=1_000, num_bytes=99)
+    points = [good, *(replace(worse, point=point) for point in (other, picture, alone))]
+    assert kept_ids(*points) == ["b4r1-l4", "b9r1-l4", "jpeg-q1", "local-exit"]
+
+
 def test_a_series_has_no_holes_though_a_prefix_is_no_better_than_a_smaller_one() -> None:
     points = series(16, p1=(8_000, 100), p2=(8_000, 200), p3=(9_000, 300))
     assert kept_ids(*points) == ["b4r1-l16-p1", "b4r1-l16-p2", "b4r1-l16-p3"]

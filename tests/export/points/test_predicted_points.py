@@ -11,7 +11,7 @@ from PIL import Image
 
 from export.tiny_run import LENET, write_run
 from headgate.export.bench.codecs.bench_predict import PredictOptions, bench_predict
-from headgate.export.clips import load_clip, made_clips
+from headgate.export.clips import frames_at, load_clip, made_clips
 from headgate.export.options import ExportOptions
 from headgate.export.pipeline import export_family
 from headgate.export.points.measure import Engines
@@ -157,6 +157,12 @@ def test_a_clip_at_a_lower_rate_skips_frames_and_never_repeats_one(tmp_path: Pat
         UsageError, match=r"--video-fps: found 25, expected at most .*clip.avi's own 20"
     ):
         load_clip(str(path), spec, fps=25.0, num_frames=4)
+
+
+@pytest.mark.parametrize("rate", [29.97, 30_000 / 1001, 24_000 / 1001, 59.94, 29.83])
+def test_a_clip_at_a_videos_own_rate_is_every_frame_of_it(rate: float) -> None:
+    assert frames_at(rate, rate=rate, num_frames=300) == list(range(300))
+    assert frames_at(rate / 3, rate=rate, num_frames=100) == list(range(0, 300, 3))
 
 
 def test_made_motion_is_what_it_says(scenes: dict[str, str]) -> None:

@@ -8,7 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headgate.profiles.trace import Trace, named_trace
-from headgate.runtime.simulation.oracle import LinkTimes, OraclePoint, oracle_credit
+from headgate.runtime.simulation.oracle import (
+    LinkTimes,
+    OraclePoint,
+    OwnAnswer,
+    oracle_credit,
+)
 
 RTT_S, FPS, FALLBACK = 0.01, 20.0, 0.3
 
@@ -17,6 +22,7 @@ def point(quality: float, num_bytes: int, *, sla_s: float = 0.08) -> OraclePoint
     return OraclePoint(quality, 0.004, 0.002, sla_s, np.full(64, num_bytes))
 
 
+OWN = (OwnAnswer(FALLBACK, 0.01),)
 POINTS = (point(0.5, 1000), point(0.8, 4000))
 
 
@@ -39,7 +45,7 @@ def best_by_trying_all(trace: Trace, points: tuple[OraclePoint, ...], num_frames
 
 def oracle(trace: Trace, points: tuple[OraclePoint, ...] = POINTS, *, num_frames: int = 6) -> float:
     return oracle_credit(
-        trace, points, rtt_s=RTT_S, fps=FPS, num_frames=num_frames, fallback=FALLBACK
+        trace, points, rtt_s=RTT_S, fps=FPS, num_frames=num_frames, own_answers=OWN
     )
 
 
@@ -84,3 +90,22 @@ def test_many_finish_times_are_those_of_the_trace() -> None:
     found = LinkTimes(trace, until_s=30).finish_s(starts_s, sizes)
     expected = [trace.finish_s(at_s, size) for at_s, size in zip(starts_s, sizes, strict=True)]
     assert found == pytest.approx(expected)
+
+
+def test_device_that_is_slow_alone_does_so_between_frames_that_it_sends() -> None:
+    """It answers 5 of 12 frames by itself, and its link takes every second one meanwhile."""
+    sent = (OraclePoint(0.9, 0.002, 0.0, 0.15, np.full(300, 7000)),)
+    own = (OwnAnswer(0.6, 0.08), OwnAnswer(0.1, 0.03))
+
+    def found(trace: str) -> float:
+        return oracle_credit(
+            named_trace(trace), sent, rtt_s=0.02, fps=30, num_frames=300, own_answers=own
+        )
+
+    alone = 0.6 / (30 * 0.08)
+    assert found("steady:0") == pytest.approx(alone)
+    # 56 kbit a picture: half of the frames at 0.84 Mbit/s; they leave 32 ms a frame.
+    between = 0.5 * 0.9 + 0.6 * (1 / 30 - 0.5 * 0.002) / 0.08
+    # Two more at the end, whose answers come after the last capture.
+    assert found("steady:0.84") == pytest.approx(between, abs=0.01)
+    assert found("steady:9") == pytest.approx(0.9)

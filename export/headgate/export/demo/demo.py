@@ -214,7 +214,7 @@ def device_arguments(options: DemoOptions, *, edge: str, seconds: float) -> list
         f"--sla-ms={1000 * options.sla_s:g}",
         f"--profile={out / 'profile.toml'}",
         f"--fps={options.fps:g}",
-        f"--frames={round(seconds * options.fps)}",
+        f"--frames={max(1, round(seconds * options.fps))}",
         # Not where `profile set` looks for the user's own device.
         f"--control=tcp://{LOOPBACK}:{free_port()}",
         "--loop",

@@ -149,9 +149,10 @@ def _who_answered(content: ReportContent) -> str:
         parts.append(f"{words} ({_percent(share)})")
     chosen = content.adaptive.summary.by_point.values()
     used = sum(count >= 0.01 * len(records) for count in chosen)
+    counted = "1 operating point was" if used == 1 else f"{used} operating points were"
     return (
         f"Frames were answered {', '.join(parts[:2])} and {parts[2]}; "
-        f"{used} operating points were used for at least one frame in a hundred."
+        f"{counted} used for at least one frame in a hundred."
     )
 
 

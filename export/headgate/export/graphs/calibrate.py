@@ -12,6 +12,7 @@ Shapes: N pictures, C sent feature maps, h w their size, V values of one channel
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,6 +121,10 @@ def entropy_bits(q_NCHW: NDArray[np.uint8], *, levels: int) -> float:
 def _sample(code_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
     values_CV = np.moveaxis(code_NCHW, 1, 0).reshape(code_NCHW.shape[1], -1)
     stride = -(-values_CV.shape[1] // MAX_VALUES_PER_CHANNEL)
+    # One that has a factor in common with the maps' size would see the same places of every map,
+    # and of four columns only the first, say: the left border, never the right one.
+    while stride > 1 and gcd(stride, code_NCHW.shape[2] * code_NCHW.shape[3]) > 1:
+        stride += 1
     return values_CV[:, ::stride]
 
 

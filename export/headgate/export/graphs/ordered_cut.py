@@ -93,7 +93,7 @@ def _only_use(
     module = graph.get_submodule(str(node.target))
     run = [n for n in graph.graph.nodes if n.op == "call_module"]
     num_runs = sum(graph.get_submodule(str(n.target)) is module for n in run)
-    holds_nothing = next(module.parameters(), None) is None
+    holds_nothing = not module.state_dict()
     return module if num_runs == 1 or holds_nothing else None
 
 

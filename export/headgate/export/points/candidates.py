@@ -10,6 +10,7 @@ from headgate.export.family_writer import FULL_GRAPH
 from headgate.export.graphs.calibrate import calibrate
 from headgate.export.graphs.deploy import Deployed, Divergence, codes
 from headgate.export.points.choose_codec import choose_codec
+from headgate.export.samples import spread
 from headgate.profiles.manifest import Member, OperatingPoint, PointKind
 from headgate.profiles.progressive import layer_bounds, maps_of_prefix
 
@@ -42,7 +43,7 @@ def split_points(
     member's training.
     """
     most = max(1, MAX_CODE_BYTES // (4 * member.features.nbytes))
-    code_NCHW = codes(deployed.head, calibration_NHWC[:most])
+    code_NCHW = codes(deployed.head, calibration_NHWC[spread(len(calibration_NHWC), most)])
     divergence = Divergence(deployed.tail, code_NCHW, num_maps=compared_maps(member))
     points = []
     for num_levels in levels:

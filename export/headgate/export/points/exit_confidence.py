@@ -40,9 +40,12 @@ def split_answers(
     labels_N: NDArray[np.int64],
 ) -> SplitAnswers:
     """Run every picture through one split point, through the very engines that devices run."""
-    computed = [engines.device.compute(point, picture) for picture in pictures_NHWC]
-    exits_NK = np.stack([probabilities_of(item.answer) for item in computed])
-    sent = [sent_by(item) for item in computed]
+    exits, sent = [], []
+    for picture_HWC in pictures_NHWC:  # no integers are kept: they may be gigabytes
+        computed = engines.device.compute(point, picture_HWC)
+        exits.append(probabilities_of(computed.answer))
+        sent.append(sent_by(computed))
+    exits_NK = np.stack(exits)
     edge_NK = edge_probabilities(point, engines.tail, sent)
     return SplitAnswers(
         scores=exits_NK.max(axis=1).astype(np.float64),

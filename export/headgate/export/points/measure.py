@@ -37,6 +37,18 @@ NUM_TIMED = 24
 
 
 @dataclass(frozen=True, slots=True)
+class FromDevice:
+    """What is kept of a picture that went through the device.
+
+    Not its integers: those of 10,000 pictures may be gigabytes.
+    """
+
+    sent: Layers  # nothing of a local point
+    label: int | None  # of the device's own answer; None: offload has none
+    spent_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Engines:
     """Both sides of one family, loaded."""
 
@@ -88,13 +100,13 @@ def measure_point(
     labels: NDArray[np.int64],
 ) -> Measured:
     """Run every picture through one point and return its accuracy, bytes and times."""
-    computed = [engines.device.compute(point, picture) for picture in pictures_NHWC]
+    computed = _through_device(point, engines, pictures_NHWC)
     device_s = _median_device_s(computed)
     if point.kind is PointKind.LOCAL:
         right = _device_labels(computed) == labels
         filled = with_measurements(point, accuracy=float(right.mean()), sizes=())
         return Measured(filled, right, PointTime(device_s, 0.0))
-    sent = [sent_by(item) for item in computed]
+    sent = [item.sent for item in computed]
     exit_accuracy = None
     if point.kind is PointKind.SPLIT:
         exit_accuracy = float((_device_labels(computed) == labels).mean())
@@ -115,13 +127,13 @@ def _measure_series(
     it sends there what it sends in the largest.
     """
     largest = max(series, key=lambda point: point.prefix or 0)
-    computed = [engines.device.compute(largest, picture) for picture in pictures_NHWC]
-    sent = [sent_by(item) for item in computed]
+    computed = _through_device(largest, engines, pictures_NHWC)
+    sent = [item.sent for item in computed]
     exit_accuracy = float((_device_labels(computed) == labels).mean())
     for point in series:
         prefix_sent = [layers[: point.prefix] for layers in sent]
-        timed = [engines.device.compute(point, each) for each in pictures_NHWC[:NUM_TIMED]]
-        if [sent_by(item) for item in timed] != prefix_sent[: len(timed)]:
+        timed = _through_device(point, engines, pictures_NHWC[:NUM_TIMED])
+        if [item.sent for item in timed] != prefix_sent[: len(timed)]:
             raise GateError(
                 f"point {point.id}: its layers are not the first ones of {largest.id}; this family "
                 "would not work, nothing was written"
@@ -204,8 +216,22 @@ def _first_tensor(point: OperatingPoint, outcome: ItemOutcome) -> NDArray[np.flo
     return np.asarray(outcome.tensors[0].array, dtype=np.float32)
 
 
-def _median_device_s(computed: Sequence[Computed]) -> float:
-    return float(np.median([item.head_s + item.encode_s for item in computed]))
+def _through_device(
+    point: OperatingPoint, engines: Engines, pictures_NHWC: NDArray[np.uint8]
+) -> list[FromDevice]:
+    found = []
+    for picture_HWC in pictures_NHWC:
+        computed = engines.device.compute(point, picture_HWC)
+        sent = () if point.kind is PointKind.LOCAL else sent_by(computed)
+        label = None
+        if computed.answer is not None:
+            label = int(probabilities_of(computed.answer).argmax())
+        found.append(FromDevice(sent, label, computed.head_s + computed.encode_s))
+    return found
+
+
+def _median_device_s(computed: Sequence[FromDevice]) -> float:
+    return float(np.median([item.spent_s for item in computed]))
 
 
 def _median_edge_s(point: OperatingPoint, tail: EdgeEngine, sent: Sequence[Layers]) -> float:
@@ -213,5 +239,6 @@ def _median_edge_s(point: OperatingPoint, tail: EdgeEngine, sent: Sequence[Layer
     return float(np.median([outcome.decode_s + outcome.tail_s for outcome in outcomes]))
 
 
-def _device_labels(computed: Sequence[Computed]) -> NDArray[np.int64]:
-    return np.asarray([int(probabilities_of(item.answer).argmax()) for item in computed])
+def _device_labels(computed: Sequence[FromDevice]) -> NDArray[np.int64]:
+    """Return the labels of local and split points, which all have one."""
+    return np.asarray([item.label for item in computed], np.int64)

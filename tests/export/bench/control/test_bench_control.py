@@ -1,6 +1,7 @@
 """The control benchmark on small made-up traces, odd ones among them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 from headgate.export.bench.bench_command import bench
-from headgate.export.bench.control.bench_control import ControlOptions, bench_control
-from headgate.export.bench.control.control_figures import Figures
+from headgate.export.bench.control.bench_control import (
+    ControlOptions,
+    bench_control,
+    cases_over,
+)
+from headgate.export.bench.control.control_figures import Figures, goals_of
 from headgate.export.bench.control.control_runs import (
     FIXED,
     LOCAL,
@@ -25,6 +30,7 @@ from headgate.export.bench.control.control_runs import (
     run_ours,
     without_exits,
 )
+from headgate.export.bench.control.control_sockets import suitable
 from headgate.profiles.ladder import read_ladder
 from headgate.profiles.trace import Trace, named_trace
 from headgate.runtime.cli import main
@@ -109,6 +115,62 @@ def test_rounding_leaves_no_zero_with_a_minus() -> None:
     cells = Figures(OURS, [CaseRuns("walk", case, runs)]).cells()
     assert cells[1:3] == ("0.000", "0.000")
     assert cells[-1] == "+0.0000"
+
+
+def cells_of(*credited: tuple[float, float, float], miss_share: float = 0.0) -> list[CaseRuns]:
+    """Return a trace for each (local, oracle, ours), with best fixed half way up the gap."""
+    case = Case(Mode.INSURED, sla_s=0.1, rtt_s=0.02, fps=30.0, duration_s=2.0)
+    found = []
+    for number, (local, oracle, ours) in enumerate(credited):
+        earned = {ORACLE: oracle, LOCAL: local, FIXED: (local + oracle) / 2, OURS: ours}
+        runs = tuple(
+            Run(policy, value, miss_share if policy == OURS else 0.0, 1000.0, 0.5)
+            for policy, value in earned.items()
+        )
+        found.append(CaseRuns(f"t{number}", case, runs))
+    return found
+
+
+def test_gap_closed_is_of_all_traces_together_and_of_each() -> None:
+    ours = Figures(OURS, cells_of((0.5, 0.9, 0.8), (0.5, 0.6, 0.6), (0.5, 0.50005, 0.4995)))
+    assert ours.gap == pytest.approx((0.3 + 0.1 - 0.0005) / (0.4 + 0.1 + 0.00005))
+    assert ours.mean_gap == pytest.approx((0.75 + 1.0) / 2)  # the third has nothing to be had
+    assert ours.worst == pytest.approx(-0.0005)
+    assert ours.credited == pytest.approx((0.8 + 0.6 + 0.4995) / 3)
+    nothing = Figures(OURS, cells_of((0.5, 0.50009, 0.5), (0.5, 0.50009, 0.5)))
+    assert (nothing.gap, nothing.mean_gap) == (None, None)
+
+
+def test_goals_are_the_gap_the_lead_the_misses_and_never_worse_than_alone() -> None:
+    def met(cells: list[CaseRuns]) -> list[bool]:
+        figures = [Figures(policy, cells) for policy in (ORACLE, LOCAL, FIXED, OURS)]
+        found = goals_of(figures, Mode.INSURED, {0.1: 0.9}, sla_s=0.1, rtt_s=0.02)
+        return [goal.met for goal in found]
+
+    assert met(cells_of((0.5, 0.9, 0.87), miss_share=0.009)) == [True, True, True, True]
+    assert met(cells_of((0.5, 0.9, 0.85))) == [False, True, True, True]
+    assert met(cells_of((0.5, 0.9, 0.69), miss_share=0.01)) == [False, False, False, True]
+    assert met(cells_of((0.5, 0.9, 0.9), (0.5, 0.9, 0.494))) == [False, False, True, False]
+    assert met(cells_of((0.5, 0.5, 0.5))) == []
+
+
+def test_oracle_counts_exits_which_are_delivered_a_little_before_the_deadline(
+    tmp_path: Path,
+) -> None:
+    point = '[[points]]\nid = "{0}"\nkind = "{0}"\naccuracy = {1}\ndevice_ms = 1.0\n'
+    text = 'schema = 1\nname = "exits"\n' + point.format("local", 0.3) + point.format("split", 0.9)
+    (tmp_path / "exits.toml").write_text(text + "bytes = 100\nedge_ms = 1.0\nexit_accuracy = 0.4\n")
+    manifest, fast = read_ladder(tmp_path / "exits.toml"), named_trace("steady:100")
+
+    def oracle(mode: Mode, *, spare_s: float) -> float | None:
+        """Return its credit where the only point that sends is in time by so much."""
+        case = Case(mode, sla_s=0.0225 + spare_s, rtt_s=0.02, fps=30.0, duration_s=0.1)
+        return run_ours(manifest, fast, case).credited(ORACLE)
+
+    assert oracle(Mode.BARE, spare_s=-0.002) == pytest.approx(0.3)
+    assert oracle(Mode.BARE, spare_s=0.001) == pytest.approx(0.9)
+    assert oracle(Mode.INSURED, spare_s=0.001) == pytest.approx(0.4)
+    assert oracle(Mode.INSURED, spare_s=0.02) == pytest.approx(0.9)
 
 
 def test_link_that_stands_still_in_turns_costs_little_where_nothing_insures_frames() -> None:
@@ -221,6 +283,21 @@ def test_nobody_beats_the_oracle(mode: Mode) -> None:
     assert cell.credited(LOCAL) == pytest.approx(0.6)
 
 
+def test_nobody_beats_the_oracle_on_a_device_that_is_slow_alone(tmp_path: Path) -> None:
+    """It sends what the link takes and answers between: more than its own share of all frames."""
+    (tmp_path / "slow.toml").write_text(
+        'schema = 1\nname = "slow"\n[[points]]\nid = "local"\nkind = "local"\naccuracy = 0.6\n'
+        'device_ms = 60.0\n[[points]]\nid = "picture"\nkind = "offload"\naccuracy = 0.9\n'
+        "bytes = 8000\ndevice_ms = 2.0\nedge_ms = 2.0\n"
+    )
+    case = Case(Mode.BARE, sla_s=0.15, rtt_s=0.02, fps=30.0, duration_s=4.0)
+    runs = run_ours(read_ladder(tmp_path / "slow.toml"), named_trace("steady:1.2"), case)
+    found = {run.policy: run for run in runs.runs}
+    assert 0.7 < found[OURS].credited <= found[ORACLE].credited < 0.82
+    assert found[LOCAL].credited == pytest.approx(0.6 / 1.8)  # 60 ms of a period of 33
+    assert found[LOCAL].miss_share == pytest.approx(1 - 1 / 1.8)
+
+
 def test_round_trip_beyond_the_deadline_leaves_no_gap_to_close() -> None:
     cell = run_case(
         read_ladder(LADDER), named_trace("steady:9"), Case(Mode.BARE, 0.05, 0.05, 30, 1)
@@ -245,6 +322,48 @@ def test_round_trip_beyond_the_deadline_leaves_no_gap_to_close() -> None:
 def test_bad_option_is_refused(tmp_path: Path, options: list[str]) -> None:
     command = ["control", str(LADDER), "--traces", str(tmp_path), *options]
     assert CliRunner().invoke(bench, command).exit_code == 2
+
+
+def test_a_trace_is_played_whole_but_for_10_to_60_s() -> None:
+    def durations_s(trace_s: float, **changes: Any) -> set[float]:
+        options = ControlOptions(LADDER, LADDER, **changes)
+        found = cases_over(Trace("t", (0.0,), (1e6,), trace_s), options)
+        return {case.duration_s for case in found}
+
+    assert [durations_s(each) for each in (3.0, 25.0, 900.0)] == [{10.0}, {25.0}, {60.0}]
+    assert durations_s(25.0, duration_s=90.0) == {90.0}
+
+
+def test_traces_for_sockets_are_spread_over_those_that_the_relay_can_carry() -> None:
+    rates = (0, 1, 2, 99, 3, 4, 5, 6)
+    traces = [Trace(f"{rate}", (0.0,), (1e6 * rate,), 1.0) for rate in rates]
+    chosen = suitable(traces, number=3, duration_s=2.0)
+    assert [trace.name for trace in chosen] == ["1", "3", "5"]
+    assert suitable(traces, number=0, duration_s=2.0) == []
+    assert len(suitable(traces, number=99, duration_s=2.0)) == 6
+
+
+def test_it_is_said_if_nothing_can_run_over_sockets(tmp_path: Path) -> None:
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "fast.csv").write_text("t_s,mbps\n0,90\n9,90\n")
+    options = ControlOptions(
+        target=LADDER,
+        traces=tmp_path / "links",
+        slas_s=(0.05,),
+        rtts_s=(0.05,),
+        duration_s=0.1,
+        modes=(Mode.BARE,),
+        workers=1,
+        sockets=1,
+    )
+    result = bench_control(options, say=lambda _: None)
+    said = "nothing ran over sockets: no trace has a mean above 0 and up to 36 Mbit/s"
+    assert result.notes[-1] == said
+    (tmp_path / "links" / "fast.csv").write_text("t_s,mbps\n0,9\n9,9\n")
+    result = bench_control(options, say=lambda _: None)
+    assert result.notes[-1] == "nothing ran over sockets: no SLA is longer than a round trip"
+    result = bench_control(replace(options, sockets=0), say=lambda _: None)
+    assert "sockets" not in result.notes[-1]
 
 
 def test_simulated_and_real_run_are_alike(tmp_path: Path) -> None:

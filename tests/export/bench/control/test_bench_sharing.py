@@ -209,3 +209,15 @@ def test_profile_and_slow_devices_hold_for_all_that_is_compared(tmp_path: Path) 
     notes = json.loads(slow.stdout)["notes"]
     assert "devices 40 times slower than the machine measured" in notes
     assert {row["edge, %"] for row in json.loads(slow.stdout)["rows"]} == {"0.0"}  # heads: 120 ms
+
+
+def test_of_fixed_points_that_earn_the_same_the_one_that_sends_less_is_shown(
+    tmp_path: Path,
+) -> None:
+    points = [
+        POINT.format(id=name, accuracy=0.7, bytes=size) for name, size in (("a", 900), ("b", 300))
+    ]
+    (tmp_path / "two.toml").write_text('schema = 1\nname = "two"\n' + "".join(points))
+    wanted = options(tmp_path / "two.toml", "1x9", duration_s=0.5, settle_s=0.0)
+    shown = [row[1] for row in bench_sharing(wanted, say=lambda _: None).rows]
+    assert shown[1] == "fixed, b"

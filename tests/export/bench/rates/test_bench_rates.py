@@ -14,7 +14,12 @@ from PIL import Image
 
 from headgate.export.bench.bench_command import bench
 from headgate.export.bench.bench_table import family_title
-from headgate.export.bench.rates.bench_rates import RatesOptions, bench_rates, write_rates
+from headgate.export.bench.rates.bench_rates import (
+    RatesOptions,
+    bench_rates,
+    shown_rows,
+    write_rates,
+)
 from headgate.export.bench.rates.paper_points import paper_points
 from headgate.export.bench.rates.plot_rates import draw_rates
 from headgate.export.bench.rates.rates_candidates import (
@@ -92,6 +97,9 @@ def test_the_paper_s_payload_is_a_byte_per_value_and_loses_nothing(
     packed = next(row for row in rates.rows if row.id == "b3r1-uint8-zstd")
     assert packed.accuracy == raw.accuracy
     assert raw.series is Series.PAPER
+    shown = shown_rows(rates)
+    assert raw in shown
+    assert all(row in shown for row in rates.rows if row.own)
 
 
 def test_the_paper_s_ranges_hold_all_values_and_little_more(family: Family) -> None:
@@ -163,6 +171,38 @@ def test_pictures_of_other_sizes_are_resized_and_it_is_said(family: Family, tmp_
     assert "12 pictures are smaller than the input" in said
     assert "12 validation pictures of 3 classes" in said
     assert str(tmp_path) not in said
+
+
+def test_classes_are_known_by_name_and_sizes_by_their_shorter_side(
+    family: Family, tmp_path: Path
+) -> None:
+    names = sorted(LABELS)  # as folders stand, and not as the family counts
+    assert tuple(names) != LABELS
+    shapes = {names[0]: (16, 12, 3), names[1]: (20, 16, 3), names[2]: (16, 16, 3)}
+    for half in ("train", "val"):
+        for name in names:
+            (tmp_path / half / name).mkdir(parents=True)
+            picture = np.full(shapes[name], 90, np.uint8)
+            Image.fromarray(picture).save(tmp_path / half / name / "0.png")
+    found = load_pictures(family.manifest, f"folder:{tmp_path}", limit=None)
+    assert [LABELS[label] for label in found.labels] == names
+    said = " ".join(found.notes)
+    assert "2 pictures were of another size" in said
+    assert "1 pictures are smaller than the input" in said
+    assert "only 3 pictures: look at the standard errors first" in said
+
+
+def test_the_paper_s_ranges_are_of_all_classes_where_pictures_are_sorted(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dark, light = np.zeros((2, 16, 16, 3), np.uint8), np.full((2, 16, 16, 3), 255, np.uint8)
+    monkeypatch.setattr("headgate.export.bench.rates.paper_points.NUM_CALIBRATION", 2)
+    sorted_NHWC = np.concatenate([dark, light])
+    points = paper_points(family, sorted_NHWC, options=EngineOptions(providers="cpu"))
+    colours = next(point for point in points if point.member == "b3r1")
+    low, high = np.array(colours.low), np.add(colours.low, colours.span)
+    assert np.all((low > -0.05) & (low <= 0))  # colours are from 0 to 1
+    assert np.all((high >= 1) & (high < 1.05))
 
 
 def test_no_pictures_are_refused(family: Family, data: str) -> None:

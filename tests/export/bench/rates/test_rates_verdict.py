@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from math import inf
+from math import comb, inf
 
 import numpy as np
 import pytest
@@ -17,11 +17,20 @@ from headgate.export.bench.rates.break_even import (
     Match,
     break_even_bps,
     break_even_sentence,
+    cost_of,
     equal_pairs,
     matching_picture,
     rate_text,
 )
-from headgate.export.bench.rates.rates_rows import Full, Rates, Row, Sample, Series, undominated
+from headgate.export.bench.rates.rates_rows import (
+    Full,
+    Rates,
+    Row,
+    Sample,
+    Series,
+    standard_error,
+    undominated,
+)
 from headgate.export.bench.rates.rates_verdict import judge, need
 from headgate.export.bench.rates.rates_words import exit_lines, goals, verdict_json, verdict_lines
 from headgate.export.paired import difference, mcnemar_p, resample_counts, resampled_means
@@ -123,6 +132,56 @@ def test_the_verdict_sets_the_smallest_split_point_against_interpolated_webp() -
     assert [goal.met for goal in goals(verdict)] == [True, True, True]
 
 
+def test_half_of_webp_is_a_bound_on_bytes_for_whatever_is_compared_there() -> None:
+    rows = (*ROWS, row("b16-l4", Series.SPLIT, 190, 900), row("b1-l4", Series.SPLIT, 150, 100))
+    verdict = judge(Rates(rows[1:], RATES.full, NUM), resamples=20)  # without b4-l4
+    assert verdict is not None
+    assert verdict.half_point is not None
+    assert verdict.half_point.id == "b8-l4"  # half of 1784 bytes is less than 900
+    worst = verdict.worst_at_half
+    assert worst is not None
+    assert worst.ours is not None
+    assert (worst.picture.id, worst.ours.id) == ("webp-q5", "b8-l4")
+    assert worst.gap is not None
+    assert worst.gap.value == pytest.approx((182 - 176) / NUM)
+    never = judge(Rates(rows, Full(1.0, 0.0, right(NUM)), NUM), resamples=20)
+    assert never is not None  # WebP never gets there, and what never is has no half
+    assert (never.half_point, never.half_budget) == (None, None)
+
+
+def test_a_split_point_that_loses_nothing_at_all_counts_as_lossless() -> None:
+    verdict = judge(Rates((row("b5-l4", Series.SPLIT, 180, 300), *ROWS), RATES.full, NUM))
+    assert verdict is not None
+    assert verdict.levels[1].ours is not None
+    assert verdict.levels[1].ours.id == "b5-l4"
+
+
+def test_the_interval_holds_95_percent_of_resamples() -> None:
+    split = row("b4-l4", Series.SPLIT, NUM, 100)
+    assert split.sample is not None
+    sizes_N = np.tile([60, 140], NUM // 2)  # deviation 40
+    split = replace(split, sample=replace(split.sample, sizes_N=sizes_N))
+    rates = Rates((split, row("webp-q9", Series.WEBP, NUM, 1000)), Full(1.0, 0.0, right(NUM)), NUM)
+    verdict = judge(rates)
+    assert verdict is not None
+    half_width = 1.96 * 40 / NUM**0.5 / 1000
+    level = verdict.levels[1]
+    assert level.ratio_low == pytest.approx(0.1 - half_width, abs=0.15 * half_width)
+    assert level.ratio_high == pytest.approx(0.1 + half_width, abs=0.15 * half_width)
+
+
+def test_resamples_allow_the_margin_too_and_do_not_count_where_nobody_gets_there() -> None:
+    rows = (row("b4-l4", Series.SPLIT, 199, 100), row("webp-q9", Series.WEBP, NUM, 1000))
+    verdict = judge(Rates(rows, Full(1.0, 0.0, right(NUM)), NUM), resamples=40)
+    assert verdict is not None
+    under, lossless = verdict.levels
+    assert (under.ratio_low, under.ratio_high) == (0.1, 0.1)
+    assert lossless.ratio_high == inf
+    nobody = judge(Rates(ROWS, Full(1.0, 0.0, right(NUM)), NUM), resamples=40)
+    assert nobody is not None
+    assert (nobody.levels[0].ratio_low, nobody.levels[0].ratio_high) == (None, None)
+
+
 def test_resamples_put_an_interval_around_the_ratio() -> None:
     verdict = judge(RATES, resamples=200)
     assert verdict is not None
@@ -150,6 +209,25 @@ def test_the_family_s_own_pictures_keep_it_from_losing_at_large_sizes() -> None:
     assert verdict.worst_at_size.gap is not None
     assert verdict.worst_at_size.gap.value == pytest.approx((170 - 176) / NUM)
     assert [goal.met for goal in goals(verdict)] == [False, False, False]
+
+
+def test_never_worse_allows_for_the_noise_of_the_worst_of_many() -> None:
+    for num_right, met in ((1991, True), (1989, False)):  # of 2,000: 0.45 and 0.55 points less
+        split, webp = (
+            replace(
+                row(name, series, NUM, num_bytes, own=series is Series.SPLIT),
+                accuracy=float(answers_N.mean()),
+                sample=Sample(answers_N, np.full(2000, num_bytes, np.int64)),
+            )
+            for name, series, num_bytes, answers_N in (
+                ("b4", Series.SPLIT, 100, np.arange(2000) < num_right),
+                ("webp-q9", Series.WEBP, 1000, np.ones(2000, np.bool_)),
+            )
+        )
+        full = Full(1.0, 0.0, np.ones(2000, np.bool_))
+        found = goals(judge(Rates((split, webp), full, 2000), resamples=5))
+        assert found[-1].text.startswith("never worse than WebP at any size")
+        assert found[-1].met == met
 
 
 def test_a_family_with_nothing_to_compare_has_no_verdict() -> None:
@@ -209,15 +287,20 @@ def test_only_pictures_on_which_two_differ_make_a_difference() -> None:
     gap = difference(right(160), right(150))  # the ten more are right in one only
     assert gap.value == pytest.approx(0.05)
     assert gap.p_value == pytest.approx(2 / 2**10)
+    assert gap.error == pytest.approx((10 - 10**2 / NUM) ** 0.5 / NUM)
     assert gap.significant
     noise = difference(right(150), right(150, first_wrong=50))
     assert noise.value == 0.0
     assert noise.error > 0
     assert not noise.significant
+    assert difference(right(156), right(150)).significant  # 2 / 2 ** 6 = 0.031
+    assert not difference(right(155), right(150)).significant  # 2 / 2 ** 5 = 0.063
 
 
 def test_mcnemar_goes_over_to_the_normal_smoothly() -> None:
     assert mcnemar_p(450, 550) == pytest.approx(mcnemar_p(451, 551), rel=0.1)
+    exact = 2 * sum(comb(1200, k) for k in range(551)) / 2**1200
+    assert mcnemar_p(550, 650) == pytest.approx(exact, rel=0.01)
     assert mcnemar_p(0, 0) == 1.0
     assert mcnemar_p(600, 600) == 1.0
 
@@ -239,6 +322,13 @@ def test_break_even_is_where_both_take_the_same_time() -> None:
     assert break_even_bps(replace(split, device_s=0.001), picture) == inf
     assert break_even_bps(replace(split, num_bytes=2200), picture) == 0
     assert break_even_bps(Cost(0, 0.001, 0), Cost(0, 0.002, 0)) == inf
+    assert break_even_bps(replace(picture, num_bytes=200), picture) == inf  # nothing to pay for it
+    assert break_even_bps(picture, picture) == 0
+    assert split.time_s(rate_bps=1e5, rtt_s=0.02) == pytest.approx(0.006 + 0.002 + 0.016 + 0.02)
+    slow = cost_of(ROWS[0], device_factor=4)
+    assert slow is not None
+    assert slow.device_s == pytest.approx(0.024)
+    assert slow.edge_s == 0.002  # as it was
 
 
 def test_an_sla_needs_a_rate_or_cannot_be_met() -> None:
@@ -280,6 +370,12 @@ def test_rows_that_a_smaller_one_equals_are_dominated() -> None:
     ]
 
 
+def test_the_error_of_a_share_shrinks_with_the_root_of_the_pictures() -> None:
+    assert standard_error(0.5, 100) == pytest.approx(0.05)
+    assert standard_error(0.9, 10_000) == pytest.approx(0.003)
+    assert standard_error(1.0, 1) == 0.0
+
+
 def test_rates_are_written_with_the_unit_that_suits_them() -> None:
     assert [rate_text(rate) for rate in (12.0, 3.14e3, 56e3, 7.8e6, 2e9, inf)] == [
         "12 bit/s",
@@ -298,6 +394,8 @@ def test_an_early_exit_that_is_right_as_often_as_any_split_point_is_told_of() ->
     assert "(b4, 85.0 %)" in said
     assert exit_lines(Rates((row("b8", Series.SPLIT, 181, 900), split, local), None, NUM)) == ()
     assert exit_lines(Rates((local,), None, NUM)) == ()
+    equal = row("b6", Series.SPLIT, 180, 600)
+    assert len(exit_lines(Rates((equal, local), None, NUM))) == 1
     whole = row("local-full", Series.LOCAL, 190, 0)  # no news: it is what split points lose from
     assert exit_lines(Rates((split, whole), None, NUM)) == ()
 

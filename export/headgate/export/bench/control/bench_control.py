@@ -29,7 +29,12 @@ from headgate.export.bench.control.control_runs import (
     run_case,
     run_ours,
 )
-from headgate.export.bench.control.control_sockets import OVER_SOCKETS, run_over_sockets, suitable
+from headgate.export.bench.control.control_sockets import (
+    MAX_MBPS,
+    OVER_SOCKETS,
+    run_over_sockets,
+    suitable,
+)
 from headgate.export.bench.control.control_table import summarise
 from headgate.export.workers import in_order
 from headgate.profiles.manifest import Manifest
@@ -73,7 +78,7 @@ def bench_control(options: ControlOptions, *, say: Say, out: Path | None = None)
     manifest = open_points(options.target, device_factor=options.device_factor)
     options = _settled(options, manifest)
     traces, notes = open_traces(options.traces)
-    tasks = [(manifest, trace, case) for trace in traces for case in _cases(options, trace)]
+    tasks = [(manifest, trace, case) for trace in traces for case in cases_over(trace, options)]
     cells: list[CaseRuns] = []
     for done, cell in enumerate(in_order(_run_task, tasks, workers=options.workers), start=1):
         cells.append(cell)
@@ -116,7 +121,7 @@ def _with_sockets(
             place = ("over sockets", case.mode.value, f"{1000 * sla_s:g}", f"{1000 * rtt_s:g}")
             rows += [(*place, *Figures(policy, cells).cells()) for policy in (OURS, OVER_SOCKETS)]
     if not apart:
-        return result
+        return replace(result, notes=(*result.notes, *_not_over_sockets(options, chosen)))
     mean = sum(apart) / len(apart)
     text = "sockets and simulator within 2 points of accuracy"
     goals = (*result.goals, Goal(f"{text}, mean of {len(apart)} runs", mean, mean <= APART_GOAL))
@@ -127,6 +132,17 @@ def _with_sockets(
         f"{mean:.1f} points of accuracy from the simulator on average, at most {max(apart):.1f}"
     )
     return replace(result, rows=tuple(rows), goals=goals, notes=(*result.notes, note))
+
+
+def _not_over_sockets(options: ControlOptions, chosen: Sequence[Trace]) -> tuple[str, ...]:
+    """Say why nothing ran over sockets, where that was asked for."""
+    if not options.sockets:
+        return ()
+    if not chosen:
+        return (
+            f"nothing ran over sockets: no trace has a mean above 0 and up to {MAX_MBPS:g} Mbit/s",
+        )
+    return ("nothing ran over sockets: no SLA is longer than a round trip",)
 
 
 def runs_csv(cells: Sequence[CaseRuns], *, fine: frozenset[str]) -> str:
@@ -154,7 +170,8 @@ def runs_csv(cells: Sequence[CaseRuns], *, fine: frozenset[str]) -> str:
     return text.getvalue()
 
 
-def _cases(options: ControlOptions, trace: Trace) -> Iterator[Case]:
+def cases_over(trace: Trace, options: ControlOptions) -> Iterator[Case]:
+    """Yield what is run over a trace: all of it where no duration is given, but 10 to 60 s."""
     duration_s = options.duration_s or min(DEFAULT_DURATION_S, max(10.0, trace.duration_s))
     for mode in options.modes:
         for sla_s in options.slas_s:

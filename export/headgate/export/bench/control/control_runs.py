@@ -20,7 +20,7 @@ from headgate.profiles.profile import Profile, allowed_points
 from headgate.profiles.trace import Trace
 from headgate.runtime.choice.own_answers import exit_quality, has_exit
 from headgate.runtime.session.frame_fate import DEFAULT_SETTINGS
-from headgate.runtime.simulation.oracle import OraclePoint, oracle_credit
+from headgate.runtime.simulation.oracle import OraclePoint, OwnAnswer, oracle_credit
 from headgate.runtime.simulation.rivals import RIVALS, Whole
 from headgate.runtime.simulation.simulate import (
     Lateness,
@@ -132,15 +132,27 @@ def capture_times_s(case: Case) -> Iterator[float]:
         frame_id += 1
 
 
-def local_credit(manifest: Manifest, case: Case) -> float:
-    """Return what the best local point earns by itself; 0 if none meets the SLA."""
+def local_run(manifest: Manifest, case: Case, *, policy: str = LOCAL) -> Run:
+    """Return what the best local point earns by itself; all frames miss if none meets the SLA.
+
+    A point that takes longer than a period answers only so many frames.
+    """
+    best = Run(policy, 0.0, 1.0, 0.0, 0.0)
+    for point in _local_in_time(manifest, case):
+        device_s = point_times(manifest)[point.id].device_s
+        answered = min(1.0, 1 / (case.fps * max(1e-9, device_s)))
+        if manifest.quality(point) * answered > best.credited:
+            best = Run(policy, manifest.quality(point) * answered, 1 - answered, 0.0, 0.0)
+    return best
+
+
+def _local_in_time(manifest: Manifest, case: Case) -> list[OperatingPoint]:
     times = point_times(manifest)
-    earned = [
-        manifest.quality(point) * min(1.0, 1 / (case.fps * max(1e-9, times[point.id].device_s)))
+    return [
+        point
         for point in allowed_points(case.profile, manifest)
         if point.kind is PointKind.LOCAL and times[point.id].device_s <= case.sla_s
     ]
-    return max(earned, default=0.0)
 
 
 def point_times(manifest: Manifest) -> dict[str, PointTime]:
@@ -150,9 +162,8 @@ def point_times(manifest: Manifest) -> dict[str, PointTime]:
 
 def _references(manifest: Manifest, trace: Trace, case: Case) -> Iterator[Run]:
     """Yield the oracle, local only, and the best fixed point."""
-    local = local_credit(manifest, case)
-    yield Run(ORACLE, _oracle(manifest, trace, case, local=local), 0.0, 0.0, 0.0)
-    yield Run(LOCAL, local, 0.0 if local > 0 else 1.0, 0.0, 0.0)
+    yield Run(ORACLE, _oracle(manifest, trace, case), 0.0, 0.0, 0.0)
+    yield local_run(manifest, case)
     allowed = allowed_points(case.profile, manifest)
     sending = [point for point in allowed if point.kind is not PointKind.LOCAL]
     ranked = sorted(sending, key=lambda p: -_quick_count(manifest, p, trace, case))
@@ -160,7 +171,7 @@ def _references(manifest: Manifest, trace: Trace, case: Case) -> Iterator[Run]:
         _simulated(FIXED, manifest, trace, case, policy=lambda _: Whole, fixed=point.id)
         for point in ranked[:NUM_FIXED]
     ]
-    fixed.append(Run(FIXED, local, 0.0, 0.0, 0.0))
+    fixed.append(local_run(manifest, case, policy=FIXED))
     yield max(fixed, key=lambda run: run.credited)
 
 
@@ -186,18 +197,21 @@ def _in_mode(manifest: Manifest, mode: Mode) -> Manifest:
     return without_exits(manifest) if mode is Mode.BARE else manifest
 
 
-def _oracle(manifest: Manifest, trace: Trace, case: Case, *, local: float) -> float:
-    times, fallback = point_times(manifest), local
-    points = []
+def _oracle(manifest: Manifest, trace: Trace, case: Case) -> float:
+    times, points = point_times(manifest), []
+    own_answers = [
+        OwnAnswer(manifest.quality(point), times[point.id].device_s)
+        for point in _local_in_time(manifest, case)
+    ]
     for point in allowed_points(case.profile, manifest):
         if point.kind is PointKind.LOCAL:
             continue
         sla_s = case.sla_s
+        cost = times[point.id]
         if point.kind is PointKind.SPLIT and has_exit(manifest, point):
             # Its exit is delivered a little before the deadline.
             sla_s -= DEFAULT_SETTINGS.guard_s
-            fallback = max(fallback, exit_quality(manifest, point))
-        cost = times[point.id]
+            own_answers.append(OwnAnswer(exit_quality(manifest, point), cost.device_s))
         sizes = [payload_bytes(point, frame) + MESSAGE_BYTES for frame in range(case.num_frames)]
         points.append(
             OraclePoint(manifest.quality(point), cost.device_s, cost.edge_s, sla_s, np.array(sizes))
@@ -208,7 +222,7 @@ def _oracle(manifest: Manifest, trace: Trace, case: Case, *, local: float) -> fl
         rtt_s=case.rtt_s,
         fps=case.fps,
         num_frames=case.num_frames,
-        fallback=fallback,
+        own_answers=own_answers,
     )
 
 

@@ -23,7 +23,7 @@ from headgate.export.paired import difference
 class Match(Enum):
     """How the accuracy of a pair's picture compares with its split point's."""
 
-    AS_ACCURATE = "as accurate"
+    AS_ACCURATE = "at least as accurate"
     WITHIN_NOISE = "not measurably less accurate"  # paired, at 5 %
     LESS_ACCURATE = "less accurate, the best picture there is"
 
@@ -178,7 +178,7 @@ def _example(pairs: Sequence[Pair]) -> str:
     pair = max(pairs, key=lambda pair: pair.weight)
     extra_ms = 1000 * (pair.split_cost.compute_s - pair.picture_cost.compute_s)
     same = {
-        Match.AS_ACCURATE: "for the same accuracy",
+        Match.AS_ACCURATE: "for at least that accuracy",
         Match.WITHIN_NOISE: "for an accuracy not measurably less",
         Match.LESS_ACCURATE: "and is less accurate",
     }[pair.match]

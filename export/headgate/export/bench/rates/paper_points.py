@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headgate.export.graphs.calibrate import MIN_SPAN
+from headgate.export.samples import spread
 from headgate.profiles.errors import FamilyError
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import Manifest, Member, OperatingPoint, PointKind
@@ -50,10 +51,11 @@ def paper_points(
 ) -> list[OperatingPoint]:
     """Return one point with 256 levels per member; none for a family without members."""
     points = []
+    seen_NHWC = pictures_NHWC[spread(len(pictures_NHWC), NUM_CALIBRATION)]
     for member in family.manifest.members:
         graph = Graph(family.file(member.head), options=options)
         start = known_range(family.manifest, member)
-        found = observed_range(member, graph, pictures_NHWC[:NUM_CALIBRATION], start=start)
+        found = observed_range(member, graph, seen_NHWC, start=start)
         points.append(
             OperatingPoint(
                 id=f"{member.id}-uint8",

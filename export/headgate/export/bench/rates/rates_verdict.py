@@ -97,7 +97,7 @@ def judge(rates: Rates, *, resamples: int = RESAMPLES) -> Verdict | None:
     if full.right_N is None or any(row.sample is None for row in [*split, *webp]):
         return Verdict(full.accuracy, full.error, levels)
     budget = levels[0].webp.interpolated_bytes / 2
-    within = [row for row in split if row.mean_bytes <= budget]
+    within = [row for row in split if row.mean_bytes <= budget < inf]
     half_point = max(within, key=lambda row: row.accuracy, default=None)
     own_pictures = [row for row in rates.of(Series.WEBP, Series.JPEG) if row.own]
     return Verdict(
