@@ -16,13 +16,19 @@ from headgate.export.options import ExportOptions
 from headgate.export.pipeline import export_family
 from headgate.export.points.measure import Engines
 from headgate.export.points.points import Measured
-from headgate.export.points.predicted_points import with_predicted
+from headgate.export.points.predicted_points import (
+    default_lag,
+    play,
+    predicted_point,
+    with_predicted,
+)
 from headgate.profiles.errors import HeadgateError, UsageError
 from headgate.profiles.family import Family, open_family
-from headgate.profiles.manifest import InputSpec, PointKind, PointTime
+from headgate.profiles.manifest import InputSpec, OperatingPoint, PointKind, PointTime
 from headgate.runtime.cli import main
 from headgate.runtime.networks.device_engine import DeviceEngine
 from headgate.runtime.networks.edge_engine import EdgeEngine
+from headgate.runtime.session.events import Computed
 
 QUICK = ExportOptions(levels=(64, 4), jpeg_qualities=(50,), webp_qualities=(), num_calibration=16)
 NUM_FRAMES = 14
@@ -153,10 +159,31 @@ def test_a_clip_at_a_lower_rate_skips_frames_and_never_repeats_one(tmp_path: Pat
     assert (whole.fps, len(whole.pictures)) == (20.0, 12)
     slower = load_clip(str(path), spec, fps=8.0, num_frames=4)
     np.testing.assert_array_equal(slower.pictures, whole.pictures[[0, 2, 5, 7]])
+    np.testing.assert_array_equal(slower.still, whole.pictures[2])  # from the middle of it
     with pytest.raises(
         UsageError, match=r"--video-fps: found 25, expected at most .*clip.avi's own 20"
     ):
         load_clip(str(path), spec, fps=25.0, num_frames=4)
+
+
+def test_an_answer_is_100_ms_behind_and_a_frame_at_least() -> None:
+    lags = [(default_lag(fps)) for fps in (1.0, 10.0, 25.0, 29.97, 30.0, 60.0)]
+    assert lags == [1, 1, 3, 3, 3, 6]
+
+
+def test_frames_are_coded_against_the_one_that_a_lag_is_behind_and_now_and_then_whole() -> None:
+    rng = np.random.default_rng(5)
+    frames = rng.integers(0, 4, (2, 2, 12, 12)).astype(np.uint8)
+    computed = [Computed(None, None, 0.0, 0.0, integers=frames[index % 2]) for index in range(43)]
+    twin = OperatingPoint("a-l4", PointKind.SPLIT, {}, member="a", levels=4, codec="zstd")
+    played = play(predicted_point(twin), computed, lag=2, fps=1.0)  # so 10 frames to a refresh
+    assert len(played.sizes) == 41
+    assert played.changed_share == 0.0
+    assert played.num_whole == 4  # frames 10, 20, 30 and 40
+    assert sorted(played.sizes)[36] < 3 < min(played.twin_sizes)
+    assert sorted(played.sizes)[-4:] == [size + 1 for size in sorted(played.twin_sizes)[-4:]]
+    other = play(predicted_point(twin), computed, lag=1, fps=1.0)
+    assert 0.6 < other.changed_share < 0.9  # of four levels, three in four differ by chance
 
 
 @pytest.mark.parametrize("rate", [29.97, 30_000 / 1001, 24_000 / 1001, 59.94, 29.83])
@@ -173,6 +200,9 @@ def test_made_motion_is_what_it_says(scenes: dict[str, str]) -> None:
     assert (made["no motion"] == made["no motion"][0]).all()
     assert 0 < np.abs(made["noise"][3] - made["no motion"][3].astype(int)).mean() < 12
     assert (made["pan"][24] != made["pan"][0]).any()
+    there_and_back = made_clips(clip, spec, num_frames=88)[2].pictures  # 32 px wide, 7 px to go
+    assert (there_and_back[87] == there_and_back[23]).all()
+    assert (there_and_back[87] != there_and_back[55]).any()
     assert (made["cuts"][0] == made["cuts"][9]).all()
     assert (made["cuts"][9] != made["cuts"][10]).any()
 

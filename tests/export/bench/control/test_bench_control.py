@@ -17,6 +17,7 @@ from headgate.export.bench.control.bench_control import (
 from headgate.export.bench.control.control_figures import Figures, goals_of
 from headgate.export.bench.control.control_runs import (
     FIXED,
+    JPEG,
     LOCAL,
     ORACLE,
     OURS,
@@ -118,11 +119,20 @@ def test_rounding_leaves_no_zero_with_a_minus() -> None:
 
 
 def cells_of(*credited: tuple[float, float, float], miss_share: float = 0.0) -> list[CaseRuns]:
-    """Return a trace for each (local, oracle, ours), with best fixed half way up the gap."""
+    """Return a trace for each (local, oracle, ours); best fixed is half way up the gap.
+
+    Another rival is no better than local.
+    """
     case = Case(Mode.INSURED, sla_s=0.1, rtt_s=0.02, fps=30.0, duration_s=2.0)
     found = []
     for number, (local, oracle, ours) in enumerate(credited):
-        earned = {ORACLE: oracle, LOCAL: local, FIXED: (local + oracle) / 2, OURS: ours}
+        earned = {
+            ORACLE: oracle,
+            LOCAL: local,
+            FIXED: (local + oracle) / 2,
+            OURS: ours,
+            JPEG: local,
+        }
         runs = tuple(
             Run(policy, value, miss_share if policy == OURS else 0.0, 1000.0, 0.5)
             for policy, value in earned.items()
@@ -143,7 +153,7 @@ def test_gap_closed_is_of_all_traces_together_and_of_each() -> None:
 
 def test_goals_are_the_gap_the_lead_the_misses_and_never_worse_than_alone() -> None:
     def met(cells: list[CaseRuns]) -> list[bool]:
-        figures = [Figures(policy, cells) for policy in (ORACLE, LOCAL, FIXED, OURS)]
+        figures = [Figures(policy, cells) for policy in (ORACLE, LOCAL, FIXED, OURS, JPEG)]
         found = goals_of(figures, Mode.INSURED, {0.1: 0.9}, sla_s=0.1, rtt_s=0.02)
         return [goal.met for goal in found]
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headgate.export.bench.rates.bench_rates import sla_lines
+from headgate.export.bench.rates.bench_rates import sla_lines, table_row
 from headgate.export.bench.rates.break_even import (
     Cost,
     Match,
@@ -409,3 +409,17 @@ def test_the_rates_of_an_sla_come_with_the_accuracies_that_they_buy() -> None:
         "SLA 63 ms, RTT 20 ms: b4 (95.0 %) answers in time from 100 kbit/s up, "
         "webp-q80 (94.0 %, not measurably less accurate) from 400 kbit/s"
     )
+
+
+def test_the_sla_s_example_is_the_most_accurate_that_can_be_in_time() -> None:
+    pairs = equal_pairs(RATES, device_factor=1.0)
+    (line,) = sla_lines(pairs, slas_s=(0.1,), rtt_s=0.02)
+    assert line.startswith("SLA 100 ms, RTT 20 ms: b8-l4 (91.0 %) answers in time from")
+
+
+def test_the_smallest_picture_as_good_is_named_with_its_share_of_bytes() -> None:
+    row_of = {each.id: each for each in (*ROWS, row("b5-l4", Series.SPLIT, 180, 1500))}
+    assert table_row(row_of["b4-l4"], RATES)[-1] == "webp-q20, 20.0 x the bytes"
+    assert table_row(row_of["b5-l4"], RATES)[-1] == "webp-q20, 2.0 x the bytes"  # just as good
+    assert table_row(row_of["b8-l4"], RATES)[-1] == "none"
+    assert table_row(row_of["webp-q1"], RATES)[-1] == ""
