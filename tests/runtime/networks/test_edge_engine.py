@@ -15,11 +15,15 @@ from headgate.profiles.manifest import FileEntry
 from headgate.profiles.pictures import encode_picture
 from headgate.profiles.storage import sha256_file
 from headgate.runtime.edge.edge_events import FULL_GRAPH_KEY, BatchItem
-from headgate.runtime.networks import graphs
-from headgate.runtime.networks.bound_buffers import BoundRun
+from headgate.runtime.networks import edge_engine
 from headgate.runtime.networks.device_engine import DeviceEngine
 from headgate.runtime.networks.edge_engine import EdgeEngine
-from headgate.runtime.networks.graphs import EngineOptions
+from headgate.runtime.networks.graphs import (
+    CPU_PROVIDER,
+    CUDA_PROVIDER,
+    EngineOptions,
+    Graph,
+)
 from headgate.runtime.wire.messages import RejectReason
 from runtime.tiny_family import (
     LAYER_LOW,
@@ -186,28 +190,24 @@ def test_a_sample_the_graph_chokes_on_is_the_edges_fault_and_fails_alone(
     ]
 
 
-def test_on_a_gpu_every_batch_size_has_run_before_a_device_asks(
-    tiny_family: Family, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("with_cuda", "expected"), [(True, [1, 2, 3, 4, 5]), (False, [1, 5])])
+def test_with_cuda_every_batch_size_has_run_before_a_device_asks(
+    tiny_family: Family, monkeypatch: pytest.MonkeyPatch, with_cuda: bool, expected: list[int]
 ) -> None:
+    """TensorRT, which builds an engine for each size that is new to it, takes the two ends."""
     sizes = set()
+    run = Graph.run
 
-    class OnProcessor(BoundRun):
-        """Stands for a GPU's memory."""
+    def noting(
+        graph: Graph, outputs: Sequence[str], feeds: Mapping[str, npt.NDArray[np.generic]]
+    ) -> list[npt.NDArray[np.generic]]:
+        sizes.add(len(next(iter(feeds.values()))))
+        return run(graph, outputs, feeds)
 
-        def __init__(self, session: ort.InferenceSession, *, device: str) -> None:
-            assert device == "cuda"
-            super().__init__(session, device="cpu")
-
-        def run(
-            self, outputs: Sequence[str], feeds: Mapping[str, npt.NDArray[np.generic]]
-        ) -> list[npt.NDArray[np.generic]]:
-            sizes.add(len(next(iter(feeds.values()))))
-            return super().run(outputs, feeds)
-
-    monkeypatch.setattr(graphs, "CPU_PROVIDER", "another")
-    monkeypatch.setattr(graphs, "BoundRun", OnProcessor)
+    monkeypatch.setattr(Graph, "run", noting)
+    monkeypatch.setattr(edge_engine, "CUDA_PROVIDER", CPU_PROVIDER if with_cuda else CUDA_PROVIDER)
     EdgeEngine(tiny_family, options=EngineOptions(providers="cpu"), max_batch=5)
-    assert sizes == {1, 2, 3, 4, 5}
+    assert sorted(sizes) == expected
 
 
 def test_a_gpu_answers_as_the_cpu_does(tiny_family: Family) -> None:

@@ -7,7 +7,7 @@ Shapes: N batch, C sent feature maps, h w their size, H W picture, K classes.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ from headgate.runtime.networks.family_graphs import (
     whole_network,
 )
 from headgate.runtime.networks.graphs import (
+    CUDA_PROVIDER,
     DEFAULT_OPTIONS,
     EngineOptions,
     Graph,
@@ -183,16 +184,15 @@ class EdgeEngine:
     def _warm_up(self) -> None:
         """Run every graph, so that no device waits for its first batch.
 
-        On a GPU of every size: each is prepared for at its first run. On a processor the smallest
-        and the largest do.
+        With CUDA of every size: each is prepared for at its first run. Else the smallest and the
+        largest do; TensorRT builds an engine, which takes minutes, for each size that it has seen
+        neither itself nor smaller and larger ones of.
         """
         size_px = (self.manifest.input.height_px, self.manifest.input.width_px)
         picture = np.zeros((*size_px, 3), dtype=np.uint8)
-        sizes = (
-            range(1, self.max_batch + 1)
-            if self._full[FULL_GRAPH_KEY].on_gpu
-            else (1, self.max_batch)
-        )
+        sizes: Iterable[int] = (1, self.max_batch)
+        if self._full[FULL_GRAPH_KEY].provider == CUDA_PROVIDER:
+            sizes = range(1, self.max_batch + 1)
         for num in sizes:
             for key in self._full:
                 self.full(np.stack([picture] * num), key=key)

@@ -22,14 +22,14 @@ from headgate.runtime.networks.bound_buffers import BoundRun
 Array = npt.NDArray[np.generic]
 
 PROVIDER_CHOICES = ("auto", "cpu", "cuda", "tensorrt")
-CPU_PROVIDER = "CPUExecutionProvider"
+CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 _PROVIDERS = {
     "cpu": (CPU_PROVIDER,),
-    "cuda": ("CUDAExecutionProvider", CPU_PROVIDER),
-    "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", CPU_PROVIDER),
+    "cuda": (CUDA_PROVIDER, CPU_PROVIDER),
+    "tensorrt": ("TensorrtExecutionProvider", CUDA_PROVIDER, CPU_PROVIDER),
 }
 # Of CUDA, whose default tries all algorithms of every convolution for each new batch size.
-_PROVIDER_OPTIONS = {"CUDAExecutionProvider": {"cudnn_conv_algo_search": "HEURISTIC"}}
+_PROVIDER_OPTIONS = {CUDA_PROVIDER: {"cudnn_conv_algo_search": "HEURISTIC"}}
 # onnxruntime's exceptions share no base of their own (tried with 1.31).
 _ORT_ERRORS = (
     ort_state.Fail,
@@ -122,8 +122,8 @@ class Graph:
                 f"providers: {options.providers} was asked for, onnxruntime could only start "
                 f"{self.provider}; check driver and GPU, or use auto"
             )
-        self.on_gpu = self.provider != CPU_PROVIDER
-        self._bound = BoundRun(self._session, device="cuda") if self.on_gpu else None
+        on_gpu = self.provider != CPU_PROVIDER
+        self._bound = BoundRun(self._session, device="cuda") if on_gpu else None
         self.inputs = {spec.name: tuple(spec.shape) for spec in self._session.get_inputs()}
         self.outputs = tuple(spec.name for spec in self._session.get_outputs())
         self._path = path
