@@ -19,13 +19,13 @@ from headgate.export.options import ExportOptions
 from headgate.export.pipeline import export_family
 from headgate.export.samples import HeldOut, load_samples
 from headgate.profiles.errors import GateError
-from headgate.profiles.family import open_family
-from headgate.profiles.manifest import PointKind
+from headgate.profiles.family import Family, open_family
+from headgate.profiles.manifest import Manifest, PointKind
 from headgate.profiles.parse import unparse
 from headgate.profiles.storage import canonical_json, sha256_file
 from headgate.runtime.networks.device_engine import DeviceEngine
 from headgate.runtime.networks.edge_engine import EdgeEngine
-from headgate.train.folder.run_folder import load_run
+from headgate.train.folder.run_folder import Run, load_run
 from headgate.train.folder.run_record import SideEntry
 from headgate.train.pictures.data import load_training_data
 
@@ -65,6 +65,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     add_picture_network(run, steps=20)
     export_family(run, folder / "family", QUICK, silent)
     return folder
+
+
+def asked_of_both(run: Run, family: Family, *, folder: Path, reference: nn.Module) -> Manifest:
+    """Return a manifest as if its points had been the plain network's; `folder` has the graphs."""
+    points = tuple(
+        replace(point, graph=family.manifest.full_graph)
+        if point.kind is PointKind.OFFLOAD
+        else point
+        for point in family.manifest.points
+    )
+    samples = load_samples(run, data=None, num_calibration=8, limit=None)
+    assert len(samples.held_out.labels) > 0
+    return with_picture_network(
+        replace(family.manifest, points=points),
+        folder,
+        PlainReference(reference),
+        held_out=samples.held_out,
+        parity_NHWC=samples.pictures,
+        threads=1,
+        progress=silent,
+    )
 
 
 def test_a_picture_graph_unlike_the_trained_network_is_refused(folder: Path) -> None:
@@ -110,21 +131,7 @@ def test_a_network_for_pictures_that_is_no_better_is_left_out(folder: Path, tmp_
     for parameter in bad.parameters():
         nn.init.zeros_(parameter)
     write_full(tmp_path / "family", full=FullGraph(bad), picture=run.input, name=PICTURES_GRAPH)
-    plain = family.manifest.full_graph
-    points = tuple(
-        replace(point, graph=plain) if point.kind is PointKind.OFFLOAD else point
-        for point in family.manifest.points
-    )
-    samples = load_samples(run, data=None, num_calibration=8, limit=None)
-    manifest = with_picture_network(
-        replace(family.manifest, points=points),
-        tmp_path / "family",
-        PlainReference(bad),
-        held_out=samples.held_out,
-        parity_NHWC=samples.pictures,
-        threads=1,
-        progress=silent,
-    )
+    manifest = asked_of_both(run, family, folder=tmp_path / "family", reference=bad)
     offload = [point for point in manifest.points if point.kind is PointKind.OFFLOAD]
     assert {point.graph for point in offload} == {"full/model.onnx"}
     assert "full/pictures.onnx" not in manifest.files
@@ -139,23 +146,7 @@ def test_where_both_are_right_as_often_the_network_for_pictures_answers(
     full = tmp_path / "family" / "full"
     shutil.copytree(family.path / "full", full)
     shutil.copyfile(full / "pictures.onnx", full / "model.onnx")
-    points = tuple(
-        replace(point, graph=family.manifest.full_graph)
-        if point.kind is PointKind.OFFLOAD
-        else point
-        for point in family.manifest.points
-    )
     tuned = run.picture_network()
     assert tuned is not None
-    samples = load_samples(run, data=None, num_calibration=8, limit=None)
-    manifest = with_picture_network(
-        replace(family.manifest, points=points),
-        tmp_path / "family",
-        PlainReference(tuned),
-        held_out=samples.held_out,
-        parity_NHWC=samples.pictures,
-        threads=1,
-        progress=silent,
-    )
-    assert len(samples.held_out.labels) > 0
+    manifest = asked_of_both(run, family, folder=tmp_path / "family", reference=tuned)
     assert manifest == family.manifest
