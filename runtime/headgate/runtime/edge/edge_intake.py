@@ -115,6 +115,12 @@ class Intake:
         peer.in_flight.clear()
         peer.layers.clear()
 
+    def give_up_stale(self, peer: Peer, *, now_s: float) -> None:
+        """Drop a frame whose slices take too long: their bytes are taken from all peers."""
+        if peer.unfinished.has_waited_since(now_s - self._limits.unfinished_s):
+            self._unfinished_bytes -= peer.unfinished.num_bytes
+            peer.unfinished.give_up()
+
     # --- slices and layers
 
     def _add_slice(self, peer: Peer, piece: Frame, *, now_s: float) -> Assembled | None:

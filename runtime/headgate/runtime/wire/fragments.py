@@ -65,6 +65,15 @@ class Reassembly:
         """What is held at the moment."""
         return self._num_bytes
 
+    def has_waited_since(self, then_s: float) -> bool:
+        """Whether there is an unfinished frame that began by then."""
+        return self._first is not None and self._first_arrived_s <= then_s
+
+    def give_up(self) -> None:
+        """Forget the unfinished frame and pass over its further slices: it takes too long."""
+        if self._first is not None:
+            self.refuse(self._first.frame_id)
+
     def add(self, piece: Frame, *, now_s: float) -> Assembled | None:
         """Take one slice; return the whole frame with the last, and None before.
 
