@@ -91,9 +91,16 @@ class Intake:
         except WireError as error:
             return self._malformed(peer, piece.frame_id, str(error))
         if whole is None:
-            if self.held_bytes > self._limits.max_held_bytes:
+            acked = self._ack(peer, piece.frame_id, now_s=now_s) if prefixes else []
+            if self.held_bytes <= self._limits.max_held_bytes:
+                return acked
+            if not peer.layers.num_layers(piece.frame_id):  # REJECT is the answer to this message
                 return self._overfull(peer, piece.frame_id)
-            return self._ack(peer, piece.frame_id, now_s=now_s) if prefixes else []
+            if peer.layers.is_closed(piece.frame_id):  # it has its answer, or will have it
+                self._drop_unfinished(peer)
+                peer.unfinished.refuse(piece.frame_id)
+                return acked
+            return [*acked, *self._overfull(peer, piece.frame_id)]
         if not prefixes:
             return self._whole(peer, manifest, whole, now_s=now_s)
         if layered is None:  # of a frame that was refused
@@ -214,9 +221,10 @@ class Intake:
         else:
             if self._room.grew(before, queued, num_bytes=num_bytes, now_s=now_s):
                 peer.in_flight[message.frame_id] = queued
-            if self.held_bytes > self._limits.max_held_bytes:
-                return self._overfull(peer, message.frame_id)
-        return [] if layered.complete else self._ack(peer, message.frame_id, now_s=now_s)
+        acked = [] if layered.complete else self._ack(peer, message.frame_id, now_s=now_s)
+        if before is not None and self.held_bytes > self._limits.max_held_bytes:
+            return [*acked, *self._overfull(peer, message.frame_id)]
+        return acked
 
     def _why_not(self, peer: Peer, frame: Queued) -> NotTaken | None:
         if self._leaving:
