@@ -164,7 +164,9 @@ def test_unfinished_frames_of_devices_that_fell_silent_do_not_fill_the_edge() ->
     bench.finish()
     assert bench.say(b"stuck", last) == []  # comes too late, and is no fault
     bench.say(b"slow", second)
-    bench.say(b"slow", last)
+    bench.now_s += 15.0
+    bench.timer()
+    bench.say(b"slow", last)  # 25 s after the first
     assert bench.running_ids == [7]
 
 

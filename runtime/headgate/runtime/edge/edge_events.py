@@ -28,7 +28,7 @@ class EdgeLimits:
     max_malformed: int = 8  # within about `ignore_s`; then the peer is ignored for that long
     ignore_s: float = 10.0
     yield_s: float = 10.0  # a peer silent for so long makes room where the table is full
-    unfinished_s: float = 20.0  # a frame whose slices take longer is dropped, about so soon
+    unfinished_s: float = 20.0  # a frame no slice of which came for so long is dropped
     forget_s: float = 300.0  # a peer silent for so long is forgotten; it may say HELLO again
 
 

@@ -123,7 +123,7 @@ class Intake:
         peer.layers.clear()
 
     def give_up_stale(self, peer: Peer, *, now_s: float) -> None:
-        """Drop a frame whose slices take too long: their bytes are taken from all peers."""
+        """Drop a frame whose slices have stopped: their bytes are taken from all peers."""
         if peer.unfinished.has_waited_since(now_s - self._limits.unfinished_s):
             self._unfinished_bytes -= peer.unfinished.num_bytes
             peer.unfinished.give_up()
