@@ -70,6 +70,7 @@ class Plan:
                 digest=self.data.digest,
                 num_train=len(self.data.train_labels_N),
                 num_val=len(self.data.val_labels_N),
+                num_val_commonest=int(self.data.val_labels_N.bincount().max()),
             ),
             settings=self.config,
             backbone=None,
@@ -143,7 +144,7 @@ def _try_progressive(
 def check_same_run(plan: Plan, record: RunRecord, *, where: Path) -> None:
     """Refuse to resume a run whose pictures or network are no longer what they were."""
     now = plan.record()
-    if now.dataset != record.dataset:
+    if now.dataset.digest != record.dataset.digest:
         raise UsageError(
             f"{where}: the data set has changed since this run began (digest "
             f"{now.dataset.digest[:12]}, was {record.dataset.digest[:12]}); put the old one back, "
