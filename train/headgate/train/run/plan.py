@@ -55,8 +55,22 @@ class Plan:
         return (
             f"data: {len(data.train_labels_N):,} pictures to train on and "
             f"{len(data.val_labels_N):,} to validate with, of {data.num_classes} classes, at "
-            f"{size.width_px} x {size.height_px} px"
+            f"{size.width_px} x {size.height_px} px{self._classes_not_shown()}"
         )
+
+    def _classes_not_shown(self) -> str:
+        """Name classes that a half has no picture of: no accuracy here tells how they fare."""
+        labels, text = self.data.labels, ""
+        for half, labels_N in (
+            ("train on", self.data.train_labels_N),
+            ("validate with", self.data.val_labels_N),
+        ):
+            counts = labels_N.bincount(minlength=len(labels)).tolist()
+            absent = [name for name, count in zip(labels, counts, strict=True) if not count]
+            if absent:
+                others = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+                text += f"; none to {half} of class {absent[0]!r}{others}"
+        return text
 
     def record(self) -> RunRecord:
         """Return the run's record before anything is trained."""
