@@ -79,6 +79,8 @@ def test_a_profile_that_begins_with_a_mark_of_its_encoding_is_read(tmp_path: Pat
 def test_an_unknown_profile_lists_the_presets() -> None:
     with pytest.raises(ProfileError, match=r"'fast': neither a preset \(balanced, .* in .toml$"):
         load_profile("fast")
+    with pytest.raises(ProfileError, match=r"fast\.toml: no such file, .*; check the path$"):
+        load_profile("fast.toml")
 
 
 def test_a_profile_that_names_points_the_family_lacks_is_refused(manifest: Manifest) -> None:

@@ -79,7 +79,7 @@ def _listed(values: tuple[int, ...]) -> str:
     default=DEFAULTS.num_confidence,
     show_default=True,
     help="validation pictures to set aside, and calibrate the early exits on, for devices that run "
-    "with --skip-confident; 0: no family for that",
+    "with --skip-confident, 50 or more; 0: no family for that",
 )
 @click.option(
     "--parity",

@@ -65,6 +65,8 @@ def load_profile(name: str) -> Profile:
     if name in presets:
         return presets[name]
     path = Path(name)
+    if path.suffix == ".toml" and not path.exists():
+        raise ProfileError(f"profile {name}: no such file, expected a profile; check the path")
     if path.suffix != ".toml" or not path.is_file():
         raise ProfileError(
             f"profile {name!r}: neither a preset ({', '.join(presets)}) nor the path "

@@ -74,6 +74,7 @@ def _parse_csv(lines: list[str], path: Path) -> Trace:
     times_s: list[float] = []
     rates_bps: list[float] = []
     places: list[int] = []
+    before = ""  # the last time as it is written: seconds since 1970 need more digits than %g has
     header_seen = False
     for place, line in enumerate(lines, start=1):
         if not line:
@@ -101,9 +102,10 @@ def _parse_csv(lines: list[str], path: Path) -> Trace:
             )
         if times_s and time_s < times_s[-1] + MIN_STEP_S:
             raise TraceError(
-                f"{where}: time {time_s:g} s does not follow {times_s[-1]:g} s, expected rising "
-                "times; sort the rows and remove doubles"
+                f"{where}: time {fields[0].strip()[:40]} s does not follow {before} s, expected "
+                "rising times; sort the rows and remove doubles"
             )
+        before = fields[0].strip()[:40]
         times_s.append(time_s)
         rates_bps.append(rate_mbps * 1e6)
         places.append(place)

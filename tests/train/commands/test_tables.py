@@ -101,9 +101,21 @@ def test_a_network_that_guesses_is_said_to_with_what_to_do(
 
 
 def test_few_pictures_of_which_most_are_right_are_not_taken_for_guesses(record: RunRecord) -> None:
-    few = replace(record, labels=("a", "b"), dataset=replace(record.dataset, num_val=4))
+    dataset = replace(record.dataset, num_val=4, num_val_commonest=2)
+    few = replace(record, labels=("a", "b"), dataset=dataset)
     assert guessing(0.75, record=few) != ""
     assert guessing(0.76, record=few) == ""
+
+
+def test_a_network_that_may_always_give_the_commonest_class_is_said_to(record: RunRecord) -> None:
+    dataset = replace(record.dataset, num_val=100, num_val_commonest=90)
+    unbalanced = replace(record, labels=("a", "b"), dataset=dataset)
+    assert "the commonest of 2 classes earns if it is always given (90.0 %)" in guessing(
+        0.9, record=unbalanced
+    )
+    assert guessing(0.91, record=unbalanced) == ""
+    unknown = replace(unbalanced, dataset=replace(dataset, num_val_commonest=0))
+    assert guessing(0.9, record=unknown) == ""
 
 
 def test_a_finished_run_says_what_to_do_with_it(capsys: pytest.CaptureFixture[str]) -> None:

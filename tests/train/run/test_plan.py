@@ -1,13 +1,14 @@
-"""Claims about headgate.train.run.plan: what a run's input is."""
+"""Claims about headgate.train.run.plan: what a run's input is, what is said of its pictures."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from headgate.profiles.errors import UsageError
 from headgate.train.recipe import PruneConfig
-from headgate.train.run.plan import input_spec
+from headgate.train.run.plan import input_spec, make_plan
 
 
 def write_folder(root: Path, *, width_px: int, height_px: int) -> str:
@@ -41,3 +42,26 @@ def test_photographs_of_a_camera_are_no_size_for_a_network_unless_it_is_asked_fo
         input_spec(PruneConfig(data=data))
     spec = input_spec(PruneConfig(data=data, input_px=1200))
     assert (spec.width_px, spec.height_px) == (1200, 1200)
+
+
+@pytest.mark.parametrize(
+    ("val_labels", "said"),
+    [
+        ([0, 1, 2], ""),
+        ([0, 0, 0], "; none to validate with of class 'fox' and 1 more"),
+    ],
+)
+def test_classes_that_a_half_does_not_show_are_named(
+    tmp_path: Path, val_labels: list[int], said: str
+) -> None:
+    np.savez(
+        tmp_path / "few.npz",
+        train_pictures=np.zeros((3, 32, 32, 3), np.uint8),
+        train_labels=np.arange(3),
+        val_pictures=np.zeros((3, 32, 32, 3), np.uint8),
+        val_labels=np.array(val_labels),
+        label_names=np.array(["cat", "fox", "owl"]),
+    )
+    plan = make_plan(PruneConfig(data=f"npz:{tmp_path / 'few.npz'}", model="lenet", budgets=(4,)))
+    assert plan.data_note().endswith(f"3 classes, at 32 x 32 px{said}")
+    assert plan.record().dataset.num_val_commonest == max(map(val_labels.count, val_labels))

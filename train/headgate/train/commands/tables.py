@@ -117,12 +117,19 @@ def prefixes_table(record: RunRecord) -> Table:
 def guessing(accuracy: float, *, record: RunRecord) -> str:
     """Say so where an accuracy may be that of guessing; else return nothing.
 
-    Of a few pictures chance gets many right: what is half of the way to all right is learnt.
+    Of a few pictures chance gets many right: what is half of the way to all right is learnt. Where
+    classes are unbalanced a network that always gives the commonest one is right more often yet.
     """
+    commonest = record.dataset.num_val_commonest / max(1, record.dataset.num_val)
     chance = 1 / max(1, len(record.labels))
     error = sqrt(chance * (1 - chance) / max(1, record.dataset.num_val))
     if accuracy > chance + min(GUESSING_ERRORS * error, (1 - chance) / 2):
-        return ""
+        if accuracy > commonest or commonest == 1:
+            return ""
+        return (
+            f"{_percent(accuracy)} is no more than the commonest of {len(record.labels)} classes "
+            f"earns if it is always given ({_percent(commonest)})"
+        )
     return (
         f"{_percent(accuracy)} is hardly more than guessing among {len(record.labels)} classes "
         f"({_percent(chance)})"

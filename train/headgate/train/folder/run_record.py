@@ -119,6 +119,8 @@ class DatasetEntry:
     digest: str
     num_train: int
     num_val: int
+    # Validation pictures of the class that most of them show; 0: an earlier version did not count.
+    num_val_commonest: int = field(default=0, metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,8 +55,22 @@ class Plan:
         return (
             f"data: {len(data.train_labels_N):,} pictures to train on and "
             f"{len(data.val_labels_N):,} to validate with, of {data.num_classes} classes, at "
-            f"{size.width_px} x {size.height_px} px"
+            f"{size.width_px} x {size.height_px} px{self._classes_not_shown()}"
         )
+
+    def _classes_not_shown(self) -> str:
+        """Name classes that a half has no picture of: no accuracy here tells how they fare."""
+        labels, text = self.data.labels, ""
+        for half, labels_N in (
+            ("train on", self.data.train_labels_N),
+            ("validate with", self.data.val_labels_N),
+        ):
+            counts = labels_N.bincount(minlength=len(labels)).tolist()
+            absent = [name for name, count in zip(labels, counts, strict=True) if not count]
+            if absent:
+                others = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+                text += f"; none to {half} of class {absent[0]!r}{others}"
+        return text
 
     def record(self) -> RunRecord:
         """Return the run's record before anything is trained."""
@@ -70,6 +84,7 @@ class Plan:
                 digest=self.data.digest,
                 num_train=len(self.data.train_labels_N),
                 num_val=len(self.data.val_labels_N),
+                num_val_commonest=int(self.data.val_labels_N.bincount().max()),
             ),
             settings=self.config,
             backbone=None,
@@ -143,7 +158,7 @@ def _try_progressive(
 def check_same_run(plan: Plan, record: RunRecord, *, where: Path) -> None:
     """Refuse to resume a run whose pictures or network are no longer what they were."""
     now = plan.record()
-    if now.dataset != record.dataset:
+    if now.dataset.digest != record.dataset.digest:
         raise UsageError(
             f"{where}: the data set has changed since this run began (digest "
             f"{now.dataset.digest[:12]}, was {record.dataset.digest[:12]}); put the old one back, "
