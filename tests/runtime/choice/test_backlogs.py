@@ -6,7 +6,7 @@ import pytest
 
 from headgate.runtime.choice.backlog import Step
 from headgate.runtime.choice.backlogs import MAX_TABLES, Backlogs, FrameTimes
-from headgate.runtime.link.belief import Forecast
+from headgate.runtime.link.forecast import Forecast
 from headgate.runtime.link.outlook import Outlook
 
 STEPS = (Step(2064, 0.68), Step(10_064, 0.73), Step(50_064, 0.772))

@@ -12,7 +12,7 @@ from headgate.runtime.choice.controller import Controller
 from headgate.runtime.choice.costs import PointCosts
 from headgate.runtime.choice.series import Series, series_among
 from headgate.runtime.choice.situation import Choice, Situation
-from headgate.runtime.link.belief import Forecast
+from headgate.runtime.link.forecast import Forecast
 from headgate.runtime.link.outlook import Outlook
 from runtime.ladders import DEVICE_S, EDGE_S, EXIT_ACCURACY, progressive_manifest, stats
 

@@ -8,7 +8,7 @@ import pytest
 from headgate.runtime.choice.backlog import Backlog, Step
 from headgate.runtime.choice.backlogs import FrameTimes
 from headgate.runtime.choice.whole_worth import MAX_STEPS, Queueing, expected_on_time, few_of
-from headgate.runtime.link.belief import Forecast
+from headgate.runtime.link.forecast import Forecast
 from headgate.runtime.link.outlook import Outlook
 
 PERIOD_S = 1 / 30

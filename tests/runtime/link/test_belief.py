@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headgate.runtime.link.belief import Forecast, RateBelief, Waiting
+from headgate.runtime.link.belief import RateBelief
+from headgate.runtime.link.forecast import Forecast, Waiting
 
 NOISE_S = 0.0005
 

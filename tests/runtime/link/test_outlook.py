@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from headgate.runtime.link.belief import Forecast
+from headgate.runtime.link.forecast import Forecast
 from headgate.runtime.link.outlook import Outlook
 
 RESIDUALS = [i / 20 - 0.5 for i in range(21)]  # about 8 Mbit/s: from 5 to 13

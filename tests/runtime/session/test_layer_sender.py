@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from headgate.runtime.choice.backlog import Backlog, Step
 from headgate.runtime.choice.layer_worth import LayerPlan
-from headgate.runtime.link.belief import Forecast
+from headgate.runtime.link.forecast import Forecast
 from headgate.runtime.link.outlook import Outlook
 from headgate.runtime.session.layer_sender import (
     LayerSender,

@@ -9,7 +9,7 @@ from headgate.profiles.profile import Profile
 from headgate.runtime.choice.controller import Controller
 from headgate.runtime.choice.costs import PointCosts
 from headgate.runtime.choice.situation import Situation
-from headgate.runtime.link.belief import Forecast
+from headgate.runtime.link.forecast import Forecast
 from headgate.runtime.link.outlook import Outlook
 from headgate.runtime.session.probe_needs import ProbeNeeds
 from runtime.ladders import progressive_manifest

@@ -90,6 +90,28 @@ def test_frames_of_a_few_bytes_find_out_that_a_link_has_recovered() -> None:
     assert {record.point for record in records if record.captured_s > 24} == {"webp-q80"}
 
 
+@pytest.mark.parametrize(("fps", "sla_s", "credit"), [(30, 0.05, 0.77), (29, 0.1, 0.778)])
+def test_frames_smaller_than_a_packet_do_not_shrink_for_having_to_wait_for_one(
+    fps: int, sla_s: float, credit: float
+) -> None:
+    """Eight packets each 20 ms: all frames wait alike, whatever their size."""
+    sizes = dict(
+        zip((point.id for point in MANIFEST.points), (60, 100, 150, 230, 430, 770), strict=False)
+    )
+    points = tuple(
+        replace(point, bytes=stats(sizes[point.id])) if point.id in sizes else point
+        for point in MANIFEST.points
+    )
+    bursts = steps(*[(0.0, 0.019), (96.0, 0.001)] * 50)
+    records = simulate(
+        replace(MANIFEST, points=points),
+        Scenario(profile=PROFILE, link=Link(bursts, rtt_s=0.02), pace=Pace(fps, 20.0), sla_s=sla_s),
+    )
+    late = after(records, 8.0)
+    assert summary(late).expected_credited > credit
+    assert all(record.deadline_met for record in late)
+
+
 @pytest.mark.parametrize("mbps", [5, 20, 100])
 def test_small_rungs_that_hardly_beat_answering_here_do_not_hide_the_large_ones(mbps: int) -> None:
     """What they win is less than the doubt that a link leaves over which nothing was sent yet."""

@@ -17,7 +17,8 @@ own service; without it every small frame would seem to know the rate.
 import math
 from collections.abc import Callable
 
-from headgate.runtime.link.belief import RateBelief, Waiting
+from headgate.runtime.link.belief import RateBelief
+from headgate.runtime.link.forecast import Waiting
 from headgate.runtime.link.least_delay import (
     MIN_NOISE_S,
     Least,
@@ -195,6 +196,7 @@ class LinkEstimator:
             service_s=service.service_s,
             foreseen=service.foreseen,
             noise_s=service.noise_s,
+            behind=service.behind,
             now_s=now_s,
         )
         if service.service_s >= CLEAR_OF_NOISE * service.noise_s:
@@ -210,6 +212,7 @@ class LinkEstimator:
             now_s=now_s,
             delay_s=self.delay_s or 0.0,
             forecast=self._belief.forecast(now_s=now_s, waiting=waiting),
+            timing=self._belief.timing(now_s=now_s, waiting=waiting),
             ahead_bytes=self._out.num_bytes,
             busy_since_s=self._busy_since_s() if self._out else now_s,
             age_s=now_s - self._clear_s,

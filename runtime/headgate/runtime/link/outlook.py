@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from headgate.runtime.link.belief import Forecast
+from headgate.runtime.link.forecast import Forecast
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,11 +12,12 @@ class Outlook:
 
     now_s: float
     delay_s: float
-    forecast: Forecast
+    forecast: Forecast  # of the rate
     ahead_bytes: int  # outstanding: sent, not known to have arrived
     busy_since_s: float  # when the first of them began to be served; now_s if there are none
     age_s: float  # of the last sample clear of the noise: others may hide a faster link
     noise_s: float = 0.0  # what a message may take beyond delay and service
+    timing: Forecast | None = None  # by which to tell when a message is through; None: `forecast`
 
     @property
     def rate_bps(self) -> float:
@@ -34,8 +35,10 @@ class Outlook:
         if alone_s <= 0:
             return 0.0
         busy_s = by_s - self.busy_since_s
+        timing = self.timing or self.forecast
+        num_bytes += timing.floor_bytes
         needed_bps = 8 * max(num_bytes / alone_s, (self.ahead_bytes + num_bytes) / busy_s)
-        return self.forecast.at_least(math.log(needed_bps))
+        return timing.at_least(math.log(needed_bps))
 
     def drained(self, num_bytes: float, *, by_s: float) -> float:
         """Return the probability that the first `num_bytes` of those ahead are answered at `by_s`.

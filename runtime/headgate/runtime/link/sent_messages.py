@@ -17,7 +17,7 @@ class SentMessage:
     key: int
     num_bytes: int
     sent_s: float
-    foreseen: tuple[float, ...]  # levels of the rate, as believed then
+    foreseen: tuple[tuple[float, ...], ...]  # levels of the rate, as believed then
     window_bytes: int  # what TCP's window was known to hold
     arrived: bool = False
 

@@ -16,7 +16,7 @@ class Service:
 
     num_bytes: int
     service_s: float
-    foreseen: tuple[float, ...]
+    foreseen: tuple[tuple[float, ...], ...]
     noise_s: float
     behind: bool  # right after another message of ours
     only_bounds: bool = False  # it took no longer than that

@@ -1,0 +1,66 @@
+"""What is believed of links on which small messages take as long as larger ones."""
+
+import math
+import random
+
+import pytest
+
+from headgate.runtime.link.belief import RateBelief
+from headgate.runtime.link.paces import Paces
+
+NOISE_S = 0.0005
+SIZES_BYTES = (150, 300, 1200)
+
+
+def waits_s(dice: random.Random) -> float:
+    """Return how long a packet waits for its turn: 6 ms in the mean, now and then much more."""
+    return max(0.001, dice.expovariate(1 / 0.006))
+
+
+def fed(*, by_size: bool, behind: bool = False, num: int = 400) -> RateBelief:
+    """Return what is believed after services that take as long as their turn, or their bytes."""
+    dice, belief, now_s = random.Random(3), RateBelief(), 0.0
+    for _ in range(num):
+        num_bits, foreseen = 8.0 * dice.choice(SIZES_BYTES), belief.levels
+        service_s = num_bits / 1e6 * dice.uniform(0.7, 1.4) if by_size else waits_s(dice)
+        now_s += 1 / 30
+        belief.observe(
+            num_bits=num_bits,
+            service_s=service_s,
+            foreseen=foreseen,
+            noise_s=NOISE_S,
+            behind=behind,
+            now_s=now_s,
+        )
+    return belief
+
+
+def chance(belief: RateBelief, num_bytes: int, *, within_s: float, num: int = 400) -> float:
+    timing = belief.timing(now_s=num / 30)
+    return timing.at_least(math.log(8 * (num_bytes + timing.floor_bytes) / within_s))
+
+
+def test_where_packets_wait_for_their_turns_larger_messages_are_as_likely_in_time() -> None:
+    belief = fed(by_size=False)
+    assert belief.timing(now_s=400 / 30).floor_bytes > 0
+    for num_bytes in SIZES_BYTES:
+        true = 1 - math.exp(-0.015 / 0.006)
+        assert chance(belief, num_bytes, within_s=0.015) == pytest.approx(true, abs=0.08)
+
+
+def test_what_the_link_carries_is_told_without_a_floor_all_the_same() -> None:
+    forecast = fed(by_size=False).forecast(now_s=400 / 30)
+    assert forecast.floor_bytes == 0
+    assert forecast.rate_bps < 8 * max(SIZES_BYTES) / 0.006
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_where_time_grows_with_size_no_floor_is_believed(behind: bool) -> None:
+    belief = fed(by_size=True, behind=behind)
+    assert belief.timing(now_s=400 / 30) == belief.forecast(now_s=400 / 30)
+
+
+def test_messages_right_behind_others_count_as_they_are() -> None:
+    paces = Paces(6000)
+    assert paces.counted_bits(8000, behind=False) == 8000 + 8 * 6000
+    assert paces.counted_bits(8000, behind=True) == 8000
