@@ -24,7 +24,7 @@ DEFAULT_SPLITS = {  # layers where few maps cross and the head is still cheap
 }
 SCHEDULES = ("cosine", "step", "constant")
 SHARES = ("nothing", "head", "ends")
-SELECTIONS = ("filter", "importance", "nair", "weights")  # see `selection`
+SELECTIONS = ("principal", "importance", "filter", "nair", "weights")  # see `selection`
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -69,7 +69,7 @@ class PruneConfig:
     hint: float | None = None  # weight of the share of the features' variance that a bottleneck
     # loses; None: 3, or 0 from scratch
     share: str = "ends"  # what members have in common with the plain network
-    select: str = "importance"  # how the maps of a smaller member are chosen
+    select: str = "principal"  # what the maps of a smaller member are made of
     cache_gb: float = 4.0  # most that the outputs of a shared head may take on the disk; 0: none
     levels: tuple[int, ...] = (256, 64, 16, 8, 4)  # one is drawn for each batch
     augment: bool = True

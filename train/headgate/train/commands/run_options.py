@@ -194,9 +194,10 @@ _OPTIONS: dict[str, Callable[..., Callable[[F], F]]] = {
     ),
     "select": _option(
         "--select",
-        default="importance",
+        default="principal",
         show_default=True,
-        help="how a smaller member's maps are chosen: filter (the paper), importance or nair",
+        help="what a smaller member's maps are: principal (mixtures of those before), or some of "
+        "those before, by importance, filter (the paper), nair or weights",
     ),
     "cache_gb": _option(
         "--cache-gb",
