@@ -12,6 +12,9 @@ from headgate.export.pipeline import export_family
 from headgate.export.samples import HeldOut, Samples, load_samples
 from headgate.profiles.errors import DataError, UsageError
 from headgate.train.folder.run_folder import load_run
+from headgate.train.folder.run_record import SideEntry
+from headgate.train.pictures.data import load_training_data
+from headgate.train.run.picture_stage import held_out_pictures
 
 OPTIONS = ExportOptions(num_calibration=16)
 
@@ -38,6 +41,18 @@ def test_some_pictures_are_of_all_classes_where_these_are_sorted() -> None:
     samples = Samples(pictures, pictures, np.arange(100), "", nobody, nobody)
     assert samples.some(4).ravel().tolist() == [0, 25, 50, 75]
     assert len(samples.some(101)) == 100
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_networks_are_chosen_by_pictures_that_neither_was_tuned_on(run: Path, drawn: bool) -> None:
+    loaded = load_run(run)
+    data = load_training_data(loaded.record.dataset.spec, loaded.input)
+    train_NHWC = data.train_pictures_NCHW.numpy().transpose(0, 2, 3, 1)
+    tuned = SideEntry("", "", accuracy=1, plain_accuracy=1, epochs=1, draws_held_out=drawn)
+    record = replace(loaded.record, sides={"pictures": tuned})
+    samples = load_samples(replace(loaded, record=record), data=None, num_calibration=4, limit=30)
+    expected = train_NHWC[held_out_pictures(len(train_NHWC), drawn=drawn)]
+    np.testing.assert_array_equal(samples.held_out.pictures, expected)
 
 
 def test_the_digest_is_of_what_was_taken_of_the_data_set_too(run: Path) -> None:

@@ -16,6 +16,7 @@ from headgate.profiles.errors import DataError, UsageError
 from headgate.train.folder.run_folder import Run
 from headgate.train.pictures.data import TrainingData, load_training_data
 from headgate.train.run.picture_stage import held_out_pictures
+from headgate.train.stages import PICTURES
 
 MAX_HELD_OUT = 400  # each is run through two networks at every quality
 
@@ -67,7 +68,7 @@ def load_samples(
     aside, rest = _set_aside(len(found.val_labels_N), num_confidence, where=found.spec)
     picks = rest[spread(len(rest), limit)]
     calibration = spread(len(found.train_labels_N), num_calibration)
-    held_out = _held_out(found, own=data is None or data == run.record.dataset.spec)
+    held_out = _held_out(found, run, own=data is None or data == run.record.dataset.spec)
     identity = f"{found.digest} {num_calibration} {limit}"
     if num_confidence:
         identity += f" {num_confidence}"
@@ -87,10 +88,11 @@ def load_samples(
     )
 
 
-def _held_out(found: TrainingData, *, own: bool) -> NDArray[np.int64]:
+def _held_out(found: TrainingData, run: Run, *, own: bool) -> NDArray[np.int64]:
     """Return the places of pictures to choose networks by; `own`: training had this data set."""
-    num = len(found.train_labels_N)
-    candidates = held_out_pictures(num) if own else np.arange(num)
+    num, tuned = len(found.train_labels_N), run.record.sides.get(PICTURES)
+    drawn = tuned is None or tuned.draws_held_out
+    candidates = held_out_pictures(num, drawn=drawn) if own else np.arange(num)
     return candidates[spread(len(candidates), MAX_HELD_OUT)]
 
 

@@ -21,7 +21,7 @@ from headgate.runtime.device.sources import open_source
 from headgate.runtime.networks.device_engine import DeviceEngine
 from headgate.runtime.quickness import MIN_RUNS, QUICK_S, Quickness
 from headgate.runtime.records import FrameRecord, Source
-from headgate.runtime.session.events import Computed
+from headgate.runtime.session.events import Computed, Send
 from runtime.running import RunningDevice, edge_thread
 from runtime.tiny_family import write_tiny_family
 
@@ -207,6 +207,30 @@ def test_a_family_the_edge_does_not_serve_is_refused_in_words_while_answers_go_o
     told = [each for each in caplog.messages if "staying on local" in each]
     assert len(told) == 1  # at once, not at the end of the run
     assert changed.manifest.digest[:12] in told[0]
+
+
+def test_what_follows_a_message_that_the_socket_did_not_take_is_not_sent_of_that_frame(
+    tiny_family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be room again by then, and the edge would take the rest for disorder."""
+    device = Device(
+        tiny_family.manifest,
+        DeviceEngine(tiny_family),
+        open_source("fake://16x16"),
+        DeviceSettings(edge=NO_EDGE, profile=Profile("test"), sla_s=0.1),
+        deliver=lambda record, answer: None,
+    )
+    tried: list[bytes] = []
+
+    def take_all_but_the_first(messages: tuple[list[bytes], ...]) -> bool:
+        tried.append(messages[0][0])
+        return len(tried) > 1
+
+    monkeypatch.setattr(device._edge, "send", take_all_but_the_first)
+    messages = ((7, b"layer 0 of 7"), (7, b"layer 1 of 7"), (8, b"layer 0 of 8"), (None, b"probe"))
+    device._obey([Send(frame_id, ([message],)) for frame_id, message in messages])
+    device.close()
+    assert tried == [b"layer 0 of 7", b"layer 0 of 8", b"probe"]
 
 
 def test_frames_keep_flowing_while_an_edge_floods_its_device(

@@ -18,7 +18,7 @@ from headgate.runtime.device import edge_link
 from headgate.runtime.device.edge_link import EdgeLink
 from headgate.runtime.device.playback import Playback
 from headgate.runtime.records import Source
-from headgate.runtime.sockets.edge_socket import SPENT_S, LinkEvent
+from headgate.runtime.sockets.edge_socket import CONNECT_TIMEOUT_MS, SPENT_S, LinkEvent
 from runtime.running import RunningDevice, edge_thread
 
 SPLIT = Profile("split-only", points=("b1r1-l5",))
@@ -180,5 +180,29 @@ def test_a_process_that_can_open_no_more_files_goes_on_with_the_connection_it_ha
     assert link.look(overdue_s=5.0, delay_s=0.01, now_s=100.0 + 2 * SPENT_S) == []
     assert link._first is not spent
     assert len(link.monitors) == 2
+    link.close()
+    context.term()
+
+
+def test_a_second_connection_that_finds_nobody_for_long_gives_way_to_a_patient_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its attempts end after 300 ms, and the way to the edge may have become longer than that."""
+    monkeypatch.setattr(edge_link, "HASTY_TRIES", 2)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    link = EdgeLink(context, "tcp://127.0.0.1:9", keys=None, max_part_bytes=1 << 20)
+    poller = zmq.Poller()
+    link.connect(poller)
+    assert link.look(overdue_s=5.0, delay_s=0.01, now_s=100.0) == []
+    link._take_over()  # as when the first breaks before the second is up
+    hasty = link.dealer
+    assert int(hasty.getsockopt(zmq.CONNECT_TIMEOUT)) < CONNECT_TIMEOUT_MS
+    while link.dealer is hasty:
+        assert poller.poll(5000)
+        assert link.events(now_s=100.0) == []
+        link.look(overdue_s=0.0, delay_s=0.01, now_s=100.0)
+    assert hasty.closed
+    assert int(link.dealer.getsockopt(zmq.CONNECT_TIMEOUT)) == CONNECT_TIMEOUT_MS
+    assert len(link.monitors) == 1
     link.close()
     context.term()

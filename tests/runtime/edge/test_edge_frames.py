@@ -169,6 +169,9 @@ def test_a_layer_that_does_not_exist_is_malformed() -> None:
     bench = Bench()
     bench.hello(b"a")
     assert reasons(bench.say(b"a", replace(frame(7), layer=1))) == [RejectReason.MALFORMED]
+    more = replace(frame(8), more_layers=(b"layer 1",))  # of a point that is sent whole
+    assert reasons(bench.say(b"a", more)) == [RejectReason.MALFORMED]
+    assert bench.running is None
 
 
 def test_a_frame_id_in_flight_is_not_taken_twice() -> None:

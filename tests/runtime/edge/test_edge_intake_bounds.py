@@ -1,8 +1,9 @@
 """What unfinished frames may take of an edge, and that leaving gives it back."""
 
 from headgate.runtime.edge.edge_events import EdgeLimits
+from headgate.runtime.wire.fragments import fragment
 from headgate.runtime.wire.messages import Goodbye, Reject, RejectReason, Result
-from runtime.layered import P3
+from runtime.layered import P3, layers
 from runtime.layered_edge import OFFSET_S, UPLINK_S, Bench
 
 
@@ -39,6 +40,36 @@ def test_memory_for_layers_is_bounded_over_all_devices_and_given_back() -> None:
     assert len(bench.results) == 3
     bench.layers(8, 0, 2, sent_s=sent_s, deadline_s=sent_s + 9.0, peer=peers[1])
     assert len(bench.rejects) == 2
+
+
+def test_a_layer_for_which_there_is_no_memory_is_acknowledged_and_its_frame_rejected() -> None:
+    """By the one the device knows that the message has come, by the other what became of it."""
+    bench = Bench(EdgeLimits(max_held_bytes=25))
+    sent_s = bench.device_s
+    bench.layers(7, 0, sent_s=sent_s, deadline_s=sent_s + 0.5)
+    bench.layers(7, 1, sent_s=sent_s, deadline_s=sent_s + 0.5)  # 30 bytes in all
+    assert [(ack.frame_id, ack.layers) for ack in bench.acks] == [(7, 1), (7, 2)]
+    assert [(r.frame_id, r.reason) for r in bench.rejects] == [(7, RejectReason.BUSY)]
+    bench.layers(8, 0, sent_s=sent_s, deadline_s=sent_s + 0.5)
+    first, *_ = fragment(layers(8, 1, sent_s=sent_s, deadline_s=sent_s + 0.5), 18)
+    bench.say(b"a", first)  # 28
+    assert [(ack.frame_id, ack.layers) for ack in bench.acks[2:]] == [(8, 1), (8, 1)]
+    assert [(r.frame_id, r.reason) for r in bench.rejects[1:]] == [(8, RejectReason.BUSY)]
+
+
+def test_late_slices_for_which_there_is_no_memory_do_not_cost_their_frame_its_answer() -> None:
+    bench = Bench(EdgeLimits(max_held_bytes=10))
+    sent_s = bench.device_s
+    bench.layers(7, 0, sent_s=sent_s, deadline_s=sent_s + 0.05)
+    while len(bench.items) == 0:
+        bench.run_until(bench.now_s + 0.001)
+    late = fragment(layers(7, 1, sent_s=sent_s, deadline_s=sent_s + 0.05), 11)
+    for piece in late:
+        bench.say(b"a", piece)
+    assert [ack.layers for ack in bench.acks] == [1, 1, 1]
+    bench.run_until(bench.now_s + 0.1)
+    assert [r.frame_id for r in bench.results] == [7]
+    assert bench.rejects == []
 
 
 def test_the_queue_counts_frames_that_wait_for_layers() -> None:

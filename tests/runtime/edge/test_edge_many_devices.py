@@ -3,6 +3,7 @@
 from collections import Counter
 
 from headgate.runtime.edge.edge_events import EdgeLimits
+from headgate.runtime.edge.edge_peers import Peers
 from headgate.runtime.wire.fragments import fragment
 from headgate.runtime.wire.identities import device_identity
 from headgate.runtime.wire.messages import Goodbye, Probe, RejectReason, Result
@@ -95,6 +96,18 @@ def test_a_device_that_errs_now_and_then_is_not_ignored() -> None:
         bench.now_s += 6.0
 
 
+def test_a_device_is_ignored_that_errs_more_often_than_is_forgiven() -> None:
+    """With 8 in 10 s: 7 in 10 s for ever are forgiven, and 9 in 10 s are not."""
+    for per_s, heard in ((0.7, True), (0.9, False)):
+        bench = Bench(EdgeLimits(max_malformed=8, ignore_s=10.0))
+        answers = []
+        for _ in range(120):
+            bench.now_s += 1 / per_s
+            answers.append(bool(bench.raw(b"a", [b"garbage"])))
+        assert all(answers) == heard
+        assert any(answers[-9:])  # nor is it ignored for good
+
+
 def test_devices_beyond_the_limit_are_told_that_the_edge_is_full() -> None:
     bench = Bench(EdgeLimits(max_peers=2))
     bench.hello(b"a", b"b")
@@ -138,6 +151,13 @@ def test_strangers_never_take_the_place_of_a_device() -> None:
     bench.hello(b"b")
     bench.say(b"a", frame(1))
     assert bench.running_ids == [1]
+
+
+def test_of_any_number_of_strangers_an_edge_remembers_no_more_than_its_limit() -> None:
+    peers = Peers(EdgeLimits(max_peers=3))
+    for index in range(50):
+        assert peers.hear(b"stranger %d" % index, now_s=float(index)) is not None
+    assert [peer.id for peer in peers] == [b"stranger 47", b"stranger 48", b"stranger 49"]
 
 
 def test_a_device_that_connects_anew_leaves_nothing_behind_on_its_earlier_connection() -> None:

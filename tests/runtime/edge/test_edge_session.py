@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from headgate.runtime.edge.edge_events import EdgeLimits, SendTo
 from headgate.runtime.wire.fragments import fragment
 from headgate.runtime.wire.messages import (
+    Frame,
     Goodbye,
     Message,
     Probe,
@@ -140,6 +142,32 @@ def test_an_unfinished_frame_does_not_outlive_a_new_hello() -> None:
     bench.say(b"a", first)
     bench.hello(b"a")
     assert reasons(bench.say(b"a", second)) == [RejectReason.MALFORMED]
+
+
+def test_unfinished_frames_of_devices_that_fell_silent_do_not_fill_the_edge() -> None:
+    """Though they go on with probes, their bytes are given back; what is slow is not dropped."""
+    bench = Bench(EdgeLimits(max_held_bytes=40, unfinished_s=20.0))
+    bench.hello(b"stuck", b"slow", b"modest")
+    patient = Frame(7, SPLIT, 0xFFFF_FFFF, b"x" * 30)
+    first, second, last = fragment(patient, 10)
+    bench.say(b"stuck", first)
+    bench.say(b"stuck", second)
+    bench.now_s += 15.0
+    bench.say(b"slow", first)
+    assert reasons(bench.say(b"modest", replace(frame(1), payload=b"x" * 30))) == [
+        RejectReason.BUSY
+    ]
+    bench.now_s += 10.0
+    bench.say(b"stuck", Probe(1))
+    bench.timer()
+    assert bench.say(b"modest", replace(frame(2), payload=b"x" * 20)) == []
+    bench.finish()
+    assert bench.say(b"stuck", last) == []  # comes too late, and is no fault
+    bench.say(b"slow", second)
+    bench.now_s += 15.0
+    bench.timer()
+    bench.say(b"slow", last)  # 25 s after the first
+    assert bench.running_ids == [7]
 
 
 def test_a_device_that_says_goodbye_is_forgotten_with_its_frames() -> None:

@@ -55,6 +55,18 @@ def test_a_frame_is_the_same_however_its_layers_are_grouped(groups: tuple[int, .
     assert frame.arrived_s == len(groups)
 
 
+def test_layers_are_counted_of_the_newest_frame_alone() -> None:
+    pile = Pile()
+    assert pile.order.num_layers(7) == 0
+    pile.add(message(7, 0, 2))
+    assert (pile.order.num_layers(7), pile.order.num_layers(8)) == (2, 0)
+
+
+def test_a_frame_may_be_as_large_as_welcome_says_and_no_larger() -> None:
+    assert Pile(max_payload_bytes=sum(SIZES)).add(message(7, 0, 3)) is not None
+    Pile(max_payload_bytes=sum(SIZES) - 1).refused(message(7, 0, 3), "more than 59 bytes")
+
+
 def test_the_mark_of_the_last_layer_completes_a_frame_before_its_plan_is_full() -> None:
     frame = Pile().add(message(7, 0, 2, last=True))
     assert frame is not None

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headgate.profiles.manifest import OperatingPoint
 from headgate.profiles.profile import Profile, allowed_points
 from headgate.runtime.choice.controller import Controller
 from headgate.runtime.records import Source
@@ -158,6 +159,23 @@ def test_failed_compute_ends_the_frame() -> None:
     assert bench.session.wants_frame
 
 
+def test_a_compute_that_fails_says_nothing_of_the_edge() -> None:
+    told = []
+
+    class Told(Controller):
+        def finished(self, *, missed: bool, on_time: float | None, by_edge: bool | None) -> None:
+            told.append(("finished", by_edge))
+
+        def let_down(self, point: OperatingPoint, *, rescued: bool) -> None:
+            told.append(("let down", rescued))
+
+    bench = Bench(SPLIT, policy=Told).welcomed()
+    frame_id = bench.capture()
+    failed = ComputeFailed("out of memory")
+    bench.take(bench.session.computed(frame_id, failed, now_s=bench.now_s))
+    assert told == [("finished", None)]
+
+
 def test_frame_that_cannot_be_sent_is_answered_by_its_exit() -> None:
     bench = Bench(SPLIT).welcomed()
     frame_id = bench.capture()
@@ -252,6 +270,7 @@ def test_finish_at_once_ends_every_open_frame() -> None:
     assert bench.session.drained
     assert sorted(record.frame_id for record in bench.records) == [0, 1, 2]
     assert {record.reason for record in bench.records} == {"stopped"}
+    assert {(record.profile, record.sla_s) for record in bench.records} == {("split-only", 0.1)}
     bench.compute()  # the engine finishes what it had begun
     assert len(bench.records) == 3
 

@@ -46,12 +46,24 @@ def test_a_probe_in_place_of_frames_does_not_count_as_one_for_a_rung_above() -> 
     assert probing.due(UPWARD, sent_s=5.9, is_waiting=False)[0] == 4.0 + UPWARD_PROBE_S
 
 
+def test_a_rung_as_large_as_a_stand_in_is_not_explored_more_often_than_others() -> None:
+    probing = Probing()
+    probing.make(0, now_s=5.0)
+    same = ProbeNeed(until_s=9.0, local=False, upward_bytes=LOCAL_PROBE_BYTES)
+    due_s, num_bytes = probing.due(same, sent_s=5.4, is_waiting=False)
+    assert due_s <= 5.4
+    probing.make(num_bytes, now_s=5.4)
+    assert probing.due(same, sent_s=5.4, is_waiting=False) == (5.0 + DELAY_PROBE_S, 0)
+
+
 def test_while_something_is_out_its_answer_is_waited_for() -> None:
     probing = Probing()
     probing.make(0, now_s=5.0)
     assert probing.due(UPWARD, sent_s=5.4, is_waiting=True) == (5.4 + DELAY_PROBE_S, 0)
     busy = probing.due(UPWARD, sent_s=8.9, is_waiting=True)
     assert busy == (5.0 + PATIENCE * DELAY_PROBE_S, 0)
+    lost = probing.due(LOCAL, sent_s=5.4, is_waiting=True)
+    assert lost == (5.4 + DELAY_PROBE_S, LOCAL_PROBE_BYTES)
 
 
 def test_probes_are_numbered_and_stamped() -> None:

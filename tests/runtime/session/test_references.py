@@ -93,6 +93,20 @@ def test_a_reference_further_back_than_a_byte_says_is_dropped() -> None:
     assert bench.references.num_kept == 0
 
 
+def test_a_reference_that_the_edge_may_have_dropped_for_newer_frames_is_not_used() -> None:
+    """At 30 frames/s and 0.6 s there and back the newest answer is 18 frames old, of 16 kept."""
+    bench = Bench()
+    bench.send(0)
+    bench.references.answered(0)
+    for frame_id in range(1, 16):
+        bench.send(frame_id)
+    assert bench.distance(16) == 16
+    bench.send(16)
+    assert bench.distance(17) is None
+    bench.references.answered(3)
+    assert bench.distance(17) == 14
+
+
 def test_a_new_greeting_and_a_lost_reference_end_prediction_until_the_next_answer() -> None:
     bench = Bench()
     bench.send(0)

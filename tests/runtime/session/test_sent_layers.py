@@ -40,6 +40,22 @@ def test_reject_of_a_frame_that_is_not_let_in_answers_its_first_message() -> Non
     assert out.acked(7, layers=0) == 1
 
 
+def test_an_edge_that_rejects_what_it_has_acknowledged_answers_no_message() -> None:
+    """As when the frame's time is over."""
+    out = sent((1, False), (2, False))
+    assert [out.acked(7, layers=1), out.acked(7, layers=2)] == [0, 1]
+    assert out.acked(7, layers=2) is None  # what no proper edge says
+    assert out.rejected(7) is None
+    assert 7 not in out
+
+
+def test_nothing_is_left_of_a_connection_that_is_gone() -> None:
+    out = sent((1, False))
+    out.clear()
+    assert 7 not in out
+    assert out.acked(7, layers=1) is None
+
+
 def test_reject_of_a_frame_whose_first_layer_came_in_fragments_answers_the_last_of_them() -> None:
     """It is let in, or not, once that layer is whole; the fragments before it had their ACKs."""
     out = sent((0, False), (1, False), (2, False))

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from headgate.profiles.errors import FamilyError
+from headgate.profiles.storage import read_json, seal_json
 from headgate.train.folder.checkpoints import (
     CHECKPOINT_SCHEMA,
     Checkpoint,
@@ -97,7 +98,11 @@ def test_a_flipped_byte_in_the_tensors_is_refused(tmp_path: Path) -> None:
         read_checkpoint(folder)
 
 
-def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
-    write_checkpoint(tmp_path / "c", replace(STATE, schema=99), tensors={})
+def test_a_newer_schema_is_refused_whatever_keys_it_has(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "c", STATE, tensors={})
+    path = tmp_path / "c" / "state.json"
+    newer = read_json(path) | {"schema": 99, "unheard_of": 1}
+    del newer["digest"]
+    path.write_bytes(seal_json(newer))
     with pytest.raises(FamilyError, match="upgrade headgate"):
         read_checkpoint(tmp_path / "c")

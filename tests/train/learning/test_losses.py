@@ -73,6 +73,23 @@ def test_a_hint_is_the_share_of_each_maps_variance_that_is_lost_whatever_its_sca
     assert hint_loss(half_BPHW, features_BPHW).item() == pytest.approx(0.25, abs=1e-3)
 
 
+def test_a_hint_of_maps_that_are_dead_is_finite_and_draws_them_to_rest() -> None:
+    dead_BPHW = torch.zeros(2, 3, 4, 4)
+    restored_BPHW = torch.full((2, 3, 4, 4), 0.01, requires_grad=True)
+    loss = hint_loss(restored_BPHW, dead_BPHW)
+    assert loss.item() == pytest.approx(1.0)  # 0.01^2 / 1e-4
+    (gradient_BPHW,) = torch.autograd.grad(loss, restored_BPHW)
+    assert bool((gradient_BPHW > 0).all())
+
+
+def test_a_hint_does_not_change_the_features_that_it_is_taken_from() -> None:
+    features_BPHW = torch.randn(2, 3, 4, 4, requires_grad=True)
+    restored_BPHW = torch.randn(2, 3, 4, 4, requires_grad=True)
+    torch.autograd.backward(hint_loss(restored_BPHW, features_BPHW))
+    assert features_BPHW.grad is None
+    assert restored_BPHW.grad is not None
+
+
 def test_no_gradient_reaches_the_teacher() -> None:
     teacher_BK = torch.randn(2, 3, requires_grad=True)
     student_BK = torch.randn(2, 3, requires_grad=True)
@@ -84,20 +101,23 @@ def test_no_gradient_reaches_the_teacher() -> None:
 @pytest.mark.parametrize("has_teacher", [False, True])
 def test_the_total_is_the_weighted_sum_of_its_parts(has_teacher: bool) -> None:
     weights = LossWeights(prune=0.5, rate=0.01, exit=2.0, distill=0.25, hint=3.0)
+    logits_BK, teacher_BK = torch.randn(4, 3), torch.randn(4, 3)
     losses = total_loss(
-        torch.randn(4, 3),
+        logits_BK,
         torch.tensor([0, 1, 2, 0]),
         exit_logits_BK=torch.randn(4, 3),
         rate_bits_B=torch.tensor([100.0, 200.0, 300.0, 400.0]),
         filter_P=torch.full((8,), 0.9),
         budget=2,
         weights=weights,
-        teacher_BK=torch.randn(4, 3) if has_teacher else None,
+        teacher_BK=teacher_BK if has_teacher else None,
         hint=torch.tensor(2.0),
     )
     assert losses.rate_bits.item() == 250.0
     task = losses.task
     if has_teacher:
+        learned = distill_loss(logits_BK, teacher_BK, temperature=weights.temperature)
+        assert losses.distill.item() == pytest.approx(learned.item())
         task = 0.75 * losses.task + 0.25 * losses.distill
     expected = task + 2.0 * losses.exit + 0.5 * losses.prune + 2.5 + 6.0
     assert losses.total.item() == pytest.approx(expected.item(), rel=1e-6)

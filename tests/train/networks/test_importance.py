@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import fx, nn
+from torch.nn import functional
 
 from headgate.profiles.errors import UsageError
 from headgate.train.networks.importance import importance_P, making_filters
@@ -43,6 +44,28 @@ class Product(nn.Module):
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         made_BCHW: torch.Tensor = self.conv(x_BCHW)
         return made_BCHW * torch.sigmoid(made_BCHW)
+
+
+class Functions(nn.Module):
+    """Activation and pooling as functions, behind a batch norm without weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = convolution(3, 4)
+        self.norm = nn.BatchNorm2d(4, affine=False)
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        return functional.max_pool2d(functional.relu(self.norm(self.conv(x_BCHW))), 2)
+
+
+def test_functions_and_a_batch_norm_without_weights_are_walked_through() -> None:
+    network = Functions()
+    assert network.norm.running_var is not None
+    network.norm.running_var.fill_(4.0)
+    filters = making_filters(fx.symbolic_trace(network), split="pool")
+    plain_P = network.conv.weight.abs().sum(dim=(1, 2, 3))
+    torch.testing.assert_close(importance_P(filters, folded=False), plain_P)
+    torch.testing.assert_close(importance_P(filters, folded=True), plain_P / 2.0)
 
 
 def test_importance_is_the_sum_of_absolute_weights_behind_activation_and_pooling() -> None:

@@ -40,6 +40,13 @@ def test_bits_are_flipped_one_by_one_and_numbers_stay_on_the_grid() -> None:
     assert float(place_BCHW.max()) < 15 + 1e-4
 
 
+def test_a_code_of_floats_has_no_bits_to_flip_and_every_picture_loses_maps() -> None:
+    torch.manual_seed(0)
+    left_BC = lossy(torch.ones(4000, 4, 2, 2), share=0.5).flatten(2).mean(dim=2)
+    assert set(left_BC.flatten().tolist()) == {0.0, 1.0}
+    assert float((left_BC == 0).float().mean()) == pytest.approx(0.25, abs=0.02)
+
+
 def test_an_integer_beyond_the_last_level_is_read_as_the_last() -> None:
     grid = Grid(torch.zeros(1), torch.ones(1), levels=5)
     code_BCHW = torch.full((1, 1, 1, 1), 2 / 4)

@@ -51,6 +51,7 @@ def test_the_plain_network_stays_as_it_is_and_a_second_one_appears(
     entry = tuned.record.sides["pictures"]
     assert 0 <= entry.plain_accuracy <= 1
     assert 0 <= entry.accuracy <= 1
+    assert entry.draws_held_out
     lines = [json.loads(x) for x in (tuned.path / "epochs.jsonl").read_text().splitlines()]
     assert [x["stage"] for x in lines][-2:] == ["pictures", "pictures"]
     assert lines[-1]["kind"] == "pictures"
@@ -75,8 +76,20 @@ DEAL = Deal(seed=5, epoch=0, batch_size=8, rank=0, world_size=1, first_step=0)
 
 def test_held_out_pictures_are_spread_and_few() -> None:
     assert held_out_pictures(3).tolist() == []
-    assert held_out_pictures(32).tolist() == [9, 19, 29]
-    assert len(held_out_pictures(50_000)) == 1000
+    assert len(held_out_pictures(32)) == 3
+    places = held_out_pictures(50_000)
+    assert len(set(places.tolist())) == 1000
+    assert np.histogram(places, bins=5, range=(0, 50_000))[0].min() > 150
+
+
+@pytest.mark.parametrize("num_classes", [10, 100])
+def test_each_class_of_a_data_set_whose_classes_take_turns_is_tuned_on(num_classes: int) -> None:
+    held_out = np.bincount(held_out_pictures(6000) % num_classes, minlength=num_classes)
+    assert held_out.max() < 0.5 * 6000 / num_classes
+
+
+def test_what_an_earlier_version_held_out_is_found_again() -> None:
+    assert held_out_pictures(32, drawn=False).tolist() == [9, 19, 29]
 
 
 def test_held_out_pictures_are_never_dealt(pictures: Path) -> None:
@@ -85,7 +98,7 @@ def test_held_out_pictures_are_never_dealt(pictures: Path) -> None:
     material = CompressedPictures(data, augmentation=None, seed=1)
     assert material.num_pictures == 29
     (lesson,) = material.deal(replace(DEAL, batch_size=29))
-    assert set(lesson.labels_B.tolist()) == set(range(32)) - {9, 19, 29}
+    assert set(lesson.labels_B.tolist()) == set(range(32)) - set(held_out_pictures(32).tolist())
     for seen_CHW, name in zip(lesson.x_BCHW, lesson.labels_B, strict=True):
         clean_CHW = as_floats(data.train_pictures_NCHW[name][None])[0]
         assert float((seen_CHW - clean_CHW).mean().abs()) < 0.1  # it is that picture

@@ -94,6 +94,7 @@ def test_a_batch_without_an_answer_is_sent_again_on_a_new_connection(expected: P
     again = session.received(welcome(expected.epoch, expected.step), now_s=5.0)
     assert again == [SendAgain()]
     assert session.state is State.GRADIENT
+    assert session.next_timer_s() == pytest.approx(15.0)
 
 
 def test_answers_that_do_not_fit_are_ignored() -> None:
@@ -153,6 +154,12 @@ def test_steps_that_it_forgot_are_skipped() -> None:
     ]
 
 
+def test_a_restart_that_forgot_nothing_goes_on_with_the_next_batch() -> None:
+    session = ClientSession(num_steps=9, place=Place(1, 3), rollback_epoch=1)
+    session.connected(now_s=0.0)
+    assert session.received(welcome(1, 3), now_s=0.0) == [Forward(Place(1, 3))]
+
+
 def test_a_restart_one_step_behind_repeats_that_step() -> None:
     session = ClientSession(num_steps=9, place=Place(1, 3), rollback_epoch=1)
     session.connected(now_s=0.0)
@@ -202,13 +209,28 @@ def test_a_turn_that_comes_again_within_an_epoch_does_not_open_it() -> None:
     assert entered == [TakeOver(Place(0, 1), 0, opens_epoch=False), Forward(Place(0, 1))]
 
 
-def test_it_stops_where_it_cannot_go_back_to() -> None:
-    session = ClientSession(num_steps=9, place=Place(3, 0), rollback_epoch=3)
+def test_one_without_any_state_can_return_to_where_it_came_in() -> None:
+    session = ClientSession(num_steps=9)
     session.connected(now_s=0.0)
-    (left,) = session.received(welcome(1, 0), now_s=0.0)
+    session.received(welcome(0, 3, Status.WAIT), now_s=0.0)
+    entered = session.received(go(0, 3), now_s=1.0)
+    assert entered == [TakeOver(Place(0, 3), 0, opens_epoch=True), Forward(Place(0, 3))]
+
+
+def test_an_old_go_does_not_repeat_an_epoch() -> None:
+    session = ended()
+    assert session.received(go(0), now_s=5.0) == []
+    assert session.state is State.GO
+
+
+@pytest.mark.parametrize("expected", [Place(1, 0), Place(3, 2)])
+def test_it_stops_where_it_cannot_go_back_to(expected: Place) -> None:
+    session = ClientSession(num_steps=9, place=Place(3, 4), rollback_epoch=3)
+    session.connected(now_s=0.0)
+    (left,) = session.received(welcome(expected.epoch, expected.step), now_s=0.0)
     assert isinstance(left, Leave)
-    assert left.reason is not None
     assert "start both over" in left.reason
+    assert session.connected(now_s=1.0) == []
 
 
 def test_a_source_that_is_dry_ends_the_epoch_or_the_client() -> None:

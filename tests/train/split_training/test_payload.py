@@ -28,6 +28,18 @@ def test_values_are_at_most_half_a_step_off(bits: int, error: float) -> None:
     assert float((parcel.open() - codes()).abs().max()) <= error
 
 
+@pytest.mark.parametrize(("bits", "each_side"), [(8, 127), (5, 15), (3, 3), (2, 1)])
+def test_gradients_are_at_most_half_a_step_off_and_reach_the_ends_of_their_grid(
+    bits: int, each_side: int
+) -> None:
+    x_BCHW = codes() - 0.7
+    parcel = packer(bits, centred=True).pack(x_BCHW, selected_C=ALL)
+    reach_C = x_BCHW.abs().amax(dim=(0, 2, 3))
+    half_step_C11 = (reach_C / each_side / 2).view(-1, 1, 1)
+    assert bool(((parcel.open() - x_BCHW).abs() <= 1.001 * half_step_C11).all())
+    assert int(parcel.values.min()) == 0
+
+
 @pytest.mark.parametrize("bits", [8, 6, 4, 3, 2])
 def test_integers_fit_their_bits_and_use_the_ends_of_their_range(bits: int) -> None:
     values = packer(bits).pack(codes(), selected_C=ALL).values

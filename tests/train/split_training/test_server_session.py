@@ -271,6 +271,17 @@ def test_with_relay_one_trains_at_a_time_and_a_silent_one_loses_its_turn() -> No
     assert session.next_timer_s() == pytest.approx(25.0)
 
 
+def test_with_relay_one_that_was_refused_loses_its_turn() -> None:
+    session = make(num_clients=2, sync="relay")
+    greet(session, ANN)
+    greet(session, BO, name="bo")
+    session.received(ANN, batch(0, 0), now_s=1.0)
+    passed_on = without_notes(session.dropped(ANN, now_s=2.0))
+    assert passed_on == [Go(BO, "bo", Place(), is_fresh=True)]
+    again = without_notes(greet(session, b"\x03", fresh=False, place=Place(0, 1), now_s=3.0))
+    assert again == [Greeted(b"\x03", "ann", Place(0, 1), Status.WAIT, gives_half=False)]
+
+
 def attendance(effects: list[Effect]) -> list[str]:
     return [f"{e.name} {e.text}" for e in effects if isinstance(e, Attendance)]
 

@@ -1,6 +1,7 @@
 """Claims about the settings of split training: schedules, learning rates, what must agree."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,23 @@ def test_the_papers_schedule_has_4_maps_for_15_epochs_and_128_for_7() -> None:
     assert PAPER.num_epochs == 22
     assert [PAPER.budget_of(epoch) for epoch in (0, 14, 15, 21)] == [4, 4, 128, 128]
     assert (PAPER.first_epoch(0), PAPER.first_epoch(1)) == (0, 15)
+
+
+def test_one_map_for_one_epoch_is_a_schedule() -> None:
+    assert parse_schedule("1:1") == (Phase(1, 1),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "saves"),
+    [
+        ({}, False),
+        ({"compress": True}, True),
+        ({"feature_bits": 8}, True),
+        ({"gradient_bits": 16}, True),
+    ],
+)
+def test_bits_are_saved_by_any_of_three_settings(changes: dict[str, Any], saves: bool) -> None:
+    assert replace(PAPER, **changes).saves_bits == saves
 
 
 @pytest.mark.parametrize(
@@ -75,3 +93,5 @@ def test_long_lists_of_labels_differ_by_their_digest() -> None:
     )
     assert one != other
     assert max(len(one), len(other)) <= 80
+    few = agreement(RECIPE, PAPER, BLUEPRINT, labels=["cat", "dog"], wire_version=2)
+    assert few["labels"] == "cat, dog"

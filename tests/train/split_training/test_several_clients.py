@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from headgate.profiles.train_messages import Kind
+from headgate.profiles.train_messages import Kind, Place
 from headgate.train.folder.run_folder import load_run
 from headgate.train.split_training.epoch_record import DepruneEpoch
 from headgate.train.split_training.halves import pack_half, use_selection
@@ -23,6 +23,24 @@ from train.split_training.small import (
     two_clients,
     weights_of,
 )
+
+
+def test_no_client_ever_sees_a_picture_that_another_one_has(pictures: Path) -> None:
+    settings = small_settings("2:4")
+    plan = small_plan(pictures, settings, augment=False)
+    seen = {
+        number: {
+            picture.numpy().tobytes()
+            for epoch in range(4)
+            for lesson in small_client(plan, settings, share=(number, 3))._source.lessons(
+                Place(epoch)
+            )
+            for picture in lesson.x_BCHW
+        }
+        for number in (1, 2, 3)
+    }
+    assert [len(own) for own in seen.values()] == [11, 11, 10]
+    assert len(set.union(*seen.values())) == 32
 
 
 @pytest.mark.parametrize("sync", ["none", "relay", "fedavg"])

@@ -23,6 +23,7 @@ from headgate.runtime.codec.changes import decode_changes, encode_changes
 from headgate.runtime.codec.features import decode_features, encode_features, packed_bytes
 
 MAX_DISTANCE = 255  # frames back to a reference: it is one byte of the payload
+KEPT_FRAMES = 16  # of each point, that an edge keeps of each device to predict later ones from
 # With fewer changed values than this share the whole frame was never smaller (two clips, 3 and 8
 # levels, codec "context": 0 of 1364 frames; of 118 up to an eighth 7, by 5 bytes), and trying it
 # doubles the time.

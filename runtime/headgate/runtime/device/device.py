@@ -298,6 +298,7 @@ class Device:
         return session.wants_frame and session.num_open < self._settings.playback.max_open
 
     def _obey(self, effects: Sequence[Effect]) -> None:
+        not_taken: set[int | None] = set()  # frames of which the socket did not take a message
         for effect in effects:
             if isinstance(effect, Compute):
                 frame_id = effect.frame_id
@@ -306,7 +307,9 @@ class Device:
                     now_s = time.monotonic()
                     self._obey(self._session.computed(frame_id, outcome, now_s=now_s))
             elif isinstance(effect, Send):
-                if not self._edge.send(effect.messages):
+                if effect.frame_id in not_taken or not self._edge.send(effect.messages):
+                    if effect.frame_id is not None:  # its further messages would be out of order
+                        not_taken.add(effect.frame_id)
                     now_s = time.monotonic()
                     self._obey(self._session.send_failed(effect.frame_id, now_s=now_s))
             elif isinstance(effect, Complain):

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 # A second connection asks again soon: the link may come back at any moment (200 bytes a second).
 SECOND_CONNECT_TIMEOUT_MS, TIMEOUT_TIMES = 300, 3.0  # the latter of the round trip
+# It may go on for days, and the way become a longer one, which such haste never gets through.
+HASTY_TRIES = 10  # unanswered, some 4 s; then a socket with more patience takes its place
 
 
 class EdgeLink:
@@ -46,6 +48,7 @@ class EdgeLink:
         self._poller: zmq.Poller | None = None
         self._standby = Standby()
         self._second: EdgeSocket | None = None
+        self._is_hasty = False  # the first was a second once
         self._first = self._open_first()
 
     @property
@@ -99,7 +102,8 @@ class EdgeLink:
 
         `overdue_s` and `delay_s` are the conversation's.
         """
-        if self._first.is_spent(now_s=now_s):
+        gives_up = self._is_hasty and self._first.num_unanswered >= HASTY_TRIES
+        if gives_up or self._first.is_spent(now_s=now_s):
             self._begin_anew(now_s=now_s)
         if self._second is not None and self._second.is_spent(now_s=now_s):
             self._close_second()
@@ -147,7 +151,7 @@ class EdgeLink:
         return self._open(connect_timeout_ms=CONNECT_TIMEOUT_MS, reconnect_max_ms=RECONNECT_MAX_MS)
 
     def _begin_anew(self, *, now_s: float) -> None:
-        """Put a fresh socket in the place of one that will not connect again."""
+        """Put a fresh socket in the place of one that will hardly connect again."""
         assert self._poller is not None
         spent = self._first
         try:
@@ -156,6 +160,7 @@ class EdgeLink:
             self._complain(reason)
             spent.keep_for_now(now_s=now_s)
             return
+        self._is_hasty = False
         for waited in (spent.dealer, spent.monitor):
             self._poller.unregister(waited)
         spent.close()
@@ -168,7 +173,7 @@ class EdgeLink:
         for waited in (self._first.dealer, self._first.monitor):
             self._poller.unregister(waited)
         self._first.abandon()
-        self._first, self._second = self._second, None
+        self._first, self._second, self._is_hasty = self._second, None, True
         self._register(self._first.dealer)
 
     def _open_second(self, *, delay_s: float) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from headgate.profiles.manifest import OperatingPoint
-from headgate.runtime.codec.prediction import Integers
+from headgate.runtime.codec.prediction import KEPT_FRAMES, Integers
 from headgate.runtime.wire.headers import Limits
 from headgate.runtime.wire.messages import NamedTensor, RejectReason
 
@@ -20,12 +20,15 @@ class EdgeLimits:
     max_queued: int = 256  # frames of all peers, waiting for the worker or for layers
     max_held_bytes: int = 1 << 28  # of waiting and unfinished frames of all peers
     max_peers: int = 1024
-    max_references: int = 16  # decoded frames kept to predict from, of one point of one peer
+    max_references: int = (
+        KEPT_FRAMES  # decoded frames kept to predict from, of one point of one peer
+    )
     max_reference_bytes: int = 1 << 28  # of those of all peers
     max_batch: int = 16
     max_malformed: int = 8  # within about `ignore_s`; then the peer is ignored for that long
     ignore_s: float = 10.0
     yield_s: float = 10.0  # a peer silent for so long makes room where the table is full
+    unfinished_s: float = 20.0  # a frame no slice of which came for so long is dropped
     forget_s: float = 300.0  # a peer silent for so long is forgotten; it may say HELLO again
 
 

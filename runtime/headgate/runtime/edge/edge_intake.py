@@ -91,9 +91,16 @@ class Intake:
         except WireError as error:
             return self._malformed(peer, piece.frame_id, str(error))
         if whole is None:
-            if self.held_bytes > self._limits.max_held_bytes:
+            acked = self._ack(peer, piece.frame_id, now_s=now_s) if prefixes else []
+            if self.held_bytes <= self._limits.max_held_bytes:
+                return acked
+            if not peer.layers.num_layers(piece.frame_id):  # REJECT is the answer to this message
                 return self._overfull(peer, piece.frame_id)
-            return self._ack(peer, piece.frame_id, now_s=now_s) if prefixes else []
+            if peer.layers.is_closed(piece.frame_id):  # it has its answer, or will have it
+                self._drop_unfinished(peer)
+                peer.unfinished.refuse(piece.frame_id)
+                return acked
+            return [*acked, *self._overfull(peer, piece.frame_id)]
         if not prefixes:
             return self._whole(peer, manifest, whole, now_s=now_s)
         if layered is None:  # of a frame that was refused
@@ -114,6 +121,12 @@ class Intake:
         self._references.forget(peer.id)
         peer.in_flight.clear()
         peer.layers.clear()
+
+    def give_up_stale(self, peer: Peer, *, now_s: float) -> None:
+        """Drop a frame whose slices have stopped: their bytes are taken from all peers."""
+        if peer.unfinished.has_waited_since(now_s - self._limits.unfinished_s):
+            self._unfinished_bytes -= peer.unfinished.num_bytes
+            peer.unfinished.give_up()
 
     # --- slices and layers
 
@@ -208,9 +221,10 @@ class Intake:
         else:
             if self._room.grew(before, queued, num_bytes=num_bytes, now_s=now_s):
                 peer.in_flight[message.frame_id] = queued
-            if self.held_bytes > self._limits.max_held_bytes:
-                return self._overfull(peer, message.frame_id)
-        return [] if layered.complete else self._ack(peer, message.frame_id, now_s=now_s)
+        acked = [] if layered.complete else self._ack(peer, message.frame_id, now_s=now_s)
+        if before is not None and self.held_bytes > self._limits.max_held_bytes:
+            return [*acked, *self._overfull(peer, message.frame_id)]
+        return acked
 
     def _why_not(self, peer: Peer, frame: Queued) -> NotTaken | None:
         if self._leaving:

@@ -2,8 +2,8 @@
 
 Kept per peer and stream, and bounded twice: so many frames of a stream, and so many bytes of all
 peers together. What is over a bound goes oldest first; its device is told when it next refers to
-it, and sends a whole frame. A device refers to the newest frame whose answer it has, so few more
-than may be in flight are ever needed.
+it, and sends a whole frame. A device refers to the newest frame whose answer it has, and to none
+that KEPT_FRAMES newer ones have followed onto a long path.
 """
 
 from collections import OrderedDict

@@ -119,6 +119,8 @@ class EdgeSession:
         if now_s >= self._sweep_s:
             for peer in self._peers.silent(now_s=now_s):
                 self._leave(peer)
+            for peer in self._peers:
+                self._intake.give_up_stale(peer, now_s=now_s)
             self._sweep_s = now_s + self._limits.ignore_s if any(self._peers) else inf
         return self._advance(now_s=now_s)
 

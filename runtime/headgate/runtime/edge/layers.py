@@ -62,6 +62,11 @@ class LayerOrder:
         newest = self._newest
         return len(newest.layers) if newest is not None and newest.frame_id == frame_id else 0
 
+    def is_closed(self, frame_id: int) -> bool:
+        """Whether the newest frame is this one and takes no more layers."""
+        newest = self._newest
+        return newest is not None and newest.frame_id == frame_id and newest.closed
+
     def began(self, frame_id: int) -> LayeredFrame | None:
         """Tell that a frame's first message came; return the frame that it completes, if any."""
         newest = self._newest

@@ -279,6 +279,8 @@ class DeviceSession:
         self._chooser.finish()
         effects: list[Effect] = []
         if at_once:
+            if self._slot.pending is not None:
+                self._terms.hold_for(self._slot.pending)
             for frame in self._open_frames():
                 effects.append(self._endings.here(frame, frame.insurance, "stopped", now_s=now_s))
             self._waiting.clear()
@@ -297,7 +299,8 @@ class DeviceSession:
     ) -> list[Effect]:
         assert frame.point is not None
         if isinstance(outcome, ComputeFailed):
-            return [self._endings.here(frame, None, f"failed: {outcome.reason}", now_s=now_s)]
+            why = f"failed: {outcome.reason}"
+            return [self._endings.here(frame, None, why, asks_edge=False, now_s=now_s)]
         frame.head_s, frame.encode_s = outcome.head_s, outcome.encode_s
         self._costs.device_took(frame.point.id, device_s=outcome.head_s + outcome.encode_s)
         if outcome.payload is None:
@@ -307,7 +310,9 @@ class DeviceSession:
         frame.chances = weigh(self._skip, self._manifest, frame.point, outcome.answer)
         if frame.chances is not None and frame.chances.enough:
             self._chooser.kept_back()
-            return [self._endings.here(frame, outcome.answer, SKIPPED, now_s=now_s)]
+            return [
+                self._endings.here(frame, outcome.answer, SKIPPED, asks_edge=False, now_s=now_s)
+            ]
         if frame.deadline_s is not None and now_s >= frame.deadline_s - self._guard.guard_s:
             return self._end_without_edge(frame, "too late to send", now_s=now_s)
         why_not = self._outbox.why_not(frame, outcome) if readable else "edge reconnected"

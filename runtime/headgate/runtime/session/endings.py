@@ -18,7 +18,6 @@ from headgate.runtime.session.events import Answer, Deliver
 from headgate.runtime.session.frame_fate import UNREADABLE, FrameOnItsWay
 from headgate.runtime.session.outbox import Outbox
 from headgate.runtime.session.rescue import Rescues
-from headgate.runtime.session.skipping import SKIPPED
 from headgate.runtime.wire.messages import Result
 
 EdgeAnswer = tuple[Answer, OperatingPoint | None]  # and the point that it was made at
@@ -34,11 +33,20 @@ class Endings:
         self._controller, self._outbox, self._rescues = controller, outbox, rescues
 
     def here(
-        self, frame: FrameOnItsWay, answer: Answer | None, reason: str, *, now_s: float
+        self,
+        frame: FrameOnItsWay,
+        answer: Answer | None,
+        reason: str,
+        *,
+        asks_edge: bool = True,
+        now_s: float,
     ) -> Deliver:
-        """End a frame with the device's own answer, or with none; `reason` goes into its record."""
+        """End a frame with the device's own answer, or with none; `reason` goes into its record.
+
+        `asks_edge`: if its point sends, then the edge let it down; else nobody was to ask the edge.
+        """
         source = Source.NONE if answer is None else Source.LOCAL
-        return self._end(frame, answer, source, reason, now_s=now_s)
+        return self._end(frame, answer, source, reason, asks_edge=asks_edge, now_s=now_s)
 
     def read(self, frame: FrameOnItsWay, result: Result) -> EdgeAnswer:
         """Return the edge's answer to a frame; raises WireError if it is none to that."""
@@ -70,6 +78,7 @@ class Endings:
         source: Source,
         reason: str,
         *,
+        asks_edge: bool = True,
         result: Result | None = None,
         uplink_s: float | None = None,
         now_s: float,
@@ -86,11 +95,13 @@ class Endings:
             manifest=self._manifest,
         )
         self._outbox.drop(frame.frame_id)
-        self._rescues.ended(frame, record)
+        # What is kept back, or could not be computed, says nothing of the link.
+        sends = frame.point is not None and frame.point.kind is not PointKind.LOCAL
+        asked = sends and asks_edge
+        if asked:
+            self._rescues.ended(frame, record)
         if reason != UNREADABLE:  # else no choice could have answered it
             on_time = record.estimate.on_time
-            sends = frame.point is not None and frame.point.kind is not PointKind.LOCAL
-            asked = sends and reason != SKIPPED  # what is kept back says nothing of the link
             by_edge = source is Source.EDGE and record.deadline_met if asked else None
             self._controller.finished(
                 missed=not record.deadline_met, on_time=on_time, by_edge=by_edge

@@ -63,7 +63,8 @@ class Send:
     """Effect: send these messages in order; each is the list of parts of one ZeroMQ message.
 
     `frame_id` is None for everything that is not a frame. If the socket does not take it, call
-    `send_failed(frame_id)`.
+    `send_failed(frame_id)`, and treat what follows of that frame among the same effects alike: the
+    edge would take the rest for disorder.
     """
 
     frame_id: int | None

@@ -51,6 +51,7 @@ class Probing:
             due.append((sent_s + LOCAL_PROBE_S, LOCAL_PROBE_BYTES))
         if need.upward_bytes:
             num_bytes = min(need.upward_bytes, MAX_UPWARD_PROBE_BYTES)
+            num_bytes += num_bytes == LOCAL_PROBE_BYTES  # by which `make` tells the two apart
             due.append((self._upward_probe_s + UPWARD_PROBE_S, num_bytes))
         return min(due)
 

@@ -5,6 +5,8 @@
 
 A frame is coded against the newest known one of its stream. Nothing is known after a new HELLO,
 nor after the edge said that it lacks a reference: then frames go whole until one is answered.
+Nor is one that many newer ones followed onto the link, as happens on a long path at a high rate:
+by the time this frame comes the edge may have dropped it for them.
 Every so often a frame goes whole anyway. The scheme does not need it, as nothing is ever lost
 between the two sides; it bounds how long they could disagree if one of them were wrong.
 
@@ -14,12 +16,13 @@ So now and then its points are judged as if they had a reference; if one of them
 that is a trial: a frame that may be late, but whose answer is worth waiting for.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 
 from headgate.profiles.manifest import Manifest, OperatingPoint
 from headgate.runtime.choice.costs import PointCosts
 from headgate.runtime.codec.prediction import (
+    KEPT_FRAMES,
     MAX_DISTANCE,
     Integers,
     Reference,
@@ -42,6 +45,7 @@ class _Kept:
     frame_id: int
     stream: str
     integers: Integers
+    place: int  # among the frames of its stream that were sent
 
 
 class DeviceReferences:
@@ -55,6 +59,7 @@ class DeviceReferences:
         self._streams = streams_of(manifest)
         self._predicted = frozenset(p.id for p in manifest.points if p.twin is not None)
         self._sent: OrderedDict[int, _Kept] = OrderedDict()
+        self._num_sent: Counter[str] = Counter()  # by stream
         self._known: dict[str, _Kept] = {}  # stream -> newest frame that the edge has answered
         self._trial_s: float | None = None  # when the next one may be
         self._trial_gap_s = FIRST_TRIAL_S
@@ -126,7 +131,9 @@ class DeviceReferences:
             return 0.0
         if point.twin is None or (outcome.payload and not reference_distance(outcome.payload)):
             self._whole_s[stream] = now_s
-        self._sent[frame_id] = _Kept(frame_id, stream, outcome.integers)
+        self._num_sent[stream] += 1
+        place = self._num_sent[stream]
+        self._sent[frame_id] = _Kept(frame_id, stream, outcome.integers, place)
         if len(self._sent) > MAX_SENT:
             self._sent.popitem(last=False)
         return TRIAL_GRACE_S if point.twin is not None and stream not in self._known else 0.0
@@ -160,7 +167,10 @@ class DeviceReferences:
     def _usable(self, stream: str, frame_id: int) -> _Kept | None:
         """Return the newest known frame of a stream, unless it is too far back."""
         kept = self._known.get(stream)
-        if kept is not None and frame_id - kept.frame_id > MAX_DISTANCE:
+        if kept is None:
+            return None
+        num_newer = self._num_sent[stream] - kept.place
+        if frame_id - kept.frame_id > MAX_DISTANCE or num_newer >= KEPT_FRAMES:
             del self._known[stream]
             return None
         return kept

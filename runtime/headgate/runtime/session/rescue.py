@@ -169,9 +169,9 @@ class Rescues:
         frame.insurance = outcome.answer
 
     def ended(self, frame: FrameOnItsWay, record: FrameRecord) -> None:
-        """Let the controller learn what became of a frame that the edge did not answer in time."""
+        """Take note of a frame that was for the edge: of what became of it if that was late."""
         point = frame.point
-        if not self._settings.rescue or point is None or point.kind is PointKind.LOCAL:
+        if not self._settings.rescue or point is None:
             return
         if record.source is not Source.EDGE or not record.deadline_met:
             self._controller.let_down(point, rescued=frame.rescued and record.deadline_met)

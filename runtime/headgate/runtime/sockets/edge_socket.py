@@ -107,6 +107,11 @@ class EdgeSocket:
         return self._is_up
 
     @property
+    def num_unanswered(self) -> int:
+        """Attempts to connect that nobody answered, since somebody was there."""
+        return max(0, self._num_unanswered)
+
+    @property
     def spent_s(self) -> float | None:
         """From when on the socket is of no use, unless it is heard to try again; or None."""
         return None if self._ended_s is None else self._ended_s + SPENT_S

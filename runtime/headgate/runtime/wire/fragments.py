@@ -55,7 +55,7 @@ class Reassembly:
         self._max_payload_bytes = max_payload_bytes
         self._first: Frame | None = None
         self._refused_id: int | None = None
-        self._first_arrived_s = 0.0
+        self._first_arrived_s = self._last_arrived_s = 0.0
         self._arrivals = ArrivalMeter()
         self._slices: list[bytes] = []
         self._num_bytes = 0
@@ -64,6 +64,15 @@ class Reassembly:
     def num_bytes(self) -> int:
         """What is held at the moment."""
         return self._num_bytes
+
+    def has_waited_since(self, then_s: float) -> bool:
+        """Whether there is an unfinished frame no slice of which came after then."""
+        return self._first is not None and self._last_arrived_s <= then_s
+
+    def give_up(self) -> None:
+        """Forget the unfinished frame and pass over its further slices: it has stopped."""
+        if self._first is not None:
+            self.refuse(self._first.frame_id)
 
     def add(self, piece: Frame, *, now_s: float) -> Assembled | None:
         """Take one slice; return the whole frame with the last, and None before.
@@ -94,6 +103,7 @@ class Reassembly:
                 f"FRAME {piece.frame_id}: more than {self._max_payload_bytes} bytes of payload; "
                 "WELCOME names the limit"
             )
+        self._last_arrived_s = now_s
         self._slices.append(piece.payload)
         self._num_bytes += len(piece.payload)
         self._arrivals.add(len(piece.payload), now_s=now_s)

@@ -78,12 +78,15 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
     path = folder / STATE_FILE
     if not path.is_file():
         return None
-    state = parse(Checkpoint, read_sealed_json(path), where=str(path), error=FamilyError)
-    if state.schema > CHECKPOINT_SCHEMA:
+    data = read_sealed_json(path)
+    schema = data.get("schema") if isinstance(data, dict) else None
+    # First: a newer one may have keys that would be called a mistake here.
+    if isinstance(schema, int) and schema > CHECKPOINT_SCHEMA:
         raise FamilyError(
-            f"{path}: schema {state.schema}, this version reads up to {CHECKPOINT_SCHEMA}; "
+            f"{path}: schema {schema}, this version reads up to {CHECKPOINT_SCHEMA}; "
             "upgrade headgate"
         )
+    state = parse(Checkpoint, data, where=str(path), error=FamilyError)
     if state.tensors is not None:
         tensors_path = folder / state.tensors
         found = sha256_file(tensors_path) if tensors_path.is_file() else "missing"

@@ -95,6 +95,8 @@ class SideEntry:
     epochs: int
     head_macs: int = 0  # multiply-adds of the head that it made, if it did, for one picture,
     whole_head_macs: int = 0  # and of the head that it stands in for
+    # Of `pictures`: how `picture_stage.held_out_pictures` chose; False in earlier versions.
+    draws_held_out: bool = field(default=False, metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True)

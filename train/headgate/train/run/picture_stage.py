@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from headgate.train.folder.checkpoints import Checkpoint
 from headgate.train.learning.material import Deal, Lesson, Pictures
 from headgate.train.learning.objectives import BackboneObjective, Evaluation, evaluate_backbone
 from headgate.train.networks.backbones import PlainModel
@@ -28,22 +29,29 @@ from headgate.train.pictures.data import TrainingData
 from headgate.train.run.setting import Setting
 from headgate.train.run.side_stage import SideStage
 from headgate.train.run.stage_models import trained_network
-from headgate.train.run.stage_work import Teaching
+from headgate.train.run.stage_work import Teaching, WeightsFile
 from headgate.train.seeds import derive_seed
 from headgate.train.stages import Stage
 
 # Shapes: N pictures, C = 3 colours, H height, W width
 
-HELD_OUT_STRIDE = 10  # every tenth training picture is held out,
+HELD_OUT_STRIDE = 10  # one in ten training pictures is held out,
 MAX_HELD_OUT = 1000  # or fewer of a large data set
 NUM_VARIANTS = 4  # compressed forms of each picture; later epochs see them again
 MAX_VARIANT_BYTES = 2 << 30  # of all kept forms in memory; what exceeds it is compressed anew
 
 
-def held_out_pictures(num_pictures: int) -> npt.NDArray[np.int64]:
-    """Return the places of the training pictures that no network is tuned on, spread over all."""
+def held_out_pictures(num_pictures: int, *, drawn: bool = True) -> npt.NDArray[np.int64]:
+    """Return the places of the training pictures that no network is tuned on, ascending.
+
+    They are the same ones every time. Earlier versions took them at even distances (`drawn` False):
+    where ten classes take turns, all of one class, which the tuned network then never saw.
+    """
     stride = max(HELD_OUT_STRIDE, -(-num_pictures // MAX_HELD_OUT))
-    return np.arange(stride - 1, num_pictures, stride)
+    if not drawn:
+        return np.arange(stride - 1, num_pictures, stride)
+    order = np.random.default_rng(num_pictures).permutation(num_pictures)
+    return np.sort(order[: num_pictures // stride])
 
 
 class CompressedPictures:
@@ -125,6 +133,12 @@ class PictureStage(SideStage):
     def evaluate_plain(self) -> Evaluation:
         """Measure the plain network on those."""
         return evaluate_backbone(self._setting.fabric, self._plain, self._data)
+
+    def entered(self, state: Checkpoint, weights: WeightsFile) -> Checkpoint:
+        """Return the state with the network, and how its held-out pictures were chosen."""
+        entered = super().entered(state, weights)
+        side = replace(entered.sides[self.stage.id], draws_held_out=True)
+        return replace(entered, sides=entered.sides | {self.stage.id: side})
 
 
 def _read_plain(setting: Setting) -> PlainModel:

@@ -39,12 +39,8 @@ from headgate.train.split_training.client_effects import (
 from headgate.train.split_training.client_half import ClientHalf
 from headgate.train.split_training.client_session import ANSWER_TIMEOUT_S, ClientSession
 from headgate.train.split_training.greeting import Greeting
-from headgate.train.split_training.halves import (
-    open_half,
-    pack_half,
-)
+from headgate.train.split_training.halves import open_half, pack_half
 from headgate.train.split_training.payload import Parcel, Payload
-from headgate.train.split_training.settings import MIN_BATCH
 
 log = logging.getLogger(__name__)
 
@@ -55,20 +51,16 @@ EpochEnded = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One client's pictures: a share of the training half, dealt out the same way each time."""
+    """One client's own pictures, dealt out the same way each time."""
 
     material: Material
-    num_pictures: int  # of the whole
+    num_pictures: int
     batch_size: int
-    rank: int
-    world_size: int
     seed: int
 
     @property
     def num_steps(self) -> int:
-        return num_batches(
-            self.num_pictures, batch_size=self.batch_size, world_size=self.world_size
-        )
+        return num_batches(self.num_pictures, batch_size=self.batch_size)
 
     def lessons(self, place: Place) -> Iterator[Lesson]:
         """Yield the lessons of an epoch from `place` on."""
@@ -77,8 +69,8 @@ class Source:
                 seed=derive_seed(self.seed, "deprune"),
                 epoch=place.epoch,
                 batch_size=self.batch_size,
-                rank=self.rank,
-                world_size=self.world_size,
+                rank=0,
+                world_size=1,
                 first_step=place.step,
             )
         )
@@ -105,12 +97,6 @@ class SplitClient:
 
         `agreement` is what the server must have in common, `dealt` what else a resumed client must.
         """
-        if source.num_pictures // source.world_size < MIN_BATCH:
-            raise DataError(
-                f"client {name}: {source.num_pictures} pictures shared by {source.world_size} "
-                f"clients leave less than {MIN_BATCH} for this one; use fewer clients or more "
-                "pictures"
-            )
         self.name = name
         self.half = half
         self.failure: Exception | None = None  # why it stopped, unless all is done
@@ -251,7 +237,7 @@ class SplitClient:
             name=self.name,
             instance=self._instance,
             is_fresh=self.session.is_fresh,
-            num_pictures=self._source.num_pictures // self._source.world_size,
+            num_pictures=self._source.num_pictures,
             agreement=self._agreement,
         )
         return Header(Kind.HELLO, place), (greeting.to_bytes(),)

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from headgate.profiles.errors import DataError, UsageError
@@ -16,6 +17,7 @@ from headgate.train.folder.work_folder import CLIENTS
 from headgate.train.learning.material import Pictures
 from headgate.train.recipe import PruneConfig
 from headgate.train.run.plan import Plan, make_plan
+from headgate.train.seeds import derive_seed
 from headgate.train.split_training.client import EpochEnded, Source, SplitClient
 from headgate.train.split_training.client_checkpoints import has_state
 from headgate.train.split_training.client_half import ClientHalf
@@ -110,23 +112,32 @@ def make_client(
 
 
 def _source(plan: Plan, share: tuple[int, int], *, device: torch.device) -> Source:
-    """Return a client's share of the pictures; a label that the network has not is refused."""
+    """Return a client's pictures: a part of the training half that stays its own in all epochs.
+
+    The parts are drawn, not cut: a data set may be sorted by class.
+    """
     number, of = share
     if not 1 <= number <= of:
         raise UsageError(f"--share: found {number}/{of}, expected a number from 1 to {of}")
     config, data = plan.config, plan.data
-    largest = int(data.train_labels_N.max())
-    if largest >= data.num_classes:
+    if of > 1:
+        draw = np.random.default_rng(derive_seed(config.seed, "shares"))
+        mine_N = torch.from_numpy(draw.permutation(len(data.train_labels_N))[number - 1 :: of])
+        data = replace(
+            data,
+            train_pictures_NCHW=data.train_pictures_NCHW[mine_N],
+            train_labels_N=data.train_labels_N[mine_N],
+        )
+    num_pictures = len(data.train_labels_N)
+    if num_pictures < MIN_BATCH:
         raise DataError(
-            f"data set {config.data}: label {largest} is out of range, expected 0 to "
-            f"{data.num_classes - 1}; correct it"
+            f"--share {number}/{of}: leaves {num_pictures} of {len(plan.data.train_labels_N)} "
+            f"pictures, expected {MIN_BATCH} or more; use fewer clients or more pictures"
         )
     return Source(
         Pictures(data.to(device), plan.augmentation),
-        num_pictures=len(data.train_labels_N),
+        num_pictures=num_pictures,
         batch_size=config.batch_size,
-        rank=number - 1,
-        world_size=of,
         seed=config.seed,
     )
 

@@ -88,10 +88,10 @@ class Packer:
     def _on_grid(self, x_BCHW: Tensor) -> Parcel:
         last = 2**self._bits - 1
         if self._centred:
-            last -= 1  # an odd number of points, zero in the middle
+            each_side = last // 2  # of the zero: the last integer of all is not used
             reach_C = x_BCHW.abs().amax(dim=(0, 2, 3))
-            step_C = (reach_C / (last // 2)).clamp(min=MIN_STEP)
-            low_C = -(last // 2) * step_C
+            step_C = (reach_C / each_side).clamp(min=MIN_STEP)
+            low_C = -each_side * step_C
         else:
             low_C, high_C = torch.aminmax(x_BCHW.transpose(0, 1).flatten(1), dim=1)
             step_C = ((high_C - low_C) / last).clamp(min=MIN_STEP)

@@ -56,8 +56,6 @@ class ServerHalf:
         self._num_classes = num_classes
         self._device = device
         own = [p for n, p in model.named_parameters() if not is_clients(n)]
-        # The prior of the rate term is the server's by name only: nothing here trains it.
-        own = [p for p in own if all(p is not q for q in model.prior.parameters())]
         averages = [t for n, t in model.named_buffers() if not is_clients(n)]
         self._steps = HalfSteps(own, averages, config=config, settings=settings)
         self.optimizer = self._steps.optimizer

@@ -77,8 +77,8 @@ def parse_schedule(text: str) -> tuple[Phase, ...]:
     expected = "expected BUDGET:EPOCHS,... with growing budgets, such as 4:15,128:7"
     phases = []
     for part in text.split(","):
-        budget, colon, epochs = part.strip().partition(":")
-        if not (colon and budget.isdecimal() and epochs.isdecimal()):
+        budget, _, epochs = part.strip().partition(":")
+        if not (budget.isdecimal() and epochs.isdecimal()):
             raise UsageError(f"--schedule: {part.strip()!r} is not BUDGET:EPOCHS; {expected}")
         phases.append(Phase(int(budget), int(epochs)))
         if phases[-1].budget < 1 or phases[-1].epochs < 1:
@@ -118,7 +118,7 @@ def stage_of(config: PruneConfig, settings: DepruneSettings, phase: int) -> Stag
         epochs=epochs,
         lr=config.lr,
         budget=budget,
-        gamma=config.raised if phase else 1.0,
+        gamma=config.raised,
         raise_epochs=min(config.raise_epochs, epochs) if phase else 0,
     )
 
