@@ -67,7 +67,7 @@ class PruneConfig:
     distill: float | None = None  # share of a member's task loss that the plain network's answers
     # take over; None: 0.5, or 0 from scratch
     hint: float | None = None  # weight of the share of the features' variance that a bottleneck
-    # loses; None: 3, or 0 from scratch
+    # loses; None: 3 where members start with some of the maps, else 0
     share: str = "ends"  # what members have in common with the plain network
     select: str = "principal"  # what the maps of a smaller member are made of
     cache_gb: float = 4.0  # most that the outputs of a shared head may take on the disk; 0: none
@@ -107,7 +107,8 @@ class PruneConfig:
     def hint_weight(self) -> float:
         if self.hint is not None:
             return self.hint
-        return 0.0 if self.from_scratch or self.plain_cut else HINT
+        starts_well = self.select == "principal"  # and then loses by it, see docs/log.md
+        return 0.0 if self.from_scratch or self.plain_cut or starts_well else HINT
 
     @property
     def plain_cut(self) -> bool:
