@@ -9,7 +9,7 @@ import pytest
 from export.tiny_run import LENET, NUM_PICTURES, write_pictures, write_run
 from headgate.export.options import ExportOptions
 from headgate.export.pipeline import export_family
-from headgate.export.samples import HeldOut, Samples, load_samples
+from headgate.export.samples import HeldOut, Samples, load_samples, spread
 from headgate.profiles.errors import DataError, UsageError
 from headgate.train.folder.run_folder import load_run
 from headgate.train.folder.run_record import SideEntry
@@ -39,8 +39,20 @@ def test_some_pictures_are_of_all_classes_where_these_are_sorted() -> None:
     pictures = np.arange(100, dtype=np.uint8)[:, None, None, None]
     nobody = HeldOut(pictures[:0], np.arange(0))
     samples = Samples(pictures, pictures, np.arange(100), "", nobody, nobody)
-    assert samples.some(4).ravel().tolist() == [0, 25, 50, 75]
+    assert (samples.some(4).ravel() // 25).tolist() == [0, 1, 2, 3]
     assert len(samples.some(101)) == 100
+
+
+@pytest.mark.parametrize(("num", "limit"), [(1000, 100), (1000, 64), (97, 96), (5, 1)])
+def test_spread_pictures_are_of_all_classes_where_these_take_turns(num: int, limit: int) -> None:
+    picks = spread(num, limit)
+    assert np.array_equal(picks, spread(num, limit))
+    assert len(picks) == limit
+    assert (np.diff(picks) > 0).all()
+    assert 0 <= picks[0] <= picks[-1] < num
+    assert (np.abs(picks - np.linspace(0, num - 1, limit)) <= 2 * num / limit).all()
+    if limit >= 64:
+        assert np.bincount(picks % 10, minlength=10).min() > 0
 
 
 @pytest.mark.parametrize("drawn", [True, False])

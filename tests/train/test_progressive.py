@@ -29,6 +29,7 @@ from train.tiny_runs import (
 
 PURE = ProgressiveConfig(bottleneck=False, penalty=0.5, epochs=2)
 NARROW = ProgressiveConfig(slice_maps=1, penalty=0.5, epochs=2)
+MIXED = ProgressiveConfig(slice_maps=1, order="principal", epochs=2)
 CLIO = ProgressiveConfig(
     method="clio",
     order="natural",
@@ -42,8 +43,10 @@ CLIO = ProgressiveConfig(
 RUNS = {
     "pure": {"progressive": PURE, "budgets": (), "rate_weight": 0.0, "link_loss": 0.3},
     "narrow": {"progressive": NARROW, "budgets": (4,)},
+    "mixed": {"progressive": MIXED, "budgets": (4,)},
     "clio": {"progressive": CLIO, "budgets": (), "rate_weight": 0.0},
 }
+NARROW_RUNS = ("narrow", "mixed")
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +60,7 @@ def runs(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     [
         ("pure", "n6r1", (2, 2, 2), ["backbone", "n6r1"]),
         ("narrow", "n4r1", (1, 1, 1, 1), ["backbone", "b6r1", "b4r1", "n4r1"]),
+        ("mixed", "n4r1", (1, 1, 1, 1), ["backbone", "b6r1", "b4r1", "n4r1"]),
         ("clio", "c6r1", (2, 2, 2), ["backbone", "c6r1"]),
     ],
 )
@@ -81,13 +85,18 @@ def test_the_order_is_that_of_falling_importance_before_training(
     assert entry.progressive.importance_after != entry.progressive.importance_before
 
 
+def test_mixtures_are_sent_in_the_order_they_were_made_in(runs: dict[str, Run]) -> None:
+    (entry,) = runs["mixed"].record.members
+    assert entry.order == entry.selected
+
+
 @pytest.mark.parametrize("name", sorted(RUNS))
 def test_the_folder_builds_the_member_that_was_measured(runs: dict[str, Run], name: str) -> None:
     run = runs[name]
     (entry,) = run.record.members
     model = run.member(entry.id)
     assert isinstance(model, ProgressiveModel)
-    assert isinstance(model.bottleneck, CentredBottleneck if name == "narrow" else PlainCut)
+    assert isinstance(model.bottleneck, CentredBottleneck if name in NARROW_RUNS else PlainCut)
     assert model.layer_plan is not None
     assert (model.layer_plan.order, model.layer_plan.layers) == (entry.order, entry.layers)
     assert model.many_tails == (name == "clio")
@@ -154,6 +163,8 @@ def test_a_many_tailed_run_says_how_many(runs: dict[str, Run]) -> None:
         ({"progressive": replace(PURE, slice_maps=0)}, "--slice: found 0, expected 1 or more"),
         ({"progressive": replace(PURE, prefixes_per_step=3)}, "beside the whole there are 2"),
         ({"progressive": replace(PURE, order="best")}, "--order: 'best' is not one of"),
+        ({"progressive": replace(PURE, order="principal")}, "--order principal: cannot be given"),
+        ({"progressive": replace(MIXED, weights_from="now")}, "--weights-from now: with --order"),
         ({"progressive": replace(PURE, importance="big")}, "--importance: 'big' is not one of"),
         ({"progressive": replace(PURE, penalty=-1.0)}, "--penalty: found -1.0"),
         ({"progressive": replace(PURE, w_non=float("nan"))}, "--w-non: found nan"),

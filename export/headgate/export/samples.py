@@ -124,10 +124,15 @@ def _load(run: Run, data: str | None) -> TrainingData:
 
 
 def spread(num: int, limit: int | None) -> NDArray[np.int64]:
-    """Return the indices of `limit` of `num` pictures at even distances, or of all."""
+    """Return the indices of `limit` of `num` pictures, ascending, or of all.
+
+    One is drawn from each of `limit` equal parts, the same one every time. Even distances would
+    take pictures of one class where ten classes take turns.
+    """
     if limit is None or limit >= num:
         return np.arange(num)
-    return np.arange(limit) * num // limit
+    ends = np.arange(limit + 1) * num // limit
+    return np.random.default_rng([num, limit]).integers(ends[:-1], ends[1:])
 
 
 def _nhwc(pictures_NCHW: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -123,11 +123,29 @@ def test_options_default_to_what_the_settings_default_to(method: str) -> None:
     others = OF_SEVERAL_MEMBERS | {"progressive"}
     shared = {each.name: each.default for each in fields(PruneConfig) if each.name not in others}
     assert {name: options[name] for name in shared} == shared | DEFAULTS
-    own = {each.name: each.default for each in fields(ProgressiveConfig)} | {"penalty": PENALTY}
-    for name, default in own.items():
-        if name in options and name not in ("epochs", "prefix_weights"):
+    for each in fields(ProgressiveConfig):
+        name, default = each.name, each.default
+        if name in options and name not in ("epochs", "prefix_weights", "order", "penalty"):
             assert options[name] == default, name
     assert options["nair_epochs"] == ProgressiveConfig().epochs
+
+
+@pytest.mark.parametrize(
+    ("options", "order", "penalty"),
+    [
+        ([], "principal", 0.0),
+        (["--no-bottleneck"], "importance", PENALTY),
+        (["--order", "importance"], "importance", PENALTY),
+        (["--order", "natural", "--penalty", "0.1"], "natural", 0.1),
+    ],
+)
+def test_the_order_is_by_mixtures_where_a_bottleneck_makes_them(
+    tmp_path: Path, options: list[str], order: str, penalty: float
+) -> None:
+    assert run(tmp_path, "nair", *options).exit_code == 0
+    settings = load_run(tmp_path / "run").record.settings.progressive
+    assert settings is not None
+    assert (settings.order, settings.penalty) == (order, penalty)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import torch
 
 from headgate.profiles.errors import FamilyError, TrainingError, UsageError
 from headgate.train.folder.run_folder import Run, partial_folder, read_weights
+from headgate.train.recipe import SELECTIONS
 from headgate.train.run.prune import train_prune
 from train.tiny_runs import (
     digests,
@@ -188,8 +189,8 @@ def test_a_run_without_room_for_a_cache_trains_too(pictures: Path, tmp_path: Pat
     assert all(entry.shares_backbone for entry in run.record.members)
 
 
-@pytest.mark.parametrize("select", ["filter", "importance", "nair", "weights"])
-def test_every_way_to_select_keeps_some_of_the_maps_before(
+@pytest.mark.parametrize("select", SELECTIONS)
+def test_every_way_to_select_sends_in_places_of_the_maps_before(
     select: str, whole: Run, pictures: Path, tmp_path: Path
 ) -> None:
     run = train_tiny(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from headgate.profiles.errors import UsageError
 from headgate.profiles.parse import ADDED
 
-ORDERS = ("importance", "natural")
+ORDERS = ("principal", "importance", "natural")
 IMPORTANCES = ("folded", "plain")
 WEIGHTS_FROM = ("start", "now")
 SLICE_MAPS = 2
@@ -34,7 +34,8 @@ class ProgressiveConfig:
 
     method: str = "nair"  # or "clio"
     slice_maps: int = SLICE_MAPS  # maps of a slice, the least that is sent or not sent
-    order: str = "importance"  # of the maps: by importance, or as the network has them
+    # Of the maps: mixtures by what they are worth, maps by importance, or as the network has them.
+    order: str = "importance"
     importance: str = "folded"  # of a filter, with batch norm folded into it or as it is
     bottleneck: bool = True  # False: the features at the split themselves cross
     w_non: float = W_NON  # NAIR: a prefix counts (1 - its share of the importance) ^ w_non

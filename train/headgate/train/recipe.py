@@ -24,7 +24,7 @@ DEFAULT_SPLITS = {  # layers where few maps cross and the head is still cheap
 }
 SCHEDULES = ("cosine", "step", "constant")
 SHARES = ("nothing", "head", "ends")
-SELECTIONS = ("filter", "importance", "nair", "weights")  # see `selection`
+SELECTIONS = ("principal", "importance", "filter", "nair", "weights")  # see `selection`
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -67,9 +67,9 @@ class PruneConfig:
     distill: float | None = None  # share of a member's task loss that the plain network's answers
     # take over; None: 0.5, or 0 from scratch
     hint: float | None = None  # weight of the share of the features' variance that a bottleneck
-    # loses; None: 3, or 0 from scratch
+    # loses; None: 3 where members start with some of the maps, else 0
     share: str = "ends"  # what members have in common with the plain network
-    select: str = "importance"  # how the maps of a smaller member are chosen
+    select: str = "principal"  # what the maps of a smaller member are made of
     cache_gb: float = 4.0  # most that the outputs of a shared head may take on the disk; 0: none
     levels: tuple[int, ...] = (256, 64, 16, 8, 4)  # one is drawn for each batch
     augment: bool = True
@@ -107,7 +107,8 @@ class PruneConfig:
     def hint_weight(self) -> float:
         if self.hint is not None:
             return self.hint
-        return 0.0 if self.from_scratch or self.plain_cut else HINT
+        starts_well = self.select == "principal"  # and then loses by it, see docs/log.md
+        return 0.0 if self.from_scratch or self.plain_cut or starts_well else HINT
 
     @property
     def plain_cut(self) -> bool:

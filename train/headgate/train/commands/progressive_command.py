@@ -61,9 +61,9 @@ _progressive_options = options_in_order(
 @_progressive_options
 @click.option(
     "--order",
-    default="importance",
-    show_default=True,
-    help="of the maps: by importance, or natural (to compare with)",
+    help="principal (mixtures of the maps, the most telling first), importance (maps as they are, "
+    "as the paper), or natural (to compare with)  [default: principal, or importance with "
+    "--no-bottleneck]",
 )
 @click.option(
     "--importance",
@@ -85,27 +85,31 @@ _progressive_options = options_in_order(
 )
 @click.option(
     "--penalty",
-    default=PENALTY,
-    show_default=True,
-    help="loss for all importance outside the first slice, in shares of what there was at first",
+    type=float,
+    help="loss for all importance outside the first slice, in shares of what there was at first  "
+    f"[default: {PENALTY}, or 0 with --order principal]",
 )
 @_shared_options
 def nair(
-    order: str,
+    order: str | None,
     importance: str,
     w_non: float,
     weights_from: str,
-    penalty: float,
+    penalty: float | None,
     slice_maps: int,
     **settings: Any,
 ) -> None:
-    """Train a member whose maps are sent in order of importance, with one tail for every prefix.
+    """Train a member whose maps are sent the most telling first, with one tail for every prefix.
 
     The plain network is trained or taken from --backbone; then, with a bottleneck, the member with
     all maps and the one with --maps; then the progressive member from that one.
     """
     from headgate.train.progressive import ProgressiveConfig
 
+    if order is None:
+        order = "principal" if settings["bottleneck"] else "importance"
+    if penalty is None:
+        penalty = 0.0 if order == "principal" else PENALTY
     progressive = ProgressiveConfig(
         method="nair",
         slice_maps=slice_maps,

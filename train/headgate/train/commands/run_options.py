@@ -184,7 +184,7 @@ _OPTIONS: dict[str, Callable[..., Callable[[F], F]]] = {
         "--hint",
         type=float,
         help="loss per share of the features' variance that a bottleneck does not restore  "
-        "[default: 3, or 0 with --from-scratch]",
+        "[default: 0, or 3 with any other --select than principal]",
     ),
     "share": _option(
         "--share",
@@ -194,9 +194,10 @@ _OPTIONS: dict[str, Callable[..., Callable[[F], F]]] = {
     ),
     "select": _option(
         "--select",
-        default="importance",
+        default="principal",
         show_default=True,
-        help="how a smaller member's maps are chosen: filter (the paper), importance or nair",
+        help="what a smaller member's maps are: principal (mixtures of those before), or some of "
+        "those before, by importance, filter (the paper), nair or weights",
     ),
     "cache_gb": _option(
         "--cache-gb",

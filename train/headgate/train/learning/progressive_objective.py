@@ -82,7 +82,7 @@ def progressive_objective(
     if config.method == "clio":
         fixed_weights_J = torch.tensor(config.prefix_weights, device=device)
     elif config.weights_from == "start":
-        before_C = torch.tensor(model.importance_before, device=device)
+        before_C = torch.tensor(model.worth_before or model.importance_before, device=device)
         shares = shares_J(before_C, model.masks_JC)
         fixed_weights_J = nair_weights_J(shares, w_non=config.w_non)
     return ProgressiveObjective(

@@ -1,5 +1,7 @@
-"""Which maps a smaller member starts with: four ways to rank the maps of the member before.
+"""Which maps a smaller member starts with: mixtures of those of the member before, or some of them.
 
+principal   mixtures of all of them, from which they can be restored with the least loss
+            (`mixing`); the other four ways rank them, and the first ones stay:
 filter      the paper's (arXiv 2311.05739): a filter drawn at random, which then learns for an
             epoch which maps to keep
 importance  what the loss would gain if a map stood still: gradient times deviation from the

@@ -124,34 +124,42 @@ class Bottleneck(Crossing):
 
     def encode(self, x_BPHW: Tensor) -> Tensor:
         """Return the code [B, C, h, w], 0..1, of the selected maps only."""
-        conv, norm = self.encoder, self.encoder_norm
-        if self.budget == self.channels:
-            return torch.sigmoid(norm(conv(x_BPHW)))
-        if self.selected is None:
-            return torch.sigmoid(norm(conv(x_BPHW)).index_select(1, self.selected_C))
-        weight = conv.weight[self.selected_C]
-        x_BCHW = functional.conv2d(x_BPHW, weight, None, conv.stride, conv.padding)
-        return torch.sigmoid(_norm_selected(norm, x_BCHW, self.selected_C))
+        return torch.sigmoid(self.squeeze(x_BPHW))
 
     def decode(self, code_BCHW: Tensor, *, filter_C: Tensor | None = None) -> Tensor:
         """Restore features [B, P, H, W] from the selected maps of the code.
 
         `filter_C` are the filter values of these maps, where another side holds them.
         """
+        x_BPHW = self.decoder_norm(self.spread(code_BCHW, filter_C=filter_C))
+        return x_BPHW if self.signed else functional.relu(x_BPHW)
+
+    def squeeze(self, x_BPHW: Tensor) -> Tensor:
+        """Return the code of the selected maps before its sigmoid."""
+        conv, norm = self.encoder, self.encoder_norm
+        if self.budget == self.channels or self.selected is None:
+            squeezed_BPHW: Tensor = norm(conv(x_BPHW))
+            if self.budget == self.channels:
+                return squeezed_BPHW
+            return squeezed_BPHW.index_select(1, self.selected_C)
+        weight = conv.weight[self.selected_C]
+        x_BCHW = functional.conv2d(x_BPHW, weight, None, conv.stride, conv.padding)
+        return _norm_selected(norm, x_BCHW, self.selected_C)
+
+    def spread(self, code_BCHW: Tensor, *, filter_C: Tensor | None = None) -> Tensor:
+        """Return all maps [B, P, H, W] that a code is spread to, before the batch norm."""
         conv = self.decoder
         if filter_C is None:
             filter_C = self.filter_P[self.selected_C]
         # f scales the weights, not the maps: 50 times fewer products at 8 x 8 and a batch of 128.
         weight = conv.weight[self.selected_C] * filter_C.view(-1, 1, 1, 1)
-        x_BPHW = functional.conv_transpose2d(
+        return functional.conv_transpose2d(
             code_BCHW,
             weight,
             stride=conv.stride,
             padding=self.resolution_factor,
             output_padding=conv.output_padding,
         )
-        x_BPHW = self.decoder_norm(x_BPHW)
-        return x_BPHW if self.signed else functional.relu(x_BPHW)
 
     @torch.no_grad()
     def warm_start(self, features_BPHW: Tensor) -> None:
@@ -167,12 +175,22 @@ class Bottleneck(Crossing):
         _take_statistics(self.encoder_norm, encoded_BPHW)
         squeezed_BPHW = torch.sigmoid(_apply_eval(self.encoder_norm, encoded_BPHW))
         spread_BPHW = self.decoder(squeezed_BPHW * self.filter_P.view(-1, 1, 1))
-        _take_statistics(self.decoder_norm, spread_BPHW)
-        mean_P = features_BPHW.mean(dim=(0, 2, 3))
-        centred_BPHW = _apply_eval(self.decoder_norm, spread_BPHW)
-        product_BPHW = centred_BPHW * (features_BPHW - mean_P.view(-1, 1, 1))
-        self.decoder_norm.weight.copy_(product_BPHW.mean(dim=(0, 2, 3)))
-        self.decoder_norm.bias.copy_(mean_P)
+        self.fit_decoder_norm(spread_BPHW, features_BPHW)
+
+    @torch.no_grad()
+    def fit_decoder_norm(self, spread_BPHW: Tensor, wanted_BPHW: Tensor) -> None:
+        """Let the decoder's batch norm turn what is spread into what is wanted, as well as it can.
+
+        It takes its statistics from the first, and the best linear fit of each map to the second.
+        """
+        norm = self.decoder_norm
+        norm.reset_parameters()
+        _take_statistics(norm, spread_BPHW)
+        mean_P = wanted_BPHW.mean(dim=(0, 2, 3))
+        centred_BPHW = _apply_eval(norm, spread_BPHW)
+        product_BPHW = centred_BPHW * (wanted_BPHW - mean_P.view(-1, 1, 1))
+        norm.weight.copy_(product_BPHW.mean(dim=(0, 2, 3)))
+        norm.bias.copy_(mean_P)
 
     @torch.no_grad()
     def _pass_through(self) -> None:

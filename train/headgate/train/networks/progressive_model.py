@@ -55,6 +55,7 @@ class ProgressiveModel(SplitModel):
         self.tails = nn.ModuleList(copy.deepcopy(self.tail) for _ in range(num_extra_tails))
         self.layer_plan: LayerPlan | None = None
         self.importance_before: tuple[float, ...] = ()  # its training, of the maps that cross
+        self.worth_before: tuple[float, ...] = ()  # the same of mixtures
         self.register_buffer("masks_JC", torch.ones(1, self.budget), persistent=False)
 
     @property

@@ -83,6 +83,10 @@ class CodeRange(nn.Module):
         """Return (low, span) of the selected maps."""
         return self.low_P[selected_C], self.span_P[selected_C]
 
+    def begin_anew(self, selected_C: Tensor) -> None:
+        """Take the next batch's ranges of these maps as they are: they are other maps now."""
+        self.num_batches_P[selected_C] = 0.0
+
     def hold_after(self, num_batches: int) -> None:
         """Begin to follow anew, and stop after so many training batches.
 

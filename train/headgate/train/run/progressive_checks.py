@@ -20,6 +20,11 @@ def check_progressive_run(config: PruneConfig) -> None:
             f"--maps: found {len(config.budgets)} numbers, expected one: a progressive member's "
             "prefixes are its smaller sizes"
         )
+    if config.plain_cut and progressive.order == "principal":
+        raise UsageError(
+            "--order principal: cannot be given with --no-bottleneck, whose filters make the "
+            "mixtures; give importance or natural"
+        )
     if config.plain_cut and config.slim_head is not None:
         raise UsageError("--slim-head: cannot be given with --no-bottleneck, which trains the head")
     if config.plain_cut and config.resolution_factor != 1:
@@ -41,6 +46,11 @@ def _check_numbers(config: ProgressiveConfig) -> None:
     ):
         if word not in known:
             raise UsageError(f"{option}: {word!r} is not one of {', '.join(known)}")
+    if config.order == "principal" and config.weights_from == "now":
+        raise UsageError(
+            "--weights-from now: with --order principal prefixes count by what their mixtures were "
+            "worth at the start; leave it out, or give --order importance"
+        )
     whole = {
         "--slice": (config.slice_maps, 1),
         "--nair-epochs": (config.epochs, 0),

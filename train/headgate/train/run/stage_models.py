@@ -9,6 +9,7 @@ from headgate.train.folder.run_folder import read_trained
 from headgate.train.folder.run_record import FinishedStage
 from headgate.train.folder.weights import with_shared
 from headgate.train.learning.material import Lesson
+from headgate.train.learning.mixing import start_with_mixtures
 from headgate.train.learning.selection import BATCH, NUM_PICTURES, map_scores_P
 from headgate.train.networks.backbones import PlainModel
 from headgate.train.networks.bottleneck import Bottleneck
@@ -39,7 +40,7 @@ def starting_member(stage: Stage, setting: Setting) -> SplitModel:
         model = _progressive_start(stage, setting, before).to(device)
         model.settle(
             as_floats(_some_pictures(plan, WARM_START_PICTURES)[0]),
-            trained_ranges=before.budget is not None,
+            trained_ranges=before.budget is not None and not _is_mixed(plan),
         )
     elif stage.kind is StageKind.BASE:
         model = member_around_plain(setting).to(device)
@@ -48,16 +49,25 @@ def starting_member(stage: Stage, setting: Setting) -> SplitModel:
     else:
         model = _member_before(setting, before).to(device)
         assert isinstance(model.bottleneck, Bottleneck)
-        scores_P = map_scores_P(plan.config.select, model, _some_lessons(plan))
-        model.bottleneck.reset_prune(stage.budget, scores_P=scores_P)
-        if scores_P is not None:
-            model.freeze_selection()
+        if plan.config.select == "principal":
+            start_with_mixtures(model, stage.budget, _some_lessons(plan))
+        else:
+            scores_P = map_scores_P(plan.config.select, model, _some_lessons(plan))
+            model.bottleneck.reset_prune(stage.budget, scores_P=scores_P)
+            if scores_P is not None:
+                model.freeze_selection()
     if plan.config.rate_weight > 0:
         model.code_range.hold_after(_follow_batches(stage, plan))
     if plan.config.shares_head:
         model.freeze_parts(late_tail=plan.config.share == "ends")
     model.link_loss = plan.config.link_loss
     return model
+
+
+def _is_mixed(plan: Plan) -> bool:
+    """Return whether the maps of the progressive member are new mixtures, of no range yet."""
+    progressive = plan.config.progressive
+    return progressive is not None and progressive.order == "principal"
 
 
 def _follow_batches(stage: Stage, plan: Plan) -> int:
@@ -93,20 +103,26 @@ def _progressive_start(stage: Stage, setting: Setting, before: FinishedStage) ->
     config = setting.plan.config.progressive
     assert config is not None
     assert stage.budget is not None
-    plain = trained_network(setting)
     layers = slice_layers(stage.budget, slice_maps=config.slice_maps)
     num_extra_tails = len(layers) - 1 if config.many_tails else 0
     model = setting.plan.blueprint.build_progressive_model(
-        budget=stage.budget, plain=plain, num_extra_tails=num_extra_tails
+        budget=stage.budget, plain=trained_network(setting), num_extra_tails=num_extra_tails
     )
-    if before.budget is not None:
-        model.start_from(_weights_before(setting, before, names=model.state_dict()))
-    model.freeze_selection(before.selected)
+    if before.budget is None:
+        model.freeze_selection(before.selected)
+    else:
+        start = _member_before(setting, before)
+        if config.order == "principal":
+            lessons = _some_lessons(setting.plan)
+            mixtures = start_with_mixtures(start, stage.budget, lessons)
+            model.worth_before = tuple(mixtures.shares_M.tolist())
+        model.start_from(start.state_dict())
+        model.freeze_selection(start.selected)
     with torch.no_grad():
         importance_C = model.importance_C(folded=config.importance == "folded")
     model.importance_before = tuple(importance_C.tolist())
     assert model.selected is not None
-    order = model.selected
+    order = model.selected  # mixtures are in order already
     if config.order == "importance":
         places = torch.sort(importance_C, descending=True, stable=True).indices.tolist()
         order = tuple(model.selected[place] for place in places)

@@ -1,4 +1,4 @@
-"""Which way to choose a member's maps is best: the same budgets, epochs and seeds for each."""
+"""Which way to make a member's maps is best: the same budgets, epochs and seeds for each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class SelectionOptions:
     recipe: PruneConfig
     folder: Path  # runs that are complete there are not trained again
     seeds: tuple[int, ...] = (0, 1, 2)
-    methods: tuple[str, ...] = ("filter", "importance", "nair")
+    methods: tuple[str, ...] = ("filter", "importance", "nair", "principal")
 
 
 def bench_selection(
