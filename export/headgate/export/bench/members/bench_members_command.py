@@ -66,7 +66,10 @@ def family_cost(twins: str, out: Path, as_json: bool, **settings: Any) -> None:
 @_recipe_options
 @click.option("--seeds", default="0,1,2", show_default=True)
 @click.option(
-    "--methods", default="filter,importance,nair,principal", show_default=True, help="the first is the base"
+    "--methods",
+    default="filter,importance,nair,principal",
+    show_default=True,
+    help="the first is the base",
 )
 @outputs
 def selection(seeds: str, methods: str, out: Path, as_json: bool, **settings: Any) -> None:
