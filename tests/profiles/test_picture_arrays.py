@@ -52,7 +52,6 @@ def test_npz_class_names_are_read(tmp_path: Path) -> None:
         ({"train_labels": np.array([0, 1, -2, 1, 0])}, "label -2 of picture 2"),
         ({"train_labels": np.array([0.0, 1, 2, 1, 0])}, "train_labels is float64"),
         ({"train_labels": np.array([0, 1, 2**40, 1, 0])}, "largest label"),
-        ({"train_labels": np.array([1, 2, 3, 1, 2])}, "smallest label 1, expected .* subtract 1"),
         ({"label_names": np.array(["cat", "dog"])}, r"label 2 of picture 2, expected 0 to 1"),
         ({"label_names": np.array([1, 2])}, "label_names is int64"),
         ({"train_pictures": np.array([{}], dtype=object)}, "Object arrays cannot be loaded"),

@@ -131,7 +131,7 @@ def spread(num: int, limit: int | None) -> NDArray[np.int64]:
     """
     if limit is None or limit >= num:
         return np.arange(num)
-    ends = np.arange(limit + 1) * num // limit
+    ends = np.arange(limit + 1) * num // max(1, limit)
     return np.random.default_rng([num, limit]).integers(ends[:-1], ends[1:])
 
 

@@ -105,12 +105,6 @@ def _read_labels(
                 f"npz {path}: largest label {largest} among {total} pictures, expected classes "
                 f"counted from 0; {_REMEDY}"
             )
-        smallest = min(int(labels.min(initial=largest)) for labels in raw.values())
-        if smallest > 0:  # a class that no picture shows would be learnt and exported
-            raise DataError(
-                f"npz {path}: smallest label {smallest}, expected classes counted from 0; subtract "
-                f"{smallest} from all labels, or name every class in label_names"
-            )
         names = tuple(str(label) for label in range(largest + 1))
     return names, {
         split: check_labels(labels, num_classes=len(names), where=f"npz {path}: {split}_labels")
