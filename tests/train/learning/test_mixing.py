@@ -6,24 +6,14 @@ from torch import Tensor
 
 from headgate.train.learning.material import Lesson
 from headgate.train.learning.mixing import start_with_mixtures
-from headgate.train.networks.backbones import build_backbone
-from headgate.train.networks.split_model import SplitModel, build_split_model, cut_network
+from headgate.train.networks.split_model import SplitModel
+from train.learning.small_member import small_member
 
 
 @pytest.fixture
 def model() -> SplitModel:
     """A LeNet with 6 maps of which 5 cross, and features that a random head makes."""
-    torch.manual_seed(0)
-    network = cut_network(
-        build_backbone("lenet", num_classes=2, input_px=16),
-        split="features.2",
-        example_BCHW=torch.zeros(1, 3, 16, 16),
-        num_classes=2,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.25, 0.25, 0.25),
-    )
-    made = build_split_model(network, budget=5)
-    made.freeze_selection((0, 1, 2, 4, 5))
+    made = small_member((0, 1, 2, 4, 5))
     made.bottleneck.warm_start(made.features(pictures()))
     return made
 

@@ -7,9 +7,9 @@ from torch.nn import functional
 
 from headgate.train.learning.material import Lesson
 from headgate.train.learning.selection import map_scores_P, taylor_P
-from headgate.train.networks.backbones import build_backbone
 from headgate.train.networks.bottleneck import Bottleneck
-from headgate.train.networks.split_model import SplitModel, build_split_model, cut_network
+from headgate.train.networks.split_model import SplitModel
+from train.learning.small_member import small_member
 
 DEAF = 2  # a map that the decoder does not listen to
 
@@ -17,17 +17,7 @@ DEAF = 2  # a map that the decoder does not listen to
 @pytest.fixture
 def model() -> SplitModel:
     """A LeNet with 6 maps of which 5 cross; the decoder ignores one of those."""
-    torch.manual_seed(0)
-    network = cut_network(
-        build_backbone("lenet", num_classes=2, input_px=16),
-        split="features.2",
-        example_BCHW=torch.zeros(1, 3, 16, 16),
-        num_classes=2,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.25, 0.25, 0.25),
-    )
-    made = build_split_model(network, budget=5)
-    made.freeze_selection((0, 1, 2, 3, 4))
+    made = small_member((0, 1, 2, 3, 4))
     assert isinstance(made.bottleneck, Bottleneck)
     with torch.no_grad():
         made.bottleneck.decoder.weight[DEAF].zero_()
