@@ -1,6 +1,7 @@
 """What is asked of an outlook, with a forecast that the test makes up."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -42,3 +43,26 @@ def test_what_is_ahead_is_drained_when_a_message_right_behind_it_would_be_on_tim
     assert busy.drained(30_000, by_s=10.045) == pytest.approx(busy.on_time(0, by_s=10.045))
     assert 0 < busy.drained(30_000, by_s=10.045) < busy.drained(15_000, by_s=10.045)
     assert busy.drained(1, by_s=10.0) == 0.0  # before the delay is over
+
+
+def waiting_for_turns() -> Outlook:
+    """10 ms for a turn, whatever is sent; taken for a rate by messages of 500 B: 0.4 Mbit/s."""
+    return replace(
+        outlook(),
+        forecast=Forecast(math.log(0.4e6), [0.0]),
+        timing=Forecast(math.log(8 * 24_500 / 0.01), RESIDUALS, floor_bytes=24_000),
+    )
+
+
+def test_with_a_floor_the_chance_hardly_falls_with_size() -> None:
+    chances = [waiting_for_turns().on_time(size, by_s=10.035) for size in (500, 1500, 3000)]
+    assert chances[0] - chances[2] < 0.15
+    assert replace(waiting_for_turns(), timing=None).on_time(3000, by_s=10.035) == 0.0
+
+
+def test_with_a_floor_larger_messages_hold_up_the_link_for_hardly_longer() -> None:
+    turns = waiting_for_turns()
+    assert turns.counted_bytes(500) == pytest.approx(500)
+    assert turns.counted_bytes(3000) == pytest.approx(500 * 27_000 / 24_500)
+    assert replace(turns, timing=None).counted_bytes(3000) == 3000
+    assert turns.counted_bytes(100) == 100  # never more than it has

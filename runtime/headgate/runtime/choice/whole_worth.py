@@ -1,6 +1,6 @@
 """What a frame that goes whole is worth: its chance to be on time, and its cost to the next."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from headgate.runtime.choice.backlog import Backlog, Step
 from headgate.runtime.choice.backlogs import Backlogs, FrameTimes
@@ -42,14 +42,24 @@ class Queueing:
         # queue. There doubt is no reason to send less: by sending a better link is found out.
         alone = times.window_s(outlook) <= times.period_s
         rates = _rates_to_come(outlook, reverts=1.0 if alone else REVERTS)
-        return Queue(backlog, rates, times.captured_s + times.period_s)
+        return Queue(
+            backlog, rates, times.captured_s + times.period_s, counted=outlook.counted_bytes
+        )
 
 
 class Queue:
     """The uplink's queue, at each rate that it may have, when the next frame is captured."""
 
-    def __init__(self, backlog: Backlog, rates: Sequence[Rate], next_s: float) -> None:
-        self._next_s = next_s
+    def __init__(
+        self,
+        backlog: Backlog,
+        rates: Sequence[Rate],
+        next_s: float,
+        *,
+        counted: Callable[[float], float],
+    ) -> None:
+        """`counted` says how many bytes a message of so many takes as long as."""
+        self._next_s, self._counted = next_s, counted
         busies = backlog.at_each([rate.rate_bps for rate in rates])
         self._rates = list(zip(rates, busies, strict=True))
         self._idle = sum(
@@ -58,7 +68,8 @@ class Queue:
 
     def cost(self, num_bytes: float, *, leaving_s: float) -> float:
         """Return what so many bytes that leave then cost the frames to come: 0 or less."""
-        num_bits, cost = 8 * (num_bytes + MESSAGE_OVERHEAD_BYTES), -self._idle
+        num_bits = 8 * self._counted(num_bytes + MESSAGE_OVERHEAD_BYTES)
+        cost = -self._idle
         for rate, busy in self._rates:
             finish_s = max(leaving_s, rate.free_s) + num_bits / rate.rate_bps
             cost += rate.weight * busy.cost(finish_s - self._next_s)

@@ -11,9 +11,9 @@ sends next to nothing takes every wait for a slow link, and leaves the link to t
 An estimate without news is widened: the link may have changed. While bounds come in it is only
 widened upwards, as they show that it has not become much slower.
 
-There are two forecasts. When a message will be through is foretold by the floor that fits best
-(`paces`); how much the link carries, and so what a message costs those behind it, without any:
-what waits for its turn holds up nobody, but how much fits into a turn was not seen.
+There are two forecasts. When a message will be through, and how long it holds up the link, is
+foretold by the floor that fits best (`paces`); how much the link carries without any: what waits
+for its turn holds up nobody, but how much fits into a turn was not seen.
 
 A filter over a grid of rates, which does all this by Bayes' rule, was tried: see docs/log.md.
 """

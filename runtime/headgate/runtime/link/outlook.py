@@ -24,6 +24,13 @@ class Outlook:
         """The middling rate."""
         return self.forecast.rate_bps
 
+    def counted_bytes(self, num_bytes: float) -> float:
+        """Return how many bytes take as long at the middling rate as a message of so many does."""
+        if self.timing is None:
+            return num_bytes
+        floor_bytes = self.timing.floor_bytes
+        return min(num_bytes, (num_bytes + floor_bytes) * self.rate_bps / self.timing.rate_bps)
+
     def on_time(self, num_bytes: float, *, by_s: float, leaving_s: float | None = None) -> float:
         """Return the probability that an answer to `num_bytes` is back at `by_s`.
 
