@@ -90,7 +90,7 @@ def test_frames_of_a_few_bytes_find_out_that_a_link_has_recovered() -> None:
     assert {record.point for record in records if record.captured_s > 24} == {"webp-q80"}
 
 
-@pytest.mark.parametrize(("fps", "sla_s", "credit"), [(30, 0.05, 0.77), (29, 0.1, 0.778)])
+@pytest.mark.parametrize(("fps", "sla_s", "credit"), [(30, 0.05, 0.77), (29, 0.1, 0.777)])
 def test_frames_smaller_than_a_packet_do_not_shrink_for_having_to_wait_for_one(
     fps: int, sla_s: float, credit: float
 ) -> None:
