@@ -15,7 +15,7 @@ from headgate.train.networks.split_model import SplitModel
 
 # Shapes: B batch, P maps at the split, C maps that cross, h x w in the code, N = B * h * w
 
-FITTED_PICTURES = 256  # whose features are kept, to fit batch norms and the decoder to
+FITTED_PIXELS = 1 << 16  # of code: pictures with so many are kept, to fit norms and decoder to
 
 
 def start_with_mixtures(model: SplitModel, budget: int, lessons: Iterable[Lesson]) -> Mixtures:
@@ -45,7 +45,7 @@ def _look(
     products_CC = torch.zeros(bottleneck.budget, bottleneck.budget, dtype=torch.float64)
     sensitivity_CC = torch.zeros_like(products_CC)
     kept: list[Tensor] = []
-    num_pixels = num_kept = 0
+    num_pixels = 0
     for lesson in lessons:
         with torch.no_grad():
             features_BPHW = lesson.x_BCHW if lesson.at_split else model.features(lesson.x_BCHW)
@@ -58,10 +58,9 @@ def _look(
         sum_C += code_NC.sum(dim=0)
         products_CC += code_NC.T @ code_NC
         sensitivity_CC += gradient_NC.T @ gradient_NC
-        num_pixels += len(code_NC)
-        if num_kept < FITTED_PICTURES:
+        if num_pixels < FITTED_PIXELS:
             kept.append(features_BPHW)
-            num_kept += len(features_BPHW)
+        num_pixels += len(code_NC)
     model.train(was_training)
     mean_C = sum_C / num_pixels
     covariance_CC = products_CC / num_pixels - torch.outer(mean_C, mean_C)
