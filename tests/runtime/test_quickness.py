@@ -1,6 +1,6 @@
 """Which work is done at once."""
 
-from headgate.runtime.quickness import ALONE_RUNS, MIN_RUNS, Quickness
+from headgate.runtime.quickness import ALONE_RUNS, MIN_RUNS, QUICK_S, Quickness
 
 
 def known(duration_s: float) -> Quickness:
@@ -35,3 +35,16 @@ def test_long_work_is_never_quick() -> None:
     for _ in range(2 * ALONE_RUNS):
         quickness.was_alone(True)
     assert not quickness.is_quick("tail")
+
+
+def test_work_is_quick_only_after_some_runs_and_while_it_stays_so() -> None:
+    quickness = Quickness()
+    for _ in range(MIN_RUNS - 1):
+        quickness.took("head", QUICK_S / 10)
+    assert not quickness.is_quick("head")
+    quickness.took("head", QUICK_S / 10)
+    assert quickness.is_quick("head")
+    assert not quickness.is_quick("tail")
+    for _ in range(20):
+        quickness.took("head", 3 * QUICK_S)
+    assert not quickness.is_quick("head")

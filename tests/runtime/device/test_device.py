@@ -19,7 +19,7 @@ from headgate.runtime.device.device import Device, DeviceSettings
 from headgate.runtime.device.playback import Playback
 from headgate.runtime.device.sources import open_source
 from headgate.runtime.networks.device_engine import DeviceEngine
-from headgate.runtime.quickness import MIN_RUNS, QUICK_S, Quickness
+from headgate.runtime.quickness import Quickness
 from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.session.events import Computed, Send
 from runtime.running import RunningDevice, edge_thread
@@ -166,19 +166,6 @@ def test_pictures_that_can_wait_are_captured_one_at_a_time_if_so_asked(
     assert [r.frame_id for r in records] == sorted(r.frame_id for r in records)
     for end_s, following in zip(ends_s, records[1:], strict=False):
         assert following.captured_s >= end_s - 1e-6
-
-
-def test_work_is_quick_only_after_some_runs_and_while_it_stays_so() -> None:
-    quickness = Quickness()
-    for _ in range(MIN_RUNS - 1):
-        quickness.took("head", QUICK_S / 10)
-    assert not quickness.is_quick("head")
-    quickness.took("head", QUICK_S / 10)
-    assert quickness.is_quick("head")
-    assert not quickness.is_quick("tail")
-    for _ in range(20):
-        quickness.took("head", 3 * QUICK_S)
-    assert not quickness.is_quick("head")
 
 
 def test_a_family_the_edge_does_not_serve_is_refused_in_words_while_answers_go_on(

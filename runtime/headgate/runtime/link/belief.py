@@ -21,7 +21,6 @@ A filter over a grid of rates, which does all this by Bayes' rule, was tried: se
 import math
 
 from headgate.runtime.link.forecast import Forecast, Waiting
-from headgate.runtime.link.level import Level
 from headgate.runtime.link.paces import Paces
 
 FLOORS_BYTES = (0, 1500, 6000, 24_000)
@@ -111,13 +110,18 @@ class RateBelief:
         """Return how fast the link will be from `now_s` on, given what is waited for."""
         return self._foretell(self._plain, now_s=now_s, waiting=waiting)
 
-    def timing(self, *, now_s: float, waiting: Waiting | None = None) -> Forecast:
-        """Return by what to foretell when a message is through: with the floor that fits best."""
+    def timing(self, *, now_s: float, waiting: Waiting | None = None) -> Forecast | None:
+        """Return by what to foretell when a message is through; None: by `forecast` as well.
+
+        It is a forecast with the floor that fits best, if there is one.
+        """
+        if self._timed is self._plain:
+            return None
         return self._foretell(self._timed, now_s=now_s, waiting=waiting)
 
     def _foretell(self, paces: Paces, *, now_s: float, waiting: Waiting | None) -> Forecast:
         age_s = 0.0 if self._sampled_s is None else now_s - self._sampled_s
-        level: Level = paces.best
+        level = paces.best
         bound = math.inf
         if waiting is not None and waiting.waited_s > 0:
             counted_bits = paces.counted_bits(waiting.num_bits, behind=False)

@@ -111,7 +111,7 @@ def _progressive_start(stage: Stage, setting: Setting, before: FinishedStage) ->
     if before.budget is None:
         model.freeze_selection(before.selected)
     else:
-        start = _member_before(setting, before)
+        start = _member_before(setting, before).to(setting.fabric.device)
         if config.order == "principal":
             lessons = _some_lessons(setting.plan)
             mixtures = start_with_mixtures(start, stage.budget, lessons)
