@@ -60,6 +60,16 @@ def test_a_loss_without_gradients_leaves_what_varies_most() -> None:
     assert best.shares_M.tolist() == pytest.approx([0.9])
 
 
+def test_a_dead_code_whose_maps_never_change_can_be_mixed_too() -> None:
+    made = Bottleneck(4, size_px=(4, 4))
+    made.freeze_selection()
+    best = principal_mixtures(torch.zeros(4, 4), torch.eye(4), num_mixtures=2)
+    assert best.shares_M.tolist() == [0.0, 0.0]
+    mix(made, best, torch.zeros(3, 4, 4, 4))
+    assert made.selected == (0, 1)
+    assert all(bool(weights.isfinite().all()) for weights in made.state_dict().values())
+
+
 def low_rank(made: Bottleneck, *, rank: int, batch: int = 16) -> Tensor:
     """Return features [B, P, H, W] that so few patterns make; not negative."""
     draw = torch.Generator().manual_seed(3)

@@ -50,7 +50,8 @@ def principal_mixtures(
     weights_CC = (root_CC @ vectors_CC).T.flip(0)
     largest_C = weights_CC.gather(1, weights_CC.abs().argmax(dim=1, keepdim=True))
     weights_CC = weights_CC * torch.where(largest_C < 0, -1.0, 1.0)
-    return Mixtures(weights_CC[:num_mixtures], (worth_C / worth_C.sum())[:num_mixtures])
+    total = worth_C.sum().clamp(min=torch.finfo(torch.float64).tiny)  # 0 of a code that is dead
+    return Mixtures(weights_CC[:num_mixtures], (worth_C / total)[:num_mixtures])
 
 
 @torch.no_grad()
