@@ -24,7 +24,7 @@ def rungs(*, last_kb: int | None = None) -> Rungs:
         merits=lambda each: (-each.bytes.mean, QUALITY[each.id]),
     )
     if last_kb is not None:
-        made.sent(point(last_kb), series_bytes=0.0)
+        made.sent(point(last_kb))
     return made
 
 
@@ -56,16 +56,29 @@ def test_rungs_that_promise_no_more_than_the_last_sent_are_no_steps() -> None:
     assert reachable_kb(rungs(last_kb=2), promised={**promised, "p10": 0.7}) == [1, 2, 10, 30]
 
 
-@pytest.mark.parametrize(("series_bytes", "last_kb"), [(500, 1), (2500, 2), (30_000, 30)])
-def test_layers_count_as_the_rung_of_their_bytes(series_bytes: float, last_kb: int) -> None:
+def prefix(num_bytes: int, quality: float) -> OperatingPoint:
+    """A prefix of a progressive member."""
+    made = stats(num_bytes)
+    return OperatingPoint("s-p5", PointKind.SPLIT, {"top1": quality}, made, member="s", prefix=5)
+
+
+@pytest.mark.parametrize(("num_bytes", "last_kb"), [(1000, 1), (2500, 2), (30_000, 30)])
+def test_layers_count_as_the_rung_of_their_bytes(num_bytes: int, last_kb: int) -> None:
     made = rungs()
-    made.sent(
-        OperatingPoint(
-            "s-p5", PointKind.SPLIT, {"top1": 0.9}, stats(200_000), member="s", prefix=5
-        ),
-        series_bytes=series_bytes,
-    )
+    made.sent(prefix(num_bytes, 0.9))
     assert made.last.bytes.mean == 1000 * last_kb
+
+
+@pytest.mark.parametrize(
+    ("quality", "reached_kb"), [(0.5, [1, 2]), (0.66, [1, 2, 10]), (0.74, [1, 2, 10, 30])]
+)
+def test_rungs_that_are_worth_no_more_than_smaller_layers_are_no_steps(
+    quality: float, reached_kb: list[float]
+) -> None:
+    made = rungs()
+    made.sent(prefix(500, quality))
+    assert reachable_kb(made, promised={**QUALITY, "s-p5": quality}) == reached_kb
+    assert made.has_above
 
 
 def test_there_is_a_rung_above_only_where_something_is_under_way() -> None:

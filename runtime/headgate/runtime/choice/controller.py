@@ -97,7 +97,6 @@ class Controller:
         self._rungs = Rungs(whole, merits=self._merits)
         self._queueing = Queueing([(p.bytes.mean, self._quality[p.id]) for p in self._rungs.points])
         self._alone: dict[str, Series] = {}  # up to a point that was chosen by itself
-        self._series_bytes = 0.0  # that the series judged last would likely send
         self._last: OperatingPoint | None = None
         self._fallback = 0.0  # what answering here was worth at the last choice
         self._guard_s = LEAST_S  # of it
@@ -195,7 +194,7 @@ class Controller:
             return Choice(None, _estimate(outlook, None))
         self._last = chosen.point
         if chosen.point.kind is not PointKind.LOCAL:
-            self._rungs.sent(chosen.point, series_bytes=self._series_bytes)
+            self._rungs.sent(self._likely(chosen))
         layers = chosen.layers
         by_layer = self.sends_layers and self._sla_s is not None and chosen.point.prefix is not None
         if layers is None and by_layer and outlook is not None:
@@ -204,6 +203,13 @@ class Controller:
                 alone = self._alone[chosen.point.id] = Series(self._manifest, chosen.point)
             layers = self._judge_series(alone, situation, outlook, fallback=fallback).layers
         return Choice(chosen.point, _estimate(outlook, chosen.on_time), layers)
+
+    def _likely(self, chosen: Candidate) -> OperatingPoint:
+        """Return the point that the frame likely ends as: in layers, all that look worth sending."""
+        if chosen.layers is None:
+            return chosen.point
+        series = next(series for series in self._series if series.top is chosen.point)
+        return series.prefixes[max(1, chosen.layers.num_steps) - 1]
 
     def _holds_back(self, chosen: Candidate, outlook: Outlook | None, fallback: float) -> bool:
         """Return whether the next frames need the uplink more; layers are left out by their sender.
@@ -338,7 +344,7 @@ class Controller:
         terms = {"quality": late_credit, "fallback": fallback}
         plan, layers = series.judge(outlook, times, instead=whole, **terms)
         if whole is None:
-            num_bytes = self._series_bytes = series.bytes_of(max(1, plan.num_steps))
+            num_bytes = series.bytes_of(max(1, plan.num_steps))
         service_s = 8 * num_bytes / outlook.rate_bps
         latency_s = times.leaving_s - times.captured_s + service_s + outlook.delay_s + times.edge_s
         kept_up = self._kept_up(self._costs.device_s(point.id))

@@ -26,7 +26,8 @@ class Rungs:
     ) -> None:
         """`points` are those that send, and go whole."""
         self._points = undominated(points, merits)
-        self._rank = -1  # of the last point sent; below the first before one was
+        self._sent: OperatingPoint | None = None  # last, if the link has moved since
+        self._rank = -1  # of it: the highest rung that asks for no more; below the first if none
 
     def __len__(self) -> int:
         return len(self._points)
@@ -44,19 +45,23 @@ class Rungs:
     @property
     def has_above(self) -> bool:
         """Whether something is under way, and a rung above it."""
-        return 0 < self._rank + 1 < len(self._points)
+        return self._sent is not None and self._rank + 1 < len(self._points)
 
     def begin_anew(self) -> None:
         """Start from the foot again: the link stands still."""
-        self._rank = -1
+        self._sent, self._rank = None, -1
 
-    def sent(self, point: OperatingPoint, *, series_bytes: float) -> None:
-        """Take note of a point that is sent; in layers it counts as the rung of so many bytes."""
+    def sent(self, point: OperatingPoint) -> None:
+        """Take note of a point that is sent: a rung, or the prefix that a frame in layers may be.
+
+        A prefix counts as the rung of its bytes, which may be none: all pictures may be larger.
+        """
+        self._sent = point
         if point in self._points:
             self._rank = self._points.index(point)
         else:
-            rank = bisect_right(self._points, series_bytes, key=lambda rung: rung.bytes.mean)
-            self._rank = rank - 1
+            mean_bytes = point.bytes.mean
+            self._rank = bisect_right(self._points, mean_bytes, key=lambda rung: rung.bytes.mean) - 1
 
     def reachable(
         self, *, here: float, promise: Callable[[OperatingPoint], float]
@@ -71,7 +76,7 @@ class Rungs:
         no time for the link's delay promises little.
         """
         rank, last = self._rank, len(self._points) - 1
-        had = here if rank < 0 else max(here, promise(self._points[rank]))
+        had = here if self._sent is None else max(here, promise(self._sent))
         top = min(rank + LEVELS_UP, last)
         steps = self._points[rank + 1 : top + 1]
         while top < last and all(promise(point) <= had + STICKINESS for point in steps):

@@ -27,7 +27,7 @@ class Series:
 
     def __init__(self, manifest: Manifest, top: OperatingPoint) -> None:
         self.top = top
-        points = prefixes_of(top, manifest.points)
+        self.prefixes = points = prefixes_of(top, manifest.points)
         self._qualities = tuple(manifest.quality(point) for point in points)
         self._steps = tuple(
             Step(point.bytes.mean + MESSAGE_OVERHEAD_BYTES, quality)
