@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from headgate.profiles.ladder import read_ladder
-from headgate.profiles.manifest import Manifest
+from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Profile
 from headgate.profiles.trace import Trace, named_trace
 from headgate.runtime.choice.controller import Controller
@@ -23,7 +23,7 @@ from headgate.runtime.simulation.simulate import (
 )
 from headgate.runtime.simulation.simulated_answers import layers_of, payload_bytes
 from headgate.runtime.simulation.simulated_link import Uplink
-from runtime.ladders import EXIT_ACCURACY, LOCAL_ACCURACY, RUNGS, progressive_manifest
+from runtime.ladders import EXIT_ACCURACY, LOCAL_ACCURACY, RUNGS, progressive_manifest, stats
 from runtime.simulated import steps
 
 MANIFEST = progressive_manifest()
@@ -78,6 +78,32 @@ def test_layers_add_up_to_the_bytes_of_their_prefix() -> None:
             layers = layers_of(MANIFEST, point, frame_id)
             assert sum(map(len, layers)) == payload_bytes(point, frame_id)
             assert len(layers) == (point.prefix or 0)
+
+
+def test_pictures_that_beat_all_layers_are_found_above_some_that_do_not() -> None:
+    layers = progressive_manifest().points
+    small = [replace(p, bytes=stats(p.bytes.mean / 100)) for p in layers]
+    pictures = [
+        OperatingPoint(
+            f"webp-q{num_bytes}",
+            PointKind.OFFLOAD,
+            {"top1": accuracy},
+            stats(num_bytes),
+            picture_format="webp",
+            picture_quality=50,
+            graph="full/model.onnx",
+        )
+        for num_bytes, accuracy in ((900, 0.70), (1300, 0.745), (1900, 0.775), (3500, 0.80))
+    ]
+    times = {p.id: MANIFEST.times["ladder"]["s-p1"] for p in pictures}
+    manifest = replace(
+        MANIFEST,
+        points=(*small, *pictures),
+        times={"ladder": {**MANIFEST.times["ladder"], **times}},
+    )
+    records = run(named_trace("steady:8"), manifest=manifest)
+    assert records[-1].point == "webp-q3500"
+    assert credit(records, 1.0) > 0.79
 
 
 def test_link_that_collapses_in_mid_frame_still_answers_from_what_had_arrived() -> None:
