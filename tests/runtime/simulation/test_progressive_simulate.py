@@ -1,5 +1,6 @@
 """Whole runs with progressive frames in virtual time, beside the same points sent whole."""
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from headgate.profiles.ladder import read_ladder
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Profile
 from headgate.profiles.trace import Trace, named_trace
+from headgate.runtime.choice import trust
 from headgate.runtime.choice.controller import Controller
 from headgate.runtime.choice.policy import PolicyMaker
 from headgate.runtime.records import FrameRecord, Source
@@ -104,6 +106,18 @@ def test_pictures_that_beat_all_layers_are_found_above_some_that_do_not() -> Non
     records = run(named_trace("steady:8"), manifest=manifest)
     assert records[-1].point == "webp-q3500"
     assert credit(records, 1.0) > 0.79
+
+
+def test_doubtful_layers_are_sent_where_only_an_answer_from_here_would_insure_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    draw = random.Random(3)
+    trace = steps(*[(draw.lognormvariate(0.0, 0.7), 0.1) for _ in range(100)])
+    manifest = progressive_manifest(insured=False)
+    with_benefit = credit(run(trace, manifest=manifest, insured=False))
+    monkeypatch.setattr(trust, "BENEFIT", 1.0)
+    without = credit(run(trace, manifest=manifest, insured=False))
+    assert with_benefit > without > 0.6
 
 
 def test_link_that_collapses_in_mid_frame_still_answers_from_what_had_arrived() -> None:

@@ -205,11 +205,11 @@ class Controller:
         return Choice(chosen.point, _estimate(outlook, chosen.on_time), layers)
 
     def _likely(self, chosen: Candidate) -> OperatingPoint:
-        """Return the point that the frame likely ends as: in layers, all that look worth sending."""
+        """Return the point that a frame likely ends as: of layers, those that look worth it."""
         if chosen.layers is None:
             return chosen.point
         series = next(series for series in self._series if series.top is chosen.point)
-        return series.prefixes[max(1, chosen.layers.num_steps) - 1]
+        return series.likely(chosen.layers.num_steps)
 
     def _holds_back(self, chosen: Candidate, outlook: Outlook | None, fallback: float) -> bool:
         """Return whether the next frames need the uplink more; layers are left out by their sender.
@@ -302,8 +302,7 @@ class Controller:
             on_time *= self._trust.share
             late_credit = self._late_credit(point, situation, fallback)
             credit = on_time * quality + (1 - on_time) * late_credit
-            if late_credit <= 0:  # what is late is lost: nothing insures it
-                hope = kept_up * quality * (self._trust.benefit(on_time) - on_time)
+            hope = kept_up * self._hope(point, on_time, late_credit=late_credit)
             assert queue is not None
             credit += queue.cost(sizes[1], leaving_s=times.leaving_s)
         latency_s = times.leaving_s - times.captured_s + service_s + outlook.delay_s + times.edge_s
@@ -349,7 +348,16 @@ class Controller:
         latency_s = times.leaving_s - times.captured_s + service_s + outlook.delay_s + times.edge_s
         kept_up = self._kept_up(self._costs.device_s(point.id))
         credit = kept_up * (late_credit + plan.credit)
-        return Candidate(point, credit, plan.on_time, latency_s, None if instead else layers)
+        likely = series.likely(plan.num_steps) if instead is None else point
+        hope = kept_up * self._hope(likely, plan.on_time, late_credit=late_credit)
+        carried = layers if instead is None else None
+        return Candidate(point, credit, plan.on_time, latency_s, carried, hope=hope)
+
+    def _hope(self, point: OperatingPoint, on_time: float, *, late_credit: float) -> float:
+        """Return what a doubtful chance is worth beyond its credit, where no answer insures it."""
+        if late_credit > 0:
+            return 0.0
+        return self._quality[point.id] * (self._trust.benefit(on_time) - on_time)
 
     def _late_credit(self, point: OperatingPoint, situation: Situation, fallback: float) -> float:
         return self._late.of(

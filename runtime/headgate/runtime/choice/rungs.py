@@ -60,8 +60,8 @@ class Rungs:
         if point in self._points:
             self._rank = self._points.index(point)
         else:
-            mean_bytes = point.bytes.mean
-            self._rank = bisect_right(self._points, mean_bytes, key=lambda rung: rung.bytes.mean) - 1
+            sizes = [rung.bytes.mean for rung in self._points]
+            self._rank = bisect_right(sizes, point.bytes.mean) - 1
 
     def reachable(
         self, *, here: float, promise: Callable[[OperatingPoint], float]

@@ -27,7 +27,7 @@ class Series:
 
     def __init__(self, manifest: Manifest, top: OperatingPoint) -> None:
         self.top = top
-        self.prefixes = points = prefixes_of(top, manifest.points)
+        self._points = points = prefixes_of(top, manifest.points)
         self._qualities = tuple(manifest.quality(point) for point in points)
         self._steps = tuple(
             Step(point.bytes.mean + MESSAGE_OVERHEAD_BYTES, quality)
@@ -39,6 +39,10 @@ class Series:
     def quality(self) -> float:
         """What all layers together are worth."""
         return self._qualities[-1]
+
+    def likely(self, num_layers: int) -> OperatingPoint:
+        """Return the prefix of so many layers; the first, where none was worth it yet."""
+        return self._points[max(1, num_layers) - 1]
 
     def bytes_of(self, num_layers: int) -> float:
         """Return the mean bytes of so many layers, headers included."""
