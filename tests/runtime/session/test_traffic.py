@@ -96,6 +96,24 @@ def test_durations_that_cannot_be_teach_nothing(
     assert traffic.waited_s(now_s=2.0) > 0.9  # the frame counts as not answered
 
 
+def test_durations_are_looked_at_though_the_frame_counted_as_lost() -> None:
+    """A device that believed them kept from its edge for hundreds of frames."""
+    traffic = known()
+    traffic.frame_sent(frame(500), num_messages=1, now_s=1.0)
+    assert traffic.has_room(max_in_flight=1, now_s=2.0 + LOST_S)
+    told = Result(7, 3, 1_000_000, 4_294_000_000, 0, 0, 4_293_000_000, Load(0, 0), ())
+    with pytest.raises(WireError, match="check the edge's clock"):
+        traffic.frame_answered(told, layers=0, now_s=2.0 + LOST_S)
+
+
+def test_an_answer_to_what_was_not_sent_or_had_one_tells_no_time() -> None:
+    traffic = known()
+    traffic.frame_sent(frame(500), num_messages=1, now_s=1.0)
+    assert traffic.frame_answered(answer(8, now_s=1.0), layers=0, now_s=1.03) is None
+    assert traffic.frame_answered(answer(7, now_s=1.0), layers=0, now_s=1.03) == pytest.approx(0.03)
+    assert traffic.frame_answered(answer(7, now_s=1.0), layers=0, now_s=1.04) is None
+
+
 def test_the_answer_to_a_frame_becomes_certain_once_a_later_message_was_answered() -> None:
     """The uplink keeps the order, so the edge has the frame by then."""
     traffic = known()
