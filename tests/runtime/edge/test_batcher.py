@@ -320,6 +320,40 @@ def test_the_running_batch_takes_room() -> None:
     assert made.has_room(frame(2, deadline_s=0.021), now_s=0.001)
 
 
+def test_a_frame_that_is_late_by_itself_is_not_refused_for_want_of_room() -> None:
+    made = batcher(frame(1, peer=b"b", deadline_s=0.005), frame_s=0.01)
+    assert made.has_room(frame(2, deadline_s=0.009), now_s=0.0)
+    assert not made.has_room(frame(2, deadline_s=0.011), now_s=0.0)
+
+
+def test_each_frame_that_is_let_in_leaves_less_room() -> None:
+    made = batcher(*(frame(i, peer=b"%d" % i) for i in range(5)), frame_s=0.01)
+    hurried = frame(9, peer=b"z", deadline_s=0.045)
+    assert made.has_room(hurried, now_s=0.0)  # the others can wait
+    for i in range(5, 9):
+        made.add(frame(i, peer=b"%d" % i, deadline_s=0.03))
+        assert made.has_room(hurried, now_s=0.0) == (i < 8)
+
+
+def test_room_is_judged_by_what_frames_take_now() -> None:
+    hurried = [frame(i, peer=b"%d" % i, deadline_s=0.03) for i in (1, 2)]
+    made = batcher(*hurried, frame(3, peer=b"3"), frame_s=0.01)
+    one_more = frame(9, peer=b"z", deadline_s=0.038)
+    assert made.has_room(one_more, now_s=0.0)
+    made.times.measured(KEY, size=1, elapsed_s=0.03)  # a mean of 14 ms: 42 ms for three
+    assert not made.has_room(one_more, now_s=0.0)
+
+
+def test_a_more_hurried_frame_is_given_up_before_those_that_came_before_it() -> None:
+    made = batcher(frame(1, deadline_s=1.0), frame_s=0.01)
+    assert made.next_timer_s() == pytest.approx(0.99)
+    made.add(frame(2, deadline_s=0.5))
+    assert made.next_timer_s() == pytest.approx(0.49)
+    made.add(frame(3, deadline_s=2.0))
+    assert made.next_timer_s() == pytest.approx(0.49)
+    assert ids(made.take_too_late(now_s=0.5)) == [2]
+
+
 def test_frames_that_have_left_are_not_kept_to_ask_for_room() -> None:
     ahead = frame(1, peer=b"b", deadline_s=0.020)
     made = batcher(ahead, frame_s=0.015)

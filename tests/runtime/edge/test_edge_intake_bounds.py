@@ -73,13 +73,29 @@ def test_late_slices_for_which_there_is_no_memory_do_not_cost_their_frame_its_an
 
 
 def test_the_queue_counts_frames_that_wait_for_layers() -> None:
-    bench = Bench(EdgeLimits(max_queued=2), b"a", b"b", b"c")
+    bench = Bench(EdgeLimits(max_queued=2), b"a", b"b", b"c", b"d")
     sent_s = bench.device_s
+    bench.layers(7, 0, 3, sent_s=sent_s, deadline_s=None, peer=b"d")  # and the worker is busy
     for peer in (b"a", b"b", b"c"):
         bench.layers(7, 0, sent_s=sent_s, deadline_s=sent_s + 0.5, peer=peer)
     assert [(peer, m.reason) for peer, m in bench.said if isinstance(m, Reject)] == [
         (b"c", RejectReason.BUSY)
     ]
+
+
+def test_an_idle_edge_refuses_nobody_for_those_who_hope_for_layers() -> None:
+    """With 256 messages, each from another connection, an edge was shut to all for ten seconds."""
+    peers = [b"%d" % index for index in range(60)]
+    bench = Bench(EdgeLimits(max_queued=60), b"a", *peers)
+    for peer in peers:
+        bench.layers(7, 0, sent_s=bench.device_s, deadline_s=None, peer=peer)
+    for frame_id in range(1, 16):
+        bench.run_until(bench.now_s + 0.2)
+        sent_s = bench.device_s
+        bench.layers(frame_id, 0, 3, sent_s=sent_s, deadline_s=sent_s + 0.1)
+    bench.run_until(bench.now_s + 0.1)
+    assert bench.rejects == []
+    assert sum(peer == b"a" for peer, m in bench.said if isinstance(m, Result)) == 15
 
 
 def test_more_frames_than_can_be_done_in_time_are_told_with_their_first_layer() -> None:

@@ -26,8 +26,8 @@ def grow(frame: Queued, num_bytes: int, *, complete: bool = False) -> None:
     frame.layers.complete = complete
 
 
-def room_of(*frames: Queued) -> WaitingRoom:
-    room = WaitingRoom(max_batch=4)
+def room_of(*frames: Queued, max_waiting: int = 100) -> WaitingRoom:
+    room = WaitingRoom(max_batch=4, max_waiting=max_waiting)
     for frame in frames:
         room.add(frame)
     return room
@@ -105,3 +105,35 @@ def test_a_batch_of_a_graph_that_never_ran_has_no_plan_to_be_late_against() -> N
     before_s = room.margin.margin_s
     room.finished(now_s=3.0)
     assert room.margin.margin_s == before_s
+
+
+def test_frames_that_hope_for_layers_do_not_fill_the_room_while_the_worker_idles() -> None:
+    """Those go first whose last layer came first, as many as make a batch."""
+    frames = [growing(1, peer=b"%d" % index) for index in range(7)]
+    for index, frame in enumerate(frames):
+        assert frame.layers is not None
+        frame.layers.arrived_s = 0.1 * (index % 5)
+    room = room_of(*frames[:6], max_waiting=7)
+    assert room.take_too_late(now_s=0.5) == []
+    assert room.num_queued == 0
+    room.add(frames[6])
+    room.take_too_late(now_s=0.5)
+    assert started(room, now_s=0.5) == [frames[0], frames[5], frames[1], frames[6]]
+    for peer in (b"7", b"8", b"9", b"10"):
+        room.add(growing(1, peer=peer))
+    room.take_too_late(now_s=0.5)
+    assert room.num_queued == 0  # it works: nothing would be gained
+    room.finished(now_s=0.51)
+    room.take_too_late(now_s=0.51)
+    assert room.num_queued == 4
+
+
+def test_a_frame_in_a_hurry_is_not_behind_those_that_will_begin_after_its_deadline() -> None:
+    """Their worker's time is not needed by then, however long they have been here."""
+    room = room_of(whole(1))
+    started(room, now_s=0.0)
+    room.finished(now_s=0.1)
+    for index in range(20):
+        room.add(growing(1, peer=b"%d" % index, deadline_s=9.0))
+    assert room.has_room(whole(2, deadline_s=5.3), now_s=5.0)
+    assert not room.has_room(whole(2, deadline_s=9.05), now_s=8.6)

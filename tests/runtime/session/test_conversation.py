@@ -9,6 +9,7 @@ from headgate.runtime.session.conversation import (
     Conversation,
 )
 from headgate.runtime.session.events import Send
+from headgate.runtime.session.greeting import State
 from headgate.runtime.wire.headers import SPOKEN_VERSIONS
 from headgate.runtime.wire.messages import (
     Frame,
@@ -132,3 +133,36 @@ def test_malformed_frames_among_answered_ones_are_no_reason_to_greet() -> None:
         talk.send_frame(frame(500, frame_id=frame_id + 1), now_s=now_s)
         assert talk.rejected(Reject(frame_id, RejectReason.MALFORMED, ""), now_s=now_s + 0.1) == []
         talk.answered(answer(frame_id + 1, now_s=now_s), now_s=now_s + 0.1)
+
+
+def test_a_second_welcome_changes_nothing_nor_one_that_comes_after_a_refusal() -> None:
+    talk = welcomed()
+    assert talk.welcomed(Welcome(2, DIGEST, 100, 1), now_s=0.03) == []
+    assert talk.takes(101)
+    assert talk.takes_layers
+    talk.rejected(Reject(None, RejectReason.WRONG_FAMILY, "another"), now_s=0.04)
+    assert talk.welcomed(Welcome(3, DIGEST, 1 << 22, 100), now_s=0.05) == []
+    assert talk.state is State.REFUSED
+    assert not talk.takes(1)
+
+
+@pytest.mark.parametrize(
+    ("reason", "pauses"),
+    [
+        (RejectReason.BUSY, True),
+        (RejectReason.FAILED, True),
+        (RejectReason.EXPIRED, False),
+        (RejectReason.LOST_REFERENCE, False),
+    ],
+)
+def test_an_edge_is_left_alone_where_it_asks_for_it_until_the_next_connection(
+    reason: RejectReason, pauses: bool
+) -> None:
+    talk = welcomed()
+    talk.send_frame(frame(500), now_s=1.0)
+    talk.rejected(Reject(7, reason, ""), now_s=1.1)
+    assert (talk.outlook(now_s=1.101) is None) == pauses
+    assert (talk.pause_ends_s(now_s=1.101) is not None) == pauses
+    talk.connected(now_s=1.102)
+    talk.welcomed(Welcome(3, DIGEST, 1 << 22, 100), now_s=1.103)
+    assert talk.outlook(now_s=1.104) is not None

@@ -1,5 +1,7 @@
 """The device's state machine, event by event: every frame ends once, and its record says how."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -218,6 +220,19 @@ def test_rejected_frame_is_answered_by_its_exit(reason: RejectReason) -> None:
     (record,) = bench.records
     assert record.source is Source.LOCAL
     assert record.reason == f"edge rejected: {reason.name.lower()}"
+
+
+@pytest.mark.parametrize("sla_s", [0.1, None])
+def test_an_answer_whose_durations_cannot_be_is_as_good_as_a_rejection(sla_s: float | None) -> None:
+    """Nothing else will come of its frame, which waited 10 s more where it had no deadline."""
+    bench = Bench(SPLIT, sla_s=sla_s).welcomed()
+    frame_id = bench.capture()
+    bench.compute()
+    bench.now_s += 0.03
+    bench.receive(replace(result(frame_id), tail_us=4_000_000_000))
+    (record,) = bench.records
+    assert (record.source, record.reason) == (Source.LOCAL, "edge rejected: failed")
+    assert not bench.session.edge.traffic.is_waiting  # nor does the link seem to stand still
 
 
 def test_without_an_edge_and_without_local_points_frames_end_at_once() -> None:

@@ -131,6 +131,7 @@ def test_a_frame_that_was_rejected_for_anything_else_only_is_no_reference_itself
     bench.send(1)
     bench.references.rejected(Reject(1, RejectReason.EXPIRED, "late"))
     bench.references.rejected(Reject(None, RejectReason.BUSY, "full"))
+    bench.references.answered(1)  # as no proper edge does
     assert bench.distance(2) == 2
 
 
@@ -138,11 +139,35 @@ def test_a_frame_goes_whole_at_least_every_refresh_and_then_prediction_goes_on()
     bench = Bench(refresh_s=2.0)
     bench.send(0)
     bench.references.answered(0)
-    bench.now_s += 1.9
+    bench.now_s = 101.9
     assert bench.distance(1) == 1
-    bench.now_s += 0.1
+    bench.now_s = 102.0
+    assert bench.distance(2) is None
     bench.send(2)
     assert bench.distance(3) == 3
+    bench.now_s = 104.0
+    assert bench.distance(4) is None
+
+
+def test_a_payload_whose_reference_was_lost_while_it_was_computed_is_of_no_use() -> None:
+    bench = Bench()
+    bench.send(0)
+    bench.references.answered(0)
+    assert bench.distance(1) == 1
+    assert bench.references.computed(POINT, b"\x01changes")
+    bench.references.forget()
+    assert not bench.references.computed(POINT, b"\x01changes")
+    assert bench.references.computed(POINT, b"\x00whole")
+    assert bench.references.computed(TWIN, b"\x01whole")  # no distance
+
+
+def test_what_predicted_frames_have_says_nothing_of_whole_ones() -> None:
+    bench = Bench()
+    bench.send(0)
+    bench.references.answered(0)
+    before = bench.middling(TWIN, frame_id=1)
+    bench.send(1)
+    assert bench.middling(TWIN, frame_id=2) == before
 
 
 def test_what_is_held_is_bounded_without_answers() -> None:

@@ -14,7 +14,8 @@ def sent(*messages: tuple[int, bool], frame_id: int = 7) -> SentLayers:
 def test_acks_are_of_the_messages_in_their_order_and_the_result_of_the_last() -> None:
     out = sent((0, False), (1, False), (3, True))
     assert [out.acked(7, layers=0), out.acked(7, layers=1)] == [0, 1]
-    assert out.answered(7, layers=3) == (2, 1.0)  # the one that completes the frame has no ACK
+    assert out.sent_s(7) == 1.0
+    assert out.answered(7, layers=3) == 2  # the one that completes the frame has no ACK
     assert 7 not in out
 
 
@@ -22,14 +23,14 @@ def test_message_that_would_complete_a_frame_and_comes_while_its_batch_runs_has_
     """It must not seem to be out until something else is answered: that looks like a stall."""
     out = sent((1, False), (3, True))
     assert [out.acked(7, layers=1), out.acked(7, layers=1)] == [0, 1]
-    assert out.answered(7, layers=1) == (None, 1.0)
+    assert out.answered(7, layers=1) is None
     assert 7 not in out
 
 
 def test_result_for_fewer_layers_answers_no_message_and_the_rest_is_acknowledged() -> None:
     out = sent((1, False), (2, False), (3, True))
     out.acked(7, layers=1)
-    assert out.answered(7, layers=1) == (None, 1.0)
+    assert out.answered(7, layers=1) is None
     assert [out.acked(7, layers=1), out.acked(7, layers=1)] == [1, 2]
     assert 7 not in out
 

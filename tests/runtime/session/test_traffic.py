@@ -1,6 +1,7 @@
 """What is under way to the edge: how much of it there may be, and what its answers teach."""
 
 from collections import deque
+from dataclasses import replace
 
 import pytest
 
@@ -96,6 +97,102 @@ def test_durations_that_cannot_be_teach_nothing(
     assert traffic.waited_s(now_s=2.0) > 0.9  # the frame counts as not answered
 
 
+def test_durations_are_looked_at_though_the_frame_counted_as_lost() -> None:
+    """A device that believed them kept from its edge for hundreds of frames."""
+    traffic = known()
+    traffic.frame_sent(frame(500), num_messages=1, now_s=1.0)
+    assert traffic.has_room(max_in_flight=1, now_s=2.0 + LOST_S)
+    told = Result(7, 3, 1_000_000, 4_294_000_000, 0, 0, 4_293_000_000, Load(0, 0), ())
+    with pytest.raises(WireError, match="check the edge's clock"):
+        traffic.frame_answered(told, layers=0, now_s=2.0 + LOST_S)
+
+
+def test_an_answer_to_what_was_not_sent_or_had_one_tells_no_time() -> None:
+    traffic = known()
+    traffic.frame_sent(frame(500), num_messages=1, now_s=1.0)
+    assert traffic.frame_answered(answer(8, now_s=1.0), layers=0, now_s=1.03) is None
+    assert traffic.frame_answered(answer(7, now_s=1.0), layers=0, now_s=1.03) == pytest.approx(0.03)
+    assert traffic.frame_answered(answer(7, now_s=1.0), layers=0, now_s=1.04) is None
+
+
+def test_each_ack_frees_the_link_of_one_message_and_the_result_of_the_last() -> None:
+    traffic = known()
+    for number, num_bytes in enumerate((500, 700, 900)):
+        traffic.layers_sent(layer(number, num_bytes=num_bytes, last=number == 2), now_s=1.0)
+    ahead = [traffic.outlook(now_s=1.0).ahead_bytes]
+    for number in (1, 2):
+        traffic.acked(Ack(7, number, 5_000_000), now_s=1.02 + number / 1000)
+        ahead.append(traffic.outlook(now_s=1.03).ahead_bytes)
+    assert ahead == [2292, 1728, 964]
+    assert not traffic.has_room(max_in_flight=1, now_s=1.03)
+    assert traffic.frame_answered(answer(7, now_s=1.0), layers=3, now_s=1.04) == pytest.approx(0.04)
+    assert not traffic.is_waiting
+    assert traffic.has_room(max_in_flight=1, now_s=1.07)
+
+
+def test_fragments_of_a_layer_are_under_way_and_their_frame_is_in_flight_with_the_last() -> None:
+    traffic = known()
+    for fragment in range(3):
+        piece = replace(layer(0, last=True), fragment=fragment, fragments=3)
+        traffic.layers_sent(piece, now_s=1.0)
+        assert traffic.has_room(max_in_flight=1, now_s=1.0) == (fragment < 2)
+    for _ in range(2):
+        traffic.acked(Ack(7, 0, 5_000_000), now_s=1.03)
+    assert traffic.is_waiting
+    traffic.frame_answered(answer(7, now_s=1.0), layers=1, now_s=1.04)
+    assert not traffic.is_waiting
+
+
+def test_a_fragment_of_the_last_layer_has_its_ack_though_the_frame_was_answered_without() -> None:
+    traffic = known()
+    traffic.layers_sent(layer(0), now_s=1.0)
+    traffic.acked(Ack(7, 1, 5_000_000), now_s=1.03)
+    traffic.layers_sent(replace(layer(1, last=True), fragments=3), now_s=1.03)
+    traffic.frame_answered(answer(7, now_s=1.0), layers=1, now_s=1.05)
+    assert traffic.is_waiting
+    traffic.acked(Ack(7, 1, 5_030_000), now_s=1.06)
+    assert not traffic.is_waiting
+
+
+def test_all_layers_of_a_message_are_on_the_link() -> None:
+    traffic = known()
+    traffic.layers_sent(replace(layer(0), more_layers=(bytes(300), bytes(20))), now_s=1.0)
+    assert traffic.outlook(now_s=1.0).ahead_bytes == 500 + 300 + 20 + 64
+
+
+def test_each_probe_is_answered_by_its_own_reply() -> None:
+    traffic = known()
+    for probe_id in (0, 1, 2):
+        traffic.probe_sent(probe_id, padding_bytes=100, now_s=1.0)
+    traffic.probe_answered(ProbeReply(1, 5_000_000, 0), now_s=1.03)
+    assert traffic.outlook(now_s=1.03).ahead_bytes == 164
+    traffic.probe_answered(ProbeReply(2, 5_000_000, 0), now_s=1.03)
+    assert not traffic.is_waiting
+
+
+@pytest.mark.parametrize("by", ["probe", "ack", "result"])
+def test_a_way_back_that_jitters_is_told_from_a_slow_link_by_the_edges_clock(by: str) -> None:
+    """80 kbit leave in 10 ms; the answer comes 0.2 s later than it should."""
+    traffic = known()
+    for probe_id in range(8):
+        sent_s = 1.0 + probe_id / 10
+        traffic.probe_sent(probe_id, padding_bytes=0, now_s=sent_s)
+        told = ProbeReply(probe_id, round((sent_s + 500.01) * 1e6), 0)
+        traffic.probe_answered(told, now_s=sent_s + 0.02)
+    arrived_us, back_s = round(502.02 * 1e6), 2.23
+    if by == "probe":
+        traffic.probe_sent(99, padding_bytes=10_000, now_s=2.0)
+        traffic.probe_answered(ProbeReply(99, arrived_us, 0), now_s=back_s)
+    elif by == "ack":
+        traffic.layers_sent(layer(0, num_bytes=10_000), now_s=2.0)
+        traffic.acked(Ack(7, 1, arrived_us), now_s=back_s)
+    else:
+        traffic.frame_sent(frame(10_000), num_messages=1, now_s=2.0)
+        told_s = arrived_us / 1e6
+        traffic.frame_answered(answer(7, now_s=told_s), layers=0, now_s=back_s)
+    assert traffic.outlook(now_s=back_s).rate_bps > 4e6
+
+
 def test_the_answer_to_a_frame_becomes_certain_once_a_later_message_was_answered() -> None:
     """The uplink keeps the order, so the edge has the frame by then."""
     traffic = known()
@@ -121,6 +218,7 @@ def test_a_connection_that_is_gone_leaves_nothing_under_way_but_what_was_learnt(
     traffic.layers_sent(layer(0, last=True), now_s=1.0)
     traffic.forget_all()
     assert not traffic.is_waiting
+    assert traffic.has_room(max_in_flight=1, now_s=1.0)
     assert traffic.delay_s == pytest.approx(0.05)
     for frame_id, layers in ((6, 0), (7, 1)):
         told = answer(frame_id, now_s=1.0)

@@ -135,3 +135,29 @@ def test_an_abandoned_frame_leaves_no_arrivals_behind() -> None:
     whole = pile.add(replace(FRAME, frame_id=8), now_s=2.0)
     assert whole is not None
     assert whole.burst == NO_BURST
+
+
+def test_a_frame_in_one_slice_is_held_to_the_limit_and_abandons_an_unfinished_one() -> None:
+    pile = reassembly(max_payload_bytes=7)
+    first, second, _ = fragment(FRAME, 3)
+    pile.add(first, now_s=0.0)
+    assert pile.add(replace(FRAME, frame_id=8), now_s=0.1) is not None
+    assert pile.num_bytes == 0
+    with pytest.raises(WireError, match="where nothing could follow"):
+        pile.add(second, now_s=0.2)
+    with pytest.raises(WireError, match="more than 7 bytes"):
+        pile.add(replace(FRAME, payload=b"abcdefgh"), now_s=0.3)
+
+
+def test_a_frame_has_waited_since_its_last_slice_and_is_passed_over_once_given_up() -> None:
+    pile = reassembly()
+    first, second, third = fragment(FRAME, 3)
+    assert not pile.has_waited_since(9.0)
+    pile.give_up()  # nothing to give up
+    pile.add(first, now_s=1.0)
+    pile.add(second, now_s=2.0)
+    assert not pile.has_waited_since(1.9)
+    assert pile.has_waited_since(2.0)
+    pile.give_up()
+    assert (pile.num_bytes, pile.has_waited_since(9.0)) == (0, False)
+    assert pile.add(third, now_s=3.0) is None

@@ -170,3 +170,15 @@ def test_tensors_are_equal_only_when_name_type_shape_and_bits_are() -> None:
     assert one != NamedTensor("a", np.zeros(2, np.float16))
     assert one != NamedTensor("a", -np.zeros(2, np.float32))
     assert one != "a"
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Frame(7, 3, 100, b"x", fragment=1023, fragments=1024),
+        Frame(7, 3, 100, b"x", layer=253, more_layers=(b"y",), last=True),
+    ],
+    ids=["the last of 1024 fragments", "the last of 255 layers"],
+)
+def test_a_frame_of_as_much_as_may_be_arrives(frame: Frame) -> None:
+    assert decode(encode(frame)) == frame

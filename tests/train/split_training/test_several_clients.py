@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from headgate.profiles.train_messages import Kind, Place
+from headgate.profiles.train_messages import Header, Kind, Place
 from headgate.train.folder.run_folder import load_run
 from headgate.train.split_training.epoch_record import DepruneEpoch
 from headgate.train.split_training.halves import pack_half, use_selection
@@ -214,8 +214,8 @@ def test_with_relay_a_half_that_comes_late_is_not_the_one_that_goes_round(pictur
     model = small_client(small_plan(pictures, settings), settings).half.model
     halves = KeptHalves(client_sync="relay")
     one, late = (Half.opened(pack_half(model), model) for _ in range(2))
-    halves.keep("ann", one)
-    halves.keep("bo", late, is_late=True)
+    halves.keep("ann", one, num_pictures=16)
+    halves.keep("bo", late, num_pictures=16, is_late=True)
     assert halves.shared is one
     assert halves.latest["bo"] is late
 
@@ -231,9 +231,9 @@ def test_a_half_of_an_earlier_phase_that_comes_late_is_neither_measured_nor_kept
     use_selection(model, (0, 1, 2, 3, 4, 5))
     now = Half.opened(pack_half(model), model)
     halves = KeptHalves(client_sync=sync)
-    halves.keep("ann", earlier, is_late=True)
-    halves.keep("bo", now)
-    halves.join(model, selected=now.selected, pictures_of=lambda _: 16)
+    halves.keep("ann", earlier, num_pictures=16, is_late=True)
+    halves.keep("bo", now, num_pictures=16)
+    halves.join(model, selected=now.selected)
     halves.measure(model, plan.data, selected=now.selected)
     assert halves.accuracies.keys() <= {"bo"}
     assert halves.best().selected == now.selected
@@ -267,13 +267,58 @@ def test_with_fedavg_halves_count_by_their_pictures(pictures: Path) -> None:
     selected = model.selected
     assert selected is not None
     halves = KeptHalves(client_sync="fedavg")
-    for name, value in (("ann", 1.0), ("bo", 5.0)):
+    for name, value, num_pictures in (("ann", 1.0, 30), ("bo", 5.0, 10)):
         torch.nn.init.constant_(model.get_parameter("bottleneck.f_hat"), value)
-        halves.keep(name, Half.opened(pack_half(model), model))
-    halves.join(model, selected=selected, pictures_of={"ann": 30, "bo": 10}.__getitem__)
+        halves.keep(name, Half.opened(pack_half(model), model), num_pictures=num_pictures)
+    halves.join(model, selected=selected)
     assert halves.shared is not None
     assert halves.shared.weights["bottleneck.f_hat"].tolist() == [2.0] * 6
     assert model.get_parameter("bottleneck.f_hat").tolist() == [2.0] * 6
+
+
+def test_with_fedavg_one_that_leaves_before_the_others_have_ended_counts_in_full(
+    pictures: Path, tmp_path: Path
+) -> None:
+    settings = small_settings("2:2", client_sync="fedavg")
+    plan = small_plan(pictures, settings)
+    with small_server(plan, settings, tmp_path / "run", num_clients=2) as server:
+        table = Table(server)
+        ann, bo = two_clients(plan, settings)
+        table.connect(ann)
+        table.connect(bo)
+        while "ann" not in server.halves.latest:
+            table.run(num_messages=1)
+        peer = next(m.peer for m in server.session.roster if m.name == "ann")
+        assert peer is not None
+        header = Header(Kind.GOODBYE)
+        server.received(peer, header, (), num_bytes=40, now_s=table.now_s)
+        while server.session.epoch == 0:
+            table.run(num_messages=1)
+        weight = "head.features.0.weight"
+        own = [server.halves.latest[name].weights[weight] for name in ("ann", "bo")]
+        assert server.halves.shared is not None
+        torch.testing.assert_close(server.halves.shared.weights[weight], (own[0] + own[1]) / 2)
+
+
+def test_a_newcomer_begins_with_the_best_half_of_the_last_epoch_and_no_older_one(
+    pictures: Path,
+) -> None:
+    settings = small_settings("2:1")
+    plan = small_plan(pictures, settings)
+    model = small_client(plan, settings).half.model
+    selected = model.selected
+    assert selected is not None
+    halves = KeptHalves(client_sync="none")
+    assert halves.for_joining("cy") is None
+    older, newer = (Half.opened(pack_half(model), model) for _ in range(2))
+    halves.keep("ann", older, num_pictures=16)
+    assert halves.for_joining("cy") is older  # there is no other yet
+    halves.measure(model, plan.data, selected=selected)
+    halves.epoch_closed()  # and ann leaves
+    halves.keep("bo", newer, num_pictures=16)
+    halves.measure(model, plan.data, selected=selected)
+    assert halves.for_joining("cy") is newer
+    assert halves.for_joining("ann") is older
 
 
 def test_a_second_client_of_one_name_takes_over_and_the_first_is_told(

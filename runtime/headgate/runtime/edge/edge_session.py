@@ -66,7 +66,9 @@ class EdgeSession:
         self._families = dict(families)
         self._limits = limits or EdgeLimits()
         self._peers = Peers(self._limits)
-        self._room = WaitingRoom(max_batch=self._limits.max_batch)
+        self._room = WaitingRoom(
+            max_batch=self._limits.max_batch, max_waiting=self._limits.max_queued
+        )
         self._draining = False
         self._sweep_s = inf  # when to look for silent peers
         self._tally = EdgeTally()

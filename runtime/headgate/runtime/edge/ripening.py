@@ -46,6 +46,14 @@ class Ripening:
         """Return those waiting for layers."""
         return list(self._frames.values())
 
+    def begun_before(self, then_s: float) -> list[Queued]:
+        """Return those that will be begun before then, even if no more of them comes."""
+        return [frame for start_s, frame in self._latest_starts() if start_s < then_s]
+
+    def without_news(self) -> list[Queued]:
+        """Return them in the order in which their last layers came."""
+        return sorted(self._frames.values(), key=lambda frame: frame.came_s)
+
     def put(self, frame: Queued) -> None:
         """Let a frame wait for layers; again when some came, as its deadline may have changed."""
         assert frame.layers is not None

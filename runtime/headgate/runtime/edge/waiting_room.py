@@ -3,6 +3,9 @@
 A frame that is whole, or complete, queues for the worker (`batcher`); one that hopes for more
 layers ripens (`ripening`) and queues when its time has come. Payloads are counted here as long as
 a frame waits.
+
+A room that is full turns frames away, so it is not to be full of frames that only hope while the
+worker idles: then those go at once that have had no layer for the longest time.
 """
 
 from dataclasses import dataclass
@@ -26,7 +29,9 @@ class Batch:
 class WaitingRoom:
     """Frames of all peers on their way to the one worker."""
 
-    def __init__(self, *, max_batch: int) -> None:
+    def __init__(self, *, max_batch: int, max_waiting: int) -> None:
+        """`max_waiting` frames fill it; the caller lets no more in."""
+        self._max_batch, self._max_waiting = max_batch, max_waiting
         self._batcher = Batcher(max_batch=max_batch)
         self.margin = Margin()
         self._ripening = Ripening(self._batcher, self.margin)
@@ -63,7 +68,8 @@ class WaitingRoom:
 
     def has_room(self, frame: Queued, *, now_s: float) -> bool:
         """Return whether a frame could be done in time behind those that go before it."""
-        return self._batcher.has_room(frame, now_s=now_s, coming=self._ripening.frames)
+        coming = self._ripening.begun_before(frame.deadline_s)
+        return self._batcher.has_room(frame, now_s=now_s, coming=coming)
 
     def add(self, frame: Queued) -> None:
         """Let a new frame wait: for layers if more may come, else for the worker."""
@@ -123,6 +129,9 @@ class WaitingRoom:
         """Let ripe frames queue; remove and return those that cannot be done in time any more."""
         while (frame := self._ripening.first_ripe(now_s=now_s)) is not None:
             self.completed(frame, now_s=now_s)
+        if len(self) >= self._max_waiting and not self.running and not self.num_queued:
+            for frame in self._ripening.without_news()[: self._max_batch]:
+                self.completed(frame, now_s=now_s)
         return self._gone(self._batcher.take_too_late(now_s=now_s))
 
     def start(self, *, now_s: float) -> Batch | None:

@@ -103,6 +103,10 @@ class LinkEstimator:
         """Return the bytes not known to have arrived, up to this message's; 0 if it has."""
         return self._out.bytes_up_to(key)
 
+    def sent_s(self, key: int) -> float | None:
+        """Return when an outstanding message was sent; None for unknown keys."""
+        return self._out.sent_s(key)
+
     def sent(self, key: int, *, num_bytes: int, now_s: float) -> None:
         """Note a message that will be answered. Messages arrive in the order of these calls."""
         window_bytes = self._window.sent(delay_s=self.delay_s or 0.0, now_s=now_s)

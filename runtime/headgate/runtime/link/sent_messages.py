@@ -55,6 +55,11 @@ class SentMessages:
                 return num_bytes
         return 0
 
+    def sent_s(self, key: int) -> float | None:
+        """Return when a message was sent that has not been answered; None for unknown keys."""
+        message = self._unanswered.get(key)
+        return None if message is None else message.sent_s
+
     def add(self, message: SentMessage) -> None:
         """Note a message that is sent now, behind all others."""
         assert message.key not in self._unanswered

@@ -339,17 +339,17 @@ class DeviceSession:
         """
         frame = self._waiting.get(result.frame_id)
         edge_answer: EdgeAnswer | None = None
-        if frame is not None:
-            try:
-                edge_answer = self._endings.read(frame, result)
-            except WireError as reason:
-                if frame.num_bytes == 0:  # nobody was asked
-                    raise
-                failed = Reject(result.frame_id, RejectReason.FAILED, str(reason))
-                return [Complain(str(reason)), *self._take_reject(failed, now_s=now_s)]
         point = self._manifest.point_at(result.point_index)
         layers = 0 if point is None else point.prefix or 0
-        trip_s = self._edge.answered(result, layers=layers, now_s=now_s)
+        try:
+            if frame is not None:
+                edge_answer = self._endings.read(frame, result)
+            trip_s = self._edge.answered(result, layers=layers, now_s=now_s)
+        except WireError as reason:
+            if frame is not None and frame.num_bytes == 0:  # nobody was asked
+                raise
+            failed = Reject(result.frame_id, RejectReason.FAILED, str(reason))
+            return [Complain(str(reason)), *self._take_reject(failed, now_s=now_s)]
         self._references.answered(result.frame_id)
         if trip_s is not None and point is not None:
             self._costs.edge_answered(point, result)

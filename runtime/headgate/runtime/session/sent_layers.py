@@ -65,19 +65,22 @@ class SentLayers:
             del self._frames[frame_id]
         return key
 
-    def answered(self, frame_id: int, *, layers: int) -> tuple[int | None, float]:
+    def sent_s(self, frame_id: int) -> float:
+        """Return when the first message of a frame that is known was sent."""
+        return self._frames[frame_id].sent_s
+
+    def answered(self, frame_id: int, *, layers: int) -> int | None:
         """Take a RESULT that used so many layers, of a frame that is known.
 
-        Returns the key of the message that it is the answer to, if any, and when the frame's first
-        message was sent.
+        Returns the key of the message that it is the answer to, if any.
         """
         frame = self._frames[frame_id]
         last = frame.out[-1] if frame.out else None
         if last is not None and last.completes and last.layers <= layers:
             del self._frames[frame_id]
-            return last.key, frame.sent_s
+            return last.key
         self._over(frame_id, frame)
-        return None, frame.sent_s
+        return None
 
     def rejected(self, frame_id: int) -> int | None:
         """Take a REJECT; returns the key of the message that it is the answer to, if any."""

@@ -201,13 +201,15 @@ class Traffic:
         learns nothing, if its durations cannot be.
         """
         frame_id, residence_s = result.frame_id, result.residence_us / 1e6
-        if frame_id in self._in_flight:
-            _check_durations(result, since_s=now_s - self._in_flight.pop(frame_id))
+        is_layered = frame_id in self._layers
+        sent_s = self._layers.sent_s(frame_id) if is_layered else self._link.sent_s(frame_id)
+        if sent_s is None:
+            self._in_flight.pop(frame_id, None)
+            return None
+        _check_durations(result, since_s=now_s - sent_s)
+        if self._in_flight.pop(frame_id, None) is not None:
             self._answered_s.append(now_s)
-        key: int | None = frame_id
-        sent_s: float | None = None
-        if frame_id in self._layers:
-            key, sent_s = self._layers.answered(frame_id, layers=layers)
+        key = self._layers.answered(frame_id, layers=layers) if is_layered else frame_id
         trip_s = None
         if key is not None:
             trip_s = self._link.answered(
@@ -217,7 +219,7 @@ class Traffic:
                 now_s=now_s,
                 burst=result.burst,
             )
-        return trip_s if sent_s is None else max(0.0, now_s - sent_s - residence_s)
+        return max(0.0, now_s - sent_s - residence_s) if is_layered else trip_s
 
     def frame_rejected(self, frame_id: int, *, now_s: float) -> None:
         """Learn from a rejection.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -46,25 +46,30 @@ class KeptHalves:
         self.shared: Half | None = None  # what all clients go on from, where they share
         self.accuracies: dict[str, float] = {}
         self._client_sync = client_sync
-        self._ended: set[str] = set()  # whose half came in this epoch
+        self._ended: dict[str, int] = {}  # whose half came in this epoch, and of how many pictures
 
-    def keep(self, name: str, half: Half, *, is_late: bool = False) -> None:
-        """Take a half at the end of a client's epoch.
+    def keep(self, name: str, half: Half, *, num_pictures: int, is_late: bool = False) -> None:
+        """Take a half at the end of a client's epoch, who may leave before the others have ended.
 
         The one that goes round has left one behind that `is_late`, and is not replaced by it.
         """
         self.latest[name] = half
-        self._ended.add(name)
+        self._ended[name] = num_pictures
         if self._client_sync == "relay" and not is_late:
             self.shared = half
 
     def for_joining(self, name: str) -> Half | None:
-        """Return what a client without any state begins with; None for fresh weights."""
-        return self.shared or self.latest.get(name) or next(iter(self.latest.values()), None)
+        """Return what a client without any state begins with; None for fresh weights.
 
-    def join(
-        self, model: SplitModel, *, selected: tuple[int, ...], pictures_of: Callable[[str], int]
-    ) -> None:
+        That is its own half of earlier, or the best of the last epoch: one that a client left
+        behind long ago would not fit the server's layers any more.
+        """
+        own = self.shared or self.latest.get(name)
+        if own is not None or not self.latest:
+            return own
+        return self.best() if self.accuracies else next(iter(self.latest.values()))
+
+    def join(self, model: SplitModel, *, selected: tuple[int, ...]) -> None:
         """At the end of an epoch, make the mean the shared half where clients average.
 
         Halves count by their pictures.
@@ -72,7 +77,7 @@ class KeptHalves:
         if self._client_sync != "fedavg":
             return
         names = self._ended_with(selected)
-        shares = [float(max(1, pictures_of(name))) for name in names]
+        shares = [float(max(1, self._ended[name])) for name in names]
         weights = mean_half([self.latest[name].weights for name in names], shares=shares)
         load_half(model, weights)
         use_selection(model, selected)

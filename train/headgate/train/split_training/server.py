@@ -216,7 +216,8 @@ class SplitServer:
                     out.append(self._repeated(peer, name, header))
                 case KeepHalf(name, is_late):
                     assert half is not None
-                    self.halves.keep(name, half, is_late=is_late)
+                    num_pictures = self.session.roster.num_pictures_of(name)
+                    self.halves.keep(name, half, num_pictures=num_pictures, is_late=is_late)
                 case Greeted():
                     out.append(self._welcome(effect))
                 case Go():
@@ -331,7 +332,7 @@ class SplitServer:
                 "more; lower --lr or --gamma, and start over"
             )
         selected = self.half.selections[phase]
-        self.halves.join(model, selected=selected, pictures_of=self.session.roster.num_pictures_of)
+        self.halves.join(model, selected=selected)
         accuracy, exit_accuracy = self.halves.measure(model, self._plan.data, selected=selected)
         clients = self.tally.close()
         record = DepruneEpoch(
