@@ -15,7 +15,7 @@ IMPORTANCES = ("folded", "plain")
 WEIGHTS_FROM = ("start", "now")
 SLICE_MAPS = 2
 W_NON = 2.0
-PENALTY = 0.3  # what `train nair` takes unless told
+PENALTY = 0.3  # what `train nair` takes unless told, of maps as they are
 MAX_PREFIX_WEIGHT = 1e6  # far above, a loss is no finite float32
 
 
@@ -48,6 +48,11 @@ class ProgressiveConfig:
     epochs: int = 4
     # CLIO: where `prefix_weights` come from, if they were counted on recorded links.
     weights_of_link: WeightSource | None = field(default=None, metadata=ADDED)
+
+
+def default_penalty(order: str) -> float:
+    """Return the penalty that `train nair` takes unless told: mixtures were trained without."""
+    return 0.0 if order == "principal" else PENALTY
 
 
 def slice_layers(num_maps: int, *, slice_maps: int) -> tuple[int, ...]:

@@ -142,6 +142,44 @@ def test_runs_are_named_after_what_was_done(runs: dict[str, Run]) -> None:
         assert line_name(replace(many, record=record)) == f"CLIO, single tail, {words}"
 
 
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        (ProgressiveConfig(order="principal"), "NAIR of mixtures, bottleneck, r = 2"),
+        (
+            ProgressiveConfig(order="principal", penalty=PENALTY),
+            "NAIR of mixtures, penalty 0.3, bottleneck, r = 2",
+        ),
+        (
+            ProgressiveConfig(order="principal", epochs=0),
+            "mixtures by worth, untrained, bottleneck, r = 2",
+        ),
+        (
+            ProgressiveConfig(order="importance", epochs=0),
+            "importance order, untrained, bottleneck, r = 2",
+        ),
+        (
+            ProgressiveConfig(order="natural", penalty=PENALTY),
+            "NAIR in original order, bottleneck, r = 2",
+        ),
+        (
+            ProgressiveConfig(order="principal", w_non=0.5),
+            "NAIR of mixtures, weights to the 0.5, bottleneck, r = 2",
+        ),
+        (
+            ProgressiveConfig(order="principal", w_non=0.0),
+            "NAIR of mixtures, no weight, bottleneck, r = 2",
+        ),
+    ],
+)
+def test_a_run_is_named_after_the_order_in_which_it_sends(
+    runs: dict[str, Run], config: ProgressiveConfig, name: str
+) -> None:
+    narrow = runs["narrow"]
+    record = replace(narrow.record, settings=replace(narrow.record.settings, progressive=config))
+    assert line_name(replace(narrow, record=record)) == name
+
+
 def test_layers_are_coded_one_by_one_and_cost_less_at_fewer_levels(runs: dict[str, Run]) -> None:
     run = runs["narrow"]
     pictures = load_samples(run, data=None, num_calibration=0, limit=8).pictures

@@ -14,7 +14,7 @@ from headgate.train.commands.run_options import (
     options_in_order,
     run_options,
 )
-from headgate.train.progressive import PENALTY
+from headgate.train.progressive import PENALTY, default_penalty
 
 if TYPE_CHECKING:
     from headgate.profiles.trace import Trace
@@ -109,7 +109,7 @@ def nair(
     if order is None:
         order = "principal" if settings["bottleneck"] else "importance"
     if penalty is None:
-        penalty = 0.0 if order == "principal" else PENALTY
+        penalty = default_penalty(order)
     progressive = ProgressiveConfig(
         method="nair",
         slice_maps=slice_maps,

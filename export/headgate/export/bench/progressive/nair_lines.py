@@ -18,10 +18,21 @@ from headgate.train.folder.run_folder import Run
 from headgate.train.folder.run_record import MemberEntry, ProgressiveEntry
 from headgate.train.networks.backbones import build_backbone
 from headgate.train.networks.splits import find_split
-from headgate.train.progressive import PENALTY
+from headgate.train.progressive import W_NON, default_penalty
 
 FLOAT_BYTES = 4
 WITHIN = 0.01  # of a line's overall accuracy
+# What a run is called, by the order in which it sends (`headgate.train.progressive.ORDERS`).
+TRAINED = {
+    "principal": "NAIR of mixtures",
+    "importance": "NAIR",
+    "natural": "NAIR in original order",
+}
+UNTRAINED = {
+    "principal": "mixtures by worth",
+    "importance": "importance order",
+    "natural": "original order",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +104,15 @@ def line_name(run: Run) -> str:
             links = traces[0] if len(traces) == 1 else f"{len(traces)} recorded links"
             extra.append(f"weights of {links}")
     elif config.epochs == 0:
-        name = f"{'original' if config.order == 'natural' else 'importance'} order, untrained"
+        name = f"{UNTRAINED[config.order]}, untrained"
     else:
-        name = "NAIR" if config.order == "importance" else "NAIR in original order"
-        if config.penalty != PENALTY:
+        name = TRAINED[config.order]
+        if config.penalty != default_penalty(config.order):
             extra.append(f"penalty {config.penalty:g}" if config.penalty else "no penalty")
         if config.importance != "folded":
             extra.append(f"{config.importance} importance")
-        if config.w_non == 0:
-            extra.append("no weight")
+        if config.w_non != W_NON:
+            extra.append(f"weights to the {config.w_non:g}" if config.w_non else "no weight")
     if config.bottleneck:
         extra.append(f"bottleneck, r = {run.record.settings.resolution_factor}")
     if run.record.settings.link_loss:
