@@ -88,6 +88,13 @@ def test_usage_errors_exit_with_2_and_leave_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_client_that_may_not_connect_is_refused_before_its_data_is_loaded(tmp_path: Path) -> None:
+    way = ("--role", "client", "--server", "tcp://192.0.2.7:7710")
+    result = run(*settings(tmp_path / "missing.npz"), *way)
+    assert result.exit_code == 2
+    assert "is not loopback and there are no keys" in result.output
+
+
 def test_local_without_a_folder_is_refused(pictures: Path) -> None:
     result = run(*settings(pictures))
     assert result.exit_code == 2

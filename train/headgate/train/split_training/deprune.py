@@ -32,7 +32,12 @@ from headgate.train.split_training.server_run import (
     open_server,
 )
 from headgate.train.split_training.settings import MIN_BATCH, DepruneSettings, check_settings
-from headgate.train.split_training.transport import ClientSocket, Security, ServerSocket
+from headgate.train.split_training.transport import (
+    ClientSocket,
+    Security,
+    ServerSocket,
+    keys_to,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +261,7 @@ def deprune_as_client(
             f"{folder}: a client's state is here already; --resume goes on with it, --force "
             "replaces it"
         )
+    keys_to(endpoint, security)  # before the data: loading it takes a while
     plan = prepare(config, settings)
     device = compute_device(plan.config)
     with _threads(config):

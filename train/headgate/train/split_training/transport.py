@@ -20,7 +20,7 @@ from headgate.profiles.errors import PeerError, UsageError
 from headgate.train.split_training.wire_parcels import LIMITS
 
 if TYPE_CHECKING:
-    from headgate.runtime.sockets.keys import Context, Socket
+    from headgate.runtime.sockets.keys import Context, DeviceKeys, Socket
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +105,16 @@ class ServerSocket:
         self._context.term()
 
 
+def keys_to(endpoint: str, security: Security) -> DeviceKeys | None:
+    """Return a client's keys, or raise UsageError if it may not connect there with what it has."""
+    from headgate.runtime.sockets import keys
+
+    keys.check_endpoint(endpoint, option="--server")
+    has_keys = security.keys is not None
+    keys.check_exposure(endpoint, option="--server", has_keys=has_keys, insecure=security.insecure)
+    return keys.load_device_keys(security.keys) if security.keys is not None else None
+
+
 class ClientSocket:
     """The DEALER of a client, and its monitor."""
 
@@ -113,12 +123,7 @@ class ClientSocket:
 
         from headgate.runtime.sockets import keys
 
-        keys.check_endpoint(endpoint, option="--server")
-        has_keys = security.keys is not None
-        keys.check_exposure(
-            endpoint, option="--server", has_keys=has_keys, insecure=security.insecure
-        )
-        own = keys.load_device_keys(security.keys) if security.keys is not None else None
+        own = keys_to(endpoint, security)
         self._context: Context = zmq.Context()
         self._dealer: Socket = self._context.socket(zmq.DEALER)
         _tune(self._dealer)
