@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headgate.profiles.ladder import read_ladder
+from headgate.profiles.ladder import Ladder, LadderPoint, ladder_manifest, read_ladder
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Profile
 from headgate.profiles.trace import Trace, named_trace
@@ -118,6 +118,29 @@ def test_doubtful_layers_are_sent_where_only_an_answer_from_here_would_insure_th
     monkeypatch.setattr(trust, "BENEFIT", 1.0)
     without = credit(run(trace, manifest=manifest, insured=False))
     assert with_benefit > without > 0.6
+
+
+def test_layers_without_an_exit_that_never_leave_teach_at_their_deadline() -> None:
+    """A link for a frame and a bit: the estimate sinks below it at first, and nothing is sent."""
+    points = [
+        LadderPoint(
+            id=f"s-p{prefix}",
+            kind=PointKind.SPLIT,
+            accuracy=accuracy,
+            bytes=num_bytes,
+            member="s",
+            prefix=prefix,
+            device_ms=0.5,
+            edge_ms=6.0,
+        )
+        for prefix, (num_bytes, accuracy) in enumerate(((118, 0.39), (169, 0.55), (202, 0.57)), 1)
+    ]
+    local = LadderPoint(id="local", kind=PointKind.LOCAL, accuracy=0.63, device_ms=59.5)
+    manifest = ladder_manifest(Ladder((*points, local)))
+    records = run(named_trace("steady:0.052"), manifest=manifest, sla_s=0.2)
+    unanswered = [r for r in records if r.source is Source.NONE]
+    assert len(unanswered) < 15  # 68 while nothing was learnt of them for two seconds
+    assert credit(records) > 0.5
 
 
 def test_link_that_collapses_in_mid_frame_still_answers_from_what_had_arrived() -> None:

@@ -142,10 +142,6 @@ class LayerSender:
         """Bytes of layers that were worth sending when their frames were planned, and wait."""
         return sum(sending.planned_bytes for sending in self._frames)
 
-    def is_held_back(self, frame_id: int) -> bool:
-        """Whether not even the first layer of this frame has left yet."""
-        return any(f.frame.frame_id == frame_id and f.layer == 0 for f in self._frames)
-
     def next_release(self, outlook: Outlook, *, now_s: float) -> Release | None:
         """Return the next message to send now, which counts as sent; None: nothing for now."""
         while self._frames:

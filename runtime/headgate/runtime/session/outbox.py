@@ -99,7 +99,7 @@ class Outbox:
 
     def answer_chance(self, frame: FrameOnItsWay, *, by_s: float, now_s: float) -> float:
         """Return the probability that a frame's answer is back at `by_s`, residence apart."""
-        if self._sender.is_held_back(frame.frame_id):  # not even its first layer has left
+        if frame.num_bytes == 0:  # not even its first layer has left, and may never leave
             return 0.0
         return self._edge.answer_chance(frame.frame_id, by_s=by_s, now_s=now_s)
 

@@ -52,4 +52,6 @@ class WaitingFrames(dict[int, FrameOnItsWay]):
             return frame.captured_s + self._settings.give_up_without_sla_s
         if frame.insurance is not None:
             return frame.deadline_s - self._guard.guard_s
+        if frame.num_bytes == 0:  # nothing has left: no answer will come that tells of the link
+            return frame.deadline_s
         return frame.deadline_s + self._settings.give_up_s
