@@ -11,59 +11,59 @@ from headgate.runtime.session.probing import (
     Probing,
 )
 
-QUIET = ProbeNeed(until_s=9.0, local=False, upward_bytes=0)
-LOCAL = ProbeNeed(until_s=9.0, local=True, upward_bytes=0)
-UPWARD = ProbeNeed(until_s=9.0, local=False, upward_bytes=6000)
+QUIET = ProbeNeed(until_s=9.0, local_bytes=0, upward_bytes=0)
+LOCAL = ProbeNeed(until_s=9.0, local_bytes=LOCAL_PROBE_BYTES, upward_bytes=0)
+UPWARD = ProbeNeed(until_s=9.0, local_bytes=0, upward_bytes=6000)
 
 
 def test_the_delay_is_asked_for_once_a_second() -> None:
     probing = Probing()
     probing.make(0, now_s=5.0)
-    assert probing.due(QUIET, sent_s=5.4, is_waiting=False) == (5.0 + DELAY_PROBE_S, 0)
+    assert probing.due(QUIET, sent_s=5.4, is_waiting=False) == (5.0 + DELAY_PROBE_S, 0, False)
 
 
 def test_frames_that_stay_here_are_stood_in_for_by_small_probes() -> None:
     probing = Probing()
     probing.make(0, now_s=5.0)
     due = probing.due(LOCAL, sent_s=5.4, is_waiting=False)
-    assert due == (5.4 + LOCAL_PROBE_S, LOCAL_PROBE_BYTES)
+    assert due == (5.4 + LOCAL_PROBE_S, LOCAL_PROBE_BYTES, False)
 
 
 def test_a_rung_above_is_explored_now_and_then_and_never_with_too_much() -> None:
     probing = Probing()
-    probing.make(6000, now_s=4.0)
+    probing.make(6000, upward=True, now_s=4.0)
     probing.make(0, now_s=5.9)
-    assert probing.due(UPWARD, sent_s=5.9, is_waiting=False) == (4.0 + UPWARD_PROBE_S, 6000)
-    huge = ProbeNeed(until_s=9.0, local=False, upward_bytes=10**9)
-    assert probing.due(huge, sent_s=5.9, is_waiting=False)[1] == MAX_UPWARD_PROBE_BYTES
+    assert probing.due(UPWARD, sent_s=5.9, is_waiting=False) == (4.0 + UPWARD_PROBE_S, 6000, True)
+    huge = ProbeNeed(until_s=9.0, local_bytes=0, upward_bytes=10**9)
+    assert probing.due(huge, sent_s=5.9, is_waiting=False).num_bytes == MAX_UPWARD_PROBE_BYTES
 
 
 def test_a_probe_in_place_of_frames_does_not_count_as_one_for_a_rung_above() -> None:
     probing = Probing()
-    probing.make(6000, now_s=4.0)
+    probing.make(6000, upward=True, now_s=4.0)
     probing.make(LOCAL_PROBE_BYTES, now_s=5.5)
     probing.make(0, now_s=5.9)
-    assert probing.due(UPWARD, sent_s=5.9, is_waiting=False)[0] == 4.0 + UPWARD_PROBE_S
+    assert probing.due(UPWARD, sent_s=5.9, is_waiting=False).due_s == 4.0 + UPWARD_PROBE_S
 
 
 def test_a_rung_as_large_as_a_stand_in_is_not_explored_more_often_than_others() -> None:
     probing = Probing()
     probing.make(0, now_s=5.0)
-    same = ProbeNeed(until_s=9.0, local=False, upward_bytes=LOCAL_PROBE_BYTES)
-    due_s, num_bytes = probing.due(same, sent_s=5.4, is_waiting=False)
-    assert due_s <= 5.4
-    probing.make(num_bytes, now_s=5.4)
-    assert probing.due(same, sent_s=5.4, is_waiting=False) == (5.0 + DELAY_PROBE_S, 0)
+    same = ProbeNeed(until_s=9.0, local_bytes=0, upward_bytes=LOCAL_PROBE_BYTES)
+    due = probing.due(same, sent_s=5.4, is_waiting=False)
+    assert due.due_s <= 5.4
+    probing.make(due.num_bytes, upward=due.upward, now_s=5.4)
+    assert probing.due(same, sent_s=5.4, is_waiting=False) == (5.0 + DELAY_PROBE_S, 0, False)
 
 
 def test_while_something_is_out_its_answer_is_waited_for() -> None:
     probing = Probing()
     probing.make(0, now_s=5.0)
-    assert probing.due(UPWARD, sent_s=5.4, is_waiting=True) == (5.4 + DELAY_PROBE_S, 0)
+    assert probing.due(UPWARD, sent_s=5.4, is_waiting=True) == (5.4 + DELAY_PROBE_S, 0, False)
     busy = probing.due(UPWARD, sent_s=8.9, is_waiting=True)
-    assert busy == (5.0 + PATIENCE * DELAY_PROBE_S, 0)
+    assert busy == (5.0 + PATIENCE * DELAY_PROBE_S, 0, False)
     lost = probing.due(LOCAL, sent_s=5.4, is_waiting=True)
-    assert lost == (5.4 + DELAY_PROBE_S, LOCAL_PROBE_BYTES)
+    assert lost == (5.4 + DELAY_PROBE_S, LOCAL_PROBE_BYTES, False)
 
 
 def test_probes_are_numbered_and_stamped() -> None:

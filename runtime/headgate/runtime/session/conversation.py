@@ -14,7 +14,7 @@ from headgate.runtime.link.outlook import Outlook, Sample
 from headgate.runtime.session.back_off import BackOff
 from headgate.runtime.session.events import Send
 from headgate.runtime.session.greeting import Greeting, Refusal, State
-from headgate.runtime.session.probing import LOCAL_PROBE_BYTES, ProbeNeed, Probing
+from headgate.runtime.session.probing import LOCAL_PROBE_BYTES, Due, ProbeNeed, Probing
 from headgate.runtime.session.traffic import Traffic
 from headgate.runtime.wire.bursts import slice_bytes
 from headgate.runtime.wire.fragments import fragment
@@ -204,7 +204,7 @@ class Conversation:
             return self._greeting.due_s
         if self._state is not State.READY or need is None:
             return None
-        due_s, _ = self._probe_due(need)
+        due_s = self._probe_due(need).due_s
         return due_s if due_s <= need.until_s else None
 
     def handle_timer(self, need: ProbeNeed | None, *, now_s: float) -> list[Send]:
@@ -215,14 +215,15 @@ class Conversation:
         if self._state is State.GREETING:
             return self._greet(now_s=now_s)
         assert need is not None
-        return [self._probe(self._probe_due(need)[1], now_s=now_s)]
+        due = self._probe_due(need)
+        return [self._probe(due.num_bytes, upward=due.upward, now_s=now_s)]
 
-    def _probe_due(self, need: ProbeNeed) -> tuple[float, int]:
+    def _probe_due(self, need: ProbeNeed) -> Due:
         traffic = self._traffic
         return self._probing.due(need, sent_s=traffic.sent_s, is_waiting=traffic.is_waiting)
 
-    def _probe(self, num_bytes: int, *, now_s: float) -> Send:
-        probe = self._probing.make(num_bytes, now_s=now_s)
+    def _probe(self, num_bytes: int, *, upward: bool = False, now_s: float) -> Send:
+        probe = self._probing.make(num_bytes, upward=upward, now_s=now_s)
         self._traffic.probe_sent(probe.probe_id, padding_bytes=num_bytes, now_s=now_s)
         return self._send(probe)
 

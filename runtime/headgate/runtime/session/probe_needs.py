@@ -1,13 +1,16 @@
 """What a device's session wants probes for: only while frames come that might better be sent."""
 
+import math
+
 from headgate.profiles.manifest import PointKind
 from headgate.runtime.choice.policy import Policy
 from headgate.runtime.choice.situation import Choice
 from headgate.runtime.link.outlook import Outlook
-from headgate.runtime.session.probing import ProbeNeed
+from headgate.runtime.session.probing import LOCAL_PROBE_BYTES, LOCAL_PROBE_S, ProbeNeed
 
 CAPTURING_S = 1.0  # without a new frame for longer, nothing is probed
 UPWARD_AFTER_S = 2.0  # an estimate older than this is worth an upward probe
+LEAST_PROBE_BYTES = 100  # about as small as a frame can be
 
 
 class ProbeNeeds:
@@ -17,6 +20,7 @@ class ProbeNeeds:
         self._policy = policy
         self._captured_s: float | None = None
         self._answered_locally = False  # the last choice was not to send
+        self._local_bytes = LOCAL_PROBE_BYTES  # of a probe in a frame's place
         self._upward_bytes = 0  # of a probe that would show what the next rung needs
 
     def captured(self, *, now_s: float) -> None:
@@ -28,6 +32,7 @@ class ProbeNeeds:
         local = choice.point is None or choice.point.kind is PointKind.LOCAL
         nothing_sent = choice.layers is not None and choice.layers.num_steps == 0
         self._answered_locally = local or nothing_sent
+        self._local_bytes = LOCAL_PROBE_BYTES if outlook is None else _local_bytes(outlook)
         self._upward_bytes = 0
         if outlook is not None and not self._answered_locally and outlook.age_s > UPWARD_AFTER_S:
             self._upward_bytes = self._policy.upward_probe_bytes(outlook)
@@ -42,6 +47,19 @@ class ProbeNeeds:
             return None
         return ProbeNeed(
             until_s=self._captured_s + CAPTURING_S,
-            local=self._answered_locally,
+            local_bytes=self._local_bytes if self._answered_locally else 0,
             upward_bytes=self._upward_bytes,
         )
+
+
+def _local_bytes(outlook: Outlook) -> int:
+    """Return how large a probe in a frame's place should be: no more than the link is free for.
+
+    A probe that keeps a slow link busy for longer than it is until the next holds up frames that
+    are smaller. By the level, and not by what a wait rules out: that is no reason to ask with less.
+    Where messages wait for a turn, however small, a smaller one would only look slower.
+    """
+    if outlook.timing is not None:
+        return LOCAL_PROBE_BYTES
+    carried_bytes = round(math.exp(outlook.forecast.level) / 8 * LOCAL_PROBE_S)
+    return min(LOCAL_PROBE_BYTES, max(LEAST_PROBE_BYTES, carried_bytes))

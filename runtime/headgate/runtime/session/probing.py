@@ -6,6 +6,7 @@ where the frames sent are too small to show what the link could carry.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from headgate.runtime.wire.messages import Probe, stamp_us
 
@@ -19,13 +20,21 @@ UPWARD_PROBE_S, MAX_UPWARD_PROBE_BYTES = 2.0, 32 * 1024  # as large as the next 
 class ProbeNeed:
     """What the session wants probes for, and no later than when: frames must be coming.
 
-    `local`: frames are answered locally though sending could be worth more. `upward_bytes`: of
-    a rung of the ladder to explore, or 0.
+    `local_bytes`: of one in place of frames that are answered locally though sending could be worth
+    more, or 0. `upward_bytes`: of a rung of the ladder to explore, or 0.
     """
 
     until_s: float
-    local: bool
+    local_bytes: int
     upward_bytes: int
+
+
+class Due(NamedTuple):
+    """When the next probe is due, its padding, and whether it explores a rung."""
+
+    due_s: float
+    num_bytes: int
+    upward: bool = False
 
 
 class Probing:
@@ -36,31 +45,30 @@ class Probing:
         self._delay_probe_s = 0.0
         self._upward_probe_s = 0.0
 
-    def due(self, need: ProbeNeed, *, sent_s: float, is_waiting: bool) -> tuple[float, int]:
-        """Return when the next probe is due and its padding in bytes.
+    def due(self, need: ProbeNeed, *, sent_s: float, is_waiting: bool) -> Due:
+        """Return the next probe that is due.
 
         `sent_s` is when anything was sent last. While something is out (`is_waiting`) its answer
         will tell: ask only if that seems lost, or if there has been something out for so long that
         the delay was not measured.
         """
         if is_waiting:
-            lost = (sent_s + DELAY_PROBE_S, LOCAL_PROBE_BYTES if need.local else 0)
-            return min(lost, (self._delay_probe_s + PATIENCE * DELAY_PROBE_S, 0))
-        due = [(self._delay_probe_s + DELAY_PROBE_S, 0)]
-        if need.local:
-            due.append((sent_s + LOCAL_PROBE_S, LOCAL_PROBE_BYTES))
+            lost = Due(sent_s + DELAY_PROBE_S, need.local_bytes)
+            return min(lost, Due(self._delay_probe_s + PATIENCE * DELAY_PROBE_S, 0))
+        due = [Due(self._delay_probe_s + DELAY_PROBE_S, 0)]
+        if need.local_bytes:
+            due.append(Due(sent_s + LOCAL_PROBE_S, need.local_bytes))
         if need.upward_bytes:
             num_bytes = min(need.upward_bytes, MAX_UPWARD_PROBE_BYTES)
-            num_bytes += num_bytes == LOCAL_PROBE_BYTES  # by which `make` tells the two apart
-            due.append((self._upward_probe_s + UPWARD_PROBE_S, num_bytes))
+            due.append(Due(self._upward_probe_s + UPWARD_PROBE_S, num_bytes, upward=True))
         return min(due)
 
-    def make(self, num_bytes: int, *, now_s: float) -> Probe:
+    def make(self, num_bytes: int, *, upward: bool = False, now_s: float) -> Probe:
         """Return the probe to send now, with so much padding."""
-        if num_bytes == 0:
-            self._delay_probe_s = now_s
-        elif num_bytes != LOCAL_PROBE_BYTES:
+        if upward:
             self._upward_probe_s = now_s
+        elif num_bytes == 0:
+            self._delay_probe_s = now_s
         probe = Probe(self._num_probes, bytes(num_bytes), stamp_us(now_s))
         self._num_probes = (self._num_probes + 1) % (1 << 32)
         return probe
