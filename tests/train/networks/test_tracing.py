@@ -65,6 +65,40 @@ def test_stochastic_depth_is_drawn_in_training_alone_on_both_sides_of_a_cut() ->
         assert len({tuple(half(given).flatten().tolist()) for _ in range(20)}) > 1
 
 
+class OwnStatistics(nn.Module):
+    """A norm with averages of its own, which remembers what it last saw."""
+
+    mean_C: Tensor
+    num_steps: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean_C", torch.zeros(4))
+        self.register_buffer("num_steps", torch.tensor(0))
+        self.seen = torch.zeros(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen = x
+        if self.training:
+            self.mean_C.mul_(0.9).add_(0.1 * x.detach().mean((0, 2, 3)))
+            self.num_steps += 1
+        return x - self.mean_C.view(1, -1, 1, 1)
+
+
+def test_what_code_writes_to_its_modules_is_undone_after_tracing_and_done_by_the_halves() -> None:
+    network = around(OwnStatistics())
+    norm = network[1]
+    assert isinstance(norm, OwnStatistics)
+    head, _ = cut(network, "root.1", PICTURE)
+    assert [type(held) for held in (norm.mean_C, norm.num_steps, norm.seen)] == 3 * [Tensor]
+    assert norm.num_steps == 0
+    head.eval()(PICTURE)
+    assert norm.num_steps == 0
+    head.train()(PICTURE)
+    assert norm.num_steps == 1
+    assert (norm.mean_C != 0).all()
+
+
 class Scaled(nn.Module):
     """Computes with a buffer, and with numbers that its code makes anew each time."""
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from headgate.profiles.errors import UsageError
+from headgate.train.networks.layout import ViewsMayCopy
 from headgate.train.networks.networks import LeNet, MobileNetV2, ResNet18, Vgg11
-from headgate.train.networks.views import ViewsMayCopy
 from headgate.train.recipe import unknown_model
 
 # Shapes: B batch, C channels, H height, W width, K classes

@@ -21,9 +21,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from headgate.profiles.errors import UsageError
 from headgate.train.networks.backbones import first_line
+from headgate.train.networks.layout import Half
 from headgate.train.networks.split_names import cut_names
 from headgate.train.networks.tracing import mode_kept, output_node, trace
-from headgate.train.networks.views import Half
 
 # Shapes: B batch, C channels, H height, W width (h, w at the split), K classes
 

@@ -110,7 +110,9 @@ def _trace_once(
             delattr(model, name)
         tracer = _Tracer(whole)
         try:
-            graph = tracer.trace(model)
+            with _as_it_was(model):
+                graph = tracer.trace(model)
+                constants = {n: held for n, held in vars(model).items() if n.startswith(_CONSTANT)}
         except Exception as error:  # the model's own code runs here: it may raise anything
             if tracer.failed is not None:
                 whole.add(tracer.failed)
@@ -120,7 +122,22 @@ def _trace_once(
                 "avoid control flow in its forward() that depends on tensors or their shapes, or "
                 "put that part into a module of its own"
             ) from error
-        return graph, {name: held for name, held in vars(model).items() if _CONSTANT in name}
+        vars(model).update(constants)
+        return graph, constants
+
+
+@contextlib.contextmanager
+def _as_it_was(model: nn.Module) -> Iterator[None]:
+    """Undo what the code writes to its modules: while it is traced those are stand-ins."""
+    before = [
+        (held, dict(held)) for module in model.modules() for held in (vars(module), module._buffers)
+    ]
+    try:
+        yield
+    finally:
+        for held, was in before:
+            held.clear()
+            held.update(was)
 
 
 def _asking(graph: fx.Graph, eval_graph: fx.Graph) -> set[str]:

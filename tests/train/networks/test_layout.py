@@ -2,6 +2,7 @@ import torch
 from torch import Tensor, nn
 
 from headgate.train.networks.backbones import Normalise, PlainModel
+from headgate.train.networks.layout import lay_channels_last
 from headgate.train.networks.splits import cut
 
 PICTURE = torch.rand(2, 3, 6, 5, generator=torch.Generator().manual_seed(0))
@@ -26,8 +27,16 @@ def test_maps_that_lie_channels_last_can_be_viewed_in_a_network_and_in_its_halve
     plain = PlainModel(Normalise((0, 0, 0), (1, 1, 1)), Viewing())
     expected_BK = plain(PICTURE)
     head, tail = cut(plain.network, "first", PICTURE)
-    plain.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    lay_channels_last(plain)
     picture_BCHW = PICTURE.contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(plain(picture_BCHW), expected_BK)
     torch.testing.assert_close(tail(head(picture_BCHW)), expected_BK)
     plain(picture_BCHW).sum().backward()
+
+
+def test_weights_of_any_number_of_axes_are_laid_as_they_can_be() -> None:
+    network = Viewing()
+    network.shares = nn.Parameter(torch.ones(1, 2, 3, 1, 1))
+    lay_channels_last(network)
+    assert network.first.weight.is_contiguous(memory_format=torch.channels_last)
+    assert network.shares.is_contiguous()

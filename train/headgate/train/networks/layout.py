@@ -1,15 +1,25 @@
-"""Lets a user's code call `view` on maps that lie in memory channels last, as they do in training.
+"""How maps lie in memory while networks train: channels last, which convolutions are faster with.
 
-Convolutions are faster so, but `x.view(x.size(0), -1)` before a first linear layer, which many
-networks have, then fails: no view of such memory has that shape. A copy has it.
+`x.view(x.size(0), -1)` before a first linear layer, which many networks have, then fails: no view
+of such memory has that shape. A copy has it.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
+
+
+def lay_channels_last(model: nn.Module) -> None:
+    """Lay the weights of convolutions as pictures are, see `as_floats`.
+
+    `Module.to` cannot: it fails on a weight of five axes.
+    """
+    for weight in model.parameters():
+        if weight.ndim == 4:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
 
 
 class ViewsMayCopy(TorchFunctionMode):
