@@ -63,6 +63,17 @@ class InPlace(Network):
         return x.sigmoid().mul_(2).relu()
 
 
+class Drawn(Network):
+    """Holds numbers drawn by chance that are not saved."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.register_buffer("drawn_1C11", torch.rand(1, 4, 1, 1), persistent=False)
+
+    def middle(self, x: Tensor) -> Tensor:
+        return x * self.get_buffer("drawn_1C11")
+
+
 class PerMap(Network):
     def forward(self, x: Tensor) -> Tensor:
         maps: Tensor = self.second(self.first(x))

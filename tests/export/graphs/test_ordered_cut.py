@@ -102,6 +102,19 @@ def test_slopes_of_their_own_keep_maps_in_their_order() -> None:
     assert ordered_head(torch.fx.symbolic_trace(plain), [2, 0, 1]) is not None
 
 
+def test_a_tail_that_begins_in_place_is_renumbered_behind_its_copy() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 1), nn.Flatten()
+    ).eval()
+    picture, order = torch.rand(1, 3, 4, 4), shuffled(4)
+    head, tail = cut(network, "root.0", picture)
+    ordered = ordered_tail(tail, order)
+    assert ordered is not None
+    with torch.no_grad():
+        maps = head(picture)
+        torch.testing.assert_close(ordered(maps[:, order]), tail(maps))
+
+
 def test_the_early_exit_reads_renumbered_maps() -> None:
     torch.manual_seed(5)
     early_exit = ExitHead(6, size_px=(8, 8), num_classes=3, head_macs=10_000).eval()

@@ -199,6 +199,24 @@ def test_listing_leaves_the_mode_and_the_statistics_of_a_network_alone() -> None
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    "activation",
+    [nn.ReLU(inplace=True), nn.Dropout(inplace=True), nn.Sequential(nn.Hardswish(inplace=True))],
+)
+def test_a_tail_that_begins_in_place_leaves_the_features_it_is_given_alone(
+    activation: nn.Module,
+) -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), activation, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    )
+    head, tail = cut(network, "root.0", PICTURE)
+    features = head(PICTURE)
+    before = features.clone()
+    tail.train()(features)
+    assert torch.equal(features, before)
+    assert torch.equal(tail.eval()(features), network.eval()(PICTURE))
+
+
 class EndsInATransformer(nn.Module):
     """A convolution, then an encoder layer, which torch computes by kernels of its own."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save_file, save_model
 from torch import Tensor, nn
 
 from headgate.profiles.errors import UsageError
@@ -17,6 +17,14 @@ from train.own_networks import Dropping, Network
 from train.tiny_runs import tiny_config, train_tiny, write_pictures
 
 OF_DATA = Scaling((0.4, 0.5, 0.6), (0.2, 0.2, 0.3))
+
+
+class Tied(Network):
+    """Two layers of one weight, which a file of weights holds once."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.third = self.second
 
 
 class Wrapped(nn.Module):
@@ -98,6 +106,15 @@ def test_an_own_network_may_have_weights_that_are_called_network(tmp_path: Path)
     own = Wrapped()
     save_file(own.state_dict(), tmp_path / "own.safetensors")
     plain = PlainModel(Normalise((0, 0, 0), (1, 1, 1)), Wrapped())
+    load_backbone(plain, tmp_path / "own.safetensors")
+    for name, weight in own.state_dict().items():
+        assert torch.equal(weight, plain.network.state_dict()[name])
+
+
+def test_a_weight_under_two_names_may_be_given_under_one(tmp_path: Path) -> None:
+    own = Tied(2)
+    save_model(own, str(tmp_path / "own.safetensors"))
+    plain = PlainModel(Normalise((0, 0, 0), (1, 1, 1)), Tied(2))
     load_backbone(plain, tmp_path / "own.safetensors")
     for name, weight in own.state_dict().items():
         assert torch.equal(weight, plain.network.state_dict()[name])

@@ -64,7 +64,9 @@ def ordered_tail(tail: fx.GraphModule, order: Sequence[int]) -> fx.GraphModule |
     while waiting:
         node = waiting.pop()
         module = _only_use(tail, node, num_users=None)
-        if isinstance(module, nn.Conv2d) and module.groups == 1:
+        if node.target == "clone":
+            waiting += list(node.users)
+        elif isinstance(module, nn.Conv2d) and module.groups == 1:
             readers.append(str(node.target))
         elif isinstance(module, _KEEPS_ORDER):
             between.append(str(node.target))

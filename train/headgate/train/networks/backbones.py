@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from headgate.profiles.errors import UsageError
+from headgate.train.networks.layout import ViewsMayCopy
 from headgate.train.networks.networks import LeNet, MobileNetV2, ResNet18, Vgg11
 from headgate.train.recipe import unknown_model
 
@@ -48,7 +49,8 @@ class PlainModel(nn.Module):
         self.network = network
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        logits_BK: Tensor = self.network(self.normalise(x_BCHW))
+        with ViewsMayCopy():
+            logits_BK: Tensor = self.network(self.normalise(x_BCHW))
         return logits_BK
 
 

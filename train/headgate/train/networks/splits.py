@@ -1,6 +1,6 @@
 """Finds where a network can be cut in two, says what each cut costs, and cuts it.
 
-The network is traced with torch.fx; `split_names` says what a split is called.
+`tracing` makes a graph of the network, `split_names` says what a split is called.
 
 The head is everything that the crossing tensor is computed from; if anything else of it is needed
 behind the cut (a shortcut around it, a weight used on both sides), the split is refused.
@@ -21,7 +21,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from headgate.profiles.errors import UsageError
 from headgate.train.networks.backbones import first_line
+from headgate.train.networks.layout import Half
 from headgate.train.networks.split_names import cut_names
+from headgate.train.networks.tracing import mode_kept, output_node, trace
 
 # Shapes: B batch, C channels, H height, W width (h, w at the split), K classes
 
@@ -49,12 +51,12 @@ def list_splits(model: nn.Module, example_BCHW: Tensor) -> list[SplitPoint]:
     `example_BCHW` is any batch of the input's size: it is run once through the network in
     evaluation mode. Splits that `cut` would refuse are listed too, with the reason.
     """
-    return [point for point, _ in _find_splits(model, _trace(model), example_BCHW)]
+    return [point for point, _ in _find_splits(model, trace(model), example_BCHW)]
 
 
 def find_split(model: nn.Module, split: str | int, example_BCHW: Tensor) -> SplitPoint:
     """Return the split of that name or number, or refuse one that cannot be cut."""
-    return _choose_valid(_find_splits(model, _trace(model), example_BCHW), split)[0]
+    return _choose_valid(_find_splits(model, trace(model), example_BCHW), split)[0]
 
 
 def cut(
@@ -64,9 +66,15 @@ def cut(
 
     Layers keep their names in both halves. The split 0 gives a head that returns its input.
     """
-    graph = _trace(model)
+    graph = trace(model)
     _, node = _choose_valid(_find_splits(model, graph, example_BCHW), split)
-    return _build_halves(model, graph, node)
+    head, tail = _build_halves(model, graph, node)
+    if _overwrites_input(head, tail, example_BCHW):
+        with tail.graph.inserting_after(features := next(iter(tail.graph.nodes))):
+            copied = tail.graph.call_method("clone", (features,))
+        features.replace_all_uses_with(copied, delete_user_cb=lambda user: user is not copied)
+        tail.recompile()
+    return head, tail
 
 
 def _choose_valid(
@@ -99,38 +107,11 @@ def _valid_names(points: Iterable[SplitPoint]) -> str:
     return f"valid splits: {', '.join(point.name for point in points if point.valid)}"
 
 
-def _trace(model: nn.Module) -> fx.Graph:
-    """Trace twice, as if training and as if not: torch.fx would freeze what depends on it."""
-    place = f"model {type(model).__name__}"
-    with _mode_kept(model):
-        try:
-            model.train()
-            graph = fx.Tracer().trace(model)
-            model.eval()
-            eval_graph = fx.Tracer().trace(model)
-        except Exception as error:  # the model's own code runs here: it may raise anything
-            raise UsageError(
-                f"{place}: torch.fx cannot trace it: {first_line(error)}; avoid control flow that "
-                "depends on tensors (torch.where takes one of two that are both computed)"
-            ) from error
-    if str(graph) != str(eval_graph):
-        raise UsageError(
-            f"{place}: its own code asks whether it is training, which a cut would freeze; "
-            "use modules for that, such as nn.Dropout in place of functional dropout"
-        )
-    num_inputs = sum(node.op == "placeholder" for node in graph.nodes)
-    if num_inputs != 1:
-        raise UsageError(f"{place}: it takes {num_inputs} inputs, expected one picture; wrap it")
-    if not isinstance(_output(graph).args[0], fx.Node):
-        raise UsageError(f"{place}: it returns several values, expected one of logits; wrap it")
-    return graph
-
-
 def _find_splits(
     model: nn.Module, graph: fx.Graph, example_BCHW: Tensor
 ) -> list[tuple[SplitPoint, fx.Node]]:
     costs = _Costs(model, graph)
-    with _mode_kept(model), torch.no_grad():
+    with mode_kept(model), torch.no_grad():
         model.eval()
         try:
             with _every_multiply_counted():
@@ -226,7 +207,7 @@ def _why_not(
         others = ", ".join(names.get(source, [source.name])[0] for source in crossing)
         return f"{CROSSED} (also {others})"
     tail = [member for member in graph.nodes if member not in head]
-    if node not in _ancestors(_output(graph)) or all(member.op == "output" for member in tail):
+    if node not in _ancestors(output_node(graph)) or all(member.op == "output" for member in tail):
         return "nothing is computed behind it"
     if len(shape) != 3:
         return f"{NO_MAPS} {shape}, expected feature maps (C, h, w)"
@@ -265,20 +246,18 @@ def _build_halves(
         elif source not in head_nodes or (source.op == "get_attr" and source is not node):
             in_tail[source] = tail.node_copy(source, in_tail.__getitem__)
     head.output(in_head[node])
-    return fx.GraphModule(model, head, "Head"), fx.GraphModule(model, tail, "Tail")
+    return Half(model, head, "Head"), Half(model, tail, "Tail")
 
 
-def _output(graph: fx.Graph) -> fx.Node:
-    output: fx.Node = next(node for node in reversed(graph.nodes) if node.op == "output")
-    return output
-
-
-@contextlib.contextmanager
-def _mode_kept(model: nn.Module) -> Iterator[None]:
-    """Restore which modules were training, one by one: users freeze parts of their networks."""
-    training = {module: module.training for module in model.modules()}
-    try:
-        yield
-    finally:
-        for module, was_training in training.items():
-            module.training = was_training
+@torch.no_grad()
+def _overwrites_input(head: fx.GraphModule, tail: fx.GraphModule, example_BCHW: Tensor) -> bool:
+    """Say whether a tail begins in place: what it is given is kept, and looked at afterwards."""
+    features = next(iter(tail.graph.nodes))
+    first = [tail.get_submodule(str(n.target)) for n in features.users if n.op == "call_module"]
+    if any(getattr(layer, "inplace", False) for layer in first):  # a dropout, only in training
+        return True
+    with mode_kept(head), mode_kept(tail):
+        features_BPHW = head.eval()(example_BCHW).clone()
+        before = features_BPHW._version  # counts writes, also those through a view
+        tail.eval()(features_BPHW)
+    return bool(features_BPHW._version != before)

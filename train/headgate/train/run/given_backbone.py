@@ -22,7 +22,7 @@ def load_backbone(plain: PlainModel, path: Path) -> None:
 
     What pictures are scaled by stays as it is: see `choose_scaling`.
     """
-    weights = _network_only(_read(path), plain)
+    weights = _with_tied(_network_only(_read(path), plain), plain)
     try:
         plain.network.load_state_dict(weights)
     except RuntimeError as reason:
@@ -85,6 +85,13 @@ def _network_only(weights: dict[str, Tensor], plain: PlainModel) -> dict[str, Te
     if not any(name.startswith(NETWORK) for name in weights):
         return weights
     return {n.removeprefix(NETWORK): w for n, w in weights.items() if n.startswith(NETWORK)}
+
+
+def _with_tied(weights: dict[str, Tensor], plain: PlainModel) -> dict[str, Tensor]:
+    """Return weights under all their names: `safetensors.torch.save_model` keeps one of each."""
+    own = plain.network.state_dict(keep_vars=True)
+    given = {id(own[name]): weight for name, weight in weights.items() if name in own}
+    return {name: given[id(held)] for name, held in own.items() if id(held) in given} | weights
 
 
 def _misfit(given: dict[str, Tensor], expected: dict[str, Tensor]) -> str:

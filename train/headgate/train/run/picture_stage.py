@@ -23,6 +23,7 @@ from headgate.train.folder.checkpoints import Checkpoint
 from headgate.train.learning.material import Deal, Lesson, Pictures
 from headgate.train.learning.objectives import BackboneObjective, Evaluation, evaluate_backbone
 from headgate.train.networks.backbones import PlainModel
+from headgate.train.networks.layout import lay_channels_last
 from headgate.train.pictures.batches import Augmentation
 from headgate.train.pictures.compressed import compress_pictures
 from headgate.train.pictures.data import TrainingData
@@ -142,8 +143,9 @@ class PictureStage(SideStage):
 
 
 def _read_plain(setting: Setting) -> PlainModel:
-    plain = trained_network(setting)
-    return plain.to(setting.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    plain = trained_network(setting).to(setting.fabric.device)
+    lay_channels_last(plain)
+    return plain
 
 
 def compressed(pictures_NCHW: Tensor, *, seed: list[int], threads: int) -> Tensor:

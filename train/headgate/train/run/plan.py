@@ -26,7 +26,12 @@ from headgate.train.progressive import ProgressiveConfig, check_prefix_weights, 
 from headgate.train.recipe import PruneConfig, default_split, default_width
 from headgate.train.run.given_backbone import choose_scaling, load_backbone
 from headgate.train.run.recipe_checks import check_config
-from headgate.train.run.trial import check_answers, check_can_be_exported, check_can_be_trained
+from headgate.train.run.trial import (
+    check_answers,
+    check_can_be_exported,
+    check_can_be_rebuilt,
+    check_can_be_trained,
+)
 from headgate.train.stages import Stage, StageKind, plan_stages
 
 SUGGESTED_PX = (32, 224)  # sides that a message may suggest: what built-in networks are made for
@@ -128,6 +133,7 @@ def make_plan(config: PruneConfig) -> Plan:
     if config.backbone is not None:
         load_backbone(plain, Path(config.backbone))
     check_answers(plain, blueprint)
+    check_can_be_rebuilt(plain, blueprint)
     if not config.plain_cut:
         blueprint.build_split_model(budget=blueprint.num_maps, plain=plain)
     stages = plan_stages(config, num_maps=blueprint.num_maps)

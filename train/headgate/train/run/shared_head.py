@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from headgate.train.folder.work_folder import CACHE
@@ -12,6 +11,7 @@ from headgate.train.learning.feature_cache import (
     choose_num_variants,
     open_cache,
 )
+from headgate.train.networks.layout import lay_channels_last
 from headgate.train.run.setting import Setting
 from headgate.train.run.stage_models import member_around_plain, trained_network
 from headgate.train.seeds import derive_seed
@@ -41,7 +41,8 @@ def _cached_features(setting: Setting) -> FeatureCache | None:
     fabric, plan, finished = setting.fabric, setting.plan, setting.finished
     blueprint, data = plan.blueprint, plan.data
     model = member_around_plain(setting)
-    model.to(fabric.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    model.to(fabric.device).eval()
+    lay_channels_last(model)
     height, width = model.bottleneck.size_px
     num_variants = choose_num_variants(
         num_pictures=len(data.train_labels_N),
@@ -71,7 +72,8 @@ def _cached_features(setting: Setting) -> FeatureCache | None:
     teacher: nn.Module | None = None
     if SLIM in finished:  # otherwise the member's own halves are the plain network
         teacher = trained_network(setting)
-        teacher.to(fabric.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        teacher.to(fabric.device).eval()
+        lay_channels_last(teacher)
 
     def look(x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         features_BPHW = model.features(x_BCHW)

@@ -23,6 +23,7 @@ from headgate.train.learning.losses import Losses, distill_loss, hint_loss
 from headgate.train.learning.material import Lesson, Pictures
 from headgate.train.learning.objectives import Evaluation, evaluate_backbone, share_right
 from headgate.train.networks.backbones import Normalise
+from headgate.train.networks.layout import lay_channels_last
 from headgate.train.networks.slim_head import SlimHead
 from headgate.train.networks.split_model import can_be_negative
 from headgate.train.networks.splits import cut, find_split
@@ -90,7 +91,8 @@ class SlimStage(SideStage):
         self._macs = (slim_macs, whole.head_macs)
         # The halves too: a buffer that the network's own code reads is one of their own.
         for part in (plain, whole_head, tail):
-            part.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            part.to(device)
+            lay_channels_last(part)
         self._plain = plain.eval()
         self._plain.requires_grad_(False)
         self._tail = tail.eval()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from headgate.train.folder.checkpoints import Checkpoint
 from headgate.train.learning.loop import Objective
 from headgate.train.learning.material import Material
 from headgate.train.learning.objectives import Evaluation
+from headgate.train.networks.layout import lay_channels_last
 from headgate.train.run.setting import Setting
 from headgate.train.stages import Stage
 
@@ -41,8 +41,7 @@ class StageWork(ABC):
         self.stage = stage
         self.model = model
         self._setting = setting
-        # As pictures are, see `as_floats`; torch's stubs do not know the argument.
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        lay_channels_last(model)
 
     @property
     def num_pictures(self) -> int:

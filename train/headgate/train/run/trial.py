@@ -14,6 +14,7 @@ from headgate.train.run.onnx_trace import first_cause, trace_onnx
 # Shapes: B = 2 pictures, C = 3 colours, H height, W width, K classes
 
 MAX_DIFFERENCE = 1e-3  # of a probability, as export allows
+MAX_REBUILT = 1e-5  # of a logit: the same computation, done again
 
 
 @torch.no_grad()
@@ -50,6 +51,31 @@ def check_answers(plain: PlainModel, blueprint: Blueprint) -> None:
             f"model {blueprint.model}: a picture's probabilities differ by {difference:.2g} when "
             "another picture is in the batch, or from run to run; in eval mode they must not: use "
             "batch norm with running statistics, and no noise"
+        )
+
+
+@torch.no_grad()
+def check_can_be_rebuilt(plain: PlainModel, blueprint: Blueprint) -> None:
+    """Refuse a network that holds numbers which its weights' file would not bring back.
+
+    Each stage, and export, builds the network anew and loads its weights: what was drawn by chance
+    and is no parameter or saved buffer would be another one each time.
+    """
+    other = blueprint.build_backbone().eval()
+    pair_BCHW = _dark_and_bright(blueprint)
+    try:
+        other.load_state_dict(plain.state_dict())
+        ours_BK, theirs_BK = plain.eval()(pair_BCHW), other(pair_BCHW)
+    except RuntimeError as error:
+        raise UsageError(
+            f"model {blueprint.model}: built a second time, it cannot take the weights of the "
+            f"first: {first_line(error)}; it must be the same network each time"
+        ) from error
+    if not torch.allclose(ours_BK, theirs_BK, rtol=MAX_REBUILT, atol=MAX_REBUILT):
+        raise UsageError(
+            f"model {blueprint.model}: built a second time, it answers otherwise with the same "
+            "weights: it holds numbers that its state_dict() does not; make those drawn by chance "
+            "parameters, or buffers that are saved (register_buffer)"
         )
 
 

@@ -31,6 +31,7 @@ from headgate.train.folder.work_folder import (
     work_folder,
     write_record,
 )
+from headgate.train.networks.layout import lay_channels_last
 from headgate.train.networks.split_model import SplitModel
 from headgate.train.run.plan import Plan, check_same_run
 from headgate.train.seeds import derive_seed
@@ -90,7 +91,9 @@ def fresh_model(plan: Plan, settings: DepruneSettings, *, device: torch.device) 
     torch.manual_seed(derive_seed(plan.config.seed, "fresh weights", "deprune"))
     model = plan.blueprint.build_split_model(budget=settings.phases[0].budget)
     model.freeze_selection()
-    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    model.to(device)
+    lay_channels_last(model)
+    return model
 
 
 def agreement_of(plan: Plan, settings: DepruneSettings) -> dict[str, Any]:
