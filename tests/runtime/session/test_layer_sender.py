@@ -236,3 +236,30 @@ def test_nothing_is_lost_sent_twice_or_out_of_order(
                 assert (after.fragments, after.last) == (before.fragments, before.last)
             else:
                 assert (after.layer, after.fragment) == (before.layer + before.num_layers, 0)
+
+
+def test_what_was_planned_goes_at_once_before_a_frame_that_goes_whole() -> None:
+    sender = LayerSender()
+    sender.add(replace(frame(1), plan=replace(PLAN, num_steps=3)))
+    busy = outlook(8.0, ahead_bytes=40_000)
+    assert sender.next_release(busy, now_s=0.0) is None
+    assert sender.rush(busy, now_s=0.0) == [Release(1, 0, 3, last=True)]
+    assert len(sender) == 0
+
+
+def test_what_is_late_or_was_not_worth_it_is_not_rushed() -> None:
+    sender = LayerSender()
+    sender.add(replace(frame(1), plan=replace(PLAN, num_steps=0)))
+    sender.add(replace(frame(2), plan=replace(PLAN, num_steps=3)))
+    assert sender.rush(outlook(0.5, ahead_bytes=20_000), now_s=0.0) == []
+    assert len(sender) == 0
+
+
+def test_a_layer_that_has_begun_is_rushed_to_its_end() -> None:
+    sender = LayerSender()
+    alone = frame(1, sizes=(60_000,))
+    sender.add(replace(alone, plan=replace(alone.plan, num_steps=1)))
+    first = sender.next_release(outlook(40.0), now_s=0.0)
+    assert first is not None
+    rushed = sender.rush(outlook(40.0), now_s=0.0)
+    assert [r.fragment for r in (first, *rushed)] == list(range(first.fragments))

@@ -143,6 +143,42 @@ def test_layers_without_an_exit_that_never_leave_teach_at_their_deadline() -> No
     assert credit(records) > 0.5
 
 
+def test_layers_that_wait_behind_pictures_are_not_given_up_for_the_next_picture() -> None:
+    """Two pictures fill what may be on the link, and layers without an exit wait behind them."""
+    prefixes = ((62, 0.42), (174, 0.57), (490, 0.647), (823, 0.656))
+    pictures = ((3699, 0.678), (6716, 0.729))
+    points = [
+        LadderPoint(
+            id=f"s-p{prefix}",
+            kind=PointKind.SPLIT,
+            accuracy=accuracy,
+            bytes=num_bytes,
+            member="s",
+            prefix=prefix,
+            device_ms=1.1,
+            edge_ms=5.8,
+        )
+        for prefix, (num_bytes, accuracy) in enumerate(prefixes, 1)
+    ]
+    for num_bytes, accuracy in pictures:
+        points.append(
+            LadderPoint(
+                id=f"jpeg-{num_bytes}",
+                kind=PointKind.OFFLOAD,
+                picture_format="jpeg",
+                accuracy=accuracy,
+                bytes=num_bytes,
+                device_ms=0.5,
+                edge_ms=5.1,
+            )
+        )
+    points.append(LadderPoint(id="local", kind=PointKind.LOCAL, accuracy=0.33, device_ms=3.3))
+    manifest = ladder_manifest(Ladder(tuple(points)))
+    records = run(named_trace("steady:0.4"), manifest=manifest, sla_s=0.2)
+    assert credit(records) > 0.65  # .57 when they were given up
+    assert sum(r.source is Source.LOCAL for r in records) < 5
+
+
 def test_link_that_collapses_in_mid_frame_still_answers_from_what_had_arrived() -> None:
     falls_s = 5.0 + 0.035  # 2 ms after a frame's first layers left
     trace = steps((10.0, falls_s), (0.3, 0.2), (10.0, 60.0))

@@ -38,6 +38,7 @@ MIN_MESSAGE_BYTES, MAX_MESSAGE_BYTES = 1000, 16_000
 # Layers go as fragments from about twice this on. A frame can be given up between two of them, but
 # then those sent were in vain, and each has a header.
 FRAGMENT_BYTES = 3000
+LIKELY = 0.5  # chance of what a frame that goes whole lets go first
 MAX_LAYERS_PER_MESSAGE = 16  # as many payload parts as the wire allows
 
 
@@ -137,6 +138,22 @@ class LayerSender:
         """Send no more of any."""
         self._frames.clear()
 
+    def rush(self, outlook: Outlook, *, now_s: float) -> list[Release]:
+        """Return what was worth sending of each frame and is likely in time; all are over then.
+
+        For a frame that goes whole, which cannot wait for them and ends them.
+        """
+        rushed: list[Release] = []
+        for sending in self._frames:
+            frame = sending.frame
+            num_bytes = sending.planned_bytes
+            by_s = frame.deadline_s - frame.edge_s - outlook.noise_s
+            likely = outlook.on_time(num_bytes + MESSAGE_OVERHEAD_BYTES, by_s=by_s) >= LIKELY
+            if num_bytes and likely:
+                rushed += _take_planned(sending)
+        self._frames.clear()
+        return rushed
+
     @property
     def planned_bytes(self) -> int:
         """Bytes of layers that were worth sending when their frames were planned, and wait."""
@@ -209,6 +226,20 @@ def _take(
         return _take_fragment(sending)
     sending.layer, sending.over = until, sending.last
     return Release(sending.frame.frame_id, first, until - first, last=sending.last)
+
+
+def _take_planned(sending: _Sending) -> list[Release]:
+    """Take all that was worth sending of a frame when it was planned, in as few messages as go."""
+    taken: list[Release] = []
+    while sending.fragment:
+        taken.append(_take_fragment(sending))
+    num_layers = sending.frame.plan.num_steps
+    while sending.layer < num_layers:
+        first = sending.layer
+        sending.layer = min(num_layers, first + MAX_LAYERS_PER_MESSAGE)
+        last = sending.layer == num_layers
+        taken.append(Release(sending.frame.frame_id, first, sending.layer - first, last=last))
+    return taken
 
 
 def _take_fragment(sending: _Sending) -> Release:

@@ -55,8 +55,9 @@ class Outbox:
         """Send a frame, or what the link has room for of its layers."""
         assert frame.point is not None
         if not outcome.layers:
+            rushed = self._send_planned(now_s=now_s)
             self.clear()
-            return [self._send_whole(frame, outcome, now_s=now_s)]
+            return [*rushed, self._send_whole(frame, outcome, now_s=now_s)]
         self._frames[frame.frame_id] = frame, outcome.layers
         if frame.layers is None or frame.deadline_s is None:
             return self._send_all_layers(frame, outcome.layers, now_s=now_s)
@@ -133,6 +134,19 @@ class Outbox:
         left_us = budget_us(frame, less_s=self._edge.delay_s - grace_s, now_s=now_s)
         index = self._manifest.index_of(frame.point.id)
         return self._edge.send_frame(Frame(frame.frame_id, index, left_us, payload), now_s=now_s)
+
+    def _send_planned(self, *, now_s: float) -> list[Send]:
+        """Send the layers that wait for room and that a frame that goes whole would end.
+
+        It was chosen as one that goes behind them.
+        """
+        outlook = self._edge.layers_outlook(now_s=now_s) if len(self._sender) else None
+        if outlook is None:
+            return []
+        return [
+            self._send_release(release, now_s=now_s)
+            for release in self._sender.rush(outlook, now_s=now_s)
+        ]
 
     def _send_all_layers(
         self, frame: FrameOnItsWay, layers: tuple[bytes, ...], *, now_s: float
