@@ -1,5 +1,7 @@
 """Manifests made by hand for virtual time: a ladder of points, with and without an early exit."""
 
+from collections.abc import Sequence
+
 from headgate.profiles.ladder import Ladder, LadderPoint
 from headgate.profiles.ladder import ladder_manifest as ladder_manifest_of
 from headgate.profiles.manifest import (
@@ -96,10 +98,15 @@ def ladder_manifest(*, spread: float = 0.1, local: bool = True) -> Manifest:
     )
 
 
-def progressive_manifest(*, local: bool = True, insured: bool = True) -> Manifest:
-    """The same bytes and accuracies, as prefixes of one progressive member `s`."""
-    exit_accuracy = EXIT_ACCURACY if insured else None
-    points = [
+def prefixes(
+    rungs: Sequence[tuple[float, float]],
+    *,
+    exit_accuracy: float | None = None,
+    device_s: float = DEVICE_S,
+    edge_s: float = EDGE_S,
+) -> list[LadderPoint]:
+    """The prefixes of one progressive member `s`, by bytes and accuracy."""
+    return [
         LadderPoint(
             id=f"s-p{prefix}",
             kind=PointKind.SPLIT,
@@ -108,11 +115,16 @@ def progressive_manifest(*, local: bool = True, insured: bool = True) -> Manifes
             exit_accuracy=exit_accuracy,
             member="s",
             prefix=prefix,
-            device_ms=1e3 * DEVICE_S,
-            edge_ms=1e3 * EDGE_S,
+            device_ms=1e3 * device_s,
+            edge_ms=1e3 * edge_s,
         )
-        for prefix, (num_bytes, accuracy) in enumerate(RUNGS, start=1)
+        for prefix, (num_bytes, accuracy) in enumerate(rungs, start=1)
     ]
+
+
+def progressive_manifest(*, local: bool = True, insured: bool = True) -> Manifest:
+    """The same bytes and accuracies, as prefixes of one progressive member `s`."""
+    points = prefixes(RUNGS, exit_accuracy=EXIT_ACCURACY if insured else None)
     if local:
         points.append(
             LadderPoint(

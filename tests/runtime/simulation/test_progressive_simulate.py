@@ -25,7 +25,14 @@ from headgate.runtime.simulation.simulate import (
 )
 from headgate.runtime.simulation.simulated_answers import layers_of, payload_bytes
 from headgate.runtime.simulation.simulated_link import Uplink
-from runtime.ladders import EXIT_ACCURACY, LOCAL_ACCURACY, RUNGS, progressive_manifest, stats
+from runtime.ladders import (
+    EXIT_ACCURACY,
+    LOCAL_ACCURACY,
+    RUNGS,
+    prefixes,
+    progressive_manifest,
+    stats,
+)
 from runtime.simulated import steps
 
 MANIFEST = progressive_manifest()
@@ -122,19 +129,8 @@ def test_doubtful_layers_are_sent_where_only_an_answer_from_here_would_insure_th
 
 def test_layers_without_an_exit_that_never_leave_teach_at_their_deadline() -> None:
     """A link for a frame and a bit: the estimate sinks below it at first, and nothing is sent."""
-    points = [
-        LadderPoint(
-            id=f"s-p{prefix}",
-            kind=PointKind.SPLIT,
-            accuracy=accuracy,
-            bytes=num_bytes,
-            member="s",
-            prefix=prefix,
-            device_ms=0.5,
-            edge_ms=6.0,
-        )
-        for prefix, (num_bytes, accuracy) in enumerate(((118, 0.39), (169, 0.55), (202, 0.57)), 1)
-    ]
+    rungs = ((118, 0.39), (169, 0.55), (202, 0.57))
+    points = prefixes(rungs, device_s=0.0005, edge_s=0.006)
     local = LadderPoint(id="local", kind=PointKind.LOCAL, accuracy=0.63, device_ms=59.5)
     manifest = ladder_manifest(Ladder((*points, local)))
     records = run(named_trace("steady:0.052"), manifest=manifest, sla_s=0.2)
@@ -145,21 +141,9 @@ def test_layers_without_an_exit_that_never_leave_teach_at_their_deadline() -> No
 
 def test_layers_that_wait_behind_pictures_are_not_given_up_for_the_next_picture() -> None:
     """Two pictures fill what may be on the link, and layers without an exit wait behind them."""
-    prefixes = ((62, 0.42), (174, 0.57), (490, 0.647), (823, 0.656))
+    rungs = ((62, 0.42), (174, 0.57), (490, 0.647), (823, 0.656))
+    points = prefixes(rungs, device_s=0.0011, edge_s=0.0058)
     pictures = ((3699, 0.678), (6716, 0.729))
-    points = [
-        LadderPoint(
-            id=f"s-p{prefix}",
-            kind=PointKind.SPLIT,
-            accuracy=accuracy,
-            bytes=num_bytes,
-            member="s",
-            prefix=prefix,
-            device_ms=1.1,
-            edge_ms=5.8,
-        )
-        for prefix, (num_bytes, accuracy) in enumerate(prefixes, 1)
-    ]
     for num_bytes, accuracy in pictures:
         points.append(
             LadderPoint(
