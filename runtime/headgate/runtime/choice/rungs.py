@@ -26,7 +26,7 @@ class Rungs:
     ) -> None:
         """`points` are those that send, and go whole."""
         self._points = undominated(points, merits)
-        self._sent: OperatingPoint | None = None  # last, if the link has moved since
+        self._sent: OperatingPoint | None = None  # last, unless the link has stood still since
         self._rank = -1  # of it: the highest rung that asks for no more; below the first if none
 
     def __len__(self) -> int:
