@@ -11,7 +11,8 @@ asked anew whether more of this frame is worth sending (see `layer_worth`):
     its time is over:                                          this one is over
 
 Frames follow one another: the first layers of a newer frame end the older one, at the edge as well.
-So does one that goes whole, and cannot wait: what was planned of those before it goes first (`rush`).
+So does one that goes whole and cannot wait: what was planned of those before it goes first, see
+`LayerSender.rush`.
 Small layers share a message, so that its header does not cost more than they do; layers much larger
 than a message go as fragments, and between two of them the frame can be given up too.
 """
