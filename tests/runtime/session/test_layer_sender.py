@@ -263,3 +263,14 @@ def test_a_layer_that_has_begun_is_rushed_to_its_end() -> None:
     assert first is not None
     rushed = sender.rush(outlook(40.0), now_s=0.0)
     assert [r.fragment for r in (first, *rushed)] == list(range(first.fragments))
+
+
+def test_where_little_time_is_left_layers_go_in_one_message() -> None:
+    sender = LayerSender()
+    sizes, qualities = (4000, 1000), (0.5, 0.62)
+    plan = replace(PLAN, qualities=qualities, quality=0.4, num_steps=2)
+    sender.add(replace(frame(1, sizes=sizes), plan=plan))
+    in_time_s = SLA_S - DELAY_S - EDGE_S - 0.022  # 20.6 ms for both, and the edge's margin is 3.5
+    link = outlook(2.0, now_s=in_time_s)
+    assert sender.next_release(link, now_s=in_time_s) == Release(1, 0, 2, last=True)
+    assert sender.next_release(link, now_s=in_time_s) is None

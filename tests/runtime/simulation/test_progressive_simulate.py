@@ -163,6 +163,16 @@ def test_layers_that_wait_behind_pictures_are_not_given_up_for_the_next_picture(
     assert sum(r.source is Source.LOCAL for r in records) < 5
 
 
+def test_layers_are_worth_no_less_than_the_same_points_whole_where_little_time_is_left() -> None:
+    """The second layer is in time for an edge that has it at once, not for one that waits."""
+    rungs = ((3594, 0.467), (4641, 0.576), (5994, 0.641))
+    points = prefixes(rungs, device_s=0.0018, edge_s=0.0043)
+    local = LadderPoint(id="local", kind=PointKind.LOCAL, accuracy=0.39, device_ms=4.5)
+    manifest = ladder_manifest(Ladder((*points, local)))
+    records = run(named_trace("steady:1.885"), manifest=manifest, sla_s=0.05)
+    assert credit(records, 1.0) > 0.57  # .467 when the first layer went alone
+
+
 def test_link_that_collapses_in_mid_frame_still_answers_from_what_had_arrived() -> None:
     falls_s = 5.0 + 0.035  # 2 ms after a frame's first layers left
     trace = steps((10.0, falls_s), (0.3, 0.2), (10.0, 60.0))

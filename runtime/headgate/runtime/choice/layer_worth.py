@@ -10,6 +10,10 @@ the frame's window.
 
     plan = max over k of  E_rate[ quality after k more layers, those that are late left out
                                   + cost to the next frames - price if the last is late ]
+
+The edge waits for layers only until EDGE_MARGIN_S before it must begin. Where little time is left,
+the margin may cost a layer that a message with all of them would bring: then the first k layers go
+as one message, in time together or not at all, if that is worth clearly more (TOGETHER_GAIN).
 """
 
 import math
@@ -17,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from headgate.runtime.choice.backlog import Backlog, Step
+from headgate.runtime.choice.backlog import Backlog, Busy, Step
 from headgate.runtime.link.outlook import Outlook
 
 NUM_SCENARIOS = 7  # rates to weigh over; more changed nothing
@@ -25,6 +29,7 @@ LATE_PRICE = 1.0  # credit per second of the window: the longer, the more frames
 # The edge waits for layers until so long before it must begin. What comes later is used only if it
 # is the first that it has of the frame.
 EDGE_MARGIN_S = 0.0035
+TOGETHER_GAIN = 0.03  # credit; for less, layers that can still be left out are the safer bet
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ class Plan:
     num_steps: int
     credit: float
     on_time: float  # the chance that the first of them is, 0 where there are none
+    together: bool = False  # they go as one message, and none after it
 
 
 class Rate(NamedTuple):
@@ -137,6 +143,39 @@ def plan_steps(
                     credits[later] += credit  # no more is sent
                 break
     best = max(range(len(steps)), key=credits.__getitem__, default=None)
-    if best is None or credits[best] <= 0:
-        return Plan(0, 0.0 if best is None else credits[best], first_on_time)
-    return Plan(best + 1, credits[best], first_on_time)
+    if best is None:
+        return Plan(0, 0.0, first_on_time)
+    plan = Plan(best + 1 if credits[best] > 0 else 0, credits[best], first_on_time)
+    if begun or not recallable or len(steps) == 1:
+        return plan
+    times = _Times(leaving_s=leaving_s, by_s=by_s, next_s=next_s)
+    gains = [Step(step.num_bytes, step.quality - quality) for step in steps]
+    together = _together(gains, list(zip(rates, busies, strict=True)), times, price=price)
+    return together if together.credit > max(0.0, plan.credit) + TOGETHER_GAIN else plan
+
+
+class _Times(NamedTuple):
+    """When bytes can leave, must be through, and when the next frame is captured."""
+
+    leaving_s: float
+    by_s: float
+    next_s: float
+
+
+def _together(
+    gains: Sequence[Step], rates: Sequence[tuple[Rate, Busy]], times: _Times, *, price: float
+) -> Plan:
+    """Return the best plan whose layers go as one message; `gains` are over sending none."""
+    credits, chances = [0.0] * len(gains), [0.0] * len(gains)
+    for rate, busy in rates:
+        starts_s = max(times.leaving_s, rate.free_s)
+        idle = busy.cost(rate.free_s - times.next_s)
+        for index, step in enumerate(gains):
+            finish_s = starts_s + 8 * step.num_bytes / rate.rate_bps
+            earned = -price
+            if finish_s <= times.by_s:
+                earned = step.quality
+                chances[index] += rate.weight
+            credits[index] += rate.weight * (earned + busy.cost(finish_s - times.next_s) - idle)
+    best = max(range(len(gains)), key=credits.__getitem__)
+    return Plan(best + 1, credits[best], chances[best], together=True)

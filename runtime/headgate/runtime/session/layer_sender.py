@@ -184,6 +184,10 @@ class LayerSender:
                 begun=sending.layer > 0,
                 released_bytes=sending.released_bytes(outlook, next_bytes=steps[0].num_bytes),
             )
+            fits = sending.fragment == 0 and plan.num_steps <= MAX_LAYERS_PER_MESSAGE
+            if plan.together and fits:
+                sending.layer, sending.over = plan.num_steps, True
+                return Release(frame.frame_id, 0, plan.num_steps, last=True)
             if plan.num_steps:
                 return _take(sending, plan.num_steps, outlook, rates, by_s=by_s)
             if len(self._frames) == 1:
