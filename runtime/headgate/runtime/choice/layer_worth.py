@@ -115,7 +115,7 @@ def plan_steps(
     is, `released_bytes` do: they are put on it now.
     """
     credits = [0.0] * len(steps)
-    first_on_time = 0.0
+    first_on_time, margin_costs = 0.0, False
     price = LATE_PRICE * backlog.window_s
     busies = backlog.at_each([rate.rate_bps for rate in rates])
     for rate, busy in zip(rates, busies, strict=True):
@@ -129,6 +129,7 @@ def plan_steps(
         for index, step in enumerate(steps):
             finish_s = starts_s + 8 * step.num_bytes / rate.rate_bps
             if finish_s > needed_s:
+                margin_costs |= finish_s <= by_s
                 price_now, needed_s = price, -math.inf  # nor are those behind it in time
             else:
                 earned, needed_s = step.quality, by_s - EDGE_MARGIN_S
@@ -146,7 +147,7 @@ def plan_steps(
     if best is None:
         return Plan(0, 0.0, first_on_time)
     plan = Plan(best + 1 if credits[best] > 0 else 0, credits[best], first_on_time)
-    if begun or not recallable or len(steps) == 1:
+    if begun or not recallable or not margin_costs:
         return plan
     times = _Times(leaving_s=leaving_s, by_s=by_s, next_s=next_s)
     gains = [Step(step.num_bytes, step.quality - quality) for step in steps]
