@@ -20,9 +20,7 @@ class EdgeLimits:
     max_queued: int = 256  # frames of all peers, waiting for the worker or for layers
     max_held_bytes: int = 1 << 28  # of waiting and unfinished frames of all peers
     max_peers: int = 1024
-    max_references: int = (
-        KEPT_FRAMES  # decoded frames kept to predict from, of one point of one peer
-    )
+    max_references: int = KEPT_FRAMES  # decoded frames to predict from, of a point of a peer
     max_reference_bytes: int = 1 << 28  # of those of all peers
     max_batch: int = 16
     max_malformed: int = 8  # within about `ignore_s`; then the peer is ignored for that long
