@@ -184,7 +184,7 @@ _OPTIONS: dict[str, Callable[..., Callable[[F], F]]] = {
         "--hint",
         type=float,
         help="loss per share of the features' variance that a bottleneck does not restore  "
-        "[default: 0, or 3 with any other --select than principal]",
+        "[default: 0, or 3 with any other --select than principal, unless --from-scratch]",
     ),
     "share": _option(
         "--share",
