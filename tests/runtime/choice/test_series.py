@@ -160,3 +160,20 @@ def test_picture_goes_whole_where_it_is_sure_to_win(mbps: float, wins: bool) -> 
     assert choice.point is not None
     assert (choice.point.id == "webp") == wins
     assert (choice.layers is None) == wins
+
+
+def test_first_layers_that_wait_are_ahead_of_a_frame_in_layers() -> None:
+    controller = Controller(
+        manifest=MANIFEST,
+        costs=PointCosts(MANIFEST),
+        profile=Profile(name="test"),
+        points=MANIFEST.points,
+        sla_s=0.1,
+    )
+
+    def layers_behind(first_bytes: int) -> int:
+        situation = Situation(0.0, 0.0, outlook(5.0), planned_bytes=80_000, first_bytes=first_bytes)
+        layers = controller.choose(situation).layers
+        return layers.num_steps if layers else 0
+
+    assert layers_behind(0) > layers_behind(30_000) > layers_behind(60_000) == 0

@@ -163,9 +163,11 @@ def test_what_waits_is_what_was_worth_sending_and_has_not_left() -> None:
     planned = replace(frame(1), plan=replace(PLAN, num_steps=3))
     sender.add(planned)
     assert sender.planned_bytes == sum(SIZES[:3])
+    assert sender.first_bytes == SIZES[0]
     first = sender.next_release(outlook(10.0), now_s=0.0)
     assert first is not None
     assert sender.planned_bytes == sum(SIZES[first.num_layers : 3])
+    assert sender.first_bytes == 0
     sender.clear()
     assert sender.planned_bytes == 0
 
@@ -178,6 +180,7 @@ def test_fragments_that_have_left_do_not_wait_any_more() -> None:
     assert first is not None
     assert first.fragments > 1
     assert sender.planned_bytes == 60_000 - 60_000 // first.fragments
+    assert sender.first_bytes == sender.planned_bytes
 
 
 def test_frame_that_is_not_worth_it_waits_for_news_while_none_follows() -> None:

@@ -183,8 +183,9 @@ class Controller:
         outlook = situation.outlook
         if outlook is not None and not (situation.stalled and local):
             sending = self._judge_sending(situation, outlook, fallback=fallback)
+            behind = _behind(outlook, situation.first_bytes)
             for series in self._series:
-                judged = self._judge_series(series, situation, outlook, fallback=fallback)
+                judged = self._judge_series(series, situation, behind, fallback=fallback)
                 # Without a layer it is the exit's answer, which on a busy device may be the better.
                 begins = judged.layers is not None and judged.layers.num_steps > 0
                 if begins or not local or judged.credit > fallback:
@@ -279,10 +280,10 @@ class Controller:
     ) -> Candidate:
         if self._series:
             # What waits for room is on the link before a point that goes whole: it cannot be begun
-            # with less. A series can: its frames wait for one another layer by layer.
-            busy = replace(outlook, ahead_bytes=outlook.ahead_bytes + situation.planned_bytes)
+            # with less. A series can: of the frames before it only the first layers go before its.
+            behind = _behind(outlook, situation.planned_bytes)
             return self._judge_series(
-                self._series[0], situation, busy, fallback=fallback, instead=point
+                self._series[0], situation, behind, fallback=fallback, instead=point
             )
         device_s, quality = self._costs.device_s(point.id), self._quality[point.id]
         times, sizes = self._times(point, situation), self._costs.sizes_bytes(point)
@@ -383,6 +384,11 @@ class Controller:
             -round(self._costs.device_s(point.id), 3),
             -round(self._costs.edge_s(point.id), 3),
         )
+
+
+def _behind(outlook: Outlook, num_bytes: int) -> Outlook:
+    """Return the outlook for what goes after so many bytes that have not left yet."""
+    return replace(outlook, ahead_bytes=outlook.ahead_bytes + num_bytes)
 
 
 def _estimate(outlook: Outlook | None, on_time: float | None) -> Estimate:

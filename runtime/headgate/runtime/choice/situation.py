@@ -19,6 +19,7 @@ class Situation:
     stalled: bool = False  # the first message out waits longer than the SLA
     guard_s: float = LEAST_S  # so long before its deadline a frame is answered without the edge
     planned_bytes: int = 0  # of layers that wait for room on the link
+    first_bytes: int = 0  # those of them that are of first layers
     rescues: bool = False  # a local point answers what the edge lets down, see `rescue`
 
 

@@ -56,6 +56,7 @@ class Chooser:
             stalled=self._edge.traffic.waited_s(now_s=now_s) > limit_s,
             guard_s=self._guard.guard_s,
             planned_bytes=self._outbox.planned_bytes,
+            first_bytes=self._outbox.first_bytes,
             rescues=self._rescues,
         )
         choice = self._policy.choose(situation)

@@ -103,10 +103,18 @@ class _Sending:
     @property
     def planned_bytes(self) -> int:
         """What is left of the layers that were worth sending when this was planned."""
+        return self._left_bytes(self.frame.plan.num_steps)
+
+    @property
+    def first_bytes(self) -> int:
+        """What is left of the first of them."""
+        return self._left_bytes(min(1, self.frame.plan.num_steps))
+
+    def _left_bytes(self, num_layers: int) -> int:
+        """Return what is left of the first so many layers."""
         if self.over:
             return 0
-        sizes, plan = self.frame.sizes_bytes, self.frame.plan
-        left = sizes[self.layer : plan.num_steps]
+        left = self.frame.sizes_bytes[self.layer : num_layers]
         return sum(left) - (left[0] * self.fragment // self.fragments if left else 0)
 
     @property
@@ -160,6 +168,11 @@ class LayerSender:
     def planned_bytes(self) -> int:
         """Bytes of layers that were worth sending when their frames were planned, and wait."""
         return sum(sending.planned_bytes for sending in self._frames)
+
+    @property
+    def first_bytes(self) -> int:
+        """Those of them that are of first layers: frames that the edge can do nothing with yet."""
+        return sum(sending.first_bytes for sending in self._frames)
 
     def next_release(self, outlook: Outlook, *, now_s: float) -> Release | None:
         """Return the next message to send now, which counts as sent; None: nothing for now."""

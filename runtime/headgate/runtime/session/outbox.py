@@ -98,6 +98,11 @@ class Outbox:
         """Bytes that wait for room on the link, as far as they were worth sending."""
         return self._sender.planned_bytes
 
+    @property
+    def first_bytes(self) -> int:
+        """Those of them that are of first layers."""
+        return self._sender.first_bytes
+
     def answer_chance(self, frame: FrameOnItsWay, *, by_s: float, now_s: float) -> float:
         """Return the probability that a frame's answer is back at `by_s`, residence apart."""
         if frame.num_bytes == 0:  # not even its first layer has left, and may never leave
