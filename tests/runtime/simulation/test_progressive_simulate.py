@@ -1,5 +1,6 @@
 """Whole runs with progressive frames in virtual time, beside the same points sent whole."""
 
+import math
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from headgate.profiles.ladder import Ladder, LadderPoint, ladder_manifest, read_
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Profile
 from headgate.profiles.trace import Trace, named_trace
-from headgate.runtime.choice import trust
+from headgate.runtime.choice import message_worth, trust
 from headgate.runtime.choice.controller import Controller
 from headgate.runtime.choice.policy import PolicyMaker
 from headgate.runtime.records import FrameRecord, Source
@@ -171,6 +172,24 @@ def test_layers_are_worth_no_less_than_the_same_points_whole_where_little_time_i
     manifest = ladder_manifest(Ladder((*points, local)))
     records = run(named_trace("steady:1.885"), manifest=manifest, sla_s=0.05)
     assert credit(records, 1.0) > 0.57  # .467 when the first layer went alone
+
+
+def test_small_layers_do_not_all_share_a_message_that_takes_as_long_as_the_frame_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rungs = ((33, 0.65), (57, 0.72), (98, 0.78), (169, 0.825), (292, 0.858), (504, 0.877))
+    points = prefixes(rungs, device_s=0.0075, edge_s=0.0045)
+    local = LadderPoint(id="local", kind=PointKind.LOCAL, accuracy=0.456, device_ms=3.4)
+    manifest = ladder_manifest(Ladder((*points, local)))
+    draw = random.Random(1)
+    trace = steps(*[(0.1 * draw.lognormvariate(0.0, 0.5), 0.1) for _ in range(100)])
+
+    def credited() -> float:
+        return credit(run(trace, manifest=manifest, sla_s=0.1, pace=Pace(fps=10, duration_s=10)))
+
+    by_doubts = credited()
+    monkeypatch.setattr(message_worth, "SPLIT_GAIN", math.inf)
+    assert by_doubts > credited() + 0.02
 
 
 def test_link_that_collapses_in_mid_frame_still_answers_from_what_had_arrived() -> None:

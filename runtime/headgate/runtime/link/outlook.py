@@ -24,6 +24,11 @@ class Outlook:
         """The middling rate."""
         return self.forecast.rate_bps
 
+    @property
+    def message_floor_bytes(self) -> float:
+        """Bytes that a message takes the time of beside its own; 0 but on links of packets."""
+        return 0.0 if self.timing is None else self.timing.floor_bytes
+
     def counted_bytes(self, num_bytes: float) -> float:
         """Return how many bytes take as long at the middling rate as a message of so many does."""
         if self.timing is None:

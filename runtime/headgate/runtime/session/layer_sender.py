@@ -29,6 +29,7 @@ from headgate.runtime.choice.layer_worth import (
     rates_of,
     through_by_s,
 )
+from headgate.runtime.choice.message_worth import layers_together
 from headgate.runtime.link.outlook import Outlook
 from headgate.runtime.wire.bursts import MESSAGE_OVERHEAD_BYTES
 
@@ -202,7 +203,9 @@ class LayerSender:
                 sending.layer, sending.over = plan.num_steps, True
                 return Release(frame.frame_id, 0, plan.num_steps, last=True)
             if plan.num_steps:
-                return _take(sending, plan.num_steps, outlook, rates, by_s=by_s)
+                planned = steps[: plan.num_steps]
+                most = _in_one_message(sending, planned, outlook, rates, now_s=now_s, by_s=by_s)
+                return _take(sending, most, outlook, rates, by_s=by_s)
             if len(self._frames) == 1:
                 return None
             self._frames.popleft()
@@ -219,6 +222,40 @@ def room_bytes(outlook: Outlook) -> float:
 def message_bytes(outlook: Outlook) -> float:
     """Return about how much payload a message should hold."""
     return min(MAX_MESSAGE_BYTES, max(MIN_MESSAGE_BYTES, outlook.rate_bps / 8 * MESSAGE_S))
+
+
+def _in_one_message(
+    sending: _Sending,
+    steps: list[Step],
+    outlook: Outlook,
+    rates: tuple[Rate, ...],
+    *,
+    now_s: float,
+    by_s: float,
+) -> int:
+    """Return how many of these steps the next message may hold, by what late ones would cost.
+
+    On links that carry packets a message takes its time however small it is: there two are no
+    better than one.
+    """
+    largest_bytes = message_bytes(outlook) + MESSAGE_OVERHEAD_BYTES
+    small = [step for step in steps[:MAX_LAYERS_PER_MESSAGE] if step.num_bytes <= largest_bytes]
+    if len(small) < 2 or outlook.message_floor_bytes:
+        return len(steps)
+    if 8 * small[-1].num_bytes <= MESSAGE_S * outlook.rate_bps:
+        return len(steps)
+    frame = sending.frame
+    most = layers_together(
+        small,
+        rates,
+        quality=sending.quality,
+        leaving_s=now_s,
+        by_s=by_s,
+        next_s=frame.captured_s + frame.plan.period_s,
+        backlog=frame.plan.backlog,
+        begun=sending.layer > 0,
+    )
+    return len(steps) if most == len(small) else most
 
 
 def _take(
