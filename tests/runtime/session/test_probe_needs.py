@@ -70,9 +70,9 @@ def test_nothing_is_wanted_before_the_first_frame() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mbps", "num_bytes"), [(0.004, LEAST_PROBE_BYTES), (0.016, 200), (0.05, 625), (1.0, 1000)]
+    ("mbps", "num_bytes"), [(0.004, LEAST_PROBE_BYTES), (0.032, 200), (0.1, 625), (1.0, 1000)]
 )
-def test_probes_in_place_of_frames_are_as_large_as_what_the_link_carries_until_the_next(
+def test_probes_in_place_of_frames_take_little_of_the_links_time(
     mbps: float, num_bytes: int
 ) -> None:
     needs = after_choice(progressive_manifest(), mbps)
