@@ -83,3 +83,18 @@ def test_a_command_that_is_told_to_stop_while_it_loads_stops_as_it_does_later(
     assert told.returncode == 0, told.stderr
     assert "Traceback" not in told.stderr
     assert ("answered by" in told.stderr) == (command == "device")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["edge", "profile"])
+def test_a_command_that_is_told_to_stop_before_it_has_begun_is_interrupted(
+    command: str, number: signal.Signals
+) -> None:
+    loaded = f"headgate.runtime.commands.{command}"
+    told = subprocess.run(
+        [sys.executable, "-c", TOLD_ON_IMPORT, loaded, str(int(number)), command, "list"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert (told.returncode, told.stdout, told.stderr) == (130, "", "headgate: interrupted\n")
