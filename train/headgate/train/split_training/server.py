@@ -228,7 +228,8 @@ class SplitServer:
                 case Refuse(peer, reason):
                     known = self.session.roster.name_at(peer)
                     who = known or effect.name or f"peer {peer.hex()}"
-                    log.warning("client %s: refused: %s", who, reason)
+                    level = logging.INFO if effect.is_replaced else logging.WARNING
+                    log.log(level, "client %s: refused: %s", who, reason)
                     out.append(_refusal(peer, known, reason))
                     waiting += self.session.dropped(peer, now_s=self.now_s())
                 case Note(text):
