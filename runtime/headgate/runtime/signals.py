@@ -24,6 +24,9 @@ class StopWish:
         self._stop: Callable[[], None] | None = None
         self._made = False
 
+    def is_made(self) -> bool:
+        return self._made
+
     def make(self) -> None:
         self._made = True
         if self._stop is not None:

@@ -19,7 +19,6 @@ from headgate.train.split_training.halves import (
     use_selection,
 )
 
-
 T = TypeVar("T")
 
 MAX_ABSENT = 16  # clients that are gone, of whom something is kept should they come back
