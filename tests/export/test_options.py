@@ -35,6 +35,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (replace(OPTIONS, threads=-1), "--threads: found -1"),
         (replace(OPTIONS, video_frames=1), "--video-frames: found 1"),
         (replace(OPTIONS, video_lag=0), "--video-lag: found 0"),
+        (replace(OPTIONS, video_lag=3), "--video-lag: found 3 without a video"),
+        (replace(OPTIONS, video_fps=12.5), "--video-fps: found 12.5 without a"),
+        (replace(OPTIONS, video_frames=20), "--video-frames: found 20 without a video"),
     ],
 )
 def test_impossible_options_are_refused_by_name(
@@ -55,6 +58,7 @@ def test_the_least_and_the_most_that_can_be_done_is_not_refused() -> None:
             num_confidence=50,
             num_parity=1,
             threads=0,
+            video="clip.mp4",
             video_lag=1,
             video_frames=2,
         )

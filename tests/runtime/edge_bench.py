@@ -42,12 +42,12 @@ class Bench:
         self.running: RunBatch | None = None
         self.ignored: list[Ignored] = []
 
-    def say(self, peer: bytes, message: Message) -> list[Message]:
+    def say(self, peer: bytes, message: Message, *, owner: str | None = None) -> list[Message]:
         """Let a peer say something; return what the edge says to that peer at once."""
-        return self.raw(peer, encode(message))
+        return self.raw(peer, encode(message), owner=owner)
 
-    def raw(self, peer: bytes, parts: list[bytes]) -> list[Message]:
-        effects = self.session.received(peer, parts, now_s=self.now_s)
+    def raw(self, peer: bytes, parts: list[bytes], *, owner: str | None = None) -> list[Message]:
+        effects = self.session.received(peer, parts, now_s=self.now_s, owner=owner)
         said = self.take(effects)
         assert all(to == peer for to, _ in said)
         return [message for _, message in said]

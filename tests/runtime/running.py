@@ -15,6 +15,7 @@ from headgate.runtime.device.device import Device, DeviceSettings
 from headgate.runtime.device.playback import Playback
 from headgate.runtime.device.sources import open_source
 from headgate.runtime.edge.edge import EdgeServer
+from headgate.runtime.edge.edge_events import EdgeLimits
 from headgate.runtime.networks.device_engine import DeviceEngine
 from headgate.runtime.networks.edge_engine import EdgeEngine
 from headgate.runtime.records import FrameRecord
@@ -33,13 +34,16 @@ def headgate(*arguments: str, **environment: str) -> list[str]:
 
 @contextlib.contextmanager
 def edge_thread(
-    family: Family, *, bind: str = "tcp://127.0.0.1:*", keys: EdgeKeys | None = None
+    family: Family,
+    *,
+    bind: str = "tcp://127.0.0.1:*",
+    keys: EdgeKeys | None = None,
+    limits: EdgeLimits | None = None,
 ) -> Iterator[EdgeServer]:
     """Serve `family` from a thread of this process."""
     digest = family.manifest.digest
-    server = EdgeServer(
-        {digest: EdgeEngine(family, max_batch=4)}, {digest: family.manifest}, bind=bind, keys=keys
-    )
+    engines, manifests = {digest: EdgeEngine(family, max_batch=4)}, {digest: family.manifest}
+    server = EdgeServer(engines, manifests, bind=bind, keys=keys, limits=limits)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

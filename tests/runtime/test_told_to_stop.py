@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -83,3 +84,39 @@ def test_a_command_that_is_told_to_stop_while_it_loads_stops_as_it_does_later(
     assert told.returncode == 0, told.stderr
     assert "Traceback" not in told.stderr
     assert ("answered by" in told.stderr) == (command == "device")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["edge", "profile"])
+def test_a_command_that_is_told_to_stop_before_it_has_begun_is_interrupted(
+    command: str, number: signal.Signals
+) -> None:
+    loaded = f"headgate.runtime.commands.{command}"
+    told = subprocess.run(
+        [sys.executable, "-c", TOLD_ON_IMPORT, loaded, str(int(number)), command, "list"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert (told.returncode, told.stdout, told.stderr) == (130, "", "headgate: interrupted\n")
+
+
+def test_a_device_that_is_told_to_stop_while_its_stream_connects_stops_at_once(
+    tiny_family: Family, tmp_path: Path
+) -> None:
+    pytest.importorskip("av")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(PATIENCE_S)
+        stream = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/x"
+        process = subprocess.Popen(
+            headgate("device", str(tiny_family.path), stream, "-", "--edge", NO_EDGE),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        caller, _ = silent.accept()
+        with caller:
+            process.send_signal(signal.SIGTERM)
+            stdout, stderr = process.communicate(timeout=PATIENCE_S)
+    said = f"{stream}: stopped before it was open\n"  # and not that nothing came for 10 s
+    assert (process.returncode, stdout, stderr) == (0, "", said)

@@ -78,6 +78,24 @@ def check_options(options: ExportOptions) -> None:
     ):
         if value < least:
             raise UsageError(f"{option}: found {value}, expected {least} or more")
+    _refuse_without_video(options)
+
+
+def _refuse_without_video(options: ExportOptions) -> None:
+    """Refuse what says how a video is taken where none is given: nothing would come of it."""
+    if options.video is not None:
+        return
+    defaults = ExportOptions()
+    for option, given, default in (
+        ("--video-fps", options.video_fps, defaults.video_fps),
+        ("--video-lag", options.video_lag, defaults.video_lag),
+        ("--video-frames", options.video_frames, defaults.video_frames),
+    ):
+        if given != default:
+            raise UsageError(
+                f"{option}: found {given:g} without a video, for predicted points; give one with "
+                "--video, or leave it out"
+            )
 
 
 def check_members(run: Run, options: ExportOptions) -> None:

@@ -18,6 +18,7 @@ from headgate.profiles.storage import canonical_json
 
 SCHEMA = 1
 MAX_POINTS = 1 << 16
+MAX_OUTPUT_NAME = 64  # characters, of an answer's name on the wire
 CONTEXT_CODEC = "context"  # the one that needs a table
 CODECS = ("zstd", "raw", CONTEXT_CODEC)
 DTYPE_BYTES = {"uint8": 1, "int8": 1, "int64": 8, "float16": 2, "float32": 4}

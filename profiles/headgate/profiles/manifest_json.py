@@ -14,6 +14,7 @@ from headgate.profiles.errors import FamilyError
 from headgate.profiles.manifest import (
     CODECS,
     CONTEXT_CODEC,
+    MAX_OUTPUT_NAME,
     MAX_POINTS,
     SCHEMA,
     ByteStats,
@@ -51,6 +52,7 @@ def _check(manifest: Manifest, where: str) -> None:
     """Refuse references that lead nowhere and points that do not say what their kind needs."""
     if not manifest.metrics or not manifest.points or not manifest.labels:
         raise FamilyError(f"{where}: a family needs metrics, points and labels; export it again")
+    _check_outputs(manifest, f"{where}.outputs")
     if len(manifest.points) > MAX_POINTS:
         raise FamilyError(f"{where}.points: {len(manifest.points)}, at most {MAX_POINTS}")
     _check_unique([member.id for member in manifest.members], f"{where}.members")
@@ -72,6 +74,21 @@ def _check(manifest: Manifest, where: str) -> None:
         _check_point(manifest, point, f"{where}.points.{point.id}")
         if point.twin is not None:
             _check_twin(point, manifest.point(point.twin), f"{where}.points.{point.id}.twin")
+
+
+def _check_outputs(manifest: Manifest, where: str) -> None:
+    """Refuse an answer that has no name, or one that no RESULT can carry."""
+    if not manifest.outputs:
+        raise FamilyError(f"{where}: is empty, expected the answer's tensor; export it again")
+    for output in manifest.outputs:
+        name = output.name
+        is_sendable = name.isascii() and name.isprintable() and " " not in name
+        if not is_sendable or not 1 <= len(name) <= MAX_OUTPUT_NAME:
+            shown = ascii(name if len(name) <= MAX_OUTPUT_NAME else f"{name[:MAX_OUTPUT_NAME]}...")
+            raise FamilyError(
+                f"{where}: the name {shown} has {len(name)} characters, expected 1 to "
+                f"{MAX_OUTPUT_NAME} of printable ASCII without spaces; export the family again"
+            )
 
 
 def _check_quantities(manifest: Manifest, where: str) -> None:

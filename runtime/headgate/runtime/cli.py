@@ -5,11 +5,12 @@ Subcommands live in the part they belong to and are found through the entry-poin
 imported here: `headgate --help` must stay quick on a Raspberry Pi.
 
 Exit codes: 0 done, 1 runtime failure, 2 usage or configuration, 3 a quality or SLA gate failed,
-4 family or wire mismatch, 5 peer not reachable, 130 interrupted by Ctrl-C.
+4 family or wire mismatch, 5 peer not reachable, 130 interrupted by Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -21,7 +22,7 @@ import click
 
 from headgate.profiles.errors import HeadgateError, UsageError
 from headgate.profiles.refusals import refusal
-from headgate.runtime.signals import noting_interruptions
+from headgate.runtime.signals import interrupted_by_sigterm, noting_interruptions
 
 COMMAND_GROUP = "headgate.commands"
 INTERRUPTED, INTERRUPTED_EXIT_CODE = "headgate: interrupted", 130
@@ -136,10 +137,13 @@ class HeadgateGroup(click.Group):
         """Do what click does, but for what it would call "Aborted!", with exit code 1.
 
         That is Ctrl-C where it comes beside `invoke`, and every EOFError, which is a bug like
-        another.
+        another. SIGTERM is Ctrl-C too until the command has a way of its own: it may load for long.
         """
+        # Of torchrun's processes one may wait for another in a call that no handler interrupts.
+        is_alone = os.environ.get("WORLD_SIZE", "1") == "1"
         try:
-            code = self.main(args, standalone_mode=False, **extra)
+            with interrupted_by_sigterm() if is_alone else contextlib.nullcontext():
+                code = self.main(args, standalone_mode=False, **extra)
         except click.ClickException as error:
             error.show()
             code = error.exit_code

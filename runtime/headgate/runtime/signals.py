@@ -24,6 +24,9 @@ class StopWish:
         self._stop: Callable[[], None] | None = None
         self._made = False
 
+    def is_made(self) -> bool:
+        return self._made
+
     def make(self) -> None:
         self._made = True
         if self._stop is not None:
@@ -122,9 +125,10 @@ def noting_interruptions() -> Iterator[Callable[[], bool]]:
 
 @contextlib.contextmanager
 def interrupted_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does, for a command that has children to end.
+    """Let SIGTERM do what Ctrl-C does: a command that loads, or has children to end, says so.
 
-    One right behind it is the same wish: `timeout` and others send it twice.
+    One right behind it is the same wish: `timeout` and others send it twice. A handler that took
+    over meanwhile and stays, as of a program that was told to stop, is left alone.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -146,4 +150,5 @@ def interrupted_by_sigterm() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if signal.getsignal(signal.SIGTERM) is _interrupt:
+            signal.signal(signal.SIGTERM, before)

@@ -1,6 +1,7 @@
 """Videos as they come: upright, damaged, cut short, and without the library that decodes them."""
 
 import contextlib
+import os
 import re
 import socket
 import struct
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from headgate.profiles.errors import DataError, UsageError
+from headgate.runtime.device.aside import StoppedError
 from headgate.runtime.device.picture_source import SourceFrame
 from headgate.runtime.device.sources import open_source
 from headgate.runtime.device.video_source import MANY_DAMAGED, VideoSource
@@ -178,3 +180,51 @@ def test_a_stream_that_falls_silent_is_said_to_and_keeps_the_frames_before(tmp_p
         pytest.raises(DataError, match=r"opened as video \(nothing came for 0\.2 s\)"),
     ):
         stream_at(address)
+
+
+@contextlib.contextmanager
+def camera(path: Path) -> Iterator[int]:
+    """Make a pipe that has FFmpeg wait, as a driver does, with nothing to end it; yield its end."""
+    os.mkfifo(path)
+    end = os.open(path, os.O_RDWR)  # FFmpeg need not wait until somebody opens the other end
+    try:
+        yield end
+    finally:
+        os.close(end)  # a thread that was left behind reads the end of it
+
+
+def driven_from(path: Path) -> VideoSource:
+    return VideoSource(
+        "camera", address=str(path), form="mpegts", is_live=True, where="INPUT x", timeout_s=0.3
+    )
+
+
+def test_a_camera_that_delivers_no_more_is_said_to_and_keeps_the_frames_before(
+    tmp_path: Path,
+) -> None:
+    data = write_video(tmp_path / "a.ts", num_frames=60).read_bytes()
+    frames: list[SourceFrame] = []
+    with camera(tmp_path / "camera") as end:
+        os.write(end, data)
+        source = driven_from(tmp_path / "camera")
+        os.write(end, data)
+        with pytest.raises(DataError, match=r"after frame \d\d+ \(nothing came for 0\.3 s\)"):
+            frames.extend(source.frames())
+    assert len(frames) >= 50
+
+
+def test_a_camera_that_delivers_nothing_is_refused_at_the_start(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    with (
+        camera(tmp_path / "camera"),
+        pytest.raises(DataError, match=r"opened as video \(nothing came for 0\.3 s\)"),
+    ):
+        driven_from(tmp_path / "camera")
+
+
+def test_whoever_is_told_to_stop_does_not_wait_for_a_stream_to_open() -> None:
+    pytest.importorskip("av")
+    with falling_silent_after(b"") as address, pytest.raises(StoppedError):
+        VideoSource(
+            address, address=address, form=None, is_live=True, where="x", is_stopped=lambda: True
+        )

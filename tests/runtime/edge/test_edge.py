@@ -18,9 +18,17 @@ from headgate.profiles.family import Family
 from headgate.runtime.edge import edge
 from headgate.runtime.edge.backend import BackendDescription
 from headgate.runtime.edge.edge import EdgeServer
-from headgate.runtime.edge.edge_events import BatchItem, ItemOutcome
+from headgate.runtime.edge.edge_events import BatchItem, EdgeLimits, ItemOutcome
 from headgate.runtime.networks.device_engine import DeviceEngine
-from headgate.runtime.sockets.keys import Context, Socket
+from headgate.runtime.sockets.keys import (
+    Context,
+    DeviceKeys,
+    Socket,
+    load_device_keys,
+    load_edge_keys,
+    make_set,
+    secure_client,
+)
 from headgate.runtime.sockets.receiving import MAX_PARTS, receive_parts
 from headgate.runtime.wire.headers import SPOKEN_VERSIONS
 from headgate.runtime.wire.messages import (
@@ -48,9 +56,11 @@ PATIENCE_MS = 20_000
 class Peer:
     """A device reduced to its socket."""
 
-    def __init__(self, context: Context, endpoint: str) -> None:
+    def __init__(self, context: Context, endpoint: str, own: DeviceKeys | None = None) -> None:
         self.socket: Socket = context.socket(zmq.DEALER)
         self.socket.linger = 0
+        if own is not None:
+            secure_client(self.socket, own)
         self.socket.connect(endpoint)
 
     def say(self, *messages: Message) -> None:
@@ -371,3 +381,20 @@ def test_a_peer_that_floods_an_edge_and_vanishes_does_not_end_it(
         with pytest.raises(subprocess.TimeoutExpired):
             edge.wait(4.0)
         edge.kill()
+
+
+def test_connections_with_one_key_leave_a_place_for_another_key(
+    tiny_family: Family, context: Context, tmp_path: Path
+) -> None:
+    edge, greedy = make_set(tmp_path, device="greedy")
+    _, modest = make_set(tmp_path, device="modest")
+    digest, limits = tiny_family.manifest.digest, EdgeLimits(max_peers=4)
+    with edge_thread(tiny_family, keys=load_edge_keys(edge), limits=limits) as server:
+        peers = [Peer(context, server.endpoint, load_device_keys(greedy)) for _ in range(4)]
+        for peer in peers[:3]:
+            peer.greet(digest)
+        peers[3].say(Hello(SPOKEN_VERSIONS, digest, 1 << 20))
+        refused = peers[3].hear()
+        assert isinstance(refused, Reject)
+        assert "3 with one key" in refused.detail
+        Peer(context, server.endpoint, load_device_keys(modest)).greet(digest)

@@ -6,7 +6,14 @@ from headgate.runtime.edge.edge_events import EdgeLimits
 from headgate.runtime.edge.edge_peers import Peers
 from headgate.runtime.wire.fragments import fragment
 from headgate.runtime.wire.identities import device_identity
-from headgate.runtime.wire.messages import Goodbye, Probe, RejectReason, Result
+from headgate.runtime.wire.messages import (
+    Goodbye,
+    Probe,
+    Reject,
+    RejectReason,
+    Result,
+    Welcome,
+)
 from runtime.edge_bench import OFFLOAD, Bench, frame, hello, reasons
 
 
@@ -196,3 +203,35 @@ def test_identities_that_name_no_device_never_replace_each_other() -> None:
     bench = Bench()
     bench.hello(b"\0auto", b"\0auth", b"d" + bytes(16), b"d" + bytes(15) + b"\1")
     assert bench.session.stats(now_s=bench.now_s).num_peers == 4
+
+
+def test_one_key_with_many_connections_leaves_room_for_the_frames_of_others() -> None:
+    bench = Bench(EdgeLimits(max_queued=8, max_in_flight=4))
+    for number in range(3):
+        assert isinstance(bench.say(b"x%d" % number, hello(), owner="greedy")[0], Welcome)
+    assert isinstance(bench.say(b"other", hello(), owner="modest")[0], Welcome)
+    said = [bench.say(b"x%d" % n, frame(i, budget_ms=1e4)) for n in range(3) for i in range(4)]
+    refused = [message for messages in said for message in messages]
+    assert len(bench.running_ids) == 1
+    assert reasons(refused) == [RejectReason.BUSY] * 5  # one runs, and 6 of 8 may wait
+    assert isinstance(refused[0], Reject)
+    assert "6 frames of devices with this key are waiting" in refused[0].detail
+    assert bench.say(b"other", frame(0)) == []
+    answered = {peer for _ in range(2) for peer, _ in bench.finish()}
+    assert b"other" in answered
+    assert bench.say(b"x0", frame(9)) == []  # there is room again
+
+
+def test_one_key_with_many_connections_leaves_places_for_others() -> None:
+    bench = Bench(EdgeLimits(max_peers=8))
+    for number in range(6):
+        assert isinstance(bench.say(b"x%d" % number, hello(), owner="greedy")[0], Welcome)
+    (refused,) = bench.say(b"x6", hello(), owner="greedy")
+    assert isinstance(refused, Reject)
+    assert (refused.reason, "6 with one key" in refused.detail) == (RejectReason.BUSY, True)
+    assert isinstance(bench.say(b"other", hello(), owner="modest")[0], Welcome)
+    bench.say(b"x0", Goodbye())
+    assert isinstance(bench.say(b"x6", hello(), owner="greedy")[0], Welcome)
+    bench.now_s += 20.0  # one that has been silent for long makes room for the next of its key
+    bench.say(b"other", Probe(1, b"", 0))
+    assert isinstance(bench.say(b"x7", hello(), owner="greedy")[0], Welcome)

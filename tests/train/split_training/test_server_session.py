@@ -353,3 +353,16 @@ def test_a_peer_without_a_name_is_ignored_and_a_servers_message_refused() -> Non
     greet(session, ANN)
     (refused,) = session.received(ANN, Header(Kind.GO), now_s=0.0)
     assert isinstance(refused, Refuse)
+
+
+def test_a_client_that_was_killed_and_begun_again_is_no_refusal_to_the_operator() -> None:
+    session = make()
+    hello(session, ANN)
+    session.received(ANN, batch(0, 0), now_s=1.0)
+    anew = hello(session, b"\x03", instance="2", fresh=False, place=Place(0, 0))
+    assert attendance(anew) == ["ann comes back as a new process at epoch 1, batch 2"]
+    (told,) = [effect for effect in anew if isinstance(effect, Refuse)]
+    assert (told.peer, told.name, told.is_replaced) == (ANN, "ann", True)
+    (refused,) = hello(session, ANN, instance="1")  # the first, if it was no kill
+    assert isinstance(refused, Refuse)
+    assert not refused.is_replaced

@@ -314,11 +314,27 @@ def test_a_newcomer_begins_with_the_best_half_of_the_last_epoch_and_no_older_one
     halves.keep("ann", older, num_pictures=16)
     assert halves.for_joining("cy") is older  # there is no other yet
     halves.measure(model, plan.data, selected=selected)
-    halves.epoch_closed()  # and ann leaves
+    halves.epoch_closed(present=["ann"])  # and ann leaves
     halves.keep("bo", newer, num_pictures=16)
     halves.measure(model, plan.data, selected=selected)
     assert halves.for_joining("cy") is newer
     assert halves.for_joining("ann") is older
+
+
+def test_halves_of_clients_that_left_long_ago_are_forgotten(pictures: Path) -> None:
+    settings = small_settings("2:1")
+    plan = small_plan(pictures, settings)
+    model = small_client(plan, settings).half.model
+    assert model.selected is not None
+    halves = KeptHalves(client_sync="none")
+    half = Half.opened(pack_half(model), model)
+    halves.keep("stays", half, num_pictures=16)
+    for number in range(20):
+        halves.keep(f"new{number}", half, num_pictures=16)
+    halves.keep("new0", half, num_pictures=16)  # it came again
+    halves.accuracies = {"new1": 0.5}
+    halves.epoch_closed(present=["stays"])
+    assert [*halves.latest] == ["stays", "new1", *(f"new{n}" for n in range(5, 20)), "new0"]
 
 
 def test_a_second_client_of_one_name_takes_over_and_the_first_is_told(

@@ -131,6 +131,7 @@ def _play(
     as_json: bool,
     wish: "StopWish",
 ) -> None:
+    from headgate.runtime.device.aside import StoppedError
     from headgate.runtime.device.sinks import print_json, print_summary
 
     consumers: list[Callable[[FrameRecord], None]] = []
@@ -139,7 +140,11 @@ def _play(
         for consume in consumers:
             consume(record)
 
-    device = open_device(family, source, settings, deliver=_deliver)
+    try:
+        device = open_device(family, source, settings, deliver=_deliver, is_stopped=wish.is_made)
+    except StoppedError:
+        click.echo(f"{source}: stopped before it was open", err=True)
+        return
     wish.goes_to(device.stop)
     failure = _run(device, source, settings, output=output, consumers=consumers)
     summary = device.summary()
@@ -199,6 +204,7 @@ def open_device(
     settings: DeviceConfig,
     *,
     deliver: "Callable[[FrameRecord, Answer | None], None]",
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> "Device":
     """Verify and load everything a run needs, or raise what is wrong with any of it."""
     from headgate.profiles.family import open_family
@@ -224,7 +230,7 @@ def open_device(
     skip = None
     if asked.skip_confident is not None:
         skip = skip_rule(asked.skip_confident, opened.manifest)
-    pictures = open_source(source, labels=opened.manifest.labels)
+    pictures = open_source(source, labels=opened.manifest.labels, is_stopped=is_stopped)
     options = EngineOptions(providers=settings.engine.providers, threads=settings.engine.threads)
     return Device(
         opened.manifest,

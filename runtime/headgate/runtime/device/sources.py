@@ -12,6 +12,7 @@ A source only yields pictures; `playback` decides when.
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from headgate.profiles.class_names import match_classes
@@ -33,13 +34,18 @@ MAX_FAKE_PX = 1 << 24
 
 
 def open_source(
-    spec: str, *, labels: tuple[str, ...] | None = None, place: str = "INPUT"
+    spec: str,
+    *,
+    labels: tuple[str, ...] | None = None,
+    place: str = "INPUT",
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> PictureSource:
     """Return the source that `spec` names, or raise UsageError or DataError.
 
     `labels` are the classes of whoever answers: truths are counted as they are, and a data set of
     other classes is refused. None keeps the data set's own. `place` is the argument or option that
-    it was given for, to begin what is said of it.
+    it was given for, to begin what is said of it. A camera or stream may take long to open: then
+    StoppedError is raised once `is_stopped` comes true.
     """
     where = f"{place} {spec}"
     scheme, colon, path = spec.partition(":")
@@ -59,9 +65,13 @@ def open_source(
         device = path.removeprefix("//")
         if not Path(device).exists():
             raise DataError(f"{where}: no such camera {device!r}; list them with ls /dev/video*")
-        return VideoSource(spec, address=device, form="v4l2", is_live=True, where=where)
+        return VideoSource(
+            spec, address=device, form="v4l2", is_live=True, where=where, is_stopped=is_stopped
+        )
     if scheme in ("rtsp", "rtsps") and colon:
-        return VideoSource(spec, address=spec, form=None, is_live=True, where=where)
+        return VideoSource(
+            spec, address=spec, form=None, is_live=True, where=where, is_stopped=is_stopped
+        )
     if scheme == "embedded":
         raise UsageError(
             f"{where}: is drawn by the training code, which no device has; `headgate demo` "

@@ -6,13 +6,14 @@ told of: files and links do both, and the pictures before and after are as good 
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from headgate.profiles.errors import DataError, UsageError
 from headgate.runtime.complaints import Complaints
+from headgate.runtime.device.aside import SilentError, iterate_aside, run_aside
 from headgate.runtime.device.picture_source import Picture, SourceFrame
 
 log = logging.getLogger(__name__)
@@ -36,27 +37,54 @@ class VideoSource:
         is_live: bool,
         where: str,
         timeout_s: float = STREAM_TIMEOUT_S,
+        is_stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         """`where` begins what is said of it: the argument or option, and its value.
 
-        A stream that is silent for `timeout_s` has ended.
+        A stream or camera that is silent for `timeout_s` has ended. Raises StoppedError where
+        `is_stopped` comes true while it is opened.
         """
         self.name = name
         self._where = where
         self.is_live = is_live
         self._address = address
         self._form = form
-        self._timeout_s = timeout_s if form is None and is_live else None
+        # FFmpeg gives a stream up by itself. It never asks whether to while a driver has it wait.
+        self._timeout_s = timeout_s if is_live else None
+        self._is_driven = is_live and form is not None
         self._said_short = False
         self.fps: float | None = None
-        container = self._open()  # what cannot be decoded is refused at the start
+        if not is_live:
+            self.fps = self._rate()  # what cannot be decoded is refused at the start
+            return
+        limit_s = self._timeout_s if self._is_driven else None
+        try:
+            run_aside(self._rate, timeout_s=limit_s, is_stopped=is_stopped)
+        except SilentError:
+            raise self._unopened(self._silence) from None
+
+    def frames(self) -> Iterator[SourceFrame]:
+        if not self._is_driven:
+            yield from self._frames()
+            return
+        num_frames = 0
+        try:
+            for frame in iterate_aside(self._frames, timeout_s=self._timeout_s):
+                yield frame
+                num_frames += 1
+        except SilentError:
+            raise self._undecoded(num_frames, self._silence) from None
+
+    def _rate(self) -> float | None:
+        """Open it once, and return the rate that it says it has."""
+        container = self._open()
         try:
             rate = _video_stream(container, self._where).average_rate
-            self.fps = float(rate) if rate and not is_live else None
+            return float(rate) if rate else None
         finally:
             container.close()
 
-    def frames(self) -> Iterator[SourceFrame]:
+    def _frames(self) -> Iterator[SourceFrame]:
         av = _import_av(self._where)
         num_frames = 0
         last_s: float | None = None
@@ -70,10 +98,7 @@ class VideoSource:
                 last_s = frame.time
             self._say_if_short(_duration_s(container, stream), last_s=last_s)
         except (av.FFmpegError, ValueError) as reason:
-            raise DataError(
-                f"{self._where}: cannot be decoded after frame {num_frames} "
-                f"({self._why(reason)}); check the file or the camera"
-            ) from None
+            raise self._undecoded(num_frames, self._why(reason)) from None
         finally:
             container.close()
         if num_frames == 0:
@@ -118,13 +143,27 @@ class VideoSource:
         av = _import_av(self._where)
         begun_s = time.monotonic()
         try:
-            return av.open(self._address, format=self._form, timeout=self._timeout_s)
+            limit_s = None if self._is_driven else self._timeout_s
+            return av.open(self._address, format=self._form, timeout=limit_s)
         except (av.FFmpegError, OSError, ValueError) as reason:
             why = self._why(reason, waited_s=time.monotonic() - begun_s)
-            raise DataError(
-                f"{self._where}: cannot be opened as video ({why}); expected a video "
-                "file, v4l2:///dev/videoN or rtsp://..."
-            ) from None
+            raise self._unopened(why) from None
+
+    def _unopened(self, why: str) -> DataError:
+        return DataError(
+            f"{self._where}: cannot be opened as video ({why}); expected a video "
+            "file, v4l2:///dev/videoN or rtsp://..."
+        )
+
+    def _undecoded(self, num_frames: int, why: str) -> DataError:
+        return DataError(
+            f"{self._where}: cannot be decoded after frame {num_frames} ({why}); check the file or "
+            "the camera"
+        )
+
+    @property
+    def _silence(self) -> str:
+        return f"nothing came for {self._timeout_s:g} s"
 
     def _why(self, reason: BaseException, *, waited_s: float = 0.0) -> str:
         """Return what went wrong; of a stream that fell silent FFmpeg says other things.
@@ -134,7 +173,7 @@ class VideoSource:
         av = _import_av(self._where)
         limit_s = self._timeout_s
         if limit_s is not None and (isinstance(reason, av.error.ExitError) or waited_s >= limit_s):
-            return f"nothing came for {limit_s:g} s"
+            return self._silence
         return _reason(reason)
 
 

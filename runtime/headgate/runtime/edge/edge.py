@@ -139,7 +139,8 @@ class EdgeServer:
             self._num_received += 1
             name = None if sender is None else self._name(peer, sender)
             self._stranger = None if name is None else (peer, name)
-            self._obey(self._session.received(peer, parts, now_s=time.monotonic()))
+            owner = sender if self._authenticator is not None else None
+            self._obey(self._session.received(peer, parts, now_s=time.monotonic(), owner=owner))
             self._stranger = None
             if name is not None:
                 self._greet(peer, name)

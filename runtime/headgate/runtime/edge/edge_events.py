@@ -20,6 +20,7 @@ class EdgeLimits:
     max_queued: int = 256  # frames of all peers, waiting for the worker or for layers
     max_held_bytes: int = 1 << 28  # of waiting and unfinished frames of all peers
     max_peers: int = 1024
+    max_key_share: float = 0.75  # of places and of waiting frames, that one key's peers may take
     max_references: int = KEPT_FRAMES  # decoded frames to predict from, of a point of a peer
     max_reference_bytes: int = 1 << 28  # of those of all peers
     max_batch: int = 16

@@ -175,6 +175,7 @@ class Intake:
             deadline_s=deadline_of(frame, sent_s=whole.first_arrived_s),
             burst=whole.burst,
             reference=reference,
+            owner=peer.owner,
         )
         refusal = self._why_not(peer, queued)
         if refusal is None and lost is not None:
@@ -209,6 +210,7 @@ class Intake:
             arrived_s=now_s,
             deadline_s=deadline_s,
             layers=layered,
+            owner=peer.owner,
         )
         before = peer.in_flight.get(message.frame_id)
         if before is None:
@@ -233,6 +235,7 @@ class Intake:
             frame.num_bytes,
             num_in_flight=len(peer.in_flight),
             num_waiting=len(self._room),
+            num_of_key=self._room.num_of(peer.owner),
             held_bytes=self.held_bytes,
             limits=self._limits,
         )

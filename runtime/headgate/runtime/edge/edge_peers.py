@@ -1,5 +1,6 @@
 """The peers of an edge: who is welcome, what each holds, and whom to ignore for a while."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import inf
@@ -21,6 +22,7 @@ class Peer:
     unfinished: Reassembly
     layers: LayerOrder
     heard_s: float
+    owner: str | None = None  # whose key it has; None where there are no keys
     clock: SendClock = field(default_factory=SendClock)
     manifest: Manifest | None = None  # none before HELLO was accepted
     version: int = 0
@@ -41,6 +43,7 @@ class Peers:
     def __init__(self, limits: EdgeLimits) -> None:
         self._limits = limits
         self._peers: dict[bytes, Peer] = {}
+        self._num_of: Counter[str] = Counter()  # peers by owner
 
     def __iter__(self) -> Iterator[Peer]:
         return iter(list(self._peers.values()))
@@ -52,13 +55,18 @@ class Peers:
     def find(self, peer_id: bytes) -> Peer | None:
         return self._peers.get(peer_id)
 
-    def hear(self, peer_id: bytes, *, now_s: float) -> Peer | None:
-        """Return the peer, new if need be, or None when the table is full of welcomed ones."""
+    def hear(self, peer_id: bytes, *, now_s: float, owner: str | None = None) -> Peer | None:
+        """Return the peer, new if need be, or None when the table is full of welcomed ones.
+
+        Or when it has as many of one `owner` as it may: that leaves places for the others.
+        """
         peer = self._peers.get(peer_id)
         if peer is not None:
             peer.heard_s = now_s
             return peer
         if len(self._peers) >= self._limits.max_peers and not self._drop_stranger():
+            return None
+        if owner is not None and self._num_of[owner] >= self.max_of_owner:
             return None
         max_bytes = self._limits.max_payload_bytes
         peer = self._peers[peer_id] = Peer(
@@ -66,11 +74,23 @@ class Peers:
             Reassembly(max_payload_bytes=max_bytes),
             LayerOrder(max_payload_bytes=max_bytes),
             heard_s=now_s,
+            owner=owner,
         )
+        if owner is not None:
+            self._num_of[owner] += 1
         return peer
+
+    @property
+    def max_of_owner(self) -> int:
+        """How many peers with one key there may be."""
+        return int(self._limits.max_peers * self._limits.max_key_share)
 
     def forget(self, peer: Peer) -> None:
         del self._peers[peer.id]
+        if peer.owner is not None:
+            self._num_of[peer.owner] -= 1
+            if not self._num_of[peer.owner]:
+                del self._num_of[peer.owner]
 
     def replaced_by(self, peer: Peer) -> list[Peer]:
         """Return the peers that are earlier connections of the same device."""
@@ -90,13 +110,18 @@ class Peers:
             and not peer.in_flight
         ]
 
-    def longest_silent(self, *, now_s: float) -> Peer | None:
-        """Return the welcomed peer that may be forgotten first if another needs its place."""
+    def longest_silent(self, *, now_s: float, owner: str | None = None) -> Peer | None:
+        """Return the welcomed peer that may be forgotten first if another needs its place.
+
+        One of the same `owner`, where that has as many as it may.
+        """
         limits = self._limits
+        is_its_own = owner is not None and self._num_of[owner] >= self.max_of_owner
         silent = (
             peer
             for peer in self
-            if now_s - peer.heard_s >= limits.yield_s
+            if (not is_its_own or peer.owner == owner)
+            and now_s - peer.heard_s >= limits.yield_s
             and now_s >= peer.ignored_until_s
             and not peer.in_flight
         )

@@ -68,13 +68,24 @@ def why_unknown(frame: Frame, *, manifest: Manifest, version: int) -> str | None
 
 
 def why_busy(
-    num_bytes: int, *, num_in_flight: int, num_waiting: int, held_bytes: int, limits: EdgeLimits
+    num_bytes: int,
+    *,
+    num_in_flight: int,
+    num_waiting: int,
+    num_of_key: int,
+    held_bytes: int,
+    limits: EdgeLimits,
 ) -> str | None:
-    """Return why a frame of so many bytes cannot wait, or None. `held_bytes` does not hold them."""
+    """Return why a frame of so many bytes cannot wait, or None. `held_bytes` does not hold them.
+
+    `num_of_key` of those that wait are of peers with the same key; 0 where there are no keys.
+    """
     if num_in_flight >= limits.max_in_flight:
         return f"{num_in_flight} frames of this device are in flight, which is the limit"
     if num_waiting >= limits.max_queued or held_bytes + num_bytes > limits.max_held_bytes:
         return FULL_TEXT
+    if num_of_key >= limits.max_queued * limits.max_key_share:
+        return f"{num_of_key} frames of devices with this key are waiting, which is the limit"
     return None
 
 
@@ -116,6 +127,7 @@ def queued_frame(
     burst: Burst = NO_BURST,
     reference: Integers | None = None,
     layers: LayeredFrame | None = None,
+    owner: str | None = None,
 ) -> Queued:
     """Return a frame as it waits for the worker; `reference` is what it is predicted from.
 
@@ -133,6 +145,7 @@ def queued_frame(
         burst=burst,
         reference=reference,
         layers=layers,
+        owner=owner,
     )
 
 

@@ -126,14 +126,21 @@ class EdgeSession:
             self._sweep_s = now_s + self._limits.ignore_s if any(self._peers) else inf
         return self._advance(now_s=now_s)
 
-    def received(self, peer: bytes, parts: Sequence[bytes], *, now_s: float) -> list[EdgeEffect]:
-        """Take one message (without the identity part); never raises for what a peer sends."""
+    def received(
+        self, peer: bytes, parts: Sequence[bytes], *, now_s: float, owner: str | None = None
+    ) -> list[EdgeEffect]:
+        """Take one message (without the identity part); never raises for what a peer sends.
+
+        `owner` is the key that a peer not known yet has: one key's peers may not take all places.
+        """
         self._room.margin.saw(now_s=now_s)
-        known = self._hear(peer, now_s=now_s)
+        known = self._hear(peer, owner=owner, now_s=now_s)
         self._sweep_s = min(self._sweep_s, now_s + self._limits.ignore_s)
         if known is None:
             self._tally.messages_ignored += 1
             text = f"the edge serves {self._limits.max_peers} devices, which is its limit"
+            if owner is not None:
+                text += f", and {self._peers.max_of_owner} with one key; give each its own"
             return [self._send(peer, Reject(None, RejectReason.BUSY, text))]
         if now_s < known.ignored_until_s:
             self._tally.messages_ignored += 1
@@ -178,14 +185,16 @@ class EdgeSession:
 
     # --- what peers say
 
-    def _hear(self, peer_id: bytes, *, now_s: float) -> Peer | None:
+    def _hear(self, peer_id: bytes, *, owner: str | None, now_s: float) -> Peer | None:
         """Return the peer; if the table is full, in the place of one that has long been silent."""
-        known = self._peers.hear(peer_id, now_s=now_s)
-        silent = self._peers.longest_silent(now_s=now_s) if known is None else None
-        if silent is None:
+        known = self._peers.hear(peer_id, owner=owner, now_s=now_s)
+        if known is not None:
             return known
+        silent = self._peers.longest_silent(owner=owner, now_s=now_s)
+        if silent is None:
+            return None
         self._leave(silent)
-        return self._peers.hear(peer_id, now_s=now_s)
+        return self._peers.hear(peer_id, owner=owner, now_s=now_s)
 
     def _handle(self, peer: Peer, message: Message, *, now_s: float) -> list[EdgeEffect]:
         match message:

@@ -25,6 +25,7 @@ class Queued:
     burst: Burst = NO_BURST
     reference: Integers | None = None  # what a predicted payload is coded against
     layers: LayeredFrame | None = None
+    owner: str | None = None  # whose key the peer has; None where there are no keys
 
     @property
     def num_bytes(self) -> int:

@@ -8,6 +8,7 @@ A room that is full turns frames away, so it is not to be full of frames that on
 worker idles: then those go at once that have had no layer for the longest time.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 from headgate.runtime.edge.batch_times import BatchTimes
@@ -37,10 +38,15 @@ class WaitingRoom:
         self._ripening = Ripening(self._batcher, self.margin)
         self._running: Batch | None = None
         self._num_bytes = 0
+        self._num_of: Counter[str] = Counter()  # frames by whose key their peer has
 
     def __len__(self) -> int:
         """Return how many frames wait, for the worker or for layers."""
         return self.num_queued + len(self._ripening)
+
+    def num_of(self, owner: str | None) -> int:
+        """Return how many frames wait of peers with one key; 0 where there are no keys."""
+        return 0 if owner is None else self._num_of[owner]
 
     @property
     def num_queued(self) -> int:
@@ -74,6 +80,8 @@ class WaitingRoom:
     def add(self, frame: Queued) -> None:
         """Let a new frame wait: for layers if more may come, else for the worker."""
         self._num_bytes += frame.num_bytes
+        if frame.owner is not None:
+            self._num_of[frame.owner] += 1
         if frame.layers is None or frame.layers.complete:
             self._batcher.add(frame)
         else:
@@ -165,6 +173,10 @@ class WaitingRoom:
     def _gone(self, frames: list[Queued]) -> list[Queued]:
         for frame in frames:
             self._num_bytes -= frame.num_bytes
+            if frame.owner is not None:
+                self._num_of[frame.owner] -= 1
+                if not self._num_of[frame.owner]:
+                    del self._num_of[frame.owner]
             if frame.layers is not None:
                 frame.layers.closed = True
         return frames

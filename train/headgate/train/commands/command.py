@@ -64,7 +64,7 @@ def prune(out: Path, resume: bool, force: bool, as_json: bool, **settings: Any) 
 @train.command()
 @click.argument("model")
 @click.option(
-    "--input-px", default=96, show_default=True, help="side of the network's input, in px"
+    "--input-px", default=96, show_default=True, help="side of the network's square input, in px"
 )
 @click.option(
     "--width", default=1.0, show_default=True, help="multiplies the channels of the network"

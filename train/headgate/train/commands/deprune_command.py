@@ -123,8 +123,9 @@ def _line(record: DepruneEpoch) -> None:
 
 
 def _told(record: DepruneEpoch) -> None:
+    loss = f"loss {record.loss:.3f}" if record.num_batches else "no batch was trained"
     text = (
-        f"epoch {record.epoch}/{record.num_epochs}, {record.budget} maps: loss {record.loss:.3f}, "
+        f"epoch {record.epoch}/{record.num_epochs}, {record.budget} maps: {loss}, "
         f"accuracy {100 * record.accuracy:.1f} %, {record.bytes_up / 1e6:.1f} MB up, "
         f"{record.bytes_down / 1e6:.1f} MB down, {record.train_s:.1f} s"
     )

@@ -19,7 +19,11 @@ training_options = options_in_order(
     run_option("model", default="vgg11"),
     run_option("width"),
     click.option("--split", help="layer to cut after, see `train splits`  [default: the model's]"),
-    click.option("--input-px", type=int, help="side of the network's input  [default: the data's]"),
+    click.option(
+        "--input-px",
+        type=int,
+        help="side of the network's input, which is then square  [default: the data's size]",
+    ),
     run_option("resolution_factor"),
     click.option(
         "--schedule",

@@ -46,7 +46,8 @@ _OPTIONS: dict[str, Callable[..., Callable[[F], F]]] = {
     "input_px": _option(
         "--input-px",
         type=int,
-        help="side of the network's input, in px  [default: the data set's pictures]",
+        help="side of the network's input, in px: it is then square  "
+        "[default: the size of the data set's pictures]",
     ),
     "budgets": _option(
         "--budgets",

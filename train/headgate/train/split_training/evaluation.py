@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
 import torch
 
+from headgate.profiles.errors import TrainingError
 from headgate.train.folder.run_record import QuantisedEntry
 from headgate.train.networks.split_model import SplitModel
 from headgate.train.pictures.batches import as_floats, val_batches
@@ -27,8 +29,16 @@ def evaluate(model: SplitModel, data: TrainingData) -> tuple[float, float]:
 def evaluate_levels(
     model: SplitModel, data: TrainingData, *, levels: Sequence[int]
 ) -> tuple[QuantisedEntry, ...]:
-    """Return what the member is worth at each number of levels."""
+    """Return what the member is worth at each number of levels.
+
+    Raises TrainingError where its maps are not finite: weights may be, and yet be too large.
+    """
     found = _evaluate(model, data, levels=levels)
+    if not all(isfinite(rate_bits) for _, _, rate_bits in found):
+        raise TrainingError(
+            "the trained network's maps are not finite numbers; lower --lr or --gamma, and start "
+            "over with --force"
+        )
     return tuple(
         QuantisedEntry(number, accuracy=accuracy, rate_bits=rate_bits)
         for number, (accuracy, _, rate_bits) in zip(levels, found, strict=True)

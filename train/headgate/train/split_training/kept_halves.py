@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -17,6 +18,10 @@ from headgate.train.split_training.halves import (
     pack_half,
     use_selection,
 )
+
+T = TypeVar("T")
+
+MAX_ABSENT = 16  # clients that are gone, of whom something is kept should they come back
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,7 @@ class KeptHalves:
     """Halves by client's name, and what they were worth at the end of the last epoch."""
 
     def __init__(self, *, client_sync: str) -> None:
-        self.latest: dict[str, Half] = {}
+        self.latest: dict[str, Half] = {}  # that of whoever ended an epoch last comes last
         self.shared: Half | None = None  # what all clients go on from, where they share
         self.accuracies: dict[str, float] = {}
         self._client_sync = client_sync
@@ -53,6 +58,7 @@ class KeptHalves:
 
         The one that goes round has left one behind that `is_late`, and is not replaced by it.
         """
+        self.latest.pop(name, None)
         self.latest[name] = half
         self._ended[name] = num_pictures
         if self._client_sync == "relay" and not is_late:
@@ -117,6 +123,19 @@ class KeptHalves:
         """
         return [name for name in sorted(self._ended) if self.latest[name].selected == selected]
 
-    def epoch_closed(self) -> None:
-        """Begin to wait for the halves of the next epoch."""
+    def epoch_closed(self, *, present: Collection[str]) -> None:
+        """Begin to wait for the halves of the next epoch, and forget those of long ago.
+
+        Of clients that are not `present` few are kept: memory and checkpoint would grow with each
+        newcomer. What was measured last stays, for the best of it goes on.
+        """
         self._ended.clear()
+        needed = {*present, *self.accuracies}
+        self.latest = without_long_absent(self.latest, needed=needed)
+
+
+def without_long_absent(kept: Mapping[str, T], *, needed: Collection[str]) -> dict[str, T]:
+    """Return what is `needed`, and the last MAX_ABSENT of the rest; the order is that of `kept`."""
+    absent = [name for name in kept if name not in needed]
+    long_absent = set(absent[:-MAX_ABSENT])
+    return {name: each for name, each in kept.items() if name not in long_absent}

@@ -25,7 +25,7 @@ from headgate.train.split_training.epoch_record import (
 from headgate.train.split_training.greeting import disagreements, greeting_from_bytes
 from headgate.train.split_training.growth import grown_selection
 from headgate.train.split_training.halves import pack_half
-from headgate.train.split_training.kept_halves import Half, KeptHalves
+from headgate.train.split_training.kept_halves import Half, KeptHalves, without_long_absent
 from headgate.train.split_training.payload import Parcel, Payload
 from headgate.train.split_training.server_effects import (
     Attendance,
@@ -228,7 +228,8 @@ class SplitServer:
                 case Refuse(peer, reason):
                     known = self.session.roster.name_at(peer)
                     who = known or effect.name or f"peer {peer.hex()}"
-                    log.warning("client %s: refused: %s", who, reason)
+                    level = logging.INFO if effect.is_replaced else logging.WARNING
+                    log.log(level, "client %s: refused: %s", who, reason)
                     out.append(_refusal(peer, known, reason))
                     waiting += self.session.dropped(peer, now_s=self.now_s())
                 case Note(text):
@@ -239,6 +240,7 @@ class SplitServer:
 
     def _train(self, peer: bytes, name: str, header: Header, batch: Batch) -> Outgoing:
         answer = self.half.train(name, header, batch)
+        self._answers.pop(name, None)  # who was answered last comes last
         self._answers[name] = answer
         if answer.header.status is Status.NOT_FINITE:
             self.tally.refused(name)
@@ -355,7 +357,9 @@ class SplitServer:
         )
         self._open_phase_of(epoch + 1)
         self._began_s = None
-        self.halves.epoch_closed()
+        present = {member.name for member in self.session.roster.at_work}
+        self.halves.epoch_closed(present=present)
+        self._answers = without_long_absent(self._answers, needed=present)
         self._keep(self, record)
 
     def _open_phase_of(self, epoch: int) -> None:

@@ -70,6 +70,7 @@ class Refuse:
     peer: bytes
     reason: str
     name: str | None = None  # that it said, where that is not one of ours
+    is_replaced: bool = False  # by a new process of its name, as after a kill: no fault of anyone
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,7 @@ class ServerSession:
             reason = f"this client trains something else ({'; '.join(differences)})"
             return [Refuse(peer, f"{reason}; give both sides the same settings", name)]
         effects: list[Effect] = []
+        is_anew = False
         known = self.roster.find(name)
         is_new = known is None
         member = known or self.roster.enter(name, Place(self.epoch))
@@ -107,9 +108,10 @@ class ServerSession:
         if instance in member.retired:
             return [Refuse(peer, taken, name)]
         if member.instance not in ("", instance):
+            is_anew = True
             member.retired.add(member.instance)
             if member.peer is not None and member.peer != peer:
-                effects.append(Refuse(member.peer, taken))
+                effects.append(Refuse(member.peer, taken, name, is_replaced=True))
         came = is_new or member.peer != peer
         member.peer, member.instance, member.heard_s = peer, instance, now_s
         member.silent_peer = None
@@ -119,7 +121,7 @@ class ServerSession:
         elif member.place.epoch < self.epoch:
             self._catch_up(member, place)
         if came:
-            effects.append(self._came(member, is_new=is_new))
+            effects.append(self._came(member, is_new=is_new, is_anew=is_anew))
         goes_on = member.place.step > 0 and (member.may_train or member.place.epoch < self.epoch)
         status = Status.FINE if goes_on else Status.WAIT
         effects.append(
@@ -131,10 +133,12 @@ class ServerSession:
             effects.append(self._go(member, peer))
         return [*effects, *self._advance(now_s=now_s)]
 
-    def _came(self, member: Member, *, is_new: bool) -> Attendance:
+    def _came(self, member: Member, *, is_new: bool, is_anew: bool = False) -> Attendance:
+        """Say where a client joins or comes back; `is_anew` if it does so as another process."""
+        came = "joins" if is_new else "comes back" + " as a new process" * is_anew
         if self.is_finished:
-            return Attendance(member.name, "comes back; all is done")
-        text = f"{'joins' if is_new else 'comes back'} at {_where(member.place)}"
+            return Attendance(member.name, f"{came}; all is done")
+        text = f"{came} at {_where(member.place)}"
         if not self._has_begun:
             text += f"; {len(self.roster.at_work)} of {self._num_clients} are here"
         return Attendance(member.name, text)

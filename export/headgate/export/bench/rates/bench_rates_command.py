@@ -114,7 +114,9 @@ def rates(
 @click.option("--epochs", default=60, show_default=True, help="of the plain network")
 @click.option("--member-epochs", default=8, show_default=True, help="of every member")
 @click.option("--pictures", type=int, help="of each half; fewer for a CPU  [default: all]")
-@click.option("--input-px", type=int, help="side of the input  [default: that of the pictures]")
+@click.option(
+    "--input-px", type=int, help="side of the square input  [default: the pictures' own size]"
+)
 @click.option("--precision", default="auto", show_default=True, help="as of `train prune`")
 @click.option("--seed", default=0, show_default=True)
 @outputs
