@@ -12,6 +12,7 @@ from headgate.export.bench.codecs.bench_codec_command import codec
 from headgate.export.bench.codecs.bench_predict_command import predict
 from headgate.export.bench.codecs.bench_skip_command import skip
 from headgate.export.bench.control.bench_control_command import control
+from headgate.export.bench.control.bench_drawn_command import drawn
 from headgate.export.bench.control.bench_sharing_command import sharing
 from headgate.export.bench.edge.bench_edge_command import device_cost, edge
 from headgate.export.bench.family.bench_family_command import bench_family
@@ -191,6 +192,6 @@ def _speed(family: Path | None, point: str | None, frames: int, out: Path) -> Sp
 for command in (
     *(control, sharing, bench_family, deprune, deprune_network, train_transport, predict, skip),
     *(rates, train_rates, head, codec, family_cost, selection, rate_weights, edge, device_cost),
-    *(nair, link_loss),
+    *(nair, link_loss, drawn),
 ):
     bench.add_command(command)

@@ -1,1 +1,1 @@
-"""`bench control` and `bench sharing`: the controller beside rivals and an oracle."""
+"""`bench control`, `bench drawn`, `bench sharing`: the controller beside rivals and an oracle."""
