@@ -28,6 +28,7 @@ from headgate.profiles.storage import read_toml
 
 SCHEMA = 1
 LADDER_MACHINE = "ladder"
+LADDER = "ladder"  # key of its name in the provenance; nothing else has it
 _FULL_GRAPH = "full/model.onnx"
 MAX_BYTES = 64 << 20  # of a frame; the simulator makes payloads of that size
 MAX_MS = 1_000_000  # of a point's compute
@@ -92,6 +93,7 @@ def ladder_manifest(ladder: Ladder) -> Manifest:
                 for each in ladder.points
             }
         },
+        provenance={LADDER: ladder.name},
     )
 
 

@@ -65,3 +65,10 @@ def test_classes_that_a_half_does_not_show_are_named(
     plan = make_plan(PruneConfig(data=f"npz:{tmp_path / 'few.npz'}", model="lenet", budgets=(4,)))
     assert plan.data_note().endswith(f"3 classes, at 32 x 32 px{said}")
     assert plan.record().dataset.num_val_commonest == max(map(val_labels.count, val_labels))
+
+
+def test_a_single_class_leaves_nothing_to_tell_apart(tmp_path: Path) -> None:
+    data = write_folder(tmp_path, width_px=32, height_px=32)
+    Image.new("RGB", (32, 32)).save(tmp_path / "train" / "cat" / "b.png")
+    with pytest.raises(UsageError, match=r"only class 'cat', expected two or more"):
+        make_plan(PruneConfig(data=data, model="lenet", budgets=(4,)))

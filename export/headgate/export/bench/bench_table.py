@@ -20,6 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from headgate.profiles.ladder import LADDER
 from headgate.profiles.manifest import Manifest
 from headgate.profiles.storage import write_atomic
 
@@ -104,6 +105,8 @@ def family_title(manifest: Manifest) -> str:
     """Return what a page on this family is called: its network as the training was told it."""
     model, split = manifest.provenance.get("model"), manifest.provenance.get("split")
     size = f"{manifest.input.width_px} x {manifest.input.height_px} px"
+    if LADDER in manifest.provenance:
+        return f"Ladder {manifest.provenance[LADDER]}"
     if not model:
         return f"Family {manifest.digest[:12]}"
     return f"{model} at {size}" + (f", cut after {split}" if split else "")

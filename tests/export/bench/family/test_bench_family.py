@@ -12,7 +12,14 @@ import pytest
 from click.testing import CliRunner
 
 from headgate.export.bench.bench_command import bench
-from headgate.export.bench.family.family_map import Cell, Outcome, Way, slower, without_splits
+from headgate.export.bench.family.family_map import (
+    Cell,
+    Outcome,
+    OverTrace,
+    Way,
+    slower,
+    without_splits,
+)
 from headgate.export.bench.family.family_page import cost_rows, family_page, map_table
 from headgate.export.bench.family.family_report import (
     FamilyOptions,
@@ -30,7 +37,7 @@ from headgate.export.bench.family.family_words import (
 )
 from headgate.export.bench.rates.rates_measure import MeasureOptions, measure_rates
 from headgate.export.bench.rates.rates_pictures import load_pictures
-from headgate.export.bench.rates.rates_rows import Rates, rates_of_manifest
+from headgate.export.bench.rates.rates_rows import Rates, Series, rates_of_manifest
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import Manifest, PointKind, PointTime
@@ -231,6 +238,22 @@ def test_recorded_links_are_run_and_files_that_are_none_are_named(tmp_path: Path
     assert "good" in family_page(found)
 
 
+def test_a_gain_of_a_hair_below_nothing_has_no_minus() -> None:
+    nothing = cell(1.0, Way.SPLIT, 0.6, 0.6001).outcome
+    runs = [OverTrace("walk", 1e6, 0.1, nothing)]
+    assert "splitting adds +0.0 points" in traces_sentence(runs)
+    assert "splitting" not in traces_sentence(runs, splits=False)
+    worse = [replace(runs[0], outcome=replace(nothing, without_split=0.62))]
+    assert "splitting adds -2.0 points" in traces_sentence(worse)
+
+
+def test_where_nothing_is_split_nothing_is_said_of_when_splitting_is_faster(tmp_path: Path) -> None:
+    (tmp_path / "walk.csv").write_text("t_s,mbps\n0,1\n1,2\n")
+    manifest = only(PointKind.OFFLOAD, PointKind.LOCAL)
+    found = report(manifest, replace(FEW, traces=tmp_path))
+    assert not [line for line in found.result().notes if "splitting" in line]
+
+
 def test_measuring_again_replaces_accuracy_bytes_times_and_exits(tmp_path: Path) -> None:
     family = write_tiny_family(tmp_path / "family")
     pictures = load_pictures(
@@ -251,6 +274,12 @@ def test_a_ladder_file_will_do_but_not_to_measure(tmp_path: Path) -> None:
     found = report_family(family, FEW, say=quiet)
     assert found.cells
     assert "accuracy, bytes and times as the ladder gives them" in found.notes
+    assert found.title == "Ladder illustrative"
+    text = family_page(found)
+    for made_up in ("whole network", "full accuracy", "8 x 8", "2 classes", "1 map", "of quality"):
+        assert made_up not in text + " ".join(found.rates_lines)
+    assert "standard error" not in text  # none is known
+    assert {row.group for row in found.rates.of(Series.SPLIT)} == {"of the ladder"}
     with pytest.raises(UsageError, match="no networks to measure"):
         open_target(example, replace(FEW, data="embedded"))
 

@@ -13,6 +13,7 @@ from headgate.export.bench.rates.break_even import (
     Cost,
     Match,
     break_even_bps,
+    break_even_lines,
     break_even_sentence,
     cost_of,
     equal_pairs,
@@ -74,7 +75,30 @@ def test_break_even_is_one_sentence_for_every_kind_of_family() -> None:
     assert "at any bandwidth" in break_even_sentence(quick, device_factor=1.0)
     large = [replace(pair, split_cost=Cost(9000, 0.1, 0)) for pair in pairs]
     assert "at no bandwidth" in break_even_sentence(large, device_factor=1.0)
-    assert "missing" in break_even_sentence([], device_factor=1.0)
+    many = [
+        replace(pair, split=replace(pair.split, id=f"b{i}"))
+        for i in range(40)
+        for pair in quick[:1]
+    ]
+    said = break_even_sentence(many, device_factor=1.0)
+    assert "with b0, b1, b2, b3 and 36 more points: fewer bytes" in said
+    assert "b4 and" not in said
+    said = break_even_sentence(many[:5], device_factor=1.0)
+    assert "with b0, b1, b2, b3, b4: fewer" in said
+
+
+def test_what_is_missing_for_a_break_even_is_named() -> None:
+    def lines(rates: Rates) -> list[str]:
+        return break_even_lines(rates, equal_pairs(rates, device_factor=1.0), device_factor=1.0)
+
+    def without(*series: Series) -> Rates:
+        return replace(RATES, rows=tuple(row for row in ROWS if row.series not in series))
+
+    assert len(lines(RATES)) == 1
+    assert lines(without(Series.SPLIT)) == []
+    assert lines(without(Series.JPEG, Series.WEBP))[0].startswith("Pictures to compare with are")
+    timeless = replace(RATES, rows=tuple(replace(row, time=None) for row in ROWS))
+    assert lines(timeless)[0].startswith("Times are missing")
 
 
 def test_rows_that_a_smaller_one_equals_are_dominated() -> None:

@@ -108,6 +108,11 @@ def make_plan(config: PruneConfig) -> Plan:
             f"data set {config.data}: {num_train} training and {num_val} validation pictures, "
             "expected at least 2 and 1; use a larger one, or a larger --limit"
         )
+    if data.num_classes < 2:
+        raise UsageError(
+            f"data set {config.data}: only class {data.labels[0]!r}, expected two or more to tell "
+            "apart; add pictures of the others (of a folder: each class in its own)"
+        )
     size_px = (data.input.height_px, data.input.width_px)
     network = build_backbone(
         config.model, num_classes=data.num_classes, input_px=size_px, width=default_width(config)

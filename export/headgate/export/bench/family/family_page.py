@@ -13,13 +13,13 @@ from headgate.export.bench.family.family_report import FamilyReport
 from headgate.export.bench.rates.break_even import rate_text
 from headgate.export.bench.rates.plot_rates import draw_rates
 from headgate.export.bench.rates.rates_rows import Row, Series
+from headgate.profiles.ladder import LADDER
 from headgate.profiles.manifest import Manifest, PointKind
 from headgate.runtime.commands.point_words import id_lines
 from headgate.runtime.commands.points_table import dominated_by, point_costs
 
 POINTS_ALT = (
-    "Accuracy against mean bytes: the family's split points by member, the lines of JPEG and WebP, "
-    "and the whole network's accuracy"
+    "Accuracy against mean bytes: the split points by member, and the lines of JPEG and WebP"
 )
 COST_COLUMNS = (
     *("point", "accuracy, %", "mean bytes", "device ms", "edge ms"),
@@ -44,15 +44,15 @@ def family_page(report: FamilyReport) -> str:
 </section>
 <section>
 <h2>Accuracy against bytes</h2>
-<p>Up and to the left is better. Bars are one standard error.</p>
-{page.themed_picture(partial(draw_rates, report.rates), alt=POINTS_ALT)}
+<p>Up and to the left is better.{_bars(report)}</p>
+{page.themed_picture(partial(draw_rates, report.rates), alt=_alt(report))}
 {page.bullets(report.rates_lines)}
 </section>
 <section>
 <h2>What a frame costs</h2>
 {page.paragraphs([line for line in (report.cost,) if line])}
 {_cost_table(report)}
-{page.bullets(id_lines(report.manifest))}
+{page.bullets([] if LADDER in report.manifest.provenance else id_lines(report.manifest))}
 </section>
 {_traces_part(report)}
 <section>
@@ -82,6 +82,16 @@ def cost_rows(manifest: Manifest, rows: Sequence[Row]) -> list[tuple[str, ...]]:
             )
         )
     return found
+
+
+def _alt(report: FamilyReport) -> str:
+    return POINTS_ALT + ("" if report.rates.full is None else ", and the whole network's accuracy")
+
+
+def _bars(report: FamilyReport) -> str:
+    """Say what the bars of the picture are, where it has any."""
+    known = any(row.error is not None for row in report.rates.rows)
+    return " Bars are one standard error." if known else ""
 
 
 def _map_part(report: FamilyReport) -> str:
@@ -179,14 +189,17 @@ def _device_share(manifest: Manifest, point_id: str) -> str:
     if point.kind is PointKind.OFFLOAD:
         return "0"
     if point.member is None:
-        return "100"
+        return "-" if LADDER in manifest.provenance else "100"
     member = manifest.member(point.member)
     total = member.head_macs + member.tail_macs
     return f"{100 * member.head_macs / total:.0f}" if total else "-"
 
 
 def _facts(manifest: Manifest) -> dict[str, str]:
+    if LADDER in manifest.provenance:  # the rest of its manifest is made up
+        return {"ladder": manifest.provenance[LADDER]}
     size = f"{manifest.input.width_px} x {manifest.input.height_px} px"
+    num = len(manifest.labels)
     known = {
         key: manifest.provenance[key]
         for key in ("model", "width", "split", "data")
@@ -194,6 +207,6 @@ def _facts(manifest: Manifest) -> dict[str, str]:
     }
     return {
         "family": manifest.digest[:12],
-        "input": f"{size}, {len(manifest.labels)} classes",
+        "input": f"{size}, {num} class{'' if num == 1 else 'es'}",
         **{f"trained with: {key}" if key == "data" else key: text for key, text in known.items()},
     }

@@ -30,10 +30,10 @@ from headgate.export.bench.family.family_words import (
     where_not,
 )
 from headgate.export.bench.rates.bench_rates import pair_json, row_json, sla_lines
-from headgate.export.bench.rates.break_even import break_even_sentence, equal_pairs, rate_text
+from headgate.export.bench.rates.break_even import break_even_lines, equal_pairs, rate_text
 from headgate.export.bench.rates.rates_measure import MeasureOptions, measure_rates
 from headgate.export.bench.rates.rates_pictures import load_pictures
-from headgate.export.bench.rates.rates_rows import Rates, rates_of_manifest
+from headgate.export.bench.rates.rates_rows import Rates, Series, rates_of_manifest
 from headgate.export.bench.rates.rates_verdict import judge
 from headgate.export.bench.rates.rates_words import verdict_json, verdict_lines
 from headgate.export.points.measure import machine_name
@@ -143,14 +143,14 @@ def report_family(family: Family, options: FamilyOptions, *, say: Say) -> Family
         lead=(headline(cells, rates), *(said for said in asides if said)),
         rates_lines=(
             *(verdict_lines(verdict) if verdict is not None else ()),
-            break_even_sentence(pairs, device_factor=options.device_factor),
+            *break_even_lines(rates, pairs, device_factor=options.device_factor),
             *sla_lines(pairs, slas_s=options.slas_s, rtt_s=options.rtt_s),
         ),
         cells=tuple(cells),
         by_sla=tuple(sla_sentence(cells, sla_s) for sla_s in options.slas_s if cells),
         cost=cost_sentence(shown),
         runs=tuple(runs),
-        traces_said=traces_sentence(runs) if runs else None,
+        traces_said=traces_sentence(runs, splits=bool(rates.of(Series.SPLIT))) if runs else None,
         notes=(*rates.notes, *trace_notes, _conditions(options), f"profile {profile.name}"),
         details={
             "family": family.manifest.digest,

@@ -89,8 +89,8 @@ def doubt(rates: Rates) -> str | None:
     )
 
 
-def traces_sentence(runs: Sequence[OverTrace]) -> str:
-    """Sum up recorded links, one clause per SLA."""
+def traces_sentence(runs: Sequence[OverTrace], *, splits: bool = True) -> str:
+    """Sum up recorded links, one clause per SLA. `splits`: there are points that split."""
     parts = []
     for sla_s in sorted({run.sla_s for run in runs}):
         chosen = [run.outcome for run in runs if run.sla_s == sla_s]
@@ -98,8 +98,8 @@ def traces_sentence(runs: Sequence[OverTrace]) -> str:
         in_time = sum(each.in_time for each in chosen) / len(chosen)
         text = f"within {_ms(sla_s)} {_percent(credited)} ({_percent(in_time)} in time"
         gains = [each.gain for each in chosen if each.gain is not None]
-        if gains:
-            text += f"; splitting adds {100 * sum(gains) / len(gains):+.1f} points"
+        if gains and splits:
+            text += f"; splitting adds {_points(sum(gains) / len(gains))} points"
         parts.append(text + ")")
     num = len({run.trace for run in runs})
     return (
@@ -205,6 +205,10 @@ def _device_s(row: Row) -> float:
 
 def _ms(seconds: float) -> str:
     return f"{1000 * seconds:g} ms"
+
+
+def _points(gain: float) -> str:
+    return f"{round(100 * gain, 1) + 0.0:+.1f}"  # a little below 0 is +0.0, not -0.0
 
 
 def _percent(share: float) -> str:

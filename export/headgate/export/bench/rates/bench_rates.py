@@ -16,7 +16,7 @@ from typing import Any
 
 from headgate.export import page
 from headgate.export.bench.bench_table import BenchResult, family_title, provenance
-from headgate.export.bench.rates.break_even import Pair, break_even_sentence, equal_pairs, rate_text
+from headgate.export.bench.rates.break_even import Pair, break_even_lines, equal_pairs, rate_text
 from headgate.export.bench.rates.plot_rates import draw_rates
 from headgate.export.bench.rates.rates_measure import MeasureOptions, measure_rates
 from headgate.export.bench.rates.rates_pictures import load_pictures
@@ -83,7 +83,7 @@ def bench_rates(family: Family, options: RatesOptions, *, say: Callable[[str], N
     said = (
         *exit_lines(rates),
         *verdict_lines(verdict),
-        break_even_sentence(pairs, device_factor=options.device_factor),
+        *break_even_lines(rates, pairs, device_factor=options.device_factor),
         *sla_lines(pairs, slas_s=options.slas_s, rtt_s=options.rtt_s),
     )
     result = BenchResult(

@@ -19,6 +19,8 @@ from math import inf
 from headgate.export.bench.rates.rates_rows import Rates, Row, Series, undominated
 from headgate.export.paired import difference
 
+NAMED_POINTS = 4  # in a sentence
+
 
 class Match(Enum):
     """How the accuracy of a pair's picture compares with its split point's."""
@@ -127,13 +129,20 @@ def matching_picture(split: Row, pictures: Sequence[Row]) -> tuple[Row, Match] |
     return max(ordered, key=lambda row: row.accuracy), Match.LESS_ACCURATE
 
 
+def break_even_lines(rates: Rates, pairs: Sequence[Pair], *, device_factor: float) -> list[str]:
+    """Say from which bandwidth down splitting is faster; nothing where nothing is split."""
+    if not rates.of(Series.SPLIT):
+        return []
+    if pairs:
+        return [break_even_sentence(pairs, device_factor=device_factor)]
+    missing = "Times are" if rates.of(Series.JPEG, Series.WEBP) else "Pictures to compare with are"
+    return [
+        f"{missing} missing, so no bandwidth can be named at which splitting starts to be faster."
+    ]
+
+
 def break_even_sentence(pairs: Sequence[Pair], *, device_factor: float) -> str:
     """Say in one sentence from which bandwidth down splitting is the faster way to an answer."""
-    if not pairs:
-        return (
-            "Times or pictures are missing, so no bandwidth can be named at which splitting "
-            "starts to be faster."
-        )
     device = "" if device_factor == 1 else f" (device {device_factor:g} times slower than here)"
     opening = f"Counting encoding and compute{device}, splitting answers sooner"
     always = [pair for pair in pairs if pair.break_even_bps == inf]
@@ -194,4 +203,7 @@ def _two_digits(value: float) -> str:
 
 
 def _ids(pairs: Sequence[Pair]) -> str:
-    return ", ".join(pair.split.id for pair in pairs)
+    ids = [pair.split.id for pair in pairs]
+    more = len(ids) - NAMED_POINTS
+    named = ", ".join(ids if more < 2 else ids[:NAMED_POINTS])
+    return named if more < 2 else f"{named} and {more} more points"

@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from headgate.profiles.ladder import LADDER_MACHINE
+from headgate.profiles.ladder import LADDER
 from headgate.profiles.manifest import ByteStats, Manifest, OperatingPoint, PointKind, PointTime
 
 PREDICTED_NOTE = (
@@ -115,6 +115,7 @@ def standard_error(accuracy: float, num_pictures: int) -> float:
 def rates_of_manifest(manifest: Manifest) -> Rates:
     """Return what the family's own export measured; nothing is run."""
     num = _num_validated(manifest)
+    is_ladder = LADDER in manifest.provenance  # whose local points need not be the whole network
     times = manifest.times[min(manifest.times)] if manifest.times else {}
     rows = []
     full = None
@@ -132,11 +133,12 @@ def rates_of_manifest(manifest: Manifest) -> Rates:
             time=times.get(point.id),
         )
         rows.append(row)
-        if point.kind is PointKind.LOCAL and point.graph == manifest.full_graph:
+        whole = point.kind is PointKind.LOCAL and point.graph == manifest.full_graph
+        if whole and not is_ladder:
             full = Full(accuracy, error)
     notes = [
         "accuracy, bytes and times as the ladder gives them"
-        if LADDER_MACHINE in manifest.times
+        if is_ladder
         else "accuracy and bytes as they were measured when the family was exported"
     ]
     if num is not None:
@@ -163,6 +165,9 @@ def group_of(point: OperatingPoint, manifest: Manifest) -> str:
     if point.kind is PointKind.LOCAL or point.member is None:
         return point.id
     member = manifest.member(point.member)
+    if LADDER in manifest.provenance:  # how many maps and levels are made up
+        whole = point.prefix is None
+        return "of the ladder" if whole else f"{member.id} in {len(member.layers)} layers"
     maps = f"{member.budget} map{'s' if member.budget > 1 else ''}"
     if member.resolution_factor > 1:
         maps += f", r = {member.resolution_factor}"
