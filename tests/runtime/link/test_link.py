@@ -59,6 +59,18 @@ def test_rate_and_delay_are_told_apart(mbps: float, delay_s: float, num_bytes: i
     assert outlook.delay_s == pytest.approx(delay_s, abs=0.002)
 
 
+@pytest.mark.parametrize("kbps", [43, 100, 200])
+def test_the_delay_does_not_hold_the_service_of_the_message_that_showed_it(kbps: int) -> None:
+    """A header of 64 bytes is 12 ms of a link of 43 kbit/s, and every frame has one."""
+    fluid = Fluid(named_trace(f"steady:{kbps / 1000}"), delay_s=0.02)
+    now_s = 0.0
+    for _ in range(15):
+        now_s = fluid.exchange(64, now_s=now_s + 0.1)
+        now_s = fluid.exchange(400, now_s=now_s + 0.1)
+    outlook = fluid.link.outlook(now_s=now_s)
+    assert outlook.delay_s == pytest.approx(0.02, abs=0.002)
+
+
 def test_a_way_back_that_jitters_is_not_taken_for_a_slow_uplink() -> None:
     """20 kB take 8 ms of this link, and every other answer is 30 ms late."""
     fluid = Fluid(named_trace("steady:20"), delay_s=0.02)

@@ -214,7 +214,7 @@ class LinkEstimator:
             waiting = Waiting(8.0 * self._out.first.num_bytes, waited_s)
         return Outlook(
             now_s=now_s,
-            delay_s=self.delay_s or 0.0,
+            delay_s=self._path_s(),
             forecast=self._belief.forecast(now_s=now_s, waiting=waiting),
             timing=self._belief.timing(now_s=now_s, waiting=waiting),
             ahead_bytes=self._out.num_bytes,
@@ -222,6 +222,19 @@ class LinkEstimator:
             age_s=now_s - self._clear_s,
             noise_s=self.noise_s,
         )
+
+    def _path_s(self) -> float:
+        """Return the fixed delay without the service of the message that showed it.
+
+        That is in the service of every message as well: on slow links it would be counted twice,
+        and frames that just fit would never be sent. As it is assumed and not measured, the less
+        of what it was believed to be then and of what it is by the rate now.
+        """
+        least = self._delays.newest
+        if least is None:
+            return 0.0
+        own_s = min(least.own_s or 0.0, 8 * least.num_bytes / math.exp(self._belief.level))
+        return max(0.0, least.delay_s - own_s)
 
     def _usual_s(self) -> float:
         """Return what an answer takes beyond the message's service."""
