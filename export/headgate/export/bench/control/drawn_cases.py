@@ -40,6 +40,10 @@ def draw_case(seed: int, *, layers: bool) -> DrawnCase:
     """Return the case of a seed; its split points are prefixes of one member, if in `layers`."""
     source = Random(seed)
     points = _splits(source, layers=layers) + _pictures(source)
+    if points[0].exit_accuracy is not None:  # as every export has it
+        exit_accuracy, device_ms = points[0].exit_accuracy, points[0].device_ms
+        exit_point = LadderPoint("local-exit", PointKind.LOCAL, exit_accuracy, device_ms=device_ms)
+        points.append(exit_point)
     if source.random() < HAS_LOCAL:
         accuracy, device_ms = source.uniform(0.25, 0.75), 10 ** source.uniform(0.3, 2)
         points.append(LadderPoint("local", PointKind.LOCAL, accuracy, device_ms=device_ms))
