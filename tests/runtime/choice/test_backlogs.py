@@ -20,6 +20,33 @@ def times(
     return FrameTimes(0.0, leaving_s, sla_s, edge_s=0.0, period_s=period_s)
 
 
+def test_bytes_have_what_delay_noise_and_edge_leave_of_the_time_from_capture_to_deadline() -> None:
+    forecast = Forecast(math.log(3e6), [0.0])
+    outlook = Outlook(5.0, 0.02, forecast, 0, busy_since_s=0.0, age_s=0.0, noise_s=0.003)
+    frame = FrameTimes(5.0, 5.005, deadline_s=5.1, edge_s=0.007, period_s=PERIOD_S)
+    assert frame.window_s(outlook) == pytest.approx(0.070)
+
+
+def test_a_table_tells_times_from_the_capture_on() -> None:
+    sooner = Backlogs(STEPS).at(OUTLOOK, times(), fallback=0.6)
+    later_times = FrameTimes(7.0, 7.005, 7.1, edge_s=0.0, period_s=PERIOD_S)
+    later = Backlogs(STEPS).at(OUTLOOK, later_times, fallback=0.6)
+    for free_s in (0.01, 0.03, 0.1, 0.3):
+        cost = sooner.at_each([3e6])[0].cost(free_s)
+        assert later.at_each([3e6])[0].cost(free_s) == pytest.approx(cost)
+
+
+@pytest.mark.parametrize(
+    ("sla_s", "period_s", "fallback"), [(0.0, PERIOD_S, 0.6), (0.1, 0.0, 0.6), (0.1, PERIOD_S, 0.9)]
+)
+def test_a_queue_costs_nothing_where_nothing_can_be_sent_or_gained(
+    sla_s: float, period_s: float, fallback: float
+) -> None:
+    table = Backlogs(STEPS).at(OUTLOOK, times(sla_s=sla_s, period_s=period_s), fallback=fallback)
+    costs = [table.at_each([3e6])[0].cost(free_s) for free_s in (0.0, 0.05, 0.5)]
+    assert costs == pytest.approx([0.0] * 3)
+
+
 def test_frames_that_differ_by_little_share_a_table() -> None:
     tables = Backlogs(STEPS)
     usual = tables.at(OUTLOOK, times(), fallback=0.6)

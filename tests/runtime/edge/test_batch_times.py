@@ -1,5 +1,7 @@
 """How long a batch will take, from those that were measured."""
 
+import random
+
 import pytest
 
 from headgate.runtime.edge.batch_times import BatchTimes
@@ -67,9 +69,69 @@ def test_what_one_size_shows_of_the_machine_counts_a_little_for_the_others() -> 
     assert 0.020 < times.predict_s(KEY, size=4) < 0.030
 
 
-def test_an_uneven_machine_makes_batches_count_as_longer() -> None:
+@pytest.mark.parametrize(("scatter", "stall"), [(0.3, 1.0), (0.03, 5.0)])
+def test_what_one_size_scatters_by_does_not_carry_the_others_away(
+    scatter: float, stall: float
+) -> None:
+    """After hours with one device an edge must still know what a batch of several takes."""
+    times, source = known_times({1: 0.010, 4: 0.020}), random.Random(1)
+    for number in range(10_000):
+        slowed = stall if number % 100 == 0 else 1.0
+        elapsed_s = 0.010 * slowed * source.lognormvariate(0, scatter)
+        times.measured(KEY, size=1, elapsed_s=elapsed_s)
+    assert 0.015 < times.predict_s(KEY, size=4) < 0.025
+    assert 0.004 < times.frame_s(KEY) < 0.006
+
+
+def test_a_size_that_took_no_time_by_the_clock_is_learnt_from_its_next_batch() -> None:
+    times = known_times({1: 0.0})
+    times.measured(KEY, size=1, elapsed_s=0.010)
+    assert times.predict_s(KEY, size=1) == pytest.approx(0.010)
+
+
+def test_an_uneven_machine_makes_batches_count_as_longer_until_it_is_even() -> None:
     times = known_times({1: 0.010})
+    times.measured(KEY, size=1, elapsed_s=0.010)
     assert times.likely_s(KEY, size=1) == pytest.approx(0.010)
     for elapsed_s in (0.012, 0.008) * 20:
         times.measured(KEY, size=1, elapsed_s=elapsed_s)
     assert 1.2 < times.likely_s(KEY, size=1) / times.predict_s(KEY, size=1) <= 1.5
+    for _ in range(40):
+        times.measured(KEY, size=1, elapsed_s=0.010)
+    assert times.likely_s(KEY, size=1) == pytest.approx(times.predict_s(KEY, size=1), rel=1e-3)
+
+
+def test_a_machine_however_uneven_makes_batches_count_as_half_as_long_again_at_most() -> None:
+    times = known_times({1: 0.010})
+    for elapsed_s in (0.050, 0.002) * 20:
+        times.measured(KEY, size=1, elapsed_s=elapsed_s)
+    assert times.likely_s(KEY, size=1) == pytest.approx(1.5 * times.predict_s(KEY, size=1))
+
+
+def test_what_a_frame_costs_is_that_of_the_best_batch_and_follows_it() -> None:
+    times = BatchTimes()
+    times.set_prior(KEY, frame_s=0.004)
+    assert times.frame_s(KEY) == pytest.approx(0.004)
+    times.measured(KEY, size=1, elapsed_s=0.010)
+    assert times.frame_s(KEY) == pytest.approx(0.010)
+    times.measured(KEY, size=4, elapsed_s=0.020)
+    assert times.frame_s(KEY) == pytest.approx(0.005)
+    assert times.frame_s(OTHER) == 0.0
+
+
+def test_one_more_frame_saves_what_it_takes_alone_less_what_it_adds() -> None:
+    times = known_times({1: 0.010, 2: 0.013, 3: 0.018})
+    assert times.saving_s(KEY, size=1) == pytest.approx(0.007)
+    assert times.saving_s(KEY, size=2) == pytest.approx(0.005)
+
+
+def test_whoever_keeps_a_prediction_is_told_when_it_may_have_changed() -> None:
+    times = BatchTimes()
+    versions = [times.version]
+    times.set_prior(KEY, frame_s=0.004)
+    versions.append(times.version)
+    times.measured(KEY, size=1, elapsed_s=0.010)
+    versions.append(times.version)
+    times.doubt(KEY, share=0.5)
+    versions.append(times.version)
+    assert versions == sorted(set(versions))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from headgate.runtime.edge.batch_times import GraphKey
-from headgate.runtime.edge.turns import PATIENCE_S, SERVED_TAU_S, Turns
+from headgate.runtime.edge.turns import SERVED_TAU_S, Turns
 
 CHEAP, DEAR = GraphKey("family", "cheap"), GraphKey("family", "dear")
 COST_S = {CHEAP: 0.004, DEAR: 0.009}
@@ -57,6 +57,22 @@ def test_what_a_peer_had_decays_alike_whoever_else_was_served_meanwhile() -> Non
     assert one.ordered(hurried, now_s=5.0) == other.ordered(hurried, now_s=5.0) == hurried[::-1]
 
 
+def test_of_two_that_had_as_much_the_one_that_had_it_later_goes_later() -> None:
+    order = turns()
+    order.served([b"a"], share_s=0.02, now_s=5.0)
+    order.served([b"b"], share_s=0.02, now_s=5.9)
+    sooner, later = Frame(b"a", 5.9, 6.0), Frame(b"b", 5.9, 6.0)
+    assert order.ordered([later, sooner], now_s=5.9) == [sooner, later]
+
+
+@pytest.mark.parametrize("now_s", [0.0, 1e7])
+def test_what_a_peer_has_counts_whatever_the_clock_shows_at_the_start(now_s: float) -> None:
+    order = turns()
+    order.served([b"a"], share_s=0.02, now_s=now_s)
+    busy, idle = Frame(b"a", now_s, now_s + 0.1), Frame(b"b", now_s, now_s + 0.1)
+    assert order.ordered([busy, idle], now_s=now_s) == [idle, busy]
+
+
 def test_peers_served_long_ago_are_forgotten() -> None:
     order = turns()
     for peer in range(500):
@@ -64,10 +80,10 @@ def test_peers_served_long_ago_are_forgotten() -> None:
     assert len(order._had_s) < 200
 
 
-def test_patient_frames_do_not_wait_for_ever() -> None:
+def test_a_frame_without_a_deadline_lets_others_pass_for_a_second_and_no_longer() -> None:
     patient = Frame(b"a", 0.0, float("inf"))
-    hurried = Frame(b"b", PATIENCE_S, PATIENCE_S + 0.05)
-    assert turns().ordered([hurried, patient], now_s=PATIENCE_S) == [patient, hurried]
+    sooner, later = Frame(b"b", 0.9, 0.95), Frame(b"c", 1.0, 1.05)
+    assert turns().ordered([later, patient, sooner], now_s=1.0) == [sooner, patient, later]
 
 
 @pytest.mark.parametrize("seed", range(20))

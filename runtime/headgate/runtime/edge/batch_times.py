@@ -2,7 +2,9 @@
 
 Sizes are learnt apart, because the curve is not a line everywhere (a GPU's has steps). What one
 size shows of the machine's speed of the moment counts a little for the others too, or a size that
-was measured in a bad moment would be avoided for ever and never measured again.
+was measured in a bad moment would be avoided for ever and never measured again. They follow its
+mean, as a power of it, and not each of its samples: what samples scatter by would add up, and after
+some thousand batches of one size the others would seem to take for ever, or no time.
 
 One batch may take a thousand times as long as the others because the machine stood still. So a
 sample raises a mean by no more than a few times itself, and what is not measured any more, because
@@ -15,7 +17,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 NEW_SAMPLE_WEIGHT = 0.2  # of a batch, in the mean of its size
-OTHER_SIZES_WEIGHT = 0.05  # and in the means of the other sizes
+OTHER_SIZES_SHARE = 0.25  # of what it moves that mean by, in the means of the other sizes
 MOST_RISE = 4.0  # of a sample above the mean, as a share of that
 DEVIATIONS = 2.0  # predict so many mean deviations above the mean where being late costs a frame
 MAX_SLACK = 0.5  # relative: on a machine so uneven, caution would cost more than lateness
@@ -63,7 +65,7 @@ class BatchTimes:
         if old_s is None or old_s <= 0 or doubted:
             if old_s:  # once more the machine may have stood still
                 elapsed_s = min(elapsed_s, (1 + MOST_RISE) * old_s)
-            elif known_s:  # nor is a first run like those that follow
+            elif old_s is None and known_s:  # nor is a first run like those that follow
                 elapsed_s = min(elapsed_s, _foretold_s(known_s, size))
             known_s[size] = elapsed_s
             if doubted:  # all of it
@@ -73,9 +75,9 @@ class BatchTimes:
         change = min(MOST_RISE, elapsed_s / old_s - 1)
         scatter = self._scatter.get(key, 0.0)
         self._scatter[key] = scatter + NEW_SAMPLE_WEIGHT * (min(1.0, abs(change)) - scatter)
+        moved = 1 + NEW_SAMPLE_WEIGHT * change
         for other in known_s:
-            weight = NEW_SAMPLE_WEIGHT if other == size else OTHER_SIZES_WEIGHT
-            known_s[other] *= 1 + weight * (change if other == size else min(1.0, change))
+            known_s[other] *= moved if other == size else moved**OTHER_SIZES_SHARE
 
     def doubt(self, key: GraphKey, *, share: float) -> None:
         """Count with that share of what was believed, until the graph is measured again."""
