@@ -1,5 +1,6 @@
 """Claims about the cache of a frozen head's outputs."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -207,7 +208,11 @@ def test_a_cache_of_which_one_bit_is_another_is_made_again(
         assert torch.equal(before.x_BCHW, after.x_BCHW)
 
 
-def test_a_disk_that_is_too_small_is_told_in_a_sentence(data: TrainingData, tmp_path: Path) -> None:
+def test_a_disk_that_is_too_small_is_told_in_a_sentence(
+    data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Reserving would take all that others have left on the disk before it fails.
+    monkeypatch.setattr(os, "posix_fallocate", lambda *_: pytest.fail("reserved"), raising=False)
     too_large = replace(key(data), num_variants=10**7)  # 50 TB
     with pytest.raises(UsageError, match=r"--cache-gb: .* cannot take .* GB"):
         made(tmp_path, too_large, data)
