@@ -11,6 +11,7 @@ ones. With several processes each fills its share of the one file.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -181,8 +182,13 @@ def _digests(folder: Path, key: CacheKey) -> dict[str, str]:
 
 
 def _reserve(folder: Path, key: CacheKey) -> None:
-    """Make the files at full size: a write to a mapped file on a full disk kills the process."""
+    """Make the files at full size: a write to a mapped file on a full disk kills the process.
+
+    What there is no room for is not begun: others would find the disk full until it fails.
+    """
     try:
+        if shutil.disk_usage(folder).free < key.num_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         for mapped, name in zip(
             _map(folder, key, mode="w+"), (FEATURES, ANSWERS, VALIDATION), strict=True
         ):
