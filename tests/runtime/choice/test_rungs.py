@@ -12,9 +12,10 @@ KB = (1, 2, 10, 30, 100)  # of the rungs; each is worth .05 more than the one be
 QUALITY = {f"p{kb}": 0.6 + 0.05 * place for place, kb in enumerate(KB)}
 
 
-def point(kb: int) -> OperatingPoint:
+def point(kb: int, *, quality: float | None = None) -> OperatingPoint:
     name = f"p{kb}"
-    return OperatingPoint(name, PointKind.OFFLOAD, {"top1": QUALITY[name]}, stats(1000 * kb))
+    metrics = {"top1": QUALITY[name] if quality is None else quality}
+    return OperatingPoint(name, PointKind.OFFLOAD, metrics, stats(1000 * kb))
 
 
 def rungs(*, last_kb: int | None = None) -> Rungs:
@@ -54,6 +55,21 @@ def test_rungs_that_promise_no_more_than_the_last_sent_are_no_steps() -> None:
     promised = {**QUALITY, "p10": 0.3, "p30": QUALITY["p2"]}
     assert reachable_kb(rungs(last_kb=2), promised=promised) == [1, 2, 10, 30, 100]
     assert reachable_kb(rungs(last_kb=2), promised={**promised, "p10": 0.7}) == [1, 2, 10, 30]
+
+
+def test_what_answering_here_is_worth_counts_where_it_is_more_than_the_last_sent() -> None:
+    assert reachable_kb(rungs(last_kb=2), here=0.72) == [1, 2, 10, 30]
+    assert reachable_kb(rungs(last_kb=2), here=0.76) == [1, 2, 10, 30, 100]
+
+
+@pytest.mark.parametrize(("last_kb", "top_kb"), [(None, 11), (10, 20), (12, 24), (29, 30)])
+def test_on_a_dense_ladder_twice_the_bytes_are_in_reach(last_kb: int | None, top_kb: int) -> None:
+    dense = [point(kb, quality=0.01 * kb) for kb in range(10, 31)]
+    made = Rungs(dense, merits=lambda each: (-each.bytes.mean, each.metrics["top1"]))
+    if last_kb is not None:
+        made.sent(dense[last_kb - 10])
+    reached = made.reachable(here=0.0, promise=lambda each: each.metrics["top1"])
+    assert [each.bytes.mean / 1000 for each in reached] == list(range(10, top_kb + 1))
 
 
 def prefix(num_bytes: int, quality: float) -> OperatingPoint:

@@ -42,6 +42,15 @@ def test_a_frame_behind_others_costs_more_than_one_that_finds_the_uplink_free() 
     assert cost(20_000, outlook(3.0, ahead_bytes=10_000)) < cost(20_000, outlook(3.0)) - 0.005
 
 
+def test_what_is_on_the_uplink_already_is_not_charged_to_a_frame() -> None:
+    assert cost(1, outlook(3.0, ahead_bytes=40_000)) == pytest.approx(0.0, abs=0.005)
+
+
+def test_a_frame_that_leaves_later_keeps_the_uplink_busy_until_later() -> None:
+    queue = Queueing(RUNGS).at(outlook(3.0), TIMES, fallback=FALLBACK)
+    assert queue.cost(10_000, leaving_s=0.030) < queue.cost(10_000, leaving_s=0.005) - 0.01
+
+
 def test_where_nothing_is_worth_sending_a_queue_costs_nothing() -> None:
     hopeless = Queueing([(1e6, 0.9)]).at(outlook(1.0), TIMES, fallback=FALLBACK)
     assert hopeless.cost(5000, leaving_s=TIMES.leaving_s) == pytest.approx(0.0, abs=1e-9)
