@@ -52,6 +52,18 @@ def choose(
     return controller.choose(Situation(0.0, 0.0, outlook(mbps, residuals=residuals)))
 
 
+def test_a_series_is_worth_its_last_prefix_and_ends_as_that_of_its_layers_at_least_one() -> None:
+    series = top()
+    assert series.quality == 0.772
+    assert [series.likely(num).id for num in (0, 1, 2, 5)] == ["s-p1", "s-p1", "s-p2", "s-p5"]
+    assert [series.bytes_of(num) for num in (1, 2, 5)] == [2064, 5064, 50_064]
+
+
+def test_of_the_prefixes_allowed_the_largest_is_the_top_in_whatever_order_they_come() -> None:
+    points = [MANIFEST.point(f"s-p{prefix}") for prefix in (2, 4, 1, 3)]
+    assert [series.top.id for series in series_among(MANIFEST, points)] == ["s-p4"]
+
+
 def test_faster_link_is_worth_more_and_more_layers() -> None:
     plans = [
         top().judge(outlook(mbps), TIMES, quality=EXIT_ACCURACY, fallback=0.6)[0]

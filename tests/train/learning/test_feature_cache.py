@@ -1,5 +1,6 @@
 """Claims about the cache of a frozen head's outputs."""
 
+import errno
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +55,14 @@ def never_look(x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
     raise AssertionError("the head ran again")
 
 
+def never_reserve(descriptor: int, offset: int, num_bytes: int) -> None:
+    raise AssertionError("the disk was filled")
+
+
+def find_no_space(descriptor: int, offset: int, num_bytes: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def made(folder: Path, wanted: CacheKey, data: TrainingData) -> FeatureCache:
     return open_cache(fabric(), folder / "cache", wanted, data=data, look=look)
 
@@ -98,6 +107,7 @@ def test_validation_features_are_exact_and_each_comes_once(
         assert torch.equal(torch.cat([lesson.x_BCHW for lesson in lessons]), features_BPHW)
         labels = torch.cat([lesson.labels_B for lesson in lessons])
         assert torch.equal(labels, data.val_labels_N[rank::world_size])
+        assert all(lesson.at_split for lesson in lessons)
 
 
 def test_epochs_take_other_variants_in_another_order(data: TrainingData, tmp_path: Path) -> None:
@@ -163,6 +173,16 @@ def test_a_cache_that_is_there_is_taken_and_one_of_another_key_made_anew(
         )
 
 
+@pytest.mark.parametrize("text", ["[]", "3", "{}", '{"key": {}, "files": {}}'])
+def test_a_cache_whose_key_is_something_else_is_made_again(
+    text: str, data: TrainingData, tmp_path: Path
+) -> None:
+    made(tmp_path, key(data), data)
+    (tmp_path / "cache" / "key.json").write_text(text)
+    with pytest.raises(AssertionError, match="the head ran again"):
+        open_cache(fabric(), tmp_path / "cache", key(data), data=data, look=never_look)
+
+
 def test_a_cache_whose_making_was_interrupted_is_made_again(
     data: TrainingData, tmp_path: Path
 ) -> None:
@@ -208,15 +228,30 @@ def test_a_cache_of_which_one_bit_is_another_is_made_again(
         assert torch.equal(before.x_BCHW, after.x_BCHW)
 
 
-def test_a_disk_that_is_too_small_is_told_in_a_sentence(
+def test_a_disk_that_is_too_small_is_told_in_a_sentence_and_not_filled_first(
     data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Reserving would take all that others have left on the disk before it fails.
-    monkeypatch.setattr(os, "posix_fallocate", lambda *_: pytest.fail("reserved"), raising=False)
-    too_large = replace(key(data), num_variants=10**7)  # 50 TB
-    with pytest.raises(UsageError, match=r"--cache-gb: .* cannot take .* GB"):
+    monkeypatch.setattr(os, "posix_fallocate", never_reserve, raising=False)
+    too_large = replace(key(data), num_variants=10**12)  # 12 PB
+    with pytest.raises(UsageError, match=r"--cache-gb: .* cannot take .* GB \(No space left"):
         made(tmp_path, too_large, data)
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_disk_that_others_fill_meanwhile_is_told_in_a_sentence(
+    data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "posix_fallocate", find_no_space, raising=False)
+    with pytest.raises(UsageError, match=r"--cache-gb: .* cannot take .* GB \(No space left"):
+        made(tmp_path, key(data), data)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_what_a_cache_takes_is_known_beforehand(data: TrainingData, tmp_path: Path) -> None:
+    made(tmp_path, key(data), data)
+    files = ("features.f16", "answers.f16", "validation.f32")
+    taken = sum((tmp_path / "cache" / name).stat().st_size for name in files)
+    assert key(data).num_bytes == taken == 3 * 32 * (192 + 2) * 2 + len(data.val_labels_N) * 192 * 4
 
 
 @pytest.mark.parametrize(

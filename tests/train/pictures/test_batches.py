@@ -59,6 +59,10 @@ def test_an_incomplete_batch_is_dropped_unless_it_is_the_only_one() -> None:
     assert len(dealt(10, batch_size=64)) == 10
 
 
+def test_ranks_get_as_many_pictures_where_one_batch_holds_all() -> None:
+    assert [len(dealt(5, batch_size=64, rank=rank, world_size=2)) for rank in range(2)] == [2, 2]
+
+
 @pytest.mark.parametrize("count", [1, 3, 10, 41])
 @pytest.mark.parametrize("batch_size", [1, 4, 64])
 @pytest.mark.parametrize("world_size", [1, 3])
@@ -89,6 +93,32 @@ def test_pictures_stay_with_their_labels() -> None:
     )
     for batch in made:
         assert (batch.pictures_BCHW == batch.labels_B[:, None, None, None]).all()
+
+
+def test_pictures_are_augmented_anew_in_each_epoch_and_the_same_if_it_is_repeated() -> None:
+    columns = torch.arange(8, dtype=torch.uint8).expand(32, 3, 8, 8).contiguous()
+
+    def seen(epoch: int) -> Tensor:
+        (batch,) = batches(
+            columns,
+            torch.arange(32),
+            batch_size=32,
+            seed=0,
+            epoch=epoch,
+            augmentation=Augmentation(2),
+        )
+        return batch.pictures_BCHW[batch.labels_B.argsort()]
+
+    assert not torch.equal(seen(0), columns)
+    assert not torch.equal(seen(0), seen(1))
+    assert torch.equal(seen(0), seen(0))
+
+
+def test_a_shift_larger_than_the_picture_stays_in_it() -> None:
+    pictures = torch.arange(2 * 3, dtype=torch.uint8).view(1, 1, 2, 3).expand(64, 3, 2, 3)
+    moved = augment(pictures, Augmentation(shift_px=9), draws=np.random.default_rng(0))
+    assert moved.shape == pictures.shape
+    assert set(moved.flatten().tolist()) == set(range(6))
 
 
 def test_validation_deals_every_picture_once_in_order_over_all_ranks() -> None:

@@ -184,11 +184,10 @@ def _digests(folder: Path, key: CacheKey) -> dict[str, str]:
 def _reserve(folder: Path, key: CacheKey) -> None:
     """Make the files at full size: a write to a mapped file on a full disk kills the process.
 
-    What the disk has no room for is not begun: reserving takes all there is before it fails, and
-    others write to that disk too.
+    What there is no room for is not begun: others would find the disk full until it fails.
     """
     try:
-        if key.num_bytes > shutil.disk_usage(folder).free:
+        if shutil.disk_usage(folder).free < key.num_bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         for mapped, name in zip(
             _map(folder, key, mode="w+"), (FEATURES, ANSWERS, VALIDATION), strict=True
