@@ -67,8 +67,7 @@ def _splits(source: Random, *, layers: bool) -> list[LadderPoint]:
     device_ms, edge_ms = 10 ** source.uniform(-0.3, 1.4), 10 ** source.uniform(0, 1)
     exit_accuracy = source.uniform(0.2, best) if source.random() < HAS_EXIT else None
     points = []
-    for index in range(count):
-        share = index / (count - 1) if count > 1 else 1.0
+    for index, share in enumerate(_shares(count)):
         points.append(
             LadderPoint(
                 f"s-p{index + 1}",
@@ -93,8 +92,7 @@ def _pictures(source: Random) -> list[LadderPoint]:
     best = worst + source.uniform(0.02, 0.2)
     device_ms, edge_ms = 10 ** source.uniform(-0.5, 1), 10 ** source.uniform(0, 1.2)
     points = []
-    for index in range(count):
-        share = index / (count - 1) if count > 1 else 1.0
+    for index, share in enumerate(_shares(count)):
         points.append(
             LadderPoint(
                 f"jpeg-{index}",
@@ -107,6 +105,11 @@ def _pictures(source: Random) -> list[LadderPoint]:
             )
         )
     return points
+
+
+def _shares(count: int) -> list[float]:
+    """Return how far up each of so many points is: 0 to 1, or 1 if there is one."""
+    return [index / (count - 1) for index in range(count)] if count > 1 else [1.0]
 
 
 def draw_link(source: Random, rate_bps: float) -> Trace:
