@@ -122,7 +122,7 @@ def plain_table(frequency: int) -> bytes:
         (plain_table(WHOLE // 4 - 1), "do not add up to 4096"),
         (plain_table(WHOLE // 4), "0 bytes for 4 lanes"),
         (plain_table(WHOLE // 4) + b"\0\0\1\0" * 4 + b"\0", "whole words"),
-        (plain_table(WHOLE // 4) + b"\0\0\1\0" * 4 + b"\0\0", "damaged"),
+        (plain_table(WHOLE // 4) + b"\0\0\1\0" * 4 + b"\0\0", "end before the last value"),
         ((1000).to_bytes(4, "little") + bytes(1000), "a table of 1000 bytes, expected at most 168"),
         ((9).to_bytes(4, "little") + bytes(9), "the table: not a whole zstd frame"),
     ],
@@ -130,6 +130,22 @@ def plain_table(frequency: int) -> bytes:
 def test_what_is_no_coded_map_is_refused_with_what_is_wrong(data: bytes, said: str) -> None:
     with pytest.raises(WireError, match=said):
         decode_maps(data, shape=SHAPE, bits=2)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 4, 4), SHAPE])
+def test_bytes_with_something_left_after_the_last_value_are_refused(shape: tuple[int, ...]) -> None:
+    coded = encode_maps(noise(shape, bits=4), bits=4)
+    with pytest.raises(WireError, match="something is left"):
+        decode_maps(coded + b"\0\0", shape=shape, bits=4)
+
+
+def test_a_lane_that_does_not_end_as_it_began_is_refused() -> None:
+    """Of values that are all alike each lane stays as it was: there are no words after them."""
+    coded = bytearray(encode_maps(np.full((1, 2, 8, 8), 7, np.uint8), bits=4))
+    assert decode_maps(bytes(coded), shape=(1, 2, 8, 8), bits=4).max() == 7
+    coded[-LANE_BYTES] += 1
+    with pytest.raises(WireError, match="something is left"):
+        decode_maps(bytes(coded), shape=(1, 2, 8, 8), bits=4)
 
 
 @pytest.mark.parametrize("seed", range(5))
