@@ -177,6 +177,62 @@ def test_upward_probe_is_wanted_only_for_a_rung_that_looks_out_of_reach() -> Non
     assert chooser.upward_probe_bytes(outlook(50.0)) == 0
 
 
+def test_no_probe_is_wanted_by_who_prefers_fewer_bytes() -> None:
+    chooser = controller(Profile(name="x", prefer=Preference.BYTES))
+    climb(chooser, 0.6)
+    assert chooser.upward_probe_bytes(outlook(0.4)) == 0
+
+
+def test_a_probe_carries_thrice_the_smallest_frame_where_that_is_more_than_the_next() -> None:
+    offers = [offload("small", 0.7, 2000), offload("large", 0.75, 2500)]
+    chooser = climbing(ladder_manifest_of(Ladder(tuple(offers))))
+    assert choose(chooser, 0.25) == "small"
+    assert chooser.upward_probe_bytes(outlook(0.2)) == 3 * (2000 + 64)
+
+
+def test_pace_of_captures_is_followed_but_no_pause_nor_step_back() -> None:
+    chooser = controller()
+    assert chooser.period_s == pytest.approx(1 / 30)
+    chooser.captured(captured_s=5.0)  # the first says nothing
+    assert chooser.period_s == pytest.approx(1 / 30)
+    chooser.captured(captured_s=5.1)
+    after = 1 / 30 + 0.1 * (0.1 - 1 / 30)
+    assert chooser.period_s == pytest.approx(after)
+    chooser.captured(captured_s=500.0)
+    after += 0.1 * (1.0 - after)
+    assert chooser.period_s == pytest.approx(after)
+    chooser.captured(captured_s=499.0)
+    assert chooser.period_s == pytest.approx(0.9 * after)
+
+
+def test_where_the_source_waits_no_frame_follows_before_the_last_has_ended() -> None:
+    profile = Profile(name="x")
+    chooser = Controller(
+        manifest=MANIFEST,
+        costs=PointCosts(MANIFEST),
+        profile=profile,
+        points=MANIFEST.points,
+        sla_s=0.1,
+        source_waits=True,
+    )
+    assert chooser.period_s == math.inf
+
+
+@pytest.mark.parametrize(("accuracy", "could_gain"), [(0.65, True), (0.60, False), (0.55, False)])
+def test_something_can_be_gained_where_a_point_that_sends_is_worth_more_than_answering_here(
+    accuracy: float, could_gain: bool
+) -> None:
+    own = LadderPoint("own", PointKind.LOCAL, 0.60, device_ms=10.0)
+    chooser = climbing(ladder_manifest_of(Ladder((own, offload("sent", accuracy, 2000)))))
+    assert chooser.could_gain  # until it is known
+    choose(chooser, 10.0)
+    assert chooser.could_gain == could_gain
+
+
+def test_nothing_can_be_gained_by_a_device_that_may_not_send() -> None:
+    assert not controller(Profile(name="x", kinds=(PointKind.LOCAL,))).could_gain
+
+
 def test_slow_point_costs_frames_unless_the_source_waits() -> None:
     profile = Profile(name="x", kinds=(PointKind.LOCAL,))
     slow = {"local-full": PointTime(0.090, 0.0), "local-exit": PointTime(0.005, 0.0)}
@@ -190,6 +246,10 @@ def test_slow_point_costs_frames_unless_the_source_waits() -> None:
             source_waits=waits,
         )
         assert choose(chooser, None) == expected
+
+
+def offload(name: str, accuracy: float, num_bytes: float) -> LadderPoint:
+    return LadderPoint(name, PointKind.OFFLOAD, accuracy, bytes=num_bytes)
 
 
 def climbing(manifest: Manifest) -> Controller:

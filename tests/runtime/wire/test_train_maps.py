@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from math import log2
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from headgate.runtime.wire.train_maps import (
 )
 from runtime.grid_maps import Bytes, noise, smooth
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "maps"
 SHAPE = (8, 4, 8, 8)
 
 
@@ -58,6 +60,25 @@ def test_any_maps_come_out_again(data: st.DataObject, bits: int) -> None:
     values = data.draw(hnp.arrays("u1", shape, elements=st.integers(0, (1 << bits) - 1)))
     coded = encode_maps(values, bits=bits)
     assert np.array_equal(decode_maps(coded, shape=shape, bits=bits), values)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_maps_have_exactly_the_bytes_of_the_golden_vectors(bits: int) -> None:
+    """Changing one of them is a new version of the messages.
+
+    How short zstd makes the table may change with it: read, and coded again, it is the same.
+    """
+    b, c, y, x = np.ogrid[:4, :40, :9, :7]
+    wave = 3 * y + 5 * x + (x * y + c) % 4 + (7 * b + 11 * c) % 13 * (y > 4)
+    values = (wave * (1 << bits) // 64 % (1 << bits)).astype(np.uint8)
+    coded = bytes.fromhex((GOLDEN / f"{bits}-bits.hex").read_text())
+    assert np.array_equal(decode_maps(coded, shape=values.shape, bits=bits), values)
+    again = encode_maps(values, bits=bits)
+    num_lanes = lanes_of(4 * 40, 9 * 7)
+    assert num_lanes == 19
+    after, again_after = (data[4 + int.from_bytes(data[:4], "little") :] for data in (coded, again))
+    assert len(after) > LANE_BYTES * num_lanes
+    assert again_after == after
 
 
 def test_constant_maps_take_hardly_more_than_their_lanes() -> None:
@@ -122,7 +143,7 @@ def plain_table(frequency: int) -> bytes:
         (plain_table(WHOLE // 4 - 1), "do not add up to 4096"),
         (plain_table(WHOLE // 4), "0 bytes for 4 lanes"),
         (plain_table(WHOLE // 4) + b"\0\0\1\0" * 4 + b"\0", "whole words"),
-        (plain_table(WHOLE // 4) + b"\0\0\1\0" * 4 + b"\0\0", "damaged"),
+        (plain_table(WHOLE // 4) + b"\0\0\1\0" * 4 + b"\0\0", "end before the last value"),
         ((1000).to_bytes(4, "little") + bytes(1000), "a table of 1000 bytes, expected at most 168"),
         ((9).to_bytes(4, "little") + bytes(9), "the table: not a whole zstd frame"),
     ],
@@ -130,6 +151,22 @@ def plain_table(frequency: int) -> bytes:
 def test_what_is_no_coded_map_is_refused_with_what_is_wrong(data: bytes, said: str) -> None:
     with pytest.raises(WireError, match=said):
         decode_maps(data, shape=SHAPE, bits=2)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 4, 4), SHAPE])
+def test_bytes_with_something_left_after_the_last_value_are_refused(shape: tuple[int, ...]) -> None:
+    coded = encode_maps(noise(shape, bits=4), bits=4)
+    with pytest.raises(WireError, match="something is left"):
+        decode_maps(coded + b"\0\0", shape=shape, bits=4)
+
+
+def test_a_lane_that_does_not_end_as_it_began_is_refused() -> None:
+    """Of values that are all alike each lane stays as it was: there are no words after them."""
+    coded = bytearray(encode_maps(np.full((1, 2, 8, 8), 7, np.uint8), bits=4))
+    assert decode_maps(bytes(coded), shape=(1, 2, 8, 8), bits=4).max() == 7
+    coded[-LANE_BYTES] += 1
+    with pytest.raises(WireError, match="something is left"):
+        decode_maps(bytes(coded), shape=(1, 2, 8, 8), bits=4)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -1,5 +1,6 @@
 """Claims about headgate.train.run.plan: what a run's input is, what is said of its pictures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 from PIL import Image
 
 from headgate.profiles.errors import UsageError
+from headgate.train.pictures.batches import Augmentation
 from headgate.train.recipe import PruneConfig
-from headgate.train.run.plan import input_spec, make_plan
+from headgate.train.run.plan import check_same_run, input_spec, make_plan
+from train.tiny_runs import tiny_config, write_pictures
 
 
 def write_folder(root: Path, *, width_px: int, height_px: int) -> str:
@@ -72,3 +75,36 @@ def test_a_single_class_leaves_nothing_to_tell_apart(tmp_path: Path) -> None:
     Image.new("RGB", (32, 32)).save(tmp_path / "train" / "cat" / "b.png")
     with pytest.raises(UsageError, match=r"only class 'cat', expected two or more"):
         make_plan(PruneConfig(data=data, model="lenet", budgets=(4,)))
+
+
+@pytest.mark.parametrize(("num_train", "num_val", "refused"), [(1, 4, True), (2, 1, False)])
+def test_a_run_needs_two_pictures_to_train_on_and_one_to_validate_with(
+    tmp_path: Path, num_train: int, num_val: int, refused: bool
+) -> None:
+    pictures = write_pictures(tmp_path / "few.npz", num_train=num_train, num_val=num_val)
+    if not refused:
+        assert len(make_plan(tiny_config(pictures)).data.train_labels_N) == num_train
+        return
+    message = f"{num_train} training and {num_val} validation pictures, expected at least 2 and 1"
+    with pytest.raises(UsageError, match=message):
+        make_plan(tiny_config(pictures))
+
+
+def test_pictures_are_augmented_as_suits_them_unless_told_not_to(tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "tiny.npz")
+    plan = make_plan(tiny_config(pictures))
+    assert plan.augmentation == Augmentation(shift_px=2)
+    assert replace(plan, config=tiny_config(pictures, augment=False)).augmentation is None
+
+
+def test_a_run_goes_on_with_the_pictures_and_network_that_it_began_with(tmp_path: Path) -> None:
+    plan = make_plan(tiny_config(write_pictures(tmp_path / "tiny.npz")))
+    began = plan.record()
+    check_same_run(plan, began, where=tmp_path)
+    other_pictures = replace(began, dataset=replace(began.dataset, digest="0" * 64))
+    with pytest.raises(UsageError, match=r"the data set has changed .*, was 000000000000\)"):
+        check_same_run(plan, other_pictures, where=tmp_path)
+    other_network = replace(began, blueprint=replace(began.blueprint, split="features.0"))
+    message = r"not the one this run began with \(split was features.0, is features.2\); put"
+    with pytest.raises(UsageError, match=message):
+        check_same_run(plan, other_network, where=tmp_path)

@@ -1,6 +1,6 @@
 """Turns settings into what a run needs before its first step: pictures, architecture and stages."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import prod
 from pathlib import Path
 from statistics import median_low
@@ -175,10 +175,16 @@ def check_same_run(plan: Plan, record: RunRecord, *, where: Path) -> None:
             f"{now.dataset.digest[:12]}, was {record.dataset.digest[:12]}); put the old one back, "
             "or start over with --force"
         )
-    if now.blueprint != record.blueprint:
+    changed = [
+        f"{each.name} was {then}, is {found}"
+        for each in fields(Blueprint)
+        if (then := getattr(record.blueprint, each.name))
+        != (found := getattr(now.blueprint, each.name))
+    ]
+    if changed:
         raise UsageError(
-            f"{where}: {now.blueprint} is not the network this run began with, "
-            f"{record.blueprint}; start over with --force"
+            f"{where}: the network is not the one this run began with ({'; '.join(changed)}); put "
+            "the old one back, or start over with --force"
         )
 
 
