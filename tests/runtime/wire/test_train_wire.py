@@ -335,6 +335,12 @@ def outside(parts: list[bytes]) -> list[bytes]:
         ("batch-packed", lambda p: [p[0], p[1][:-1] + b"\xff"], "does not end in zeros"),
         ("batch-packed", lambda p: put(p, 0, PART_AT + 3, b"\x08"), "packed values of 8 bits"),
         ("hello", lambda p: put(p, 0, PART_AT + 1, b"\x01"), "plain bytes with dimensions"),
+        ("hello", lambda p: put(p, 0, PART_AT + 2, b"\x01"), "plain bytes with dimensions"),
+        ("hello", lambda p: put(p, 0, PART_AT + 3, b"\x04"), "plain bytes with dimensions"),
+        ("hello", lambda p: put(p, 0, PART_AT + 16, b"\x01"), "plain bytes with dimensions"),
+        ("batch", lambda p: put(p, 0, PART_AT + 20 + 8, b"\x05"), "zeros after the last"),
+        ("batch", lambda p: put(p, 0, PART_AT + 40 + 3, b"\x08"), "8 bits of dtype 1 in shape [3]"),
+        ("batch", lambda p: put(p, 0, PART_AT + 4, bytes(4) + b"\xff" * 8), "values taken"),
         ("hello", lambda p: [p[0][:-1], *p[1:]], "ends before its parts are described"),
     ],
 )
@@ -354,6 +360,7 @@ def frame_of(data: bytes, **options: Any) -> bytes:
         (frame_of(bytes(48)), "names a size"),
         (frame_of(bytes(47), write_content_size=False), "47 bytes, expected 48"),
         (b"no frame", "not a whole zstd frame"),
+        (frame_of(bytes(48), write_content_size=False) + b"more", "not a whole zstd frame"),
         (frame_of(bytes(1 << 20), write_content_size=False, level=19), "wants a window"),
     ],
 )
