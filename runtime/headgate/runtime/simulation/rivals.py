@@ -276,10 +276,12 @@ class Whole(Controller):
     sends_layers = False
 
 
+PERFECT = "last 100 ms, perfect sensing"  # senses more than a device can
+
 RIVALS: dict[str, Callable[[Uplink], PolicyMaker]] = {
     "naive EWMA": lambda _: Naive,
     "corrected EWMA": lambda _: Corrected,
     "EWMA x 0.5": lambda _: Half,
     "RobustMPC": lambda _: RobustMpc,
-    "last 100 ms, perfect sensing": perfect,
+    PERFECT: perfect,
 }

@@ -16,11 +16,12 @@ from headgate.export.bench.control.bench_drawn import (
     bench_drawn,
     parse_choices,
 )
-from headgate.export.bench.control.control_runs import LOCAL, ORACLE, OURS, WHOLE, Mode
+from headgate.export.bench.control.control_runs import LOCAL, ORACLE, OURS, PICTURES, WHOLE, Mode
 from headgate.export.bench.control.drawn_cases import LINK_S, draw_case, draw_link
 from headgate.profiles.errors import UsageError
 from headgate.profiles.manifest import PointKind
 from headgate.runtime.cli import main
+from headgate.runtime.simulation.rivals import PERFECT
 
 FEW = DrawnOptions(num_cases=2, modes=(Mode.INSURED,), duration_s=1.0, workers=1)
 
@@ -76,7 +77,7 @@ def test_ours_is_compared_case_by_case() -> None:
     assert (APART, WHOLE) not in rows
 
 
-_HANDICAPPED = {ORACLE, OURS, WHOLE, "headgate, pictures only", "last 100 ms, perfect sensing"}
+_HANDICAPPED = {ORACLE, OURS, WHOLE, PICTURES, PERFECT}
 
 
 def test_the_command_prints_a_table_of_what_was_asked(tmp_path: Path) -> None:

@@ -25,12 +25,13 @@ from headgate.export.bench.control.control_runs import (
 from headgate.export.bench.control.drawn_cases import DrawnCase, draw_case
 from headgate.export.workers import in_order
 from headgate.profiles.errors import UsageError
+from headgate.runtime.simulation.rivals import PERFECT
 
 COLUMNS = ("split points", "mode", "policy", "credited", "ours ahead", "5 %", "least", "seed")
 LAYERS, APART = "layers", "whole"
 BEST_RIVAL = "the best rival of each case"
 # Not rivals: they know the future or the link, or are ours with some of its points.
-NO_RIVALS = frozenset({ORACLE, OURS, WHOLE, PICTURES, "last 100 ms, perfect sensing"})
+NO_RIVALS = frozenset({ORACLE, OURS, WHOLE, PICTURES, PERFECT})
 Say = Callable[[str], None]
 
 

@@ -49,7 +49,7 @@ def drawn(
 ) -> None:
     """The controller beside rivals on ladders and links made by chance.
 
-    A hundred cases in both modes, both ways, take about ten minutes on two cores.
+    A hundred cases in both modes, both ways, take about four minutes on two cores.
     """
     from headgate.export.bench.control.bench_drawn import (
         APART,
