@@ -189,3 +189,17 @@ def test_first_layers_that_wait_are_ahead_of_a_frame_in_layers() -> None:
         return layers.num_steps if layers else 0
 
     assert layers_behind(0) > layers_behind(30_000) > layers_behind(60_000) == 0
+
+
+def test_an_upward_probe_is_measured_by_the_first_layer_and_not_by_the_smallest_picture() -> None:
+    """A picture of seconds on such a link was what the probe had to carry at least."""
+    picture = OperatingPoint("picture", PointKind.OFFLOAD, {"top1": 0.99}, bytes=stats(60_000))
+    manifest = replace(MANIFEST, points=(*MANIFEST.points, picture))
+    points = allowed_points(Profile(name="test"), manifest)
+    costs = PointCosts(manifest)
+    chooser = Controller(
+        manifest=manifest, costs=costs, profile=Profile(name="test"), points=points, sla_s=0.1
+    )
+    chooser.choose(Situation(0.0, 0.0, outlook(0.6)))
+    first = min(point.bytes.mean for point in points if point.prefix is not None)
+    assert chooser.upward_probe_bytes(outlook(0.6)) == max(3 * (first + 64), 0.6e6 / 8 / 20)

@@ -139,3 +139,29 @@ def test_a_clock_that_jumps_does_not_make_a_skew(jump_s: float) -> None:
         path.exchange(float(i))
         assert abs(path.one_way.skew) <= MAX_SKEW
     assert path.one_way.skew == pytest.approx(50e-6, abs=2e-6)
+
+
+@given(offset_s=st.floats(0.0, 1e6), from_s=st.floats(0.0, 1e5))
+def test_deadlines_are_early_by_what_the_edge_counts_with_whatever_the_clocks(
+    offset_s: float, from_s: float
+) -> None:
+    path = Path(offset_s=offset_s)
+    assert path.one_way.counted_trip_s(now_s=from_s) is None
+    path.exchange(from_s)
+    trips_s = [path.one_way.counted_trip_s(now_s=from_s + 0.1)]
+    for tick in range(1, 120):  # the uplink is never idle from now on
+        path.exchange(from_s + tick / 10, service_s=0.04 + tick % 3 / 100, num_bytes=2000)
+    trips_s.append(path.one_way.counted_trip_s(now_s=from_s + 12.0))
+    path.exchange(from_s + 12.1)
+    trips_s.append(path.one_way.counted_trip_s(now_s=from_s + 12.2))
+    fixed_s = path.up_s + path.down_s
+    assert trips_s == pytest.approx([fixed_s, fixed_s + 0.04, fixed_s], abs=1e-5)
+
+
+def test_the_way_back_counts_with_its_least_of_ten_seconds() -> None:
+    path = Path()
+    path.exchange(0.0)
+    path.exchange(2.0, jitter_s=0.2)
+    assert path.one_way.counted_trip_s(now_s=5.0) == pytest.approx(0.035, abs=1e-5)
+    assert path.one_way.counted_trip_s(now_s=11.0) == pytest.approx(0.235, abs=1e-5)
+    assert path.one_way.counted_trip_s(now_s=30.0) is None

@@ -89,6 +89,7 @@ class Controller:
         self._sla_s = sla_s
         self._local = tuple(point for point in points if point.kind is PointKind.LOCAL)
         sending = [p for p in points if p.kind is not PointKind.LOCAL]
+        self._least_bytes = min((p.bytes.mean for p in sending), default=0.0)
         accurate = profile.prefer is Preference.ACCURACY
         together = self.sends_layers and sla_s is not None and accurate
         self._series = series_among(self._manifest, sending) if together else ()
@@ -121,15 +122,18 @@ class Controller:
         """Return what a probe should carry to find out about rungs above; 0 if it need not.
 
         Frames so small that the link's noise hides their service never show how fast it is. The
-        probe is as large as the largest frame that may be sent next, and several times the
-        smallest: whatever is hardly larger than what showed the path's delay teaches no rate.
+        probe is as large as the largest frame that may be sent next, if the link carries that soon,
+        and several times the smallest: whatever is hardly larger than what showed the path's delay
+        teaches no rate.
         """
         if self._profile.prefer is not Preference.ACCURACY or not self._rungs.has_above:
             return 0
-        least_bytes = PROBE_MESSAGES * (self.ladder[0].bytes.mean + MESSAGE_OVERHEAD_BYTES)
-        num_bytes = round(max(self._reachable(outlook)[-1].bytes.mean, least_bytes))
+        least_bytes = PROBE_MESSAGES * (self._least_bytes + MESSAGE_OVERHEAD_BYTES)
+        rung_bytes = max(self._reachable(outlook)[-1].bytes.mean, least_bytes)
         by_s = outlook.now_s + (self._sla_s or 1.0)
-        return num_bytes if outlook.on_time(num_bytes, by_s=by_s) < PROBE_BELOW else 0
+        if outlook.on_time(rung_bytes, by_s=by_s) >= PROBE_BELOW:
+            return 0
+        return round(max(outlook.probe_bytes(rung_bytes), least_bytes))
 
     def captured(self, *, captured_s: float) -> None:
         """Learn the pace at which frames come."""

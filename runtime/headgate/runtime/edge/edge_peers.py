@@ -9,7 +9,7 @@ from headgate.profiles.manifest import Manifest
 from headgate.runtime.edge.edge_events import EdgeLimits
 from headgate.runtime.edge.layers import LayerOrder
 from headgate.runtime.edge.queued import Queued
-from headgate.runtime.edge.send_clock import SendClock
+from headgate.runtime.link.send_clock import SendClock
 from headgate.runtime.wire.fragments import Reassembly
 from headgate.runtime.wire.identities import device_name
 

@@ -35,8 +35,8 @@ from headgate.runtime.edge.edge_rules import (
 from headgate.runtime.edge.edge_tally import EdgeStats, EdgeTally
 from headgate.runtime.edge.layers import prefixes_by_point
 from headgate.runtime.edge.queued import Queued
-from headgate.runtime.edge.send_clock import SendClock
 from headgate.runtime.edge.waiting_room import WaitingRoom
+from headgate.runtime.link.send_clock import SendClock
 from headgate.runtime.wire.headers import SPOKEN_VERSIONS, supports_layers
 from headgate.runtime.wire.messages import (
     Ack,

@@ -75,6 +75,14 @@ class LinkEstimator:
         """What a message may take beyond delay and service."""
         return max(MIN_NOISE_S, self._noise_s)
 
+    def counted_delay_s(self, *, now_s: float) -> float:
+        """Return the delay there and back by which the edge's deadlines must be early.
+
+        More than the fixed one where the uplink is never idle: see `one_way`. 0 while unknown.
+        """
+        fixed_s = self.delay_s or 0.0
+        return max(fixed_s, self._one_way.counted_trip_s(now_s=now_s) or 0.0)
+
     def waited_s(self, *, now_s: float) -> float:
         """Return for how long the first outstanding message has been in service by now.
 

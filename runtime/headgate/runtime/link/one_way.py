@@ -15,6 +15,11 @@ lower envelope, which every answer adds to and no queue of ours disturbs: the se
 convex hull over the middle of the last minute (as Moon, Skelly and Towsley, INFOCOM 1999).
 Absolute one-way delays cannot be told, their error is the path's asymmetry. Nothing here needs
 them: changes are exact.
+
+The edge counts deadlines from a message's stamp plus the least way there that it has seen lately
+(`send_clock`). Where the uplink is never idle, waits and service are in that, and it would answer
+late by as much. The same reckoning here, over the same arrivals, with the least way back is the
+round trip that a deadline must be early by; the clocks' difference falls out of the sum.
 """
 
 import math
@@ -24,11 +29,14 @@ from itertools import pairwise
 
 from headgate.runtime.link.least_delay import (
     MIN_NOISE_S,
+    WINDOW_S,
     Least,
     LeastDelay,
     excess_s,
     smoothed_noise_s,
 )
+from headgate.runtime.link.send_clock import SendClock
+from headgate.runtime.wire.messages import stamp_us
 
 SKEW_WINDOW_S = 60.0  # the skew is that of the last minute
 MIN_SKEW_SPAN_S = 15.0  # none is believed from less: jitter would look like skew
@@ -59,11 +67,20 @@ class OneWay:
         self._buckets: deque[tuple[float, float]] = deque()  # (when, least of the way back)
         self._noise_s = MIN_NOISE_S
         self._skew = 0.0  # of the edge's clock against ours: seconds it gains in a second
+        self._edges = SendClock()  # as the edge has it, but for messages that have no answer yet
+        self._way_there_s: float | None = None  # the least, by the edge's clock
 
     @property
     def skew(self) -> float:
         """How much faster than ours the edge's clock runs; 0 until that is known."""
         return self._skew
+
+    def counted_trip_s(self, *, now_s: float) -> float | None:
+        """Return the edge's least way there and our least way back; None before an answer."""
+        if self._way_there_s is None:
+            return None
+        recent = [back_s for at_s, back_s in self._buckets if now_s - at_s <= WINDOW_S]
+        return self._way_there_s + min(recent) if recent else None
 
     def answered(
         self,
@@ -82,6 +99,7 @@ class OneWay:
         `own_s` is about how long the uplink should have had it, by the rate believed by now.
         """
         self._learn_skew(back_s - edge_s, now_s=back_s)
+        self._way_there_s = self._edges.heard(stamp_us(sent_s), now_s=edge_s) - sent_s
         up_s = edge_s - sent_s
         least = self._up.at(back_s, skew=self._skew)
         small = alone and num_bytes <= SMALL_BYTES

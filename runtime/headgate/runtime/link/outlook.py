@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from headgate.runtime.link.forecast import Forecast
 
+PROBE_TAKES_S = 0.05  # of the link's time, at most
+
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
@@ -35,6 +37,17 @@ class Outlook:
             return num_bytes
         floor_bytes = self.timing.floor_bytes
         return min(num_bytes, (num_bytes + floor_bytes) * self.rate_bps / self.timing.rate_bps)
+
+    def probe_bytes(self, num_bytes: float) -> float:
+        """Return what a probe may carry that would best have so many: less on a slow link.
+
+        Frames wait behind it. By the level, and not by what a wait rules out: that is no reason to
+        ask with less. Where messages wait for a turn, however small, a smaller one would only look
+        slower.
+        """
+        if self.timing is not None:
+            return num_bytes
+        return min(num_bytes, math.exp(self.forecast.level) / 8 * PROBE_TAKES_S)
 
     def on_time(self, num_bytes: float, *, by_s: float, leaving_s: float | None = None) -> float:
         """Return the probability that an answer to `num_bytes` is back at `by_s`.

@@ -76,6 +76,10 @@ class Conversation:
         """The fixed delay there and back; 0 while unknown."""
         return self._traffic.delay_s or 0.0
 
+    def counted_delay_s(self, *, now_s: float) -> float:
+        """Return the delay there and back by which the edge's deadlines must be early."""
+        return self._traffic.counted_delay_s(now_s=now_s)
+
     @property
     def noise_s(self) -> float:
         """What a message may take beyond delay and service."""

@@ -195,7 +195,8 @@ class Outbox:
 
     def _layer_budget_us(self, frame: FrameOnItsWay, *, now_s: float) -> int:
         """Return until when the edge may wait for layers: the answer has to be here in time."""
-        early_s = self._early_s(frame) + self._edge.noise_s + self._edge.delay_s
+        early_s = self._early_s(frame) + self._edge.noise_s
+        early_s += self._edge.counted_delay_s(now_s=now_s)
         return budget_us(frame, less_s=early_s, now_s=now_s)
 
     def _early_s(self, frame: FrameOnItsWay) -> float:

@@ -1,7 +1,5 @@
 """What a device's session wants probes for: only while frames come that might better be sent."""
 
-import math
-
 from headgate.profiles.manifest import PointKind
 from headgate.runtime.choice.policy import Policy
 from headgate.runtime.choice.situation import Choice
@@ -10,7 +8,6 @@ from headgate.runtime.session.probing import LOCAL_PROBE_BYTES, ProbeNeed
 
 CAPTURING_S = 1.0  # without a new frame for longer, nothing is probed
 UPWARD_AFTER_S = 2.0  # an estimate older than this is worth an upward probe
-PROBE_TAKES_S = 0.05  # of the link's time, at most: frames wait behind it
 LEAST_PROBE_BYTES = 100  # about as small as a frame can be
 
 
@@ -54,13 +51,5 @@ class ProbeNeeds:
 
 
 def _local_bytes(outlook: Outlook) -> int:
-    """Return how large a probe in a frame's place should be.
-
-    One that keeps a slow link busy for long holds up frames that are smaller. By the level, and not
-    by what a wait rules out: that is no reason to ask with less. Where messages wait for a turn,
-    however small, a smaller one would only look slower.
-    """
-    if outlook.timing is not None:
-        return LOCAL_PROBE_BYTES
-    carried_bytes = round(math.exp(outlook.forecast.level) / 8 * PROBE_TAKES_S)
-    return min(LOCAL_PROBE_BYTES, max(LEAST_PROBE_BYTES, carried_bytes))
+    """Return how large a probe in a frame's place should be."""
+    return max(LEAST_PROBE_BYTES, round(outlook.probe_bytes(LOCAL_PROBE_BYTES)))

@@ -49,6 +49,10 @@ class Traffic:
         """What a message may take beyond delay and service."""
         return self._link.noise_s
 
+    def counted_delay_s(self, *, now_s: float) -> float:
+        """Return the delay there and back by which the edge's deadlines must be early."""
+        return self._link.counted_delay_s(now_s=now_s)
+
     @property
     def is_waiting(self) -> bool:
         """Whether the answer to anything is outstanding."""

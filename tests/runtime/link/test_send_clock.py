@@ -2,7 +2,7 @@
 
 import pytest
 
-from headgate.runtime.edge.send_clock import BUCKET_S, SendClock
+from headgate.runtime.link.send_clock import BUCKET_S, SendClock
 
 MODULUS_S = 4294.967296
 
