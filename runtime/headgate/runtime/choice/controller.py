@@ -392,7 +392,7 @@ class Controller:
 
 def _behind(outlook: Outlook, num_bytes: int) -> Outlook:
     """Return the outlook for what goes after so many bytes that have not left yet."""
-    return replace(outlook, ahead_bytes=outlook.ahead_bytes + num_bytes)
+    return replace(outlook, unsent_bytes=num_bytes)
 
 
 def _estimate(outlook: Outlook | None, on_time: float | None) -> Estimate:

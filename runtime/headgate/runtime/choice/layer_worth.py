@@ -87,10 +87,11 @@ def rates_of(outlook: Outlook) -> tuple[Rate, ...]:
 
 
 def free_at(outlook: Outlook, rate_bps: float) -> float:
-    """Return when the uplink is free of what is on it, at this rate."""
-    if not outlook.ahead_bytes:
-        return outlook.now_s
-    return max(outlook.now_s, outlook.busy_since_s + 8 * outlook.ahead_bytes / rate_bps)
+    """Return when the uplink is free of what goes before, at this rate."""
+    sent_s = outlook.now_s
+    if outlook.ahead_bytes:
+        sent_s = max(sent_s, outlook.busy_since_s + 8 * outlook.ahead_bytes / rate_bps)
+    return sent_s + 8 * outlook.unsent_bytes / rate_bps
 
 
 def plan_steps(

@@ -20,6 +20,7 @@ class Outlook:
     age_s: float  # of the last sample clear of the noise: others may hide a faster link
     noise_s: float = 0.0  # what a message may take beyond delay and service
     timing: Forecast | None = None  # by which to tell when a message is through; None: `forecast`
+    unsent_bytes: float = 0.0  # of ours that leave before what is asked about, but have not yet
 
     @property
     def rate_bps(self) -> float:
@@ -52,7 +53,8 @@ class Outlook:
     def on_time(self, num_bytes: float, *, by_s: float, leaving_s: float | None = None) -> float:
         """Return the probability that an answer to `num_bytes` is back at `by_s`.
 
-        They are sent at `leaving_s` (default: now); until then what is ahead drains. The edge's
+        They are sent at `leaving_s` (default: now); until then what is ahead drains, but for
+        what has not been sent itself. The edge's
         residence is not part of it: take it from `by_s`.
         """
         by_s -= self.delay_s
@@ -61,7 +63,7 @@ class Outlook:
             return 0.0
         busy_s = by_s - self.busy_since_s
         timing = self.timing or self.forecast
-        num_bytes += timing.floor_bytes
+        num_bytes += timing.floor_bytes + self.unsent_bytes
         needed_bps = 8 * max(num_bytes / alone_s, (self.ahead_bytes + num_bytes) / busy_s)
         return timing.at_least(math.log(needed_bps))
 
