@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -157,3 +158,6 @@ def test_bytes_must_be_through_by_what_delay_noise_edge_leave_and_the_queue_drai
     assert through_by_s(link, deadline_s=5.1, edge_s=0.007) == pytest.approx(5.070)
     assert free_at(link, 1e6) == pytest.approx(5.006)
     assert free_at(link, 8e6) == 5.0  # through by now, as far as is believed
+    behind = replace(link, unsent_bytes=500)
+    assert free_at(behind, 1e6) == pytest.approx(5.010)
+    assert free_at(behind, 8e6) == pytest.approx(5.0005)

@@ -7,6 +7,7 @@ import pytest
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind, PointTime
 from headgate.profiles.profile import Preference, Profile, allowed_points
+from headgate.runtime.choice.backlog import Step
 from headgate.runtime.choice.backlogs import FrameTimes
 from headgate.runtime.choice.controller import Controller
 from headgate.runtime.choice.costs import PointCosts
@@ -203,3 +204,16 @@ def test_an_upward_probe_is_measured_by_the_first_layer_and_not_by_the_smallest_
     chooser.choose(Situation(0.0, 0.0, outlook(0.6)))
     first = min(point.bytes.mean for point in points if point.prefix is not None)
     assert chooser.upward_probe_bytes(outlook(0.6)) == max(3 * (first + 64), 0.6e6 / 8 / 20)
+
+
+def test_a_queue_costs_what_the_frames_to_come_could_earn_as_pictures_too() -> None:
+    picture = OperatingPoint("picture", PointKind.OFFLOAD, {"top1": 0.99}, bytes=stats(24_000))
+    (alone,) = series_among(MANIFEST, MANIFEST.points)
+    (beside,) = series_among(MANIFEST, [*MANIFEST.points, picture])
+    terms = {"quality": 0.0, "fallback": 0.0, "instead": Step(30_000, 0.9)}
+    link = outlook(5.0)
+    credits = [series.judge(link, TIMES, **terms)[0].credit for series in (alone, beside)]  # type: ignore[arg-type]
+    assert credits[1] < credits[0] - 0.05
+    local = OperatingPoint("here", PointKind.LOCAL, {"top1": 0.99}, bytes=stats(0))
+    (with_local,) = series_among(MANIFEST, [*MANIFEST.points, local])
+    assert with_local.judge(link, TIMES, **terms)[0].credit == credits[0]  # type: ignore[arg-type]

@@ -66,3 +66,13 @@ def test_with_a_floor_larger_messages_hold_up_the_link_for_hardly_longer() -> No
     assert turns.counted_bytes(3000) == pytest.approx(500 * 27_000 / 24_500)
     assert replace(turns, timing=None).counted_bytes(3000) == 3000
     assert turns.counted_bytes(100) == 100  # never more than it has
+
+
+def test_what_has_not_left_yet_leaves_now_and_not_when_the_link_became_free() -> None:
+    """A link idles between the last message's arrival and the news of it."""
+    idle = outlook(ahead_bytes=20_000, busy_since_s=9.9)  # 20 ms at 8 Mbit/s, 100 ms ago
+    behind = replace(idle, unsent_bytes=10_000)
+    assert behind.on_time(10_000, by_s=10.05) == outlook().on_time(20_000, by_s=10.05)
+    busy = outlook(ahead_bytes=20_000)
+    behind = replace(busy, unsent_bytes=10_000)
+    assert behind.on_time(5_000, by_s=10.06) == busy.on_time(15_000, by_s=10.06)

@@ -5,9 +5,9 @@ each rate that the link may have, less what sending them costs the next frames (
 Layers that have not been sent can still be left out, so what is planned beyond the first is no bet.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from headgate.profiles.manifest import Manifest, OperatingPoint
+from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.progressive import prefixes_of
 from headgate.runtime.choice.backlog import Step
 from headgate.runtime.choice.backlogs import Backlogs, FrameTimes
@@ -25,7 +25,10 @@ from headgate.runtime.wire.bursts import MESSAGE_OVERHEAD_BYTES
 class Series:
     """The points that are prefixes of `top`, the largest one allowed."""
 
-    def __init__(self, manifest: Manifest, top: OperatingPoint) -> None:
+    def __init__(
+        self, manifest: Manifest, top: OperatingPoint, whole: Iterable[OperatingPoint] = ()
+    ) -> None:
+        """`whole` are the points that frames to come may be sent at instead."""
         self.top = top
         self._points = points = prefixes_of(top, manifest.points)
         self._qualities = tuple(manifest.quality(point) for point in points)
@@ -33,7 +36,11 @@ class Series:
             Step(point.bytes.mean + MESSAGE_OVERHEAD_BYTES, quality)
             for point, quality in zip(points, self._qualities, strict=True)
         )
-        self._backlogs = Backlogs(self._steps)
+        pictures = [
+            Step(point.bytes.mean + MESSAGE_OVERHEAD_BYTES, manifest.quality(point))
+            for point in whole
+        ]
+        self._backlogs = Backlogs(_undominated([*self._steps, *pictures]))
 
     @property
     def quality(self) -> float:
@@ -77,8 +84,20 @@ class Series:
         return plan, layers
 
 
-def series_among(manifest: Manifest, points: Iterable[OperatingPoint]) -> tuple[Series, ...]:
+def _undominated(steps: Iterable[Step]) -> tuple[Step, ...]:
+    """Return those that are worth more than all with fewer bytes, by rising bytes."""
+    kept: list[Step] = []
+    for step in sorted(steps, key=lambda step: (step.num_bytes, -step.quality)):
+        if not kept or step.quality > kept[-1].quality:
+            kept.append(step)
+    return tuple(kept)
+
+
+def series_among(manifest: Manifest, points: Collection[OperatingPoint]) -> tuple[Series, ...]:
     """Return the series of the progressive points among these, each up to its largest."""
+    whole = [
+        point for point in points if point.prefix is None and point.kind is not PointKind.LOCAL
+    ]
     tops: dict[tuple[object, ...], OperatingPoint] = {}
     for point in points:
         if point.prefix is None:
@@ -86,4 +105,4 @@ def series_among(manifest: Manifest, points: Iterable[OperatingPoint]) -> tuple[
         known = tops.get(point.series)
         if known is None or (known.prefix or 0) < point.prefix:
             tops[point.series] = point
-    return tuple(Series(manifest, top) for top in tops.values())
+    return tuple(Series(manifest, top, whole) for top in tops.values())
