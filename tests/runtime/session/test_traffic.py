@@ -165,7 +165,7 @@ def test_each_probe_is_answered_by_its_own_reply() -> None:
     for probe_id in (0, 1, 2):
         traffic.probe_sent(probe_id, padding_bytes=100, now_s=1.0)
     traffic.probe_answered(ProbeReply(1, 5_000_000, 0), now_s=1.03)
-    assert traffic.outlook(now_s=1.03).ahead_bytes == 164
+    assert traffic.outlook(now_s=1.03).ahead_bytes == 152
     traffic.probe_answered(ProbeReply(2, 5_000_000, 0), now_s=1.03)
     assert not traffic.is_waiting
 

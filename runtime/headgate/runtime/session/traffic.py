@@ -12,7 +12,7 @@ from headgate.profiles.errors import WireError
 from headgate.runtime.link.link import LinkEstimator
 from headgate.runtime.link.outlook import Outlook, Sample
 from headgate.runtime.session.sent_layers import SentLayers
-from headgate.runtime.wire.bursts import MESSAGE_OVERHEAD_BYTES
+from headgate.runtime.wire.bursts import MESSAGE_OVERHEAD_BYTES, PROBE_OVERHEAD_BYTES
 from headgate.runtime.wire.messages import Ack, Frame, ProbeReply, Result
 
 MAX_AHEAD_BYTES = 512 * 1024  # not known to have arrived: stale bytes cannot be recalled
@@ -118,7 +118,8 @@ class Traffic:
 
     def probe_sent(self, probe_id: int, *, padding_bytes: int, now_s: float) -> None:
         """Note a probe."""
-        self._sent(-1 - probe_id, payload_bytes=padding_bytes, now_s=now_s)
+        self._link.sent(-1 - probe_id, num_bytes=padding_bytes + PROBE_OVERHEAD_BYTES, now_s=now_s)
+        self._sent_s = now_s
 
     def frame_sent(self, frame: Frame, *, num_messages: int, now_s: float) -> None:
         """Note a whole frame; it is in flight until the edge answers or rejects it."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from headgate.profiles.trace import Trace
 from headgate.runtime.simulation.simulated_loop import uniform
 
-MESSAGE_BYTES = 64  # header and framing of one message on the uplink
+FRAMING_BYTES = 36  # of one message on the uplink; with a frame's header 64
 JITTER_SLOT_S = 0.01  # what leaves within so long has the same jitter
 _UP, _DOWN = 0, 1
 

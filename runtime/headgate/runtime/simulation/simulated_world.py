@@ -16,7 +16,7 @@ from headgate.runtime.records import FrameRecord
 from headgate.runtime.session.device_session import DeviceSession
 from headgate.runtime.session.events import Compute, Computed, Deliver, Effect, Send
 from headgate.runtime.simulation.simulated_answers import STAND_IN, Answers, layers_of, payload_of
-from headgate.runtime.simulation.simulated_link import MESSAGE_BYTES, Link, Uplink
+from headgate.runtime.simulation.simulated_link import FRAMING_BYTES, Link, Uplink
 from headgate.runtime.simulation.simulated_loop import Loop, Machines
 
 
@@ -101,8 +101,7 @@ class World:
         connection = self._connection
         if connection is None:
             return
-        # The header's own bytes are within MESSAGE_BYTES.
-        num_bytes = MESSAGE_BYTES + sum(map(len, parts[1:]))
+        num_bytes = FRAMING_BYTES + sum(map(len, parts))
         arrives_s = self._uplink.serve(num_bytes, device=device, now_s=self._now_s)
 
         def arrive() -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from headgate.runtime.wire.messages import NO_BURST, Burst
 
 MESSAGE_OVERHEAD_BYTES = 64  # of one message: our header and ZeroMQ's
+PROBE_OVERHEAD_BYTES = 52  # its header is 12 bytes shorter than a frame's
 SLICE_BYTES = 2000  # at least
 MIN_SLICES, MAX_SLICES = 5, 10  # more would cost both sides time for nothing
 TOGETHER_S = 0.0002  # slices closer than this were read together

@@ -32,7 +32,7 @@ from headgate.runtime.simulation.simulate import (
     simulate,
 )
 from headgate.runtime.simulation.simulated_answers import payload_bytes
-from headgate.runtime.simulation.simulated_link import MESSAGE_BYTES
+from headgate.runtime.wire.bursts import MESSAGE_OVERHEAD_BYTES
 
 OURS, ORACLE, LOCAL, FIXED = "headgate", "oracle", "local only", "best fixed in hindsight"
 JPEG = "JPEG, adaptive quality"
@@ -212,7 +212,9 @@ def _oracle(manifest: Manifest, trace: Trace, case: Case) -> float:
             # Its exit is delivered a little before the deadline.
             sla_s -= DEFAULT_SETTINGS.guard_s
             own_answers.append(OwnAnswer(exit_quality(manifest, point), cost.device_s))
-        sizes = [payload_bytes(point, frame) + MESSAGE_BYTES for frame in range(case.num_frames)]
+        sizes = [
+            payload_bytes(point, frame) + MESSAGE_OVERHEAD_BYTES for frame in range(case.num_frames)
+        ]
         points.append(
             OraclePoint(manifest.quality(point), cost.device_s, cost.edge_s, sla_s, np.array(sizes))
         )
@@ -255,7 +257,7 @@ def _quick_count(manifest: Manifest, point: OperatingPoint, trace: Trace, case: 
     for frame, captured_s in enumerate(capture_times_s(case)):
         if link_s > captured_s + BACKLOG_S or device_s >= captured_s + 1 / case.fps:
             continue
-        num_bytes = payload_bytes(point, frame) + MESSAGE_BYTES
+        num_bytes = payload_bytes(point, frame) + MESSAGE_OVERHEAD_BYTES
         device_s = max(device_s, captured_s) + cost.device_s
         link_s = trace.finish_s(max(link_s, device_s), num_bytes)
         edge_s = max(edge_s, link_s) + cost.edge_s
