@@ -8,11 +8,11 @@ a case of doubt as well, but nothing waits for it:
     waiting for the edge --last call, answer unlikely--> queued -> computing -> insured, still waits
     edge lost, rejected, not sent ---------------------> queued -> computing -> answered locally
 
-The last call is the latest moment from which a local answer is sure to be in time: the later, the
-more is known. It comes earlier where another frame's compute is about to begin that would not be
-over by then. Only a frame whose answer has then become doubtful is computed twice, and only where
-no other frame is lost for it: on a link that keeps its promises, or a device that has no time to
-spare, nothing is.
+The last call is the latest moment from which a local answer is sure to be in time, however late
+the device's timers usually are (`guard`): the later, the more is known. It comes earlier where
+another frame's compute is about to begin that would not be over by then. Only a frame whose answer
+has then become doubtful is computed twice, and only where no other frame is lost for it: on a link
+that keeps its promises, or a device that has no time to spare, nothing is.
 """
 
 from collections import deque
@@ -31,7 +31,6 @@ from headgate.runtime.session.outbox import Outbox
 # Chance of an answer in time. A rescue costs compute only, for the edge's answer still counts.
 RESCUE_BELOW = 0.8
 RESCUE_PICTURE_BELOW = 0.9  # of a frame that would have no answer at all
-BEGIN_S = 0.001  # from the last call to the compute: the shell's timers may be late by so much
 
 
 class Rescues:
@@ -113,8 +112,9 @@ class Rescues:
         assert frame.point is not None
         if frame.insurance is not None and not self._is_better(point, than_exit_of=frame.point):
             return None
-        needed_s = self._costs.device_s(point.id) + BEGIN_S
-        return max(now_s, frame.deadline_s - self._guard.guard_s - needed_s)
+        # The timer of the call may be as late as that of the hand-out, which the guard is for.
+        needed_s = self._costs.device_s(point.id) + 2 * self._guard.guard_s
+        return max(now_s, frame.deadline_s - needed_s)
 
     def go_before(self, point: OperatingPoint, *, now_s: float) -> bool:
         """Look at the frames whose last call falls into the compute of a pending frame's point.
