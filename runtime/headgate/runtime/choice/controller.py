@@ -16,7 +16,6 @@ left to the link. A profile that prefers less than the most accuracy judges them
 """
 
 import math
-from dataclasses import replace
 
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Preference, Profile
@@ -187,7 +186,7 @@ class Controller:
         outlook = situation.outlook
         if outlook is not None and not (situation.stalled and local):
             sending = self._judge_sending(situation, outlook, fallback=fallback)
-            behind = _behind(outlook, situation.first_bytes)
+            behind = outlook.behind(situation.first_bytes)
             for series in self._series:
                 judged = self._judge_series(series, situation, behind, fallback=fallback)
                 # Without a layer it is the exit's answer, which on a busy device may be the better.
@@ -285,7 +284,7 @@ class Controller:
         if self._series:
             # What waits for room is on the link before a point that goes whole: it cannot be begun
             # with less. A series can: of the frames before it only the first layers go before its.
-            behind = _behind(outlook, situation.planned_bytes)
+            behind = outlook.behind(situation.planned_bytes)
             return self._judge_series(
                 self._series[0], situation, behind, fallback=fallback, instead=point
             )
@@ -388,11 +387,6 @@ class Controller:
             -round(self._costs.device_s(point.id), 3),
             -round(self._costs.edge_s(point.id), 3),
         )
-
-
-def _behind(outlook: Outlook, num_bytes: int) -> Outlook:
-    """Return the outlook for what goes after so many bytes that have not left yet."""
-    return replace(outlook, unsent_bytes=num_bytes)
 
 
 def _estimate(outlook: Outlook | None, on_time: float | None) -> Estimate:

@@ -1,7 +1,7 @@
 """What the link tells the rest of the device: what to expect of it, and single samples."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headgate.runtime.link.forecast import Forecast
 
@@ -38,6 +38,10 @@ class Outlook:
             return num_bytes
         floor_bytes = self.timing.floor_bytes
         return min(num_bytes, (num_bytes + floor_bytes) * self.rate_bps / self.timing.rate_bps)
+
+    def behind(self, num_bytes: float) -> "Outlook":
+        """Return the outlook for what goes after so many bytes that have not left yet."""
+        return replace(self, unsent_bytes=num_bytes)
 
     def probe_bytes(self, num_bytes: float) -> float:
         """Return what a probe may carry that would best have so many: less on a slow link.
