@@ -76,3 +76,11 @@ def test_what_has_not_left_yet_leaves_now_and_not_when_the_link_became_free() ->
     busy = outlook(ahead_bytes=20_000)
     behind = replace(busy, unsent_bytes=10_000)
     assert behind.on_time(5_000, by_s=10.06) == busy.on_time(15_000, by_s=10.06)
+
+
+def test_a_probe_takes_a_twentieth_second_at_most_but_where_messages_wait_for_a_turn() -> None:
+    link = outlook()
+    assert link.probe_bytes(1e6) == pytest.approx(8e6 / 8 / 20)
+    assert link.probe_bytes(1000) == 1000
+    in_turns = replace(link, timing=Forecast(math.log(8e6), RESIDUALS))
+    assert in_turns.probe_bytes(1e6) == 1e6  # a smaller one would only look slower

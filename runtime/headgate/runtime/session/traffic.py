@@ -114,22 +114,18 @@ class Traffic:
     def hello_sent(self, *, now_s: float) -> None:
         """Note a HELLO; of several, the answer is taken for one to the last."""
         self._link.unsent(_HELLO_KEY)
-        self._sent(_HELLO_KEY, payload_bytes=0, now_s=now_s)
+        self._sent(_HELLO_KEY, num_bytes=MESSAGE_OVERHEAD_BYTES, now_s=now_s)
 
     def probe_sent(self, probe_id: int, *, padding_bytes: int, now_s: float) -> None:
         """Note a probe."""
-        self._link.sent(-1 - probe_id, num_bytes=padding_bytes + PROBE_OVERHEAD_BYTES, now_s=now_s)
-        self._sent_s = now_s
+        num_bytes = padding_bytes + PROBE_OVERHEAD_BYTES
+        self._sent(-1 - probe_id, num_bytes=num_bytes, now_s=now_s)
 
     def frame_sent(self, frame: Frame, *, num_messages: int, now_s: float) -> None:
         """Note a whole frame; it is in flight until the edge answers or rejects it."""
         self._in_flight[frame.frame_id] = now_s
-        self._sent(
-            frame.frame_id,
-            payload_bytes=len(frame.payload),
-            num_messages=num_messages,
-            now_s=now_s,
-        )
+        num_bytes = len(frame.payload) + MESSAGE_OVERHEAD_BYTES * num_messages
+        self._sent(frame.frame_id, num_bytes=num_bytes, now_s=now_s)
 
     def layers_sent(self, frame: Frame, *, now_s: float) -> None:
         """Note some layers of a frame, or one fragment of one.
@@ -147,11 +143,10 @@ class Traffic:
             frame_id, key, layers=num_layers, completes=frame.last and whole, now_s=now_s
         )
         num_bytes = len(frame.payload) + sum(map(len, frame.more_layers))
-        self._sent(key, payload_bytes=num_bytes, now_s=now_s)
+        self._sent(key, num_bytes=num_bytes + MESSAGE_OVERHEAD_BYTES, now_s=now_s)
 
-    def _sent(self, key: int, *, payload_bytes: int, num_messages: int = 1, now_s: float) -> None:
+    def _sent(self, key: int, *, num_bytes: int, now_s: float) -> None:
         """Note what gets one answer: one message, or the slices of one."""
-        num_bytes = payload_bytes + MESSAGE_OVERHEAD_BYTES * num_messages
         self._link.sent(key, num_bytes=num_bytes, now_s=now_s)
         self._sent_s = now_s
 
