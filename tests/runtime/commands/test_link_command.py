@@ -74,3 +74,19 @@ def test_a_delay_of_no_link_is_refused(delay_ms: str) -> None:
     refused = CliRunner().invoke(link, ["demo", "--delay-ms", delay_ms])
     assert isinstance(refused.exception, UsageError)
     assert "expected a delay of 0 to 60000 ms" in str(refused.exception)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--loss-percent", "1"], "a relay carries the bytes of TCP and cannot lose any"),
+        (["--packets", "--loss-percent", "101"], "expected 0 to 100"),
+        (["--packets", "--loss-percent", "nan"], "expected 0 to 100"),
+        (["--packets", "--to", "tcp://127.0.0.1:7700"], "two different IPv4 addresses"),
+        (["--packets", "--to", "tcp://198.18.0.1:7701"], "one port for both"),
+        (["--packets", "--to", "tcp://198.18.0.1:0"], "nobody listens on port 0"),
+    ],
+)
+def test_what_a_link_of_packets_cannot_be_is_refused(options: list[str], said: str) -> None:
+    refused = CliRunner().invoke(main, ["link", "steady:8", *options])
+    assert (refused.exit_code, said in refused.output) == (2, True), refused.output

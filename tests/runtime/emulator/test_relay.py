@@ -12,7 +12,8 @@ import pytest
 
 from headgate.profiles.errors import UsageError
 from headgate.profiles.trace import Trace
-from headgate.runtime.emulator.relay import LinkPlan, Relay
+from headgate.runtime.emulator.link_thread import LinkPlan
+from headgate.runtime.emulator.relay import Relay
 from headgate.runtime.emulator.relay_connections import MAX_CONNECTIONS
 from headgate.runtime.emulator.shaper import Window
 

@@ -11,7 +11,8 @@ from headgate.profiles.manifest import ByteStats, Manifest, PointTime
 from headgate.profiles.profile import Profile
 from headgate.profiles.trace import named_trace
 from headgate.runtime.device.playback import Playback
-from headgate.runtime.emulator.relay import LinkPlan, Relay
+from headgate.runtime.emulator.link_thread import LinkPlan
+from headgate.runtime.emulator.relay import Relay
 from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.simulation.simulate import Link, Pace, Scenario, simulate
 from runtime.running import SLA_S, RunningDevice, edge_thread

@@ -14,7 +14,8 @@ import torch
 
 from headgate.profiles.errors import PeerError, TrainingError, UsageError
 from headgate.profiles.trace_files import open_trace
-from headgate.runtime.emulator.relay import LinkPlan, Relay
+from headgate.runtime.emulator.link_thread import LinkPlan
+from headgate.runtime.emulator.relay import Relay
 from headgate.runtime.emulator.shaper import Window
 from headgate.runtime.sockets.keys import make_set
 from headgate.train.folder.run_folder import Run, load_run

@@ -38,7 +38,8 @@ from headgate.profiles.profile import Profile, allowed_points, load_profile
 from headgate.profiles.storage import naming, write_atomic
 from headgate.profiles.trace import Trace, shared_trace
 from headgate.profiles.trace_files import open_trace
-from headgate.runtime.emulator.relay import LinkPlan, Relay
+from headgate.runtime.emulator.link_thread import LinkPlan
+from headgate.runtime.emulator.relay import Relay
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.simulation.simulate import Link, Pace, Scenario, simulate
 from headgate.train.pictures.data import open_split

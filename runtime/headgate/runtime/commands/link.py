@@ -10,8 +10,7 @@ import click
 from headgate.profiles.errors import UsageError
 
 if TYPE_CHECKING:
-    from headgate.runtime.emulator.relay import LinkPlan
-    from headgate.runtime.emulator.relay_listener import Address
+    from headgate.runtime.emulator.link_thread import Address, LinkPlan, LinkThread
     from headgate.runtime.emulator.shaper import Window
 
 FOREVER_S = 1e9
@@ -21,55 +20,115 @@ MAX_DELAY_MS = 60_000.0  # a minute each way, more than to the moon and back
 @click.command()
 @click.argument("trace")
 @click.option(
-    "--listen", default="tcp://127.0.0.1:7701", show_default=True, help="where the device connects"
+    "--listen",
+    help="where the device connects  [default: tcp://127.0.0.1:7701, or tcp://198.18.0.2:7700]",
 )
-@click.option("--to", default="tcp://127.0.0.1:7700", show_default=True, help="where the edge is")
+@click.option(
+    "--to", help="where the edge is  [default: tcp://127.0.0.1:7700, or tcp://198.18.0.1:7700]"
+)
 @click.option("--down", default="none", show_default=True, help="trace to the device; none: no cap")
 @click.option("--delay-ms", default=10.0, show_default=True, help="one-way delay each way, in ms")
 @click.option("--stall", "stalls", multiple=True, metavar="START:SECONDS", help="nothing moves")
 @click.option(
-    "--cut", "cuts", multiple=True, metavar="AT[:SECONDS]", help="close and refuse connections"
+    "--cut",
+    "cuts",
+    multiple=True,
+    metavar="AT[:SECONDS]",
+    help="close and refuse connections; of packets: lose all",
 )
 @click.option("--loop/--once", default=True, show_default=True, help="start TRACE again, or close")
 @click.option(
     "--queue-bytes", default=65536, show_default=True, help="what may wait in each direction"
 )
+@click.option(
+    "--packets", is_flag=True, help="carry TCP's packets, over a TUN device (Linux, as root)"
+)
+@click.option(
+    "--loss-percent", default=0.0, show_default=True, help="of the packets that get lost each way"
+)
 @click.option("--insecure", is_flag=True, help="allow to listen beyond loopback")
 def link(
     trace: str,
-    listen: str,
-    to: str,
+    listen: str | None,
+    to: str | None,
     down: str,
     delay_ms: float,
     stalls: tuple[str, ...],
     cuts: tuple[str, ...],
     loop: bool,
     queue_bytes: int,
+    packets: bool,
+    loss_percent: float,
     insecure: bool,
 ) -> None:
     """Relay TCP at the rate of TRACE until told to stop (SIGINT or SIGTERM).
 
     TRACE is a file (CSV `t_s,mbps` or mahimahi) or a built-in name: `demo`, `steady:8` for 8
     Mbit/s. Point the device's --edge at --listen. The trace starts with the first connection.
+
+    With --packets the kernel's TCP runs through the link itself: a full queue drops its packets,
+    and some get lost. --to becomes an address of this machine while the link runs, so start the
+    edge after it, with --bind there and --insecure. Without root: start all in `unshare -rn sh`.
     """
     from headgate.runtime.commands.logs import log_to_stderr
     from headgate.runtime.signals import StopWish, stopping_on_signals
 
     wish = StopWish()
     with stopping_on_signals(wish.make):  # a long trace takes a while to read
-        from headgate.runtime.emulator.relay import Relay
-
-        listen_address, to_address = parse_address("--listen", listen), parse_address("--to", to)
-        if to_address[1] == 0:
-            raise UsageError(f"--to {to}: nobody listens on port 0; give the edge's port")
-        refuse_beyond_loopback(listen, insecure=insecure)
+        listen_address, to_address = _addresses(listen, to, packets=packets, insecure=insecure)
+        _refuse_loss(loss_percent, packets=packets)
         plan = _plan(trace, down, delay_ms, stalls, cuts, loop=loop, queue_bytes=queue_bytes)
         log_to_stderr()
-        with Relay(listen=listen_address, to=to_address, plan=plan) as relay:
-            wish.goes_to(relay.request_stop)
-            ready = {"event": "listening", "endpoint": relay.endpoint, "to": to, "trace": trace}
-            click.echo(json.dumps(ready), err=True)
-            relay.wait()
+        opened = _opened(
+            listen_address, to_address, plan, loss=loss_percent / 100 if packets else None
+        )
+        with opened:
+            wish.goes_to(opened.request_stop)
+            ready = {"endpoint": opened.endpoint, "to": opened.to, "trace": trace}
+            click.echo(json.dumps({"event": "listening", **ready}), err=True)
+            opened.wait()
+
+
+def _opened(listen: Address, to: Address, plan: LinkPlan, *, loss: float | None) -> LinkThread:
+    """Return a relay, or with a `loss` a link of packets."""
+    from headgate.runtime.emulator.packet_link import PacketLink
+    from headgate.runtime.emulator.relay import Relay
+
+    if loss is None:
+        return Relay(listen=listen, to=to, plan=plan)
+    return PacketLink(listen=listen, to=to, plan=plan, loss=loss)
+
+
+def _addresses(
+    listen: str | None, to: str | None, *, packets: bool, insecure: bool
+) -> tuple[Address, Address]:
+    """Return where the device connects and where the edge is, or raise what is wrong with them."""
+    from headgate.runtime.emulator.link_thread import endpoint_of
+    from headgate.runtime.emulator.packet_link import DEFAULT_LISTEN, DEFAULT_TO
+
+    if packets:
+        listen, to = listen or endpoint_of(DEFAULT_LISTEN), to or endpoint_of(DEFAULT_TO)
+    else:
+        listen, to = listen or "tcp://127.0.0.1:7701", to or "tcp://127.0.0.1:7700"
+    listen_address, to_address = parse_address("--listen", listen), parse_address("--to", to)
+    if to_address[1] == 0:
+        raise UsageError(f"--to {to}: nobody listens on port 0; give the edge's port")
+    if not packets:
+        refuse_beyond_loopback(listen, insecure=insecure)
+    return listen_address, to_address
+
+
+def _refuse_loss(loss_percent: float, *, packets: bool) -> None:
+    """Raise UsageError for what is no share, and for losses where nothing can get lost."""
+    if not 0 <= loss_percent <= 100:
+        raise UsageError(
+            f"--loss-percent {loss_percent:g}: expected 0 to 100, as in --loss-percent 1"
+        )
+    if loss_percent and not packets:
+        raise UsageError(
+            f"--loss-percent {loss_percent:g}: a relay carries the bytes of TCP and cannot lose "
+            "any; add --packets, or leave it out"
+        )
 
 
 def _plan(
@@ -84,7 +143,7 @@ def _plan(
 ) -> LinkPlan:
     """Return what the options ask for, or raise what is wrong with them."""
     from headgate.profiles.trace_files import open_trace
-    from headgate.runtime.emulator.relay import LinkPlan
+    from headgate.runtime.emulator.link_thread import LinkPlan
 
     if not 0 <= delay_ms <= MAX_DELAY_MS or queue_bytes < 1:
         raise UsageError(

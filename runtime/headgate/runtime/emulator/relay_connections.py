@@ -15,7 +15,8 @@ import time
 from dataclasses import dataclass, field
 
 from headgate.runtime.complaints import Complaints
-from headgate.runtime.emulator.relay_listener import Address, shrink_buffers
+from headgate.runtime.emulator.link_thread import Address
+from headgate.runtime.emulator.relay_listener import shrink_buffers
 from headgate.runtime.emulator.shaper import LinkShaper, Release
 
 log = logging.getLogger(__name__)

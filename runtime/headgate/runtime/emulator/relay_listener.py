@@ -13,10 +13,9 @@ import selectors
 import socket
 
 from headgate.profiles.errors import UsageError
+from headgate.runtime.emulator.link_thread import Address, endpoint_of
 
 log = logging.getLogger(__name__)
-
-Address = tuple[str, int]
 
 REST_S = 1.0
 # The kernel would take megabytes ahead of the queue and hide it: keep its buffers small. Loopback
@@ -71,8 +70,7 @@ class Listener:
             self.sock = None
 
     def _open(self) -> None:
-        host, port = self.address
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        family = socket.AF_INET6 if ":" in self.address[0] else socket.AF_INET
         listener: socket.socket | None = None
         try:
             listener = socket.socket(family, socket.SOCK_STREAM)
@@ -84,7 +82,7 @@ class Listener:
             if listener is not None:
                 listener.close()
             raise UsageError(
-                f"--listen tcp://{host}:{port}: cannot listen there "
+                f"--listen {endpoint_of(self.address)}: cannot listen there "
                 f"({error.strerror}); choose a free port of this machine"
             ) from None
         listener.setblocking(False)

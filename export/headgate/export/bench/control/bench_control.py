@@ -32,6 +32,7 @@ from headgate.export.bench.control.control_runs import (
 from headgate.export.bench.control.control_sockets import (
     MAX_MBPS,
     OVER_SOCKETS,
+    check_packets,
     run_over_sockets,
     suitable,
 )
@@ -69,12 +70,15 @@ class ControlOptions:
     late_s: float = 0.0
     workers: int = 0  # 0: one per core
     sockets: int = 0  # so many traces are run over real sockets as well
+    loss: float | None = None  # those over a link of packets that loses so many; None: a relay
     profile: Profile = EVERYTHING  # its SLA goes before `slas_s`
     device_factor: float = 1.0  # the device is so many times slower than the machine measured
 
 
 def bench_control(options: ControlOptions, *, say: Say, out: Path | None = None) -> BenchResult:
     """Run every policy on every trace; leaves the runs in `out`/control-runs.csv."""
+    if options.loss is not None:
+        check_packets()  # now, not after an hour of simulating
     manifest = open_points(options.target, device_factor=options.device_factor)
     options = _settled(options, manifest)
     traces, notes = open_traces(options.traces)
@@ -115,7 +119,7 @@ def _with_sockets(
             for trace in chosen:
                 say(f"over sockets: {trace.name}, {duration_s:g} s")
                 cell = run_ours(manifest, trace, case)
-                real = run_over_sockets(manifest, trace, case)
+                real = run_over_sockets(manifest, trace, case, loss=options.loss)
                 apart.append(100 * abs(real.credited - (cell.credited(OURS) or 0.0)))
                 cells.append(replace(cell, runs=(*cell.runs, real)))
             place = ("over sockets", case.mode.value, f"{1000 * sla_s:g}", f"{1000 * rtt_s:g}")
@@ -127,8 +131,12 @@ def _with_sockets(
     goals = (*result.goals, Goal(f"{text}, mean of {len(apart)} runs", mean, mean <= APART_GOAL))
     goals = (*goals, Goal(f"{text}, worst run", max(apart), max(apart) <= APART_GOAL))
     named = ", ".join(trace.name for trace in chosen)
+    through = "through the relay"
+    if options.loss is not None:
+        through = f"as packets of TCP of which {100 * options.loss:g} % get lost"
     note = (
-        f"over sockets, as devices and edges run but with stand-ins for the networks: {named}; "
+        f"over sockets, {through}, as devices and edges run but with stand-ins for the networks: "
+        f"{named}; "
         f"{mean:.1f} points of accuracy from the simulator on average, at most {max(apart):.1f}"
     )
     return replace(result, rows=tuple(rows), goals=goals, notes=(*result.notes, note))

@@ -17,6 +17,7 @@ from headgate.export.bench.bench_options import (
     show,
     workers_option,
 )
+from headgate.profiles.errors import UsageError
 
 
 @click.command()
@@ -65,6 +66,18 @@ from headgate.export.bench.bench_options import (
     default=0,
     help="also run so many traces over real sockets  [default: none]",
 )
+@click.option(
+    "--packets",
+    is_flag=True,
+    help="those through a TUN device, as packets of TCP (Linux, as root or in `unshare -rn`)",
+)
+@click.option(
+    "--loss-percent",
+    type=click.FloatRange(0, 100),
+    default=0.0,
+    show_default=True,
+    help="of the packets that get lost each way, with --packets",
+)
 @device_and_profile
 @held_to_goals
 @outputs
@@ -80,6 +93,8 @@ def control(
     late_ms: float,
     workers: int,
     sockets: int,
+    packets: bool,
+    loss_percent: float,
     profile: str | None,
     device_factor: float,
     out: Path,
@@ -96,6 +111,11 @@ def control(
     from headgate.export.bench.control.control_runs import Mode
     from headgate.profiles.profile import load_profile
 
+    if (packets and not sockets) or (loss_percent and not packets):
+        raise UsageError(
+            "--packets and --loss-percent are of runs over sockets: say how many traces to run, "
+            "as in --sockets 3 --packets --loss-percent 1"
+        )
     options = ControlOptions(
         target=target,
         traces=traces,
@@ -108,6 +128,7 @@ def control(
         late_s=late_ms / 1000,
         workers=workers,
         sockets=sockets,
+        loss=loss_percent / 100 if packets else None,
         profile=EVERYTHING if profile is None else load_profile(profile),
         device_factor=device_factor,
     )

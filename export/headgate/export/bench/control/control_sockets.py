@@ -28,7 +28,10 @@ from headgate.runtime.device.sources import open_source
 from headgate.runtime.edge.backend import BackendDescription
 from headgate.runtime.edge.edge import EdgeServer
 from headgate.runtime.edge.edge_events import FULL_GRAPH_KEY, BatchItem, ItemOutcome
-from headgate.runtime.emulator.relay import LinkPlan, Relay
+from headgate.runtime.emulator.link_thread import LinkPlan
+from headgate.runtime.emulator.packet_link import DEFAULT_LISTEN, DEFAULT_TO, PacketLink
+from headgate.runtime.emulator.relay import Relay
+from headgate.runtime.emulator.tun import Tun
 from headgate.runtime.records import FrameRecord
 from headgate.runtime.session.events import Answer, Computed
 from headgate.runtime.simulation.simulated_answers import STAND_IN, Answers, layers_of, payload_of
@@ -112,40 +115,62 @@ def suitable(traces: Sequence[Trace], *, number: int, duration_s: float) -> list
     return able[::step][:number]
 
 
-def run_over_sockets(manifest: Manifest, trace: Trace, case: Case) -> Run:
-    """Run device and edge over a relay of the trace; insured, as the product runs."""
+def check_packets() -> None:
+    """Raise UsageError if this machine lets us have no link of packets."""
+    Tun(DEFAULT_TO[0], peer=DEFAULT_LISTEN[0]).close()
+
+
+def run_over_sockets(
+    manifest: Manifest, trace: Trace, case: Case, *, loss: float | None = None
+) -> Run:
+    """Run device and edge over a relay of the trace; insured, as the product runs.
+
+    With a `loss` over a link of packets, of which so many get lost.
+    """
     records: list[FrameRecord] = []
 
     def deliver(record: FrameRecord, _: Answer | None) -> None:
         records.append(record)
 
     plan = LinkPlan(uplink=trace, delay_s=case.rtt_s / 2)
-    with _edge(manifest) as server:
-        port = int(server.endpoint.rpartition(":")[2])
-        with Relay(listen=(LOOPBACK, 0), to=(LOOPBACK, port), plan=plan) as relay:
-            device = Device(
-                manifest,
-                StandInHead(manifest),
-                open_source("fake://8x8"),
-                DeviceSettings(
-                    edge=relay.endpoint,
-                    profile=case.profile,
-                    sla_s=case.sla_s,
-                    playback=Playback(fps=case.fps, frames=case.num_frames),
-                ),
-                deliver=deliver,
-            )
-            device.run()
+    with _served(manifest, plan, loss) as endpoint:
+        device = Device(
+            manifest,
+            StandInHead(manifest),
+            open_source("fake://8x8"),
+            DeviceSettings(
+                edge=endpoint,
+                profile=case.profile,
+                sla_s=case.sla_s,
+                playback=Playback(fps=case.fps, frames=case.num_frames),
+            ),
+            deliver=deliver,
+        )
+        device.run()
     return run_of(score_run(records, name=OVER_SOCKETS, measured=True), case)
 
 
 @contextmanager
-def _edge(manifest: Manifest) -> Iterator[EdgeServer]:
+def _served(manifest: Manifest, plan: LinkPlan, loss: float | None) -> Iterator[str]:
+    """Serve stand-ins behind a link; yield where the device connects."""
+    if loss is None:
+        with _edge(manifest, f"tcp://{LOOPBACK}:*") as server:
+            port = int(server.endpoint.rpartition(":")[2])
+            with Relay(listen=(LOOPBACK, 0), to=(LOOPBACK, port), plan=plan) as relay:
+                yield relay.endpoint
+    else:
+        with (
+            PacketLink(listen=DEFAULT_LISTEN, to=DEFAULT_TO, plan=plan, loss=loss) as link,
+            _edge(manifest, "tcp://{}:{}".format(*DEFAULT_TO)),
+        ):
+            yield link.endpoint
+
+
+@contextmanager
+def _edge(manifest: Manifest, bind: str) -> Iterator[EdgeServer]:
     """Serve stand-ins from a thread."""
     digest = manifest.digest
-    server = EdgeServer(
-        {digest: StandInTail(manifest)}, {digest: manifest}, bind=f"tcp://{LOOPBACK}:*"
-    )
+    server = EdgeServer({digest: StandInTail(manifest)}, {digest: manifest}, bind=bind)
     thread = threading.Thread(target=server.run, name="edge", daemon=True)
     thread.start()
     try:
