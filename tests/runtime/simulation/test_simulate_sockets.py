@@ -1,6 +1,7 @@
 """The simulator against real sockets: the same family, link and pace, in virtual and real time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from statistics import mean, median
 
@@ -12,9 +13,11 @@ from headgate.profiles.profile import Profile
 from headgate.profiles.trace import named_trace
 from headgate.runtime.device.playback import Playback
 from headgate.runtime.emulator.link_thread import LinkPlan
+from headgate.runtime.emulator.packet_link import PacketLink, free_addresses
 from headgate.runtime.emulator.relay import Relay
 from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.simulation.simulate import Link, Pace, Scenario, simulate
+from runtime.packets import needs_packets
 from runtime.running import SLA_S, RunningDevice, edge_thread
 
 FPS, NUM_FRAMES, WARM_UP = 20, 50, 15
@@ -48,27 +51,49 @@ def with_bytes_of(manifest: Manifest, records: Sequence[FrameRecord]) -> Manifes
     return replace(manifest, points=points)
 
 
+@contextmanager
+def served_behind_a_relay(family: Family, plan: LinkPlan) -> Iterator[str]:
+    """Serve `family`; yield where a device connects."""
+    with edge_thread(family) as server:
+        to = ("127.0.0.1", int(server.endpoint.rpartition(":")[2]))
+        with Relay(listen=("127.0.0.1", 0), to=to, plan=plan) as relay:
+            yield relay.endpoint
+
+
+@contextmanager
+def served_behind_packets(family: Family, plan: LinkPlan) -> Iterator[str]:
+    """Serve `family` with the kernel's TCP on the link; yield where a device connects."""
+    listen, to = free_addresses()
+    with PacketLink(listen=listen, to=to, plan=plan) as link, edge_thread(family, bind=link.to):
+        yield link.endpoint
+
+
 # A picture of 400 bytes takes 4 ms of a link of 1 Mbit/s and 124 ms of one of 30 kbit/s, more than
 # twice the period: then frames queue up and more than half of them cannot be sent.
 @pytest.mark.parametrize(
-    ("mbps", "point_id"), [(1.0, "jpeg-q50"), (0.05, "b1r1-l5"), (0.03, "jpeg-q50")]
+    ("served", "mbps", "point_id"),
+    [
+        (served_behind_a_relay, 1.0, "jpeg-q50"),
+        (served_behind_a_relay, 0.05, "b1r1-l5"),
+        (served_behind_a_relay, 0.03, "jpeg-q50"),
+        pytest.param(served_behind_packets, 1.0, "jpeg-q50", marks=needs_packets),
+        pytest.param(served_behind_packets, 0.05, "b1r1-l5", marks=needs_packets),
+    ],
 )
 def test_simulator_and_real_sockets_agree_on_latency_and_share_on_time(
-    tiny_family: Family, mbps: float, point_id: str
+    tiny_family: Family,
+    served: Callable[[Family, LinkPlan], AbstractContextManager[str]],
+    mbps: float,
+    point_id: str,
 ) -> None:
     trace = named_trace(f"steady:{mbps}")
     profile = Profile("fixed", points=(point_id,))
     with (
-        edge_thread(tiny_family) as server,
-        Relay(
-            listen=("127.0.0.1", 0),
-            to=("127.0.0.1", int(server.endpoint.rpartition(":")[2])),
-            plan=LinkPlan(uplink=trace, delay_s=DELAY_S / 2),
-        ) as relay,
+        served(tiny_family, LinkPlan(uplink=trace, delay_s=DELAY_S / 2)) as endpoint,
         RunningDevice(
             tiny_family,
             "fake://16x16",
-            edge=relay.endpoint,
+            edge=endpoint,
             profile=profile,
             playback=Playback(fps=FPS, frames=NUM_FRAMES),
         ) as running,

@@ -17,7 +17,9 @@ are sums in which both addresses stand, so they still hold.
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import logging
+import os
 import random
 import selectors
 import socket
@@ -29,7 +31,7 @@ from headgate.profiles.errors import UsageError
 from headgate.profiles.trace import Trace
 from headgate.runtime.emulator.link_thread import Address, LinkPlan, LinkThread, endpoint_of
 from headgate.runtime.emulator.packet_queue import PacketQueue
-from headgate.runtime.emulator.tun import Tun
+from headgate.runtime.emulator.tun import Tun, device_with
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,8 @@ DEFAULT_TO: Address = ("198.18.0.1", 7700)
 MOST_READ = 64  # packets at a time: what is due must not wait for long
 _IPV4, _PROTOCOL_AT, _SOURCE, _DESTINATION = 4, 9, slice(12, 16), slice(16, 20)
 _PORTS = struct.Struct(">HH")
+
+_numbers = itertools.count(os.getpid())  # of networks in 198.18.0.0/16, modulo 256
 
 
 class PacketLink(LinkThread):
@@ -125,6 +129,19 @@ class PacketLink(LinkThread):
                 "packets way=%s sent=%d arrived=%d dropped=%d lost=%d",
                 *(name, counts.pushed, counts.delivered, counts.overflowed, counts.lost),
             )
+
+
+def free_addresses() -> tuple[Address, Address]:
+    """Return an address to listen at and one for the edge, which no link of this machine has yet.
+
+    Each call gives others, as sockets of an ended link may linger at its own. Processes that ask
+    at the same time get different ones, but for one in 256.
+    """
+    for number in itertools.islice(_numbers, 256):
+        network = f"198.18.{number % 256}"
+        if device_with(f"{network}.1") is None:
+            return (f"{network}.2", DEFAULT_TO[1]), (f"{network}.1", DEFAULT_TO[1])
+    raise UsageError("198.18.0.0/16: 256 links of packets have its addresses; stop some of them")
 
 
 def tcp_ports(packet: bytes) -> tuple[int, int] | None:

@@ -19,11 +19,10 @@ _PATH = "/dev/net/tun"
 # From linux/if_tun.h, linux/if.h and linux/sockios.h.
 _TUNSETIFF = 0x400454CA
 _IFF_TUN, _IFF_NO_PI, _IFF_UP = 0x0001, 0x1000, 0x1
-_SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCSIFADDR, _SIOCSIFDSTADDR, _SIOCSIFMTU = (
-    *(0x8913, 0x8914, 0x8916, 0x8918),
-    0x8922,
-)
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCGIFADDR, _SIOCSIFADDR = 0x8913, 0x8914, 0x8915, 0x8916
+_SIOCSIFDSTADDR, _SIOCSIFMTU = 0x8918, 0x8922
 _NAME_BYTES, _REQUEST_BYTES = 16, 40
+_ADDRESS = slice(_NAME_BYTES + 4, _NAME_BYTES + 8)  # of a request's `struct sockaddr_in`
 
 
 class Tun:
@@ -90,15 +89,25 @@ def _socket_address(address: str) -> bytes:
     return struct.pack("=HH4s8x", socket.AF_INET, 0, socket.inet_aton(address))
 
 
-def _refuse_taken(address: str) -> None:
-    """Raise UsageError if this machine has the address already."""
+def device_with(address: str) -> str | None:
+    """Return the name of this machine's device that has an IPv4 address, or None."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.bind((address, 0))
-        except OSError:
-            return
-    raise UsageError(
-        f"{address} is an address of this machine already, perhaps of another link of packets; "
-        "give this one addresses of its own (--listen and --to, as in tcp://198.18.1.2:7700 and "
-        "tcp://198.18.1.1:7700)"
-    )
+        for _, name in socket.if_nameindex():
+            request = name.encode().ljust(_REQUEST_BYTES, b"\0")
+            try:
+                found = fcntl.ioctl(sock.fileno(), _SIOCGIFADDR, request)
+            except OSError:  # it has none
+                continue
+            if found[_ADDRESS] == socket.inet_aton(address):
+                return name
+    return None
+
+
+def _refuse_taken(address: str) -> None:
+    name = device_with(address)
+    if name is not None:
+        raise UsageError(
+            f"{address} is the address of {name} on this machine, perhaps of another link of "
+            "packets; give this one addresses of its own, as in --listen tcp://198.18.1.2:7700 "
+            "--to tcp://198.18.1.1:7700"
+        )

@@ -31,10 +31,11 @@ from headgate.export.bench.control.control_runs import (
     run_ours,
     without_exits,
 )
-from headgate.export.bench.control.control_sockets import suitable
+from headgate.export.bench.control.control_sockets import OVER_SOCKETS, suitable
 from headgate.profiles.ladder import read_ladder
 from headgate.profiles.trace import Trace, named_trace
 from headgate.runtime.cli import main
+from runtime.packets import needs_packets
 
 LADDER = Path(__file__).parents[4] / "examples" / "ladder.toml"
 
@@ -393,3 +394,34 @@ def test_simulated_and_real_run_are_alike(tmp_path: Path) -> None:
     rows = [row for row in result.rows if row[0] == "over sockets"]
     assert [row[4] for row in rows] == [OURS, f"{OURS}, over sockets"]
     assert all(float(row[-1]) > 0 for row in rows)  # better than local only, busy machine or not
+
+
+@needs_packets
+def test_runs_over_packets_are_beside_the_simulated_ones(tmp_path: Path) -> None:
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "steady.csv").write_text("t_s,mbps\n0,8\n9,8\n")
+    options = ControlOptions(
+        target=LADDER,
+        traces=tmp_path / "links",
+        slas_s=(0.1,),
+        rtts_s=(0.02,),
+        duration_s=1.0,
+        modes=(Mode.INSURED,),
+        workers=1,
+        sockets=1,
+        loss=0.005,
+    )
+    result = bench_control(options, say=lambda _: None)
+    assert [row[4] for row in result.rows if row[0] == "over sockets"] == [OURS, OVER_SOCKETS]
+    assert "as packets of TCP of which 0.5 % get lost" in result.notes[-1]
+
+
+@pytest.mark.parametrize(
+    "options", [["--packets"], ["--loss-percent", "1"], ["--sockets", "1", "--loss-percent", "1"]]
+)
+def test_packets_without_runs_over_sockets_are_refused(tmp_path: Path, options: list[str]) -> None:
+    refused = CliRunner().invoke(
+        main, ["bench", "control", str(LADDER), "--traces", str(tmp_path), *options]
+    )
+    assert refused.exit_code == 2
+    assert "as in --sockets 3 --packets --loss-percent 1" in refused.output

@@ -29,7 +29,7 @@ from headgate.runtime.edge.backend import BackendDescription
 from headgate.runtime.edge.edge import EdgeServer
 from headgate.runtime.edge.edge_events import FULL_GRAPH_KEY, BatchItem, ItemOutcome
 from headgate.runtime.emulator.link_thread import LinkPlan
-from headgate.runtime.emulator.packet_link import DEFAULT_LISTEN, DEFAULT_TO, PacketLink
+from headgate.runtime.emulator.packet_link import PacketLink, free_addresses
 from headgate.runtime.emulator.relay import Relay
 from headgate.runtime.emulator.tun import Tun
 from headgate.runtime.records import FrameRecord
@@ -117,7 +117,8 @@ def suitable(traces: Sequence[Trace], *, number: int, duration_s: float) -> list
 
 def check_packets() -> None:
     """Raise UsageError if this machine lets us have no link of packets."""
-    Tun(DEFAULT_TO[0], peer=DEFAULT_LISTEN[0]).close()
+    listen, to = free_addresses()
+    Tun(to[0], peer=listen[0]).close()
 
 
 def run_over_sockets(
@@ -159,9 +160,10 @@ def _served(manifest: Manifest, plan: LinkPlan, loss: float | None) -> Iterator[
             with Relay(listen=(LOOPBACK, 0), to=(LOOPBACK, port), plan=plan) as relay:
                 yield relay.endpoint
     else:
+        listen, to = free_addresses()
         with (
-            PacketLink(listen=DEFAULT_LISTEN, to=DEFAULT_TO, plan=plan, loss=loss) as link,
-            _edge(manifest, "tcp://{}:{}".format(*DEFAULT_TO)),
+            PacketLink(listen=listen, to=to, plan=plan, loss=loss) as link,
+            _edge(manifest, link.to),
         ):
             yield link.endpoint
 
