@@ -153,6 +153,32 @@ def test_spacing_of_equal_messages_tells_the_rate_without_the_delay(mbps: float)
     assert outlook.rate_bps == pytest.approx(mbps * 1e6, rel=0.1)
 
 
+@pytest.mark.parametrize("num_held", [2, 5])
+@pytest.mark.parametrize("resent", [True, False])
+def test_what_tcp_hands_over_at_once_behind_a_lost_packet_is_no_fast_link(
+    num_held: int, resent: bool
+) -> None:
+    """The first was sent again, and the others waited for it where no link can be seen.
+
+    Where nothing was sent again they came when they were taken: a link that carries in bursts.
+    """
+    fluid = Fluid(named_trace("steady:8"), delay_s=0.02)
+    now_s = fluid.exchange(64, now_s=0.0)
+    for held in [*[False] * 30, True, False, True, True]:
+        first = fluid.key + 1
+        backs_s = [fluid.send(2564, now_s=now_s) for _ in range(num_held)]
+        if held:
+            backs_s = [backs_s[-1] + 0.06 + 0.0001 * i for i in range(num_held)]
+        if held and resent:
+            fluid.link.resent(now_s=backs_s[0])
+        for key, back_s in enumerate(backs_s, start=first):
+            fluid.answer(now_s=back_s, key=key)
+        if held:
+            rate_bps = fluid.link.outlook(now_s=backs_s[-1]).rate_bps
+            assert rate_bps < 8.1e6 if resent else rate_bps > 15e6
+        now_s = backs_s[-1] + 0.01
+
+
 def test_short_services_that_follow_one_another_are_one_sample() -> None:
     """Small messages at jittering moments: each by itself seems fast or slow by turns."""
     fluid = Fluid(named_trace("steady:8"), delay_s=0.02)
