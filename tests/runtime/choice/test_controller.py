@@ -142,10 +142,10 @@ def test_misses_raise_the_price_of_points_without_insurance() -> None:
     prospect = outlook(100.0, residuals=risky)
     assert chooser.choose(Situation(0.0, 0.0, prospect)).point == MANIFEST.point("webp-q80")
     for _ in range(100):
-        chooser.finished(missed=True, on_time=None, by_edge=None)
+        chooser.finished(None, missed=True, on_time=None, by_edge=None)
     assert chooser.choose(Situation(0.0, 0.0, prospect)).point == MANIFEST.point("local-full")
     for _ in range(20_000):
-        chooser.finished(missed=False, on_time=None, by_edge=None)
+        chooser.finished(None, missed=False, on_time=None, by_edge=None)
     assert chooser.choose(Situation(0.0, 0.0, prospect)).point == MANIFEST.point("webp-q80")
 
 
@@ -335,7 +335,7 @@ def test_a_late_picture_is_no_miss_where_a_local_point_steps_in(
 ) -> None:
     chooser = controller(Profile(name="x", points=("webp-*", "local-*")))
     for _ in range(200):
-        chooser.finished(missed=True, on_time=None, by_edge=None)  # until a miss is dear
+        chooser.finished(None, missed=True, on_time=None, by_edge=None)  # until a miss is dear
     doubtful = outlook(200.0, residuals=sorted([-5.0] * 40 + [0.0] * 160))
     assert doubtful.on_time(80_000, by_s=0.09) == pytest.approx(0.8, abs=0.01)
     choice = chooser.choose(Situation(0.0, 0.0, doubtful, rescues=rescues))
@@ -394,7 +394,7 @@ def test_a_late_frame_is_held_back_only_where_it_would_make_others_late(
         source_waits=source_waits,
     )
     for _ in range(10):
-        chooser.finished(missed=True, on_time=0.1, by_edge=False)
+        chooser.finished(None, missed=True, on_time=0.1, by_edge=False)
     prospect = replace(outlook(14.0), ahead_bytes=ahead_bytes)
     choice = chooser.choose(Situation(0.0, 0.0, prospect))
     assert (choice.point is not None) == sent

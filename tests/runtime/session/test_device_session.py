@@ -107,7 +107,14 @@ def test_pictures_that_cannot_be_read_raise_no_price_of_a_miss() -> None:
     told = []
 
     class Told(Controller):
-        def finished(self, *, missed: bool, on_time: float | None, by_edge: bool | None) -> None:
+        def finished(
+            self,
+            point: OperatingPoint | None,
+            *,
+            missed: bool,
+            on_time: float | None,
+            by_edge: bool | None,
+        ) -> None:
             told.append(missed)
 
     bench = Bench(SPLIT, policy=Told).welcomed()
@@ -165,7 +172,14 @@ def test_a_compute_that_fails_says_nothing_of_the_edge() -> None:
     told = []
 
     class Told(Controller):
-        def finished(self, *, missed: bool, on_time: float | None, by_edge: bool | None) -> None:
+        def finished(
+            self,
+            point: OperatingPoint | None,
+            *,
+            missed: bool,
+            on_time: float | None,
+            by_edge: bool | None,
+        ) -> None:
             told.append(("finished", by_edge))
 
         def let_down(self, point: OperatingPoint, *, rescued: bool) -> None:

@@ -214,7 +214,14 @@ def test_a_frame_that_is_kept_back_is_no_sign_of_the_link() -> None:
     let_down = []
 
     class Told(Controller):
-        def finished(self, *, missed: bool, on_time: float | None, by_edge: bool | None) -> None:
+        def finished(
+            self,
+            point: OperatingPoint | None,
+            *,
+            missed: bool,
+            on_time: float | None,
+            by_edge: bool | None,
+        ) -> None:
             asked.append(by_edge)
 
         def let_down(self, point: OperatingPoint, *, rescued: bool) -> None:

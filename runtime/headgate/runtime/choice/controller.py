@@ -33,7 +33,6 @@ from headgate.runtime.choice.situation import Choice, Situation
 from headgate.runtime.choice.trust import Trust
 from headgate.runtime.choice.whole_worth import Queue, Queueing, expected_on_time
 from headgate.runtime.link.outlook import Outlook, Sample
-from headgate.runtime.records import Estimate
 from headgate.runtime.wire.bursts import MESSAGE_OVERHEAD_BYTES
 
 UTILISATION = 0.95  # of the uplink; nearer to 1 the queue grows with every hiccup
@@ -144,7 +143,14 @@ class Controller:
     def observe(self, sample: Sample) -> None:
         """Take note of an answered message; the outlook says all that is needed of it."""
 
-    def finished(self, *, missed: bool, on_time: float | None, by_edge: bool | None) -> None:
+    def finished(
+        self,
+        point: OperatingPoint | None,
+        *,
+        missed: bool,
+        on_time: float | None,
+        by_edge: bool | None,
+    ) -> None:
         """Learn whether a frame missed the SLA, and what chance it was thought to have.
 
         `by_edge` says whether the edge answered it in time; None if the edge was not to: it was
@@ -156,10 +162,10 @@ class Controller:
         price = self._miss_price + MISS_GAIN * (missed - self._profile.miss_rate)
         self._miss_price = min(MAX_MISS_PRICE, max(0.0, price))
         self._restraint.learn(on_time=on_time, missed=missed)
-        if by_edge is None or on_time is None:
+        if point is None or by_edge is None or on_time is None:
             self._trust.unsent()
         else:
-            self._trust.learn(on_time=on_time, by_edge=by_edge)
+            self._trust.learn(point.id, on_time=on_time, by_edge=by_edge)
 
     def let_down(self, point: OperatingPoint, *, rescued: bool) -> None:
         """Learn whether a frame that the edge did not answer in time was answered here instead."""
@@ -195,7 +201,7 @@ class Controller:
                     sending.append(judged)
         chosen = pick(sending, local, profile=self._profile, quality=self._quality, last=self._last)
         if chosen is None or (not local and self._holds_back(chosen, outlook, fallback)):
-            return Choice(None, _estimate(outlook, None))
+            return Choice(None, situation.estimate(None))
         self._last = chosen.point
         if chosen.point.kind is not PointKind.LOCAL:
             self._rungs.sent(self._likely(chosen))
@@ -206,7 +212,7 @@ class Controller:
             if alone is None:
                 alone = self._alone[chosen.point.id] = Series(self._manifest, chosen.point)
             layers = self._judge_series(alone, situation, outlook, fallback=fallback).layers
-        return Choice(chosen.point, _estimate(outlook, chosen.on_time), layers)
+        return Choice(chosen.point, situation.estimate(chosen.on_time), layers)
 
     def _likely(self, chosen: Candidate) -> OperatingPoint:
         """Return the point that a frame likely ends as: of layers, those that look worth it."""
@@ -303,7 +309,7 @@ class Controller:
             if point.id not in self._exit_quality:
                 by_s += situation.guard_s
             on_time = expected_on_time(outlook, sizes, by_s=by_s, leaving_s=times.leaving_s)
-            on_time *= self._trust.share
+            on_time *= self._trust.share(point.id)
             late_credit = self._late_credit(point, situation, fallback)
             credit = on_time * quality + (1 - on_time) * late_credit
             hope = kept_up * self._hope(point, on_time, late_credit=late_credit)
@@ -361,7 +367,7 @@ class Controller:
         """Return what a doubtful chance is worth beyond its credit, where no answer insures it."""
         if late_credit > 0:
             return 0.0
-        return self._quality[point.id] * (self._trust.benefit(on_time) - on_time)
+        return self._quality[point.id] * (self._trust.benefit(point.id, on_time) - on_time)
 
     def _late_credit(self, point: OperatingPoint, situation: Situation, fallback: float) -> float:
         return self._late.of(
@@ -387,9 +393,3 @@ class Controller:
             -round(self._costs.device_s(point.id), 3),
             -round(self._costs.edge_s(point.id), 3),
         )
-
-
-def _estimate(outlook: Outlook | None, on_time: float | None) -> Estimate:
-    if outlook is None:
-        return Estimate(on_time=on_time)
-    return Estimate(rate_bps=outlook.rate_bps, delay_s=outlook.delay_s, on_time=on_time)

@@ -35,7 +35,14 @@ class Policy(Protocol):
     def observe(self, sample: Sample) -> None:
         """Take note of one answered message: a frame's or a probe's."""
 
-    def finished(self, *, missed: bool, on_time: float | None, by_edge: bool | None) -> None:
+    def finished(
+        self,
+        point: OperatingPoint | None,
+        *,
+        missed: bool,
+        on_time: float | None,
+        by_edge: bool | None,
+    ) -> None:
         """Take note of whether a frame missed the SLA, of its chance, and of the edge's answer."""
 
     def let_down(self, point: OperatingPoint, *, rescued: bool) -> None:

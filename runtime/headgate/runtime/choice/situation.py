@@ -22,6 +22,12 @@ class Situation:
     first_bytes: int = 0  # those of them that are of first layers
     rescues: bool = False  # a local point answers what the edge lets down, see `rescue`
 
+    def estimate(self, on_time: float | None) -> Estimate:
+        """Return what was believed when a frame with that chance was chosen a point for."""
+        if self.outlook is None:
+            return Estimate(on_time=on_time)
+        return Estimate(self.outlook.rate_bps, self.outlook.delay_s, on_time)
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:

@@ -83,7 +83,14 @@ class Rival(ABC):
             self._period_s += 0.1 * (captured_s - self._captured_s - self._period_s)
         self._captured_s = captured_s
 
-    def finished(self, *, missed: bool, on_time: float | None, by_edge: bool | None) -> None:
+    def finished(
+        self,
+        point: OperatingPoint | None,
+        *,
+        missed: bool,
+        on_time: float | None,
+        by_edge: bool | None,
+    ) -> None:
         """Take no note: none of these rules corrects itself by its misses."""
         return
 
