@@ -62,9 +62,7 @@ class Controller:
         source_waits: bool = False,
     ) -> None:
         """`source_waits`: frames come when the device is ready for them, so none are lost."""
-        self._manifest = manifest
-        self._costs = costs
-        self._source_waits = source_waits
+        self._manifest, self._costs, self._source_waits = manifest, costs, source_waits
         self._period_s = FIRST_PERIOD_S
         self._captured_s: float | None = None
         self._miss_price = 0.0
@@ -83,9 +81,8 @@ class Controller:
         self, profile: Profile, *, points: tuple[OperatingPoint, ...], sla_s: float | None
     ) -> None:
         """Obey another profile from the next choice on; what was learnt stays."""
-        self._profile = profile
-        self._sla_s = sla_s
-        self._local = tuple(point for point in points if point.kind is PointKind.LOCAL)
+        self._profile, self._sla_s = profile, sla_s
+        self._local = tuple(p for p in points if p.kind is PointKind.LOCAL)
         sending = [p for p in points if p.kind is not PointKind.LOCAL]
         self._least_bytes = min((p.bytes.mean for p in sending), default=0.0)
         accurate = profile.prefer is Preference.ACCURACY
@@ -165,7 +162,8 @@ class Controller:
         if point is None or by_edge is None or on_time is None:
             self._trust.unsent()
         else:
-            self._trust.learn(point.id, on_time=on_time, by_edge=by_edge)
+            forecast = min(1.0, on_time / self._trusted(point))
+            self._trust.learn(point, on_time=forecast, by_edge=by_edge)
 
     def let_down(self, point: OperatingPoint, *, rescued: bool) -> None:
         """Learn whether a frame that the edge did not answer in time was answered here instead."""
@@ -256,7 +254,7 @@ class Controller:
 
     def _judge_local(self, point: OperatingPoint, situation: Situation) -> Candidate:
         device_s = self._costs.device_s(point.id)
-        latency_s = situation.now_s - situation.captured_s + device_s
+        latency_s = situation.now_s + device_s - situation.captured_s
         on_time = 1.0 if self._sla_s is None or latency_s <= self._sla_s else 0.0
         credit = self._kept_up(device_s) * on_time * self._quality[point.id]
         return Candidate(point, credit - self._miss_price * (1 - on_time), on_time, latency_s)
@@ -309,10 +307,10 @@ class Controller:
             if point.id not in self._exit_quality:
                 by_s += situation.guard_s
             on_time = expected_on_time(outlook, sizes, by_s=by_s, leaving_s=times.leaving_s)
-            on_time *= self._trust.share(point.id)
+            on_time *= self._trusted(point)
             late_credit = self._late_credit(point, situation, fallback)
             credit = on_time * quality + (1 - on_time) * late_credit
-            hope = kept_up * self._hope(point, on_time, late_credit=late_credit)
+            hope = kept_up * self._hope(point, quality, on_time, late_credit=late_credit)
             assert queue is not None
             credit += queue.cost(sizes[1], leaving_s=times.leaving_s)
         latency_s = times.leaving_s - times.captured_s + service_s + outlook.delay_s + times.edge_s
@@ -356,18 +354,25 @@ class Controller:
             num_bytes = series.bytes_of(max(1, plan.num_steps))
         service_s = 8 * num_bytes / outlook.rate_bps
         latency_s = times.leaving_s - times.captured_s + service_s + outlook.delay_s + times.edge_s
-        kept_up = self._kept_up(self._costs.device_s(point.id))
-        credit = kept_up * (late_credit + plan.credit)
+        kept_up, share = self._kept_up(self._costs.device_s(point.id)), self._trusted(point)
+        credit = kept_up * (late_credit + min(plan.credit, plan.credit * share))
         likely = series.likely(plan.num_steps) if instead is None else point
-        hope = kept_up * self._hope(likely, plan.on_time, late_credit=late_credit)
+        quality = self._quality[likely.id]
+        hope = kept_up * self._hope(point, quality, plan.on_time * share, late_credit=late_credit)
         carried = layers if instead is None else None
-        return Candidate(point, credit, plan.on_time, latency_s, carried, hope=hope)
+        return Candidate(point, credit, plan.on_time * share, latency_s, carried, hope=hope)
 
-    def _hope(self, point: OperatingPoint, on_time: float, *, late_credit: float) -> float:
+    def _trusted(self, point: OperatingPoint) -> float:
+        """Return how far chances of a point are believed; of layers, of which fewer may do, all."""
+        layered = self._series and point.prefix is not None
+        return 1.0 if layered else self._trust.share(point)
+
+    def _hope(
+        self, point: OperatingPoint, quality: float, on_time: float, *, late_credit: float
+    ) -> float:
         """Return what a doubtful chance is worth beyond its credit, where no answer insures it."""
-        if late_credit > 0:
-            return 0.0
-        return self._quality[point.id] * (self._trust.benefit(point.id, on_time) - on_time)
+        more = self._trust.benefit(point, on_time) - on_time
+        return 0.0 if late_credit > 0 else quality * more
 
     def _late_credit(self, point: OperatingPoint, situation: Situation, fallback: float) -> float:
         return self._late.of(

@@ -10,9 +10,10 @@ more than chance itself explains, chances are believed only so far:
     excess  =  misses - foretold misses - SIGMAS sqrt(misses + 1)
     trust   =  1 - excess / (PRIOR_WEIGHT + foretold hits)          for an excess above 0
 
-They are counted for all frames together, which is what is believed of a point that was hardly sent,
-and for each point: one that is in time but for a hair, by an estimate that is off by no more, is
-always late, and takes no blame from the smaller ones, which never are.
+They are counted for each point. One that is in time but for a hair, by an estimate that is off by
+no more, is always late, and says nothing of smaller ones, which never are; but where those are
+late, a larger one will be. So a point is believed by its own frames, the more of them there are,
+and for the rest by those of all points that are no larger, its own among them.
 
 Counts are forgotten as newer frames come, and more slowly while frames are answered here, or as
 another point: the link may have become another, and only sending tells.
@@ -24,7 +25,10 @@ alike. Against answering here it does: what is not sent teaches nothing, and the
 against that the odds of a doubtful point count double (`benefit`).
 """
 
+from collections.abc import Iterable
 from math import sqrt
+
+from headgate.profiles.manifest import OperatingPoint
 
 LIKELY = 0.5  # frames with less of a chance are sent for want of anything better
 PRIOR_WEIGHT = 10.0  # frames
@@ -37,44 +41,42 @@ class Trust:
     """Counts what came of frames that were sent with a chance."""
 
     def __init__(self) -> None:
-        self._all = _Counts()
-        self._of: dict[str, _Counts] = {}  # by point
+        self._of: dict[str, tuple[float, _Counts]] = {}  # by point, with its bytes
 
-    def share(self, point_id: str) -> float:
+    def share(self, point: OperatingPoint) -> float:
         """Return what to multiply the chances of a point by, above 0 and at most 1."""
-        own = self._of.get(point_id)
-        if own is None:
-            return self._all.share
+        own, num_bytes = _Counts(), point.bytes.mean
+        if point.id in self._of:
+            own = self._of[point.id][1]
         known = own.num_frames / (own.num_frames + PRIOR_WEIGHT)
-        return known * own.share + (1 - known) * self._all.share
+        together = _Counts.sum(c for size, c in self._of.values() if size <= num_bytes)
+        return known * own.share + (1 - known) * together.share
 
-    def benefit(self, point_id: str, on_time: float) -> float:
+    def benefit(self, point: OperatingPoint, on_time: float) -> float:
         """Return what to believe of a chance where the choice is between it and answering here."""
-        if self.share(point_id) < 1:
+        if self.share(point) < 1:
             return on_time
         return BENEFIT * on_time / (1 + (BENEFIT - 1) * on_time)
 
-    def learn(self, point_id: str, *, on_time: float, by_edge: bool) -> None:
+    def learn(self, point: OperatingPoint, *, on_time: float, by_edge: bool) -> None:
         """Count a frame that was sent; `by_edge`: the edge answered it in time.
 
-        `on_time` is its chance as it was believed. Counted is what the forecast said: a trust that
-        was earned by its own discount would swing.
+        `on_time` is its chance as it was foretold, before any trust in that: one that was earned by
+        its own discount would swing.
         """
-        on_time = min(1.0, on_time / self.share(point_id))
         if on_time < LIKELY:
             return
-        self._forget_points(but=point_id)
-        for counts in (self._all, self._of.setdefault(point_id, _Counts())):
-            counts.forget(MEMORY)
-            counts.add(on_time=on_time, by_edge=by_edge)
+        self._forget(but=point.id)
+        _, counts = self._of.setdefault(point.id, (point.bytes.mean, _Counts()))
+        counts.forget(MEMORY)
+        counts.add(on_time=on_time, by_edge=by_edge)
 
     def unsent(self) -> None:
         """Take note of a frame that was answered here, or not at all: nothing was learnt."""
-        self._all.forget(MEMORY_UNSENT)
-        self._forget_points()
+        self._forget()
 
-    def _forget_points(self, *, but: str | None = None) -> None:
-        for point_id, counts in self._of.items():
+    def _forget(self, *, but: str | None = None) -> None:
+        for point_id, (_, counts) in self._of.items():
             if point_id != but:
                 counts.forget(MEMORY_UNSENT)
 
@@ -84,6 +86,16 @@ class _Counts:
 
     def __init__(self) -> None:
         self._misses = self._foretold_misses = self._foretold_hits = 0.0
+
+    @classmethod
+    def sum(cls, several: Iterable["_Counts"]) -> "_Counts":
+        """Return those of several points together."""
+        total = cls()
+        for each in several:
+            total._misses += each._misses
+            total._foretold_misses += each._foretold_misses
+            total._foretold_hits += each._foretold_hits
+        return total
 
     @property
     def num_frames(self) -> float:
