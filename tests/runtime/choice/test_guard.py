@@ -94,3 +94,10 @@ def test_a_guard_follows_the_profile_and_is_never_below_the_least() -> None:
     assert guard.guard_s == LEAST_S
     guard.keep_within(None)
     assert guard.guard_s == MOST_S
+
+
+def test_how_late_timers_are_is_told_without_the_slack_and_guessed_before_any() -> None:
+    guard = Guard()
+    assert guard.late_s == LEAST_S
+    timer(guard, late_s=0.0014, at_s=0.0)
+    assert guard.late_s == pytest.approx(0.0014)

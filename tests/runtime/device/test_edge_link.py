@@ -17,13 +17,8 @@ from headgate.profiles.profile import Profile
 from headgate.runtime.device import edge_link
 from headgate.runtime.device.edge_link import EdgeLink
 from headgate.runtime.device.playback import Playback
-from headgate.runtime.emulator.link_thread import LinkPlan
-from headgate.runtime.emulator.packet_link import PacketLink, free_addresses
-from headgate.runtime.emulator.shaper import Window
-from headgate.runtime.link.link import LinkEstimator
 from headgate.runtime.records import Source
 from headgate.runtime.sockets.edge_socket import CONNECT_TIMEOUT_MS, SPENT_S, LinkEvent
-from runtime.packets import needs_packets
 from runtime.running import RunningDevice, edge_thread
 
 SPLIT = Profile("split-only", points=("b1r1-l5",))
@@ -211,39 +206,3 @@ def test_a_second_connection_that_finds_nobody_for_long_gives_way_to_a_patient_o
     assert len(link.monitors) == 1
     link.close()
     context.term()
-
-
-@needs_packets
-@pytest.mark.parametrize("num_cuts", [0, 1])
-def test_the_estimator_is_told_when_the_kernel_sends_packets_again(
-    tiny_family: Family, monkeypatch: pytest.MonkeyPatch, num_cuts: int
-) -> None:
-    told: list[float] = []
-    real = LinkEstimator.resent
-
-    def resent(self: LinkEstimator, *, now_s: float) -> None:
-        told.append(now_s)
-        real(self, now_s=now_s)
-
-    monkeypatch.setattr(LinkEstimator, "resent", resent)
-    listen, to = free_addresses()
-    cuts = (Window(start_s=0.7, duration_s=0.25),) * num_cuts
-    plan = LinkPlan(None, delay_s=0.01, cuts=cuts)
-    with (
-        PacketLink(listen=listen, to=to, plan=plan) as link,
-        edge_thread(tiny_family, bind=link.to),
-        RunningDevice(
-            tiny_family,
-            "fake://16x16",
-            edge=link.endpoint,
-            profile=SPLIT,
-            playback=Playback(fps=20, frames=40),
-        ) as running,
-    ):
-        records = running.join()
-        assert running.failure is None
-        assert link.started_s is not None
-        early = [at_s for at_s in told if at_s < link.started_s + 0.7]
-    assert len(records) == 40
-    assert bool(told) == bool(num_cuts)
-    assert not early  # nothing was lost before the cut

@@ -40,6 +40,11 @@ class Guard:
         """How long before its deadline a frame is answered without the edge."""
         return max(self._least_s, min(self._most_s, self._needed_s))
 
+    @property
+    def late_s(self) -> float:
+        """How late nearly all timers are; the guard while none has been measured."""
+        return self._needed_s - SLACK_S if self._needed_s else self.guard_s
+
     def keep_within(self, sla_s: float | None) -> None:
         """Take no more than a part of what a frame may take from now on; None: as long as any."""
         self._most_s = MOST_S if sla_s is None else min(MOST_S, MOST_OF_SLA * sla_s)

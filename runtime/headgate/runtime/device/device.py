@@ -204,13 +204,11 @@ class Device:
             self._obey(self._session.computed(frame_id, outcome, now_s=time.monotonic()))
 
     def _take_messages(self) -> None:
-        for turn in range(MESSAGES_PER_TURN):
+        for _ in range(MESSAGES_PER_TURN):
             parts = self._edge.receive()
             if parts is None:
                 break
             now_s = time.monotonic()
-            if turn == 0 and self._edge.has_resent():
-                self._session.resent(now_s=now_s)
             try:
                 effects = self._session.received(parts, now_s=now_s)
             except WireError as reason:

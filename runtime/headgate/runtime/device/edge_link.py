@@ -44,7 +44,6 @@ class EdgeLink:
         self._keys, self._max_part_bytes = keys, max_part_bytes
         self._name = os.urandom(NAME_BYTES)
         self._num_connections = 0
-        self._num_resent = 0  # packets, on the connection that is in use
         self._complained: set[str] = set()  # of what, since a connection stood: once is enough
         self._poller: zmq.Poller | None = None
         self._standby = Standby()
@@ -78,12 +77,6 @@ class EdgeLink:
     def receive(self) -> list[bytes] | None:
         """Return one message that waits, or None."""
         return self._first.receive()
-
-    def has_resent(self) -> bool:
-        """Return whether TCP has sent packets again since this was asked last, as far as known."""
-        info = self._first.tcp_info()
-        before, self._num_resent = self._num_resent, 0 if info is None else info.num_retransmitted
-        return self._num_resent > before
 
     def events(self, *, now_s: float) -> list[LinkEvent]:
         """Return what happened to the connection that is in use."""

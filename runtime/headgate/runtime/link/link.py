@@ -53,7 +53,6 @@ class LinkEstimator:
         self._free_s = -math.inf  # when the last message had been served, on our clock
         self._short: Service | None = None  # too short to learn from by itself
         self._learnt: Service | None = None  # from the one before, with those that came with it
-        self._resent_s = -math.inf  # when it was last seen that TCP had sent something again
         self._clear_s = -math.inf  # when the last sample clear of the noise was taken
 
     @property
@@ -178,34 +177,27 @@ class LinkEstimator:
         service = service_of(num_bytes, served, start_s=start_s, message=message)
         before, self._learnt = self._learnt, None
         if service is not None and not held_up:
-            held_back = before if message.sent_s < self._resent_s else None
-            self._observe_service(service, held_back=held_back, now_s=now_s)
+            self._observe_service(service, before=before, now_s=now_s)
         return trip_s
 
-    def resent(self, *, now_s: float) -> None:
-        """Note that TCP has sent something again of what left before `now_s`."""
-        self._resent_s = now_s
-
-    def _observe_service(
-        self, service: Service, *, held_back: Service | None, now_s: float
-    ) -> None:
+    def _observe_service(self, service: Service, *, before: Service | None, now_s: float) -> None:
         """Learn from a service, together with those right before it if they were short.
 
         The service of one small message says more of who else sent in between than of the link.
-        And behind a lost packet TCP holds back all that follows, and hands it over at once: the
-        message before may have `held_back` this one, which then came when nobody saw it. Of such
-        only both together bound the rate.
+        And one that came with the message `before`, which was learnt from already, may have come
+        long ago: behind a lost packet TCP holds back what follows, and hands it over at once, and
+        so does an edge that was busy. Of those only all together bound the rate.
         """
         if service.only_bounds:
             self._bounded_by(service, service, now_s=now_s)
             return
-        before = self._short
-        if before is not None and service.behind:
-            service = before.then(service)
-        elif before is not None:
-            self._learn_rate(before, now_s=now_s)
-        elif held_back is not None and service.behind and service.service_s < service.noise_s:
-            self._learnt = held_back.then(service)
+        short = self._short
+        if short is not None and service.behind:
+            service = short.then(service)
+        elif short is not None:
+            self._learn_rate(short, now_s=now_s)
+        elif before is not None and service.behind and service.service_s < service.noise_s:
+            self._learnt = before.then(service)
             self._bounded_by(self._learnt, service, now_s=now_s)
             return
         self._short = None
@@ -217,7 +209,7 @@ class LinkEstimator:
     def _bounded_by(self, whole: Service, last: Service, *, now_s: float) -> None:
         self._belief.bounded(
             num_bits=8.0 * whole.num_bytes,
-            within_s=whole.service_s,
+            within_s=max(whole.service_s, last.noise_s),
             foreseen=last.foreseen,
             now_s=now_s,
         )

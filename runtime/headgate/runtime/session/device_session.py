@@ -213,10 +213,6 @@ class DeviceSession:
         effects += self._slot.start_next(now_s=now_s)
         return [*effects, *self._leave_when_drained()]
 
-    def resent(self, *, now_s: float) -> None:
-        """Note that the kernel sent packets again; before what it kept back is `received`."""
-        self._edge.traffic.resent(now_s=now_s)
-
     def received(self, parts: list[bytes], *, now_s: float) -> list[Effect]:
         """Take one message from the edge; raises WireError if it is not one we can use."""
         self._guard.saw(now_s=now_s)

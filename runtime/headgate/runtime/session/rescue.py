@@ -31,6 +31,7 @@ from headgate.runtime.session.outbox import Outbox
 # Chance of an answer in time. A rescue costs compute only, for the edge's answer still counts.
 RESCUE_BELOW = 0.8
 RESCUE_PICTURE_BELOW = 0.9  # of a frame that would have no answer at all
+BEGIN_S = 0.001  # from the last call to the compute, where timers are punctual
 
 
 class Rescues:
@@ -113,7 +114,8 @@ class Rescues:
         if frame.insurance is not None and not self._is_better(point, than_exit_of=frame.point):
             return None
         # The timer of the call may be as late as that of the hand-out, which the guard is for.
-        needed_s = self._costs.device_s(point.id) + 2 * self._guard.guard_s
+        begin_s = max(BEGIN_S, self._guard.late_s)
+        needed_s = self._costs.device_s(point.id) + begin_s + self._guard.guard_s
         return max(now_s, frame.deadline_s - needed_s)
 
     def go_before(self, point: OperatingPoint, *, now_s: float) -> bool:

@@ -166,10 +166,6 @@ class Traffic:
 
     # --- what comes back
 
-    def resent(self, *, now_s: float) -> None:
-        """Note that TCP has sent something again: what comes at once then came before."""
-        self._link.resent(now_s=now_s)
-
     def hello_answered(self, *, first_s: float | None, now_s: float) -> None:
         """Learn from a WELCOME; `first_s` is when the first HELLO was said, if there were several.
 
