@@ -26,6 +26,7 @@ from headgate.runtime.link.paces import Paces
 FLOORS_BYTES = (0, 1500, 6000, 24_000)
 CLEARLY_BETTER = 0.03  # nats of a mean log density: a floor is believed only for so much
 FLICKER = 0.02  # and another one only for so much more
+RISE = 0.5  # nats above what was foreseen, by what came together with another message
 STALE_S = 0.5  # older estimates are widened
 MAX_WIDENING = 4.0
 
@@ -68,10 +69,14 @@ class RateBelief:
         """Learn from one service; `foreseen` are the `levels` when its message was sent.
 
         Service shorter than `noise_s` may as well have been shorter still: only a bound. `behind`:
-        it began when another message of ours had been served.
+        it began when another message of ours had been served. A bound of such raises a level by
+        `RISE` at most: what comes together with the message before may have waited for that, behind
+        a lost packet (TCP hands over in order), or for an edge that was busy.
         """
         if service_s < noise_s:
-            self.bounded(num_bits=num_bits, within_s=noise_s, foreseen=foreseen, now_s=now_s)
+            self._bounded(
+                num_bits, noise_s, foreseen, most=RISE if behind else math.inf, now_s=now_s
+            )
             return
         sampled_s, self._sampled_s = self._sampled_s, now_s
         for paces, values in zip(self._all, foreseen, strict=True):
@@ -100,11 +105,22 @@ class RateBelief:
         Either shows that the link has not become much slower: only upwards do doubts grow on. No
         floor counts: a message may have come just when its turn was.
         """
+        self._bounded(num_bits, within_s, foreseen, most=math.inf, now_s=now_s)
+
+    def _bounded(
+        self,
+        num_bits: float,
+        within_s: float,
+        foreseen: tuple[tuple[float, ...], ...],
+        *,
+        most: float,
+        now_s: float,
+    ) -> None:
         self._bounded_s = now_s
         at_least = math.log(num_bits / within_s)
         self._has_bound = self._has_bound or at_least >= self._plain.best.value
         for paces, values in zip(self._all, foreseen, strict=True):
-            paces.rise_to(at_least, foreseen=values)
+            paces.rise_to(at_least, foreseen=values, most=most)
 
     def forecast(self, *, now_s: float, waiting: Waiting | None = None) -> Forecast:
         """Return how fast the link will be from `now_s` on, given what is waited for."""

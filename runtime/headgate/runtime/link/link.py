@@ -52,7 +52,6 @@ class LinkEstimator:
         self._out = SentMessages()
         self._free_s = -math.inf  # when the last message had been served, on our clock
         self._short: Service | None = None  # too short to learn from by itself
-        self._learnt: Service | None = None  # from the one before, with those that came with it
         self._clear_s = -math.inf  # when the last sample clear of the noise was taken
 
     @property
@@ -129,7 +128,7 @@ class LinkEstimator:
         """Forget what is outstanding: the connection is gone. What was learnt stays."""
         self._out.clear()
         self._free_s = -math.inf
-        self._short = self._learnt = None
+        self._short = None
         self._window = TcpWindow()
         self._one_way = OneWay()  # the next edge may have another clock
 
@@ -175,47 +174,35 @@ class LinkEstimator:
         )
         held_up = inside is not None and inside.held_up  # by its sender: says nothing of the link
         service = service_of(num_bytes, served, start_s=start_s, message=message)
-        before, self._learnt = self._learnt, None
         if service is not None and not held_up:
-            self._observe_service(service, before=before, now_s=now_s)
+            self._observe_service(service, now_s=now_s)
         return trip_s
 
-    def _observe_service(self, service: Service, *, before: Service | None, now_s: float) -> None:
+    def _observe_service(self, service: Service, *, now_s: float) -> None:
         """Learn from a service, together with those right before it if they were short.
 
         The service of one small message says more of who else sent in between than of the link.
-        And one that came with the message `before`, which was learnt from already, may have come
-        long ago: behind a lost packet TCP holds back what follows, and hands it over at once, and
-        so does an edge that was busy. Of those only all together bound the rate.
         """
         if service.only_bounds:
-            self._bounded_by(service, service, now_s=now_s)
+            self._belief.bounded(
+                num_bits=8.0 * service.num_bytes,
+                within_s=service.service_s,
+                foreseen=service.foreseen,
+                now_s=now_s,
+            )
             return
-        short = self._short
-        if short is not None and service.behind:
-            service = short.then(service)
-        elif short is not None:
-            self._learn_rate(short, now_s=now_s)
-        elif before is not None and service.behind and service.service_s < service.noise_s:
-            self._learnt = before.then(service)
-            self._bounded_by(self._learnt, service, now_s=now_s)
-            return
+        before = self._short
+        if before is not None and service.behind:
+            service = before.then(service)
+        elif before is not None:
+            self._learn_rate(before, now_s=now_s)
         self._short = None
         if self._out and service.service_s < SAMPLE_S:
             self._short = service
         else:
             self._learn_rate(service, now_s=now_s)
 
-    def _bounded_by(self, whole: Service, last: Service, *, now_s: float) -> None:
-        self._belief.bounded(
-            num_bits=8.0 * whole.num_bytes,
-            within_s=max(whole.service_s, last.noise_s),
-            foreseen=last.foreseen,
-            now_s=now_s,
-        )
-
     def _learn_rate(self, service: Service, *, now_s: float) -> None:
-        self._learnt = service
         self._belief.observe(
             num_bits=8.0 * service.num_bytes,
             service_s=service.service_s,

@@ -55,7 +55,7 @@ class Paces:
         if best.score > self.best.score + BETTER:
             self.best = best
 
-    def rise_to(self, at_least: float, *, foreseen: Sequence[float]) -> None:
-        """Learn that the log rate is no less than that."""
+    def rise_to(self, at_least: float, *, foreseen: Sequence[float], most: float) -> None:
+        """Learn that the log rate is no less than that, or than `most` above what was foreseen."""
         for level, value in zip(self._levels, foreseen, strict=True):
-            level.rise_to(at_least, foreseen=value)
+            level.rise_to(min(at_least, value + most), foreseen=value)
