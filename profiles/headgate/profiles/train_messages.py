@@ -26,6 +26,7 @@ class Kind(IntEnum):
     EPOCH_END = 6  # client: its half at the end of an epoch
     GO = 7  # server: the next epoch, with which maps, perhaps with which half; or that all is done
     GOODBYE = 8  # client: it leaves for good
+    WORKING = 9  # client: it trains alone, and will send a batch, or its half, later
 
 
 class Status(IntEnum):
@@ -61,8 +62,9 @@ class Header:
     status: Status = Status.FINE
     phase: int = 0  # index into the schedule
     budget: int = 0  # maps that cross in that phase
-    num_steps: int = 0  # BATCH: steps that this client's epoch has
-    num_pictures: int = 0  # BATCH: of it; EPOCH_END: of the epoch
+    num_steps: int = 0  # BATCH: how many of them this client's epoch has
+    # BATCH: of it. WELCOME, GO of AdaSplit: how many of the client's cross in the epoch.
+    num_pictures: int = 0
     num_right: int = 0  # GRADIENT: right answers of the batch
     loss: float = 0.0  # GRADIENT: the server's; BATCH: the prune loss, before its weight
 

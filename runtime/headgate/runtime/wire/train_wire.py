@@ -24,6 +24,7 @@ each other: a HELLO's text names the version that its side speaks. Payload parts
     WELCOME    text, indices of maps[, half]    GRADIENT   none, or of maps and of filter
     REFUSE     text                             EPOCH_END  half
     GO         indices of maps[, half]          GOODBYE    none
+                                                WORKING    none
 
 Text is UTF-8 JSON, but plain in a REFUSE. A half is the client's weights in a safetensors
 container, which is opaque here. Every length is checked against `TrainLimits` before anything is
@@ -65,6 +66,7 @@ _PARTS: dict[Kind, tuple[str, ...]] = {
     Kind.EPOCH_END: ("b",),
     Kind.GO: ("t", "tb"),
     Kind.GOODBYE: ("",),
+    Kind.WORKING: ("",),
 }
 _HANDSHAKE = (Kind.HELLO, Kind.REFUSE)
 _KINDS, _STATUSES = {int(kind): kind for kind in Kind}, {int(status): status for status in Status}

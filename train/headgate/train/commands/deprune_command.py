@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headgate.profiles.errors import UsageError
-from headgate.train.commands.deprune_options import config_of, training_options
+from headgate.train.commands.deprune_options import (
+    adasplit_options,
+    config_of,
+    training_options,
+)
 from headgate.train.commands.deprune_sides import Side, side_of, side_options
 
 if TYPE_CHECKING:
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
     from headgate.train.split_training.epoch_record import DepruneEpoch
     from headgate.train.split_training.server_effects import Attendance
     from headgate.train.split_training.settings import DepruneSettings
+
+ADASPLIT_DEFAULTS = {"schedule": "128:20", "server_view": "masks"}
 
 
 @click.command()
@@ -31,6 +37,24 @@ def deprune(as_json: bool, **given: Any) -> None:
     run. All sides are given the same settings. A server writes to OUT.partial, which becomes OUT
     when all is done.
     """
+    _train_side(as_json=as_json, given=given)
+
+
+@click.command(context_settings={"default_map": ADASPLIT_DEFAULTS})
+@side_options
+@adasplit_options
+@click.option("--json", "as_json", is_flag=True, help="one JSON line per epoch on stdout")
+def adasplit(as_json: bool, **given: Any) -> None:
+    """Train one network across a link on which no gradient returns, with clients that differ.
+
+    Clients train their layers by a loss of their own: alone at first, and then with a share of
+    their batches crossing to the server, which hears more of those that it is wrong about, and has
+    a view of its layers for each. Sides, folders and resuming are those of `train deprune`.
+    """
+    _train_side(as_json=as_json, given=given)
+
+
+def _train_side(*, as_json: bool, given: dict[str, Any]) -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError(
             "--role: each side of split training is one process, and torchrun has started several; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,8 +14,9 @@ if TYPE_CHECKING:
     from headgate.train.recipe import PruneConfig
     from headgate.train.split_training.settings import DepruneSettings
 
-# `config_of` reads them.
-training_options = options_in_order(
+LOCAL_TENTHS = 6  # of the epochs, as in the paper
+
+_SHARED = (
     run_option("data"),
     run_option("model", default="vgg11"),
     run_option("width"),
@@ -69,7 +71,6 @@ training_options = options_in_order(
     click.option(
         "--feature-bits", default=32, show_default=True, help="of the maps: 32, 16, or 8 to 2"
     ),
-    click.option("--gradient-bits", default=32, show_default=True, help="of their gradients"),
     click.option(
         "--compress/--no-compress",
         default=False,
@@ -90,19 +91,67 @@ training_options = options_in_order(
     click.option(
         "--precision", default="float32", show_default=True, help="float32 or bfloat16 (mixed)"
     ),
+    click.option(
+        "--partition",
+        default="drawn",
+        show_default=True,
+        help="how clients' pictures differ: drawn, or each has other classes (classes)",
+    ),
+    click.option(
+        "--server-view",
+        default="shared",
+        show_default=True,
+        help="a client's own of the server's layers: shared, statistics or masks",
+    ),
+    click.option(
+        "--mask-weight", default=0.0, show_default=True, help="of the mean magnitude of masks"
+    ),
+)
+_GRADIENT_BITS = click.option(
+    "--gradient-bits", default=32, show_default=True, help="of the maps' gradients"
+)
+# `config_of` reads them.
+training_options = options_in_order(*_SHARED, _GRADIENT_BITS)
+adasplit_options = options_in_order(
+    *_SHARED,
+    click.option(
+        "--local-epochs",
+        type=int,
+        help="first epochs, in which nothing crosses  [default: six tenths of them]",
+    ),
+    click.option(
+        "--cross-share",
+        default=0.6,
+        show_default=True,
+        help="of all clients' batches that crosses in each later epoch",
+    ),
+    click.option(
+        "--local-loss",
+        default="contrastive",
+        show_default=True,
+        help="that clients train by: contrastive or label",
+    ),
+    click.option("--temperature", default=0.07, show_default=True, help="of the contrastive loss"),
 )
 
 
 def config_of(trained: dict[str, Any]) -> tuple[PruneConfig, DepruneSettings]:
     """Return the recipe and the settings that the options say."""
     from headgate.train.recipe import PruneConfig
+    from headgate.train.split_training.adasplit import AdaSplitSettings
     from headgate.train.split_training.settings import DepruneSettings, parse_schedule
 
-    own = ("anneal", "join", "client_sync", "feature_bits", "gradient_bits", "compress", "on_nan")
-    settings = DepruneSettings(
-        phases=parse_schedule(trained["schedule"]), **{name: trained[name] for name in own}
-    )
-    rest = {n: v for n, v in trained.items() if n not in (*own, "schedule", "lr_schedule")}
+    phases = parse_schedule(trained["schedule"])
+    own = {f.name for f in fields(DepruneSettings)} & trained.keys()
+    of_adasplit = {f.name for f in fields(AdaSplitSettings)} & trained.keys()
+    settings = DepruneSettings(phases=phases, **{name: trained[name] for name in own})
+    if of_adasplit:
+        said = {name: trained[name] for name in of_adasplit}
+        if said["local_epochs"] is None:
+            said["local_epochs"] = LOCAL_TENTHS * settings.num_epochs // 10
+        settings = replace(settings, adasplit=AdaSplitSettings(**said))
+    taken = {*own, *of_adasplit, "schedule", "lr_schedule"}
+    rest = {name: value for name, value in trained.items() if name not in taken}
     if rest["precision"] not in ("float32", "bfloat16"):
         raise UsageError(f"--precision: {rest['precision']!r} is not one of float32, bfloat16")
     return PruneConfig(schedule=trained["lr_schedule"], **rest), settings

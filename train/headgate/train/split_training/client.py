@@ -10,6 +10,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,14 @@ from headgate.train.split_training.client_effects import (
     TakeOver,
 )
 from headgate.train.split_training.client_half import ClientHalf
-from headgate.train.split_training.client_session import ANSWER_TIMEOUT_S, ClientSession
+from headgate.train.split_training.client_session import ANSWER_TIMEOUT_S, ClientSession, State
 from headgate.train.split_training.greeting import Greeting
 from headgate.train.split_training.halves import open_half, pack_half
 from headgate.train.split_training.payload import Parcel, Payload
 
 log = logging.getLogger(__name__)
+
+WORKING_S = 10.0  # a client that trains alone says so as often, or it would count as silent
 
 Message = tuple[Header, tuple[Payload, ...]]
 # Told the epoch, from 1 on, and how many pictures this process has sent by then.
@@ -112,26 +115,60 @@ class SplitClient:
         self._sent: Message | None = None  # what `SendAgain` repeats
         settings = {key: str(value) for key, value in {**agreement, **(dealt or {})}.items()}
         self._kept = ClientCheckpoints(half, name=name, folder=folder, settings=settings)
-        num_steps = source.num_steps
-        self.session = ClientSession(num_steps=num_steps, answer_timeout_s=answer_timeout_s)
+        self._held: Forward | EndEpoch | None = None  # lessons come before it that do not cross
+        self._said_s = 0.0
+        fresh = partial(
+            ClientSession,
+            num_steps=source.num_steps,
+            answer_timeout_s=answer_timeout_s,
+            steps_of=self._crossing_of if half.trains_alone else None,
+        )
         if resume:
-            self.session = self._kept.resume(num_steps=num_steps, answer_timeout_s=answer_timeout_s)
+            self.session = self._kept.resume(fresh)
         else:
+            self.session = fresh()
             self._kept.start_over()
         if self.session.ended_at is not None:
             self._sent = self._half_at_end(self.session.ended_at)
 
     def next_timer_s(self) -> float | None:
-        return self.session.next_timer_s()
+        return 0.0 if self.works_alone else self.session.next_timer_s()
 
     def connected(self, *, now_s: float) -> list[Message]:
+        self._held = None
         return self._obey(self.session.connected(now_s=now_s), now_s=now_s)
 
     def disconnected(self) -> None:
+        self._held = None
         self.session.disconnected()
 
     def handle_timer(self, *, now_s: float) -> list[Message]:
-        return self._obey(self.session.handle_timer(now_s=now_s), now_s=now_s)
+        """Do what is due; a client that works alone takes one step, and always has one due."""
+        out = self._obey(self.session.handle_timer(now_s=now_s), now_s=now_s)
+        if not self.works_alone:
+            return out
+        self._train_alone()
+        held = self._held
+        if held is not None and (self.failure is not None or self._is_due(held)):
+            self._held = None
+            end = self._goodbye(self.session.place) if self.failure is not None else None
+            return [*out, end] if end else [*out, *self._obey([held], now_s=now_s)]
+        if held is not None and now_s >= self._said_s + WORKING_S:
+            self._said_s = now_s
+            out.append((Header(Kind.WORKING, self.session.place), ()))
+        return out
+
+    @property
+    def works_alone(self) -> bool:
+        """Whether there are lessons to train on before anything more can be sent.
+
+        While an answer is on its way these are the ones up to the next that crosses.
+        """
+        if not self.half.trains_alone or self.is_done:
+            return False
+        is_ahead = self.session.state is State.GRADIENT
+        at = self.session.place.step + is_ahead
+        return (is_ahead or self._held is not None) and not self.half.plan.is_at(at)
 
     def received(
         self, header: Header, parts: tuple[Payload, ...], *, now_s: float
@@ -153,13 +190,15 @@ class SplitClient:
                 case Greet(place):
                     out.append(self._greeting(place))
                 case TakeOver(_, phase, opens_epoch):
-                    self._take_over(phase, parts)
+                    self._take_over(phase, parts, opens_epoch=opens_epoch)
                     if opens_epoch:
                         self._kept.epoch_begins(self.session)
                 case RollBack():
                     log.warning("the server went back to the begin of this epoch, and so do we")
                     self._kept.roll_back(self.session)
                     self._lessons = None
+                case (Forward() | EndEpoch()) as effect if not self._is_due(effect):
+                    self._held, self._said_s = effect, now_s
                 case Forward(place):
                     message = self._forward(place)
                     if message is None:
@@ -191,6 +230,29 @@ class SplitClient:
                     self._stop(last)
                     out.append(self._goodbye(self.session.place))
         return out
+
+    def _is_due(self, effect: Forward | EndEpoch) -> bool:
+        """Say whether all lessons before it are done."""
+        return not self.half.trains_alone or self.half.plan.is_at(self.session.place.step)
+
+    def _train_alone(self) -> None:
+        """Take a step on the next lesson, which does not cross."""
+        plan, epoch = self.half.plan, self.session.place.epoch
+        place = Place(epoch, plan.done)
+        lesson = self._lesson(place)
+        if lesson is None:  # the source has run dry: so it will be for the one that crosses
+            plan.done = plan.num_lessons
+            return
+        if not self.half.train_alone(lesson, place):
+            self._own_part_refused(place)
+        plan.done += 1
+        every = self._checkpoint_steps
+        if every is not None and plan.done % every == 0 and self._held is not None:
+            self._kept.keep(self.session)
+
+    def _crossing_of(self, num_pictures: int) -> int:
+        """Return how many batches carry so many of our pictures."""
+        return self.half.plan.crossing_of(num_pictures, of=self._source.num_pictures)
 
     def _end_epoch(self) -> Message:
         """Return our half as it is at the epoch's end, or our leave, if it is worth nothing."""
@@ -256,7 +318,7 @@ class SplitClient:
         normalise.mean_1C11.copy_(mean.view(1, -1, 1, 1))
         normalise.std_1C11.copy_(std.view(1, -1, 1, 1))
 
-    def _take_over(self, phase: int, parts: tuple[Payload, ...]) -> None:
+    def _take_over(self, phase: int, parts: tuple[Payload, ...], *, opens_epoch: bool) -> None:
         selected, *rest = parts
         assert isinstance(selected, Parcel)
         half = None
@@ -268,24 +330,38 @@ class SplitClient:
         if list(chosen) != sorted(set(chosen)) or not chosen or chosen[-1] >= channels:
             raise WireError(f"the server selects maps {list(chosen)} of {channels}")
         self.half.take_over(phase=phase, selected=chosen, half=half)
+        session = self.session
+        self.half.plan.enter(
+            num_crossing=session.num_steps, step=session.place.step, is_begin=opens_epoch
+        )
         self._lessons = None
 
     def _forward(self, place: Place) -> Message | None:
-        if self._lessons is None or self._lessons_at != place:
-            self._lessons = self._source.lessons(place)
-        lesson = next(self._lessons, None)
-        self._lessons_at = place.next()
+        plan = self.half.plan
+        at = Place(place.epoch, plan.first_of(place.step))
+        lesson = self._lesson(at)
         if lesson is None:
             return None
+        plan.done = at.step
         header, parts = self.half.forward(lesson, place)
+        plan.done += 1
         self.num_pictures_done += header.num_pictures
         self._sent = (header, parts)
         return self._sent
+
+    def _lesson(self, at: Place) -> Lesson | None:
+        """Return a lesson by its number in its epoch; in their order they are dealt but once."""
+        if self._lessons is None or self._lessons_at != at:
+            self._lessons = self._source.lessons(at)
+        self._lessons_at = at.next()
+        return next(self._lessons, None)
 
     def _apply(self, place: Place, parts: tuple[Payload, ...], *, refused: bool) -> None:
         if refused:
             log.warning("the server refused %s: not a finite number", place)
             self.half.forget()
+            return
+        if self.half.trains_alone:
             return
         if len(parts) != 2:
             raise WireError(f"GRADIENT at {place}: it holds none; update the older side")
@@ -293,14 +369,17 @@ class SplitClient:
         assert isinstance(maps, Parcel)
         assert isinstance(filter_gradient, Parcel)
         if not self.half.apply((maps, filter_gradient), place):
-            log.warning("we refuse our own part of %s: not a finite number", place)
-            if self.half.stops_on_nan:
-                self._fail(
-                    TrainingError(
-                        f"client {self.name}, {place}: a gradient or average is not a finite "
-                        "number; lower --lr, or go on without such batches with --on-nan skip"
-                    )
+            self._own_part_refused(place)
+
+    def _own_part_refused(self, place: Place) -> None:
+        log.warning("we refuse our own part of %s: not a finite number", place)
+        if self.half.stops_on_nan:
+            self._fail(
+                TrainingError(
+                    f"client {self.name}, {place}: a gradient or average is not a finite "
+                    "number; lower --lr, or go on without such batches with --on-nan skip"
                 )
+            )
 
     def _half_at_end(self, place: Place) -> Message:
         model = self.half.model

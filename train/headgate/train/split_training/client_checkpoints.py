@@ -6,7 +6,7 @@ now      as it is: at each epoch's end, and every so many steps where that is as
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from headgate.profiles.errors import UsageError
 from headgate.profiles.parse import ADDED
 from headgate.profiles.storage import make_folder
 from headgate.profiles.train_messages import Place
-from headgate.train.split_training.client_half import CARRIED, ClientHalf
+from headgate.train.split_training.client_half import ClientHalf
 from headgate.train.split_training.client_session import ClientSession
 from headgate.train.split_training.halves import (
     is_clients,
@@ -39,6 +39,9 @@ class ClientState:
     ended_at: tuple[int, int] | None  # where the epoch before ended, if a GO is awaited
     selected: tuple[int, ...]
     settings: dict[str, str] = field(default_factory=dict, metadata=ADDED)  # that it was made with
+    # Where a client trains alone: how many batches of this epoch cross, and lessons that are done.
+    num_crossing: int | None = field(default=None, metadata=ADDED)
+    lessons_done: int = field(default=0, metadata=ADDED)
 
 
 class ClientCheckpoints:
@@ -78,11 +81,11 @@ class ClientCheckpoints:
         self._restore({name: t.clone() for name, t in tensors.items()}, selected)
         self.keep(session)
 
-    def resume(self, *, num_steps: int, answer_timeout_s: float) -> ClientSession:
-        """Return a session that goes on where the folder says, or a fresh one."""
+    def resume(self, fresh: Callable[..., ClientSession]) -> ClientSession:
+        """Return a session that goes on where the folder says, or a `fresh` one."""
         begin = self._read(BEGIN)
         if begin is None:
-            return ClientSession(num_steps=num_steps, answer_timeout_s=answer_timeout_s)
+            return fresh()
         state, tensors = begin
         rollback_epoch = state.epoch
         self._restore(tensors, state.selected)
@@ -91,19 +94,21 @@ class ClientCheckpoints:
         if now is not None and (now[0].epoch, now[0].step) > (state.epoch, state.step):
             state, tensors = now
             self._restore(tensors, state.selected)
-        return ClientSession(
-            num_steps=num_steps,
+        session = fresh(
             place=Place(state.epoch, state.step),
             ended_at=Place(*state.ended_at) if state.ended_at is not None else None,
             rollback_epoch=rollback_epoch,
-            answer_timeout_s=answer_timeout_s,
         )
+        if state.num_crossing is not None:
+            session.num_steps = state.num_crossing
+            self._half.plan.num_crossing = state.num_crossing
+            self._half.plan.done = state.lessons_done
+        return session
 
     def _tensors(self) -> dict[str, Tensor]:
         half = self._half
         tensors = pack_side(half.model, half.optimizer, belongs=is_clients)
-        tensors[CARRIED] = half.packer.carried_P
-        return tensors
+        return {**tensors, **half.extra_state()}
 
     def _remember(self) -> None:
         assert self._half.model.selected is not None
@@ -114,13 +119,13 @@ class ClientCheckpoints:
         half = self._half
         use_selection(half.model, selected)
         unpack_side(tensors, half.model, half.optimizer)
-        half.packer.carried_P.copy_(tensors[CARRIED])
+        half.restore_extra(tensors)
 
     def _write(self, name: str, session: ClientSession) -> None:
         if self._folder is None:
             return
         assert self._half.model.selected is not None
-        place, ended_at = session.place, session.ended_at
+        place, ended_at, plan = session.place, session.ended_at, self._half.plan
         state = ClientState(
             name=self._name,
             epoch=place.epoch,
@@ -128,6 +133,8 @@ class ClientCheckpoints:
             ended_at=(ended_at.epoch, ended_at.step) if ended_at is not None else None,
             selected=self._half.model.selected,
             settings=self._settings,
+            num_crossing=plan.num_crossing if self._half.trains_alone else None,
+            lessons_done=plan.done if self._half.trains_alone else 0,
         )
         write_state(self._folder, name, state, tensors=self._tensors())
 

@@ -8,7 +8,7 @@ its gradient from the task loss comes back beside that of the maps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +32,7 @@ from headgate.train.split_training.halves import (
     precision_of,
     use_selection,
 )
+from headgate.train.split_training.lesson_plan import LessonPlan
 from headgate.train.split_training.payload import Packer, Parcel
 from headgate.train.split_training.settings import DepruneSettings
 
@@ -63,7 +64,9 @@ class ClientHalf:
         name: str,
         num_steps: int,
         device: torch.device,
+        extra: Sequence[nn.Parameter] = (),
     ) -> None:
+        """`extra` are weights that the client trains and the network does not have."""
         self.model = model
         self._config = config
         self._settings = settings
@@ -74,14 +77,15 @@ class ClientHalf:
         self.packer = Packer(channels, bits=settings.feature_bits, centred=False, device=device)
         averages = [t for n, t in model.named_buffers() if is_clients(n)]
         self._steps = HalfSteps(
-            [p for n, p in model.named_parameters() if is_clients(n)],
+            [*(p for n, p in model.named_parameters() if is_clients(n)), *extra],
             [*averages, self.packer.carried_P],
             config=config,
             settings=settings,
         )
         self.optimizer = self._steps.optimizer
         self._under_way: _UnderWay | None = None
-        self._label_dtype = torch.uint8 if _labels_fit_byte(model) else torch.uint16
+        self.plan = LessonPlan(num_steps)
+        self._label_dtype = torch.uint8 if num_classes_of(model) <= 256 else torch.uint16
 
     def take_over(
         self,
@@ -105,17 +109,23 @@ class ClientHalf:
         """Run a batch to the split; return what crosses: maps, filter and labels."""
         self.forget()
         averages = self._steps.averages_before()
+        code_BCHW, own_loss = self._passed(lesson, place)
+        bottleneck = self.model.bottleneck
+        filter_C = bottleneck.filter_P[bottleneck.selected_C]
+        self._under_way = _UnderWay(place, averages, code_BCHW, filter_C, own_loss)
+        return self._message(lesson, place, code_BCHW)
+
+    def _passed(self, lesson: Lesson, place: Place) -> tuple[Tensor, Tensor]:
+        """Run a batch to the split; return its code, and the loss of the exit and the filter."""
         seed = self._config.seed
         torch.manual_seed(derive_seed(seed, "client", self._name, place.epoch, place.step))
-        model, bottleneck = self.model, self.model.bottleneck
-        assert model.selected is not None
+        model, bottleneck = self.model, bottleneck_of(self.model)
         if not model.training:
             model.train()
         with precision_of(self._config, self._device):
             features_BPHW = model.features(lesson.x_BCHW)
             code_BCHW = encode_following(model, features_BPHW)
             exit_logits_BK = model.exit_head(features_BPHW.detach())
-        filter_C = bottleneck.filter_P[bottleneck.selected_C]
         exit_loss = functional.cross_entropy(exit_logits_BK.float(), lesson.labels_B)
         pruned = prune_loss(
             bottleneck.filter_P,
@@ -123,14 +133,19 @@ class ClientHalf:
             delta=self._config.delta,
             symmetry=self._config.lambda_,
         )
-        own_loss = exit_loss + self._config.epsilon * pruned
-        self._under_way = _UnderWay(place, averages, code_BCHW, filter_C, own_loss)
+        return code_BCHW, exit_loss + self._config.epsilon * pruned
+
+    def _message(
+        self, lesson: Lesson, place: Place, code_BCHW: Tensor
+    ) -> tuple[Header, tuple[Parcel, Parcel, Parcel]]:
+        bottleneck = self.model.bottleneck
+        filter_C = bottleneck.filter_P[bottleneck.selected_C]
         header = Header(
             Kind.BATCH,
             place,
             phase=self._settings.phase_of(place.epoch),
             budget=bottleneck.budget,
-            num_steps=self._num_steps,
+            num_steps=self.plan.num_crossing,
             num_pictures=len(lesson.labels_B),
         )
         maps = self.packer.pack(code_BCHW, selected_C=bottleneck.selected_C)
@@ -167,6 +182,23 @@ class ClientHalf:
         if under_way is not None:
             self._steps.put_back(under_way.averages)
 
+    @property
+    def trains_alone(self) -> bool:
+        """Whether steps need nothing of the server, and some lessons do not cross."""
+        return False
+
+    def train_alone(self, lesson: Lesson, place: Place) -> bool:
+        """Take a step on a lesson that does not cross; False if it was refused."""
+        raise NotImplementedError
+
+    def extra_state(self) -> dict[str, Tensor]:
+        """Return what a checkpoint holds beside the model and its optimizer."""
+        return {CARRIED: self.packer.carried_P}
+
+    def restore_extra(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what `extra_state` told."""
+        self.packer.carried_P.copy_(tensors[CARRIED])
+
     def phase_of(self, epoch: int) -> int:
         return self._settings.phase_of(epoch)
 
@@ -185,8 +217,8 @@ class ClientHalf:
         return under_way
 
 
-def _labels_fit_byte(model: SplitModel) -> bool:
-    """Say whether a label fits a byte; the exit has one output for each class."""
+def num_classes_of(model: SplitModel) -> int:
+    """Return how many classes a network tells apart: the exit has one output for each."""
     last = list(model.exit_head.layers)[-1]
     assert isinstance(last, nn.Linear)
-    return last.out_features <= 256
+    return last.out_features

@@ -16,6 +16,7 @@ batch that is under way when the GO comes was never made.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 
 from headgate.profiles.train_messages import Header, Kind, Place, Status
@@ -51,7 +52,7 @@ class State(Enum):
 
 
 class ClientSession:
-    """One client's side. `num_steps` are those of each of its epochs."""
+    """One client's side. `num_steps` are the batches of each of its epochs."""
 
     def __init__(
         self,
@@ -61,13 +62,18 @@ class ClientSession:
         ended_at: Place | None = None,
         rollback_epoch: int | None = None,
         answer_timeout_s: float = ANSWER_TIMEOUT_S,
+        steps_of: Callable[[int], int] | None = None,
     ) -> None:
         """Begin at `place`, None for a client without any state.
+
+        `steps_of` says of how many steps an epoch is in which so many pictures cross, where that is
+        for the server to say; `num_steps` then are those of the epoch at `place`.
 
         With `ended_at`, where the epoch before ended, the GO to `place` is awaited.
         `rollback_epoch` is the one whose begin we can return to.
         """
-        self._num_steps = num_steps
+        self.num_steps = num_steps
+        self._steps_of = steps_of
         self._timeout_s = answer_timeout_s
         self.place = place or Place()
         self.is_fresh = place is None
@@ -207,6 +213,8 @@ class ClientSession:
         return [*skipped, *self._enter(header, opens_epoch=opens_epoch)]
 
     def _enter(self, header: Header, *, opens_epoch: bool) -> list[Effect]:
+        if self._steps_of is not None and (opens_epoch or header.place.epoch != self.place.epoch):
+            self.num_steps = self._steps_of(header.num_pictures)
         self.place, self.is_fresh = header.place, False
         self._pending = self.ended_at = None
         if opens_epoch:
@@ -214,7 +222,7 @@ class ClientSession:
         return [TakeOver(header.place, header.phase, opens_epoch), *self._carry_on()]
 
     def _carry_on(self) -> list[Effect]:
-        if self.place.step >= self._num_steps:
+        if self.place.step >= self.num_steps:
             return self._end_epoch()
         self.state = State.FORWARD
         return [Forward(self.place)]

@@ -7,7 +7,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from headgate.profiles.errors import DataError, UsageError
@@ -17,12 +16,12 @@ from headgate.train.folder.work_folder import CLIENTS
 from headgate.train.learning.material import Pictures
 from headgate.train.recipe import PruneConfig
 from headgate.train.run.plan import Plan, make_plan
-from headgate.train.seeds import derive_seed
 from headgate.train.split_training.client import EpochEnded, Source, SplitClient
 from headgate.train.split_training.client_checkpoints import has_state
-from headgate.train.split_training.client_half import ClientHalf
 from headgate.train.split_training.exchange import serve, train_as_client
 from headgate.train.split_training.local import train_locally
+from headgate.train.split_training.local_half import half_class
+from headgate.train.split_training.partition import own_pictures
 from headgate.train.split_training.server_run import (
     Attended,
     EpochDone,
@@ -89,8 +88,8 @@ def make_client(
     epoch_ended: EpochEnded | None = None,
 ) -> SplitClient:
     """Return a client with its share of the pictures."""
-    source = _source(plan, options.share, device=device)
-    half = ClientHalf(
+    source = _source(plan, options.share, partition=settings.partition, device=device)
+    half = half_class(settings)(
         fresh_model(plan, settings, device=device),
         config=plan.config,
         settings=settings,
@@ -116,18 +115,22 @@ def make_client(
     )
 
 
-def _source(plan: Plan, share: tuple[int, int], *, device: torch.device) -> Source:
-    """Return a client's pictures: a part of the training half that stays its own in all epochs.
-
-    The parts are drawn, not cut: a data set may be sorted by class.
-    """
+def _source(plan: Plan, share: tuple[int, int], *, partition: str, device: torch.device) -> Source:
+    """Return a client's pictures: a part of the training half that stays its own in all epochs."""
     number, of = share
     if not 1 <= number <= of:
         raise UsageError(f"--share: found {number}/{of}, expected a number from 1 to {of}")
     config, data = plan.config, plan.data
     if of > 1:
-        draw = np.random.default_rng(derive_seed(config.seed, "shares"))
-        mine_N = torch.from_numpy(draw.permutation(len(data.train_labels_N))[number - 1 :: of])
+        mine_N = torch.from_numpy(
+            own_pictures(
+                data.train_labels_N.numpy(),
+                share,
+                partition=partition,
+                num_classes=data.num_classes,
+                seed=config.seed,
+            )
+        )
         data = replace(
             data,
             train_pictures_NCHW=data.train_pictures_NCHW[mine_N],

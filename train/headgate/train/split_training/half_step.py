@@ -34,6 +34,7 @@ class HalfSteps:
         self.weights = list(weights)
         self.averages = list(averages)
         self.optimizer = make_sgd(self.weights, config)
+        self.rate = 0.0  # of the last step
         self._config, self._settings = config, settings
 
     def averages_before(self) -> list[Tensor]:
@@ -64,6 +65,7 @@ class HalfSteps:
             step=place.step,
             num_steps=num_steps,
         )
+        self.rate = rate
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()

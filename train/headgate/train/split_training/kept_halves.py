@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -46,11 +47,13 @@ class Half:
 class KeptHalves:
     """Halves by client's name, and what they were worth at the end of the last epoch."""
 
-    def __init__(self, *, client_sync: str) -> None:
+    def __init__(self, *, client_sync: str, are_personal: bool = False) -> None:
+        """`are_personal` says that clients differ in more than their halves."""
         self.latest: dict[str, Half] = {}  # that of whoever ended an epoch last comes last
         self.shared: Half | None = None  # what all clients go on from, where they share
         self.accuracies: dict[str, float] = {}
         self._client_sync = client_sync
+        self._are_personal = are_personal
         self._ended: dict[str, int] = {}  # whose half came in this epoch, and of how many pictures
 
     def keep(self, name: str, half: Half, *, num_pictures: int, is_late: bool = False) -> None:
@@ -90,16 +93,26 @@ class KeptHalves:
         self.shared = Half(pack_half(model), weights, selected)
 
     def measure(
-        self, model: SplitModel, data: TrainingData, *, selected: tuple[int, ...]
+        self,
+        model: SplitModel,
+        data_of: Callable[[str], TrainingData],
+        *,
+        selected: tuple[int, ...],
+        as_seen_by: Callable[[str], AbstractContextManager[object]],
     ) -> tuple[float, float]:
-        """Return accuracy and exit accuracy: the shared half's, or the mean of all others'."""
+        """Return accuracy and exit accuracy: the shared half's, or the mean of all others'.
+
+        `data_of` and `as_seen_by` say on what a client's is measured, and with which tail; they are
+        asked for "" where all clients share all of it.
+        """
         halves = {name: self.latest[name] for name in self._ended_with(selected)}
         if self.shared is not None:
-            halves = {"": self.shared}
+            halves = dict.fromkeys(halves if self._are_personal else [""], self.shared)
         found = {}
         for name, half in halves.items():
             half.put_into(model)
-            found[name] = evaluate(model, data)
+            with as_seen_by(name):
+                found[name] = evaluate(model, data_of(name))
         self.accuracies = {name: accuracy for name, (accuracy, _) in found.items() if name}
         accuracy, exit_accuracy = (
             sum(each) / len(found) for each in zip(*found.values(), strict=True)
@@ -112,9 +125,11 @@ class KeptHalves:
 
     def best(self) -> Half:
         """Return the half to keep: the shared one, or that of the highest accuracy."""
-        if self.shared is not None:
-            return self.shared
-        return self.latest[max(sorted(self.accuracies), key=self.accuracies.__getitem__)]
+        return self.shared or self.latest[self.best_client()]
+
+    def best_client(self) -> str:
+        """Return whose network answered best at the end of the last epoch."""
+        return max(sorted(self.accuracies), key=self.accuracies.__getitem__)
 
     def _ended_with(self, selected: tuple[int, ...]) -> list[str]:
         """Return whose half of this epoch sends these maps.

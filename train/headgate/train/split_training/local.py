@@ -48,9 +48,12 @@ def train_locally(
             if each.name is not None:
                 server.tally.sent(each.name, each.header.kind, num_bytes)
             to = int(each.peer)
-            replies = clients[to].received(each.header, parts, now_s=time.monotonic())
+            client = clients[to]
+            replies = client.received(each.header, parts, now_s=time.monotonic())
+            while client.works_alone:
+                replies += client.handle_timer(now_s=time.monotonic())
             queue.extend((to, *message) for message in replies)
-            failure = clients[to].failure
+            failure = client.failure
             if failure is not None:
                 raise failure
     if not server.is_finished:

@@ -15,6 +15,7 @@ import torch
 
 from headgate.profiles.errors import TrainingError, WireError
 from headgate.profiles.train_messages import Header, Kind, Place, Status
+from headgate.train.pictures.data import TrainingData
 from headgate.train.run.plan import Plan
 from headgate.train.split_training.epoch_record import (
     DEPRUNE_EPOCH_SCHEMA,
@@ -26,6 +27,7 @@ from headgate.train.split_training.greeting import disagreements, greeting_from_
 from headgate.train.split_training.growth import grown_selection
 from headgate.train.split_training.halves import pack_half
 from headgate.train.split_training.kept_halves import Half, KeptHalves, without_long_absent
+from headgate.train.split_training.orchestrator import crossing_shares
 from headgate.train.split_training.payload import Parcel, Payload
 from headgate.train.split_training.server_effects import (
     Attendance,
@@ -42,6 +44,7 @@ from headgate.train.split_training.server_effects import (
 from headgate.train.split_training.server_half import Answer, Batch, ServerHalf
 from headgate.train.split_training.server_session import ServerSession
 from headgate.train.split_training.settings import (
+    MIN_BATCH,
     DepruneSettings,
     rate_of,
 )
@@ -82,7 +85,11 @@ class SplitServer:
         self.half = half
         self.session = session
         self.tally = tally
-        self.halves = KeptHalves(client_sync=settings.client_sync)
+        self.losses: dict[str, float] = {}  # of each client's batches that crossed last
+        self.halves = KeptHalves(
+            client_sync=settings.client_sync,
+            are_personal=settings.server_view != "shared" or settings.partition != "drawn",
+        )
         if settings.client_sync == "relay":
             # The first half that goes round is a fresh one: a client that goes back to the first
             # epoch with us would else begin with what another trained in a run that we lost.
@@ -289,7 +296,12 @@ class SplitServer:
     def _welcome(self, effect: Greeted) -> Outgoing:
         phase = self._phase(effect.place)
         header = Header(
-            Kind.WELCOME, effect.place, effect.status, phase, len(self.half.selections[phase])
+            Kind.WELCOME,
+            effect.place,
+            effect.status,
+            phase,
+            len(self.half.selections[phase]),
+            num_pictures=self._crossing(effect.name, effect.place),
         )
         normalise = self.half.model.normalise
         text = {
@@ -309,7 +321,13 @@ class SplitServer:
                 effect.peer, effect.name, header, (self._selected(len(self.half.selections) - 1),)
             )
         phase = self._phase(effect.place)
-        header = Header(Kind.GO, effect.place, phase=phase, budget=len(self.half.selections[phase]))
+        header = Header(
+            Kind.GO,
+            effect.place,
+            phase=phase,
+            budget=len(self.half.selections[phase]),
+            num_pictures=self._crossing(effect.name, effect.place),
+        )
         parts: tuple[Payload, ...] = (self._selected(phase),)
         half = self.halves.for_joining(effect.name) if effect.is_fresh else self.halves.shared
         parts += (half.data,) if half is not None else ()
@@ -318,6 +336,16 @@ class SplitServer:
     def _phase(self, place: Place) -> int:
         last = self._settings.num_epochs - 1
         return self._settings.phase_of(min(place.epoch, last, self.session.epoch))
+
+    def _crossing(self, name: str, place: Place) -> int:
+        """Return how many pictures of a client cross in an epoch; 0 where that is not said."""
+        adasplit, roster = self._settings.adasplit, self.session.roster
+        if adasplit is None or not adasplit.crosses_in(place.epoch):
+            return 0
+        names = {name, *(member.name for member in roster.at_work)}
+        losses = {each: self.losses.get(each) for each in sorted(names)}
+        share = crossing_shares(losses, share=adasplit.cross_share)[name]
+        return max(MIN_BATCH, round(share * roster.num_pictures_of(name)))
 
     def _selected(self, phase: int) -> Parcel:
         return Parcel(torch.tensor(self.half.selections[phase]).to(torch.uint16))
@@ -335,8 +363,11 @@ class SplitServer:
             )
         selected = self.half.selections[phase]
         self.halves.join(model, selected=selected)
-        accuracy, exit_accuracy = self.halves.measure(model, self._plan.data, selected=selected)
+        accuracy, exit_accuracy = self.halves.measure(
+            model, self._data_of, selected=selected, as_seen_by=self.half.views.worn
+        )
         clients = self.tally.close()
+        self.losses |= {n: c.loss_sum / c.num_batches for n, c in clients.items() if c.num_batches}
         record = DepruneEpoch(
             schema=DEPRUNE_EPOCH_SCHEMA,
             epoch=epoch + 1,
@@ -361,6 +392,19 @@ class SplitServer:
         self.halves.epoch_closed(present=present)
         self._answers = without_long_absent(self._answers, needed=present)
         self._keep(self, record)
+
+    def _data_of(self, name: str) -> TrainingData:
+        """Return what a client's network is measured on: its own classes, where it has such."""
+        data = self._plan.data
+        if self._settings.partition == "drawn" or name not in self.half.labels_seen:
+            return data
+        own = torch.tensor(sorted(self.half.labels_seen[name]), device=data.val_labels_N.device)
+        mine_N = torch.isin(data.val_labels_N, own)
+        return replace(
+            data,
+            val_pictures_NCHW=data.val_pictures_NCHW[mine_N],
+            val_labels_N=data.val_labels_N[mine_N],
+        )
 
     def _open_phase_of(self, epoch: int) -> None:
         settings = self._settings

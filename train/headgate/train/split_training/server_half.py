@@ -13,6 +13,7 @@ from headgate.profiles.train_messages import Header, Kind, Status
 from headgate.train.networks.split_model import SplitModel
 from headgate.train.recipe import PruneConfig
 from headgate.train.seeds import derive_seed
+from headgate.train.split_training.client_views import ClientViews
 from headgate.train.split_training.growth import bottleneck_of, grow
 from headgate.train.split_training.half_step import HalfSteps
 from headgate.train.split_training.halves import (
@@ -60,6 +61,10 @@ class ServerHalf:
         self._steps = HalfSteps(own, averages, config=config, settings=settings)
         self.optimizer = self._steps.optimizer
         self._packers: dict[str, Packer] = {}
+        self.labels_seen: dict[str, set[int]] = {}  # of each client's batches
+        self.views = ClientViews(
+            model.tail, averages, kind=settings.server_view, mask_weight=settings.mask_weight
+        )
         assert model.selected is not None
         self.selections: list[tuple[int, ...]] = [model.selected]  # of each phase so far
 
@@ -123,35 +128,49 @@ class ServerHalf:
         """
         place = header.place
         torch.manual_seed(derive_seed(self._config.seed, "server", name, place.epoch, place.step))
+        use_selection(self.model, self.selections[header.phase])
+        if not self.model.training:
+            self.model.train()
+        with self.views.worn(name) as gains_M:
+            answer = self._step(name, header, batch, gains_M)
+        if answer.header.status is Status.FINE:
+            labels_B = batch[2].values.to(torch.int64)
+            self.labels_seen.setdefault(name, set()).update(labels_B.tolist())
+        return answer
+
+    def _step(self, name: str, header: Header, batch: Batch, gains_M: Tensor) -> Answer:
         model, bottleneck = self.model, bottleneck_of(self.model)
-        use_selection(model, self.selections[header.phase])
-        if not model.training:
-            model.train()
+        returns_gradients = self._settings.adasplit is None
         maps, filter_parcel, labels = batch
-        code_BCHW = maps.open_maps().requires_grad_(True)
-        filter_C = filter_parcel.values.float().clone().requires_grad_(True)
+        code_BCHW = maps.open_maps().requires_grad_(returns_gradients)
+        filter_C = filter_parcel.values.float().clone().requires_grad_(returns_gradients)
         labels_B = labels.values.to(torch.int64)
         averages = self._steps.averages_before()
         with precision_of(self._config, self._device):
             logits_BK = model.tail(bottleneck.decode(code_BCHW, filter_C=filter_C))
         loss = functional.cross_entropy(logits_BK.float(), labels_B)
-        self._steps.backward([loss])
-        assert code_BCHW.grad is not None
-        assert filter_C.grad is not None
-        if not self._steps.is_finite(loss, code_BCHW.grad, filter_C.grad):
+        self._steps.backward([loss + self.views.penalty(gains_M)])
+        gradients = [each.grad for each in (code_BCHW, filter_C, gains_M) if each.grad is not None]
+        if not self._steps.is_finite(loss, *gradients):
             self._steps.put_back(averages)
-            return Answer(Header(Kind.GRADIENT, place, Status.NOT_FINITE, header.phase), ())
-        self._steps.take(place, num_steps=header.num_steps)
+            gains_M.grad = None
+            return Answer(Header(Kind.GRADIENT, header.place, Status.NOT_FINITE, header.phase), ())
+        self._steps.take(header.place, num_steps=header.num_steps)
+        self.views.step(gains_M, rate=self._steps.rate)
         found_loss, num_right = self._measured(loss, logits_BK, labels_B)
         answer = Header(
             Kind.GRADIENT,
-            place,
+            header.place,
             phase=header.phase,
             budget=header.budget,
             num_pictures=header.num_pictures,
             num_right=num_right,
             loss=found_loss,
         )
+        if not returns_gradients:
+            return Answer(answer, ())
+        assert code_BCHW.grad is not None
+        assert filter_C.grad is not None
         packed = self._packer(name).pack(code_BCHW.grad, selected_C=bottleneck.selected_C)
         return Answer(answer, (packed, Parcel(filter_C.grad)))
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from headgate.profiles.errors import UsageError
-from headgate.profiles.parse import unparse
+from headgate.profiles.parse import ADDED, unparse
 from headgate.profiles.storage import sha256_file
 from headgate.profiles.train_messages import Place
 from headgate.train.folder.checkpoints import write_tensors
@@ -56,6 +56,7 @@ from headgate.train.stages import member_id
 STATE = "server"
 _HALF = "half."  # and a client's name, or nothing for the half that all share
 _OWED = "owed."
+_VIEW = "view."  # its key, a colon and a client's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class ServerState:
     total_bytes: int
     accuracies: dict[str, float] = field(default_factory=dict)
     num_at_work: int = 0  # whom to wait for; 0 (states before this field): all of `places`
+    losses: dict[str, float] = field(default_factory=dict, metadata=ADDED)  # that clients last had
+    labels_seen: dict[str, tuple[int, ...]] = field(default_factory=dict, metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +227,8 @@ def _write_checkpoint(server: SplitServer, folder: Path, *, num_epoch_lines: int
     tensors = pack_side(half.model, half.optimizer, belongs=is_servers)
     for name, carried_P in half.carried().items():
         tensors[_OWED + name] = carried_P
+    for name, view in half.views.state().items():
+        tensors |= {f"{_VIEW}{key}:{name}": tensor.cpu() for key, tensor in view.items()}
     halves = {_HALF + name: each for name, each in server.halves.latest.items()}
     if server.halves.shared is not None:
         halves[_HALF] = server.halves.shared
@@ -237,6 +242,8 @@ def _write_checkpoint(server: SplitServer, folder: Path, *, num_epoch_lines: int
         total_bytes=server.tally.total_bytes,
         accuracies=server.halves.accuracies,
         num_at_work=len(server.session.roster.at_work),
+        losses=server.losses,
+        labels_seen={name: tuple(sorted(seen)) for name, seen in half.labels_seen.items()},
     )
     write_state(folder / CHECKPOINT, STATE, state, tensors=tensors)
 
@@ -249,6 +256,9 @@ def _restore(server: SplitServer, state: ServerState, tensors: dict[str, torch.T
     for name, tensor in tensors.items():
         if name.startswith(_OWED):
             half.owe(name.removeprefix(_OWED), tensor)
+        if name.startswith(_VIEW):
+            key, _, client = name.removeprefix(_VIEW).partition(":")
+            half.views.restore(client, key, tensor)
         if name.startswith(_HALF):
             data = tensor.numpy().tobytes()
             opened = Half.opened(data, half.model)
@@ -257,6 +267,8 @@ def _restore(server: SplitServer, state: ServerState, tensors: dict[str, torch.T
             else:
                 server.halves.latest[name.removeprefix(_HALF)] = opened
     server.halves.accuracies = dict(state.accuracies)
+    server.losses = dict(state.losses)
+    half.labels_seen = {name: set(seen) for name, seen in state.labels_seen.items()}
 
 
 def finished_member(
@@ -265,6 +277,8 @@ def finished_member(
     """Write the weights of the network that was trained, and measure it."""
     half, model = server.halves.best(), server.half.model
     half.put_into(model)
+    if not server.half.views.is_shared:
+        server.half.views.fold(server.halves.best_client())
     id_ = member_id(settings.phases[-1].budget, plan.config.resolution_factor)
     file = f"{WEIGHTS}/{id_}.safetensors"
     (folder / WEIGHTS).mkdir(exist_ok=True)

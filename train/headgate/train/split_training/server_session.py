@@ -177,8 +177,10 @@ class ServerSession:
             member.peer, member.silent_peer = peer, None
             member.may_train |= member.place.epoch == self.epoch  # its turn goes on
             effects = [self._came(member, is_new=False)]
-        if self.is_finished and header.kind in (Kind.BATCH, Kind.EPOCH_END):
+        if self.is_finished and header.kind in (Kind.BATCH, Kind.EPOCH_END, Kind.WORKING):
             return [*effects, self._finish(member, peer)]
+        if header.kind is Kind.WORKING:
+            return effects
         if header.kind is Kind.BATCH:
             return [*effects, *self._batch(member, peer, header)]
         if header.kind is Kind.EPOCH_END:

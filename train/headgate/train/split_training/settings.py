@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from headgate.profiles.errors import UsageError
+from headgate.profiles.parse import ADDED
 from headgate.train.networks.blueprint import Blueprint
 from headgate.train.recipe import PruneConfig
+from headgate.train.split_training.adasplit import PARTITIONS, AdaSplitSettings
+from headgate.train.split_training.client_views import VIEWS
 from headgate.train.split_training.greeting import MAX_SHOWN
 from headgate.train.stages import Stage, StageKind, learning_rate, member_id
 
@@ -47,6 +50,12 @@ class DepruneSettings:
     join: str = "drawn"  # how a map begins that crosses for the first time, see `growth`
     on_nan: str = "stop"
     anneal: str = "whole"  # the learning rate falls once over all epochs, or over each budget's
+    # How pictures are dealt to clients: drawn, or each has classes of its own.
+    partition: str = field(default="drawn", metadata=ADDED)
+    server_view: str = field(default="shared", metadata=ADDED)  # that a client has, `client_views`
+    mask_weight: float = field(default=0.0, metadata=ADDED)  # of the gains' mean magnitude
+    # Clients train by a loss of their own; None: by the server's gradients.
+    adasplit: AdaSplitSettings | None = field(default=None, metadata=ADDED)
 
     @property
     def num_epochs(self) -> int:
@@ -96,6 +105,8 @@ def check_settings(settings: DepruneSettings) -> None:
         ("--join", settings.join, JOINS),
         ("--on-nan", settings.on_nan, ON_NAN),
         ("--anneal", settings.anneal, ANNEALS),
+        ("--partition", settings.partition, PARTITIONS),
+        ("--server-view", settings.server_view, VIEWS),
     ):
         if word not in known:
             raise UsageError(f"{option}: {word!r} is not one of {', '.join(known)}")
@@ -107,6 +118,10 @@ def check_settings(settings: DepruneSettings) -> None:
             raise UsageError(
                 f"{option}: found {bits}, expected one of {', '.join(map(str, sorted(BITS)))}"
             )
+    if not settings.mask_weight >= 0:
+        raise UsageError(f"--mask-weight: found {settings.mask_weight:g}, expected 0 or more")
+    if settings.adasplit is not None:
+        settings.adasplit.check(num_epochs=settings.num_epochs)
 
 
 def stage_of(config: PruneConfig, settings: DepruneSettings, phase: int) -> Stage:
@@ -160,7 +175,7 @@ def agreement(
 
     Pictures are not in it: each client has its own. What they show is: a label crosses as a number.
     """
-    return {
+    agreed: dict[str, Any] = {
         "wire version": wire_version,
         "model": blueprint.model,
         "width": blueprint.width,
@@ -188,6 +203,16 @@ def agreement(
         "join": settings.join,
         "on nan": settings.on_nan,
     }
+    for name, value, usual in (
+        ("partition", settings.partition, "drawn"),
+        ("server view", settings.server_view, "shared"),
+        ("mask weight", settings.mask_weight, 0.0),
+    ):
+        if value != usual:  # an earlier version knows nothing of it
+            agreed[name] = value
+    if settings.adasplit is not None:
+        agreed |= settings.adasplit.agreement()
+    return agreed
 
 
 def _labels_text(labels: Sequence[str]) -> str:
