@@ -14,8 +14,9 @@ from headgate.train.run.plan import Plan
 from headgate.train.split_training.client import Message, SplitClient
 from headgate.train.split_training.deprune import ClientOptions, make_client, prepare
 from headgate.train.split_training.epoch_record import DepruneEpoch
+from headgate.train.split_training.outgoing import Outgoing
 from headgate.train.split_training.payload import Payload
-from headgate.train.split_training.server import Outgoing, SplitServer
+from headgate.train.split_training.server import SplitServer
 from headgate.train.split_training.server_run import ServerOptions, open_server
 from headgate.train.split_training.settings import DepruneSettings, parse_schedule
 from train.tiny_runs import tiny_config

@@ -17,8 +17,8 @@ from headgate.train.split_training.client import SplitClient
 from headgate.train.split_training.epoch_record import DepruneEpoch
 from headgate.train.split_training.growth import bottleneck_of
 from headgate.train.split_training.halves import pack_half, use_selection
+from headgate.train.split_training.outgoing import Outgoing
 from headgate.train.split_training.payload import Parcel
-from headgate.train.split_training.server import Outgoing
 from train.split_training.small import (
     NUM_STEPS,
     Table,

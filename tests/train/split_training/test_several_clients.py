@@ -234,9 +234,7 @@ def test_a_half_of_an_earlier_phase_that_comes_late_is_neither_measured_nor_kept
     halves.keep("ann", earlier, num_pictures=16, is_late=True)
     halves.keep("bo", now, num_pictures=16)
     halves.join(model, selected=now.selected)
-    halves.measure(
-        model, lambda _: plan.data, selected=now.selected, as_seen_by=lambda _: nullcontext()
-    )
+    halves.measure(model, plan.data, selected=now.selected)
     assert halves.accuracies.keys() <= {"bo"}
     assert halves.best().selected == now.selected
     assert halves.for_selection().selected == now.selected

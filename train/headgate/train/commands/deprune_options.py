@@ -126,6 +126,12 @@ adasplit_options = options_in_order(
         help="of all clients' batches that crosses in each later epoch",
     ),
     click.option(
+        "--orchestrator",
+        default="ucb",
+        show_default=True,
+        help="whose batches those are: of clients with a large loss (ucb), or of all alike (even)",
+    ),
+    click.option(
         "--local-loss",
         default="contrastive",
         show_default=True,

@@ -37,7 +37,8 @@ WEIGHTS = "weights"
 CHECKPOINT = "checkpoint"
 CACHE = "cache"
 CLIENTS = "clients"  # of split training in one process
-_OURS = {RUN_FILE, LOG_FILE, WEIGHTS, CHECKPOINT, CACHE, CLIENTS}
+NETWORKS = "networks"  # of clients that each have their own: a run each
+_OURS = {RUN_FILE, LOG_FILE, WEIGHTS, CHECKPOINT, CACHE, CLIENTS, NETWORKS}
 _LOCK_FILE = ".lock"
 
 
@@ -101,6 +102,8 @@ def publish(folder: Path, out: Path, record: RunRecord) -> None:
         shutil.copy2(folder / LOG_FILE, target / LOG_FILE)
         for file in record.files:
             shutil.copy2(folder / file, target / file)
+        if (folder / NETWORKS).is_dir():
+            shutil.copytree(folder / NETWORKS, target / NETWORKS)
         write_record(target, replace(record, status=COMPLETE))
     drop_folder(folder, target=out)  # half of it could neither be resumed nor begun anew
 
@@ -108,7 +111,7 @@ def publish(folder: Path, out: Path, record: RunRecord) -> None:
 def _clear(partial: Path) -> None:
     """Remove a run so that a kill midway leaves one that can still be resumed or replaced."""
     (partial / CHECKPOINT / STATE_FILE).unlink(missing_ok=True)
-    for name in (CHECKPOINT, WEIGHTS, CACHE, CLIENTS):
+    for name in (CHECKPOINT, WEIGHTS, CACHE, CLIENTS, NETWORKS):
         shutil.rmtree(partial / name, ignore_errors=True)
     for name in (LOG_FILE, RUN_FILE):
         (partial / name).unlink(missing_ok=True)

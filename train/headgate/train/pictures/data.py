@@ -6,6 +6,7 @@ Pictures stay uint8 until a batch is used: a quarter of the memory, and of the t
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -59,6 +60,16 @@ class TrainingData:
             train_labels_N=self.train_labels_N.to(device),
             val_pictures_NCHW=self.val_pictures_NCHW.to(device),
             val_labels_N=self.val_labels_N.to(device),
+        )
+
+    def of_classes(self, classes: Collection[int]) -> TrainingData:
+        """Return the same with only those validation pictures that are of these classes."""
+        own = torch.tensor(sorted(classes), device=self.val_labels_N.device)
+        mine_N = torch.isin(self.val_labels_N, own)
+        return replace(
+            self,
+            val_pictures_NCHW=self.val_pictures_NCHW[mine_N],
+            val_labels_N=self.val_labels_N[mine_N],
         )
 
 

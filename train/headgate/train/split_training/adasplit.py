@@ -17,6 +17,7 @@ from typing import Any
 from headgate.profiles.errors import UsageError
 
 LOCAL_LOSSES = ("contrastive", "label")
+ORCHESTRATORS = ("ucb", "even")
 PARTITIONS = ("drawn", "classes")
 
 
@@ -26,6 +27,7 @@ class AdaSplitSettings:
 
     local_epochs: int  # kappa of the paper, times its rounds
     cross_share: float = 0.6  # eta of the paper: of the clients in each iteration
+    orchestrator: str = "ucb"  # whose batches cross, see `orchestrator`; or of all alike
     local_loss: str = "contrastive"
     temperature: float = 0.07  # of the contrastive loss
 
@@ -35,10 +37,12 @@ class AdaSplitSettings:
 
     def check(self, *, num_epochs: int) -> None:
         """Raise UsageError for what no training could make sense of."""
-        if self.local_loss not in LOCAL_LOSSES:
-            raise UsageError(
-                f"--local-loss: {self.local_loss!r} is not one of {', '.join(LOCAL_LOSSES)}"
-            )
+        for option, word, known in (
+            ("--local-loss", self.local_loss, LOCAL_LOSSES),
+            ("--orchestrator", self.orchestrator, ORCHESTRATORS),
+        ):
+            if word not in known:
+                raise UsageError(f"{option}: {word!r} is not one of {', '.join(known)}")
         if not 0 <= self.local_epochs < num_epochs:
             raise UsageError(
                 f"--local-epochs: found {self.local_epochs}, expected 0 to {num_epochs - 1}: the "
@@ -57,6 +61,7 @@ class AdaSplitSettings:
             "method": "adasplit",
             "local epochs": self.local_epochs,
             "cross share": self.cross_share,
+            "orchestrator": self.orchestrator,
             "local loss": self.local_loss,
             "temperature": self.temperature,
         }

@@ -9,7 +9,6 @@ import json
 import logging
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,7 @@ import torch
 
 from headgate.profiles.errors import DataError, HeadgateError, TrainingError, WireError
 from headgate.profiles.train_messages import Header, Kind, Place, Status
-from headgate.train.learning.material import Deal, Lesson, Material
-from headgate.train.pictures.batches import num_batches
-from headgate.train.seeds import derive_seed
+from headgate.train.learning.material import Lesson
 from headgate.train.split_training.client_checkpoints import ClientCheckpoints
 from headgate.train.split_training.client_effects import (
     Apply,
@@ -42,6 +39,7 @@ from headgate.train.split_training.client_session import ANSWER_TIMEOUT_S, Clien
 from headgate.train.split_training.greeting import Greeting
 from headgate.train.split_training.halves import open_half, pack_half
 from headgate.train.split_training.payload import Parcel, Payload
+from headgate.train.split_training.source import Source
 
 log = logging.getLogger(__name__)
 
@@ -50,33 +48,6 @@ WORKING_S = 10.0  # a client that trains alone says so as often, or it would cou
 Message = tuple[Header, tuple[Payload, ...]]
 # Told the epoch, from 1 on, and how many pictures this process has sent by then.
 EpochEnded = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One client's own pictures, dealt out the same way each time."""
-
-    material: Material
-    num_pictures: int
-    batch_size: int
-    seed: int
-
-    @property
-    def num_steps(self) -> int:
-        return num_batches(self.num_pictures, batch_size=self.batch_size)
-
-    def lessons(self, place: Place) -> Iterator[Lesson]:
-        """Yield the lessons of an epoch from `place` on."""
-        return self.material.deal(
-            Deal(
-                seed=derive_seed(self.seed, "deprune"),
-                epoch=place.epoch,
-                batch_size=self.batch_size,
-                rank=0,
-                world_size=1,
-                first_step=place.step,
-            )
-        )
 
 
 class SplitClient:

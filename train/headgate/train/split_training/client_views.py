@@ -41,11 +41,13 @@ class ClientViews:
         self._mask_weight = mask_weight
         self._of: dict[str, dict[str, Tensor]] = {}
         self._worn_M: Tensor | None = None
-        first = 0
+        self._parts: list[slice] = []  # of the gains, by layer
+        self._num_gains = 0
         for layer in self._layers:
-            part = slice(first, first := first + _num_outputs(layer))
+            part = slice(self._num_gains, self._num_gains + len(layer.weight))
+            self._parts.append(part)
+            self._num_gains = part.stop
             layer.register_forward_hook(self._hook_of(part))
-        self._num_gains = first
 
     @contextmanager
     def worn(self, name: str) -> Iterator[Tensor]:
@@ -72,19 +74,26 @@ class ClientViews:
             gains_M -= rate * gains_M.grad
             gains_M.grad = None
 
-    @torch.no_grad()
-    def fold(self, name: str) -> None:
-        """Make a client's view that of everyone, for good."""
-        with self.worn(name) as gains_M:
-            first = 0
-            for layer in self._layers:
-                gain_C = gains_M[first : (first := first + _num_outputs(layer))]
-                weight, bias = layer.weight, layer.bias
-                assert isinstance(weight, Tensor)
-                weight *= gain_C.view(-1, *[1] * (weight.ndim - 1))
-                if isinstance(bias, Tensor):
-                    bias *= gain_C
-            gains_M.fill_(1.0)
+    @contextmanager
+    def folded(self, name: str) -> Iterator[None]:
+        """Let the weights themselves be as that client sees them, for a while."""
+        factors = [t for layer in self._layers for t in (layer.weight, layer.bias) if t is not None]
+        kept = [*factors, *self._averages]
+        before = [tensor.detach().clone() for tensor in kept]
+        view = self._view(name)
+        with torch.no_grad():
+            for number, average in enumerate(self._averages):
+                average.copy_(view[f"{_AVERAGE}{number}"])
+            for layer, part in zip(self._layers, self._parts, strict=True):
+                for factor in (layer.weight, layer.bias):
+                    if factor is not None:
+                        factor *= view[_GAINS][part].view(-1, *[1] * (factor.ndim - 1))
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for tensor, value in zip(kept, before, strict=True):
+                    tensor.copy_(value)
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         """Return all views, for a checkpoint."""
@@ -118,19 +127,16 @@ class ClientViews:
         return hook
 
 
-def maskable_layers(tail: nn.Module) -> list[nn.Module]:
+Maskable = nn.BatchNorm2d | nn.Conv2d | nn.Linear
+
+
+def maskable_layers(tail: nn.Module) -> list[Maskable]:
     """Return the layers whose outputs have gains: batch norms, and hidden linear layers.
 
     A tail without batch norm has them on its convolutions. The last layer has none: its outputs are
     the classes.
     """
-    layers = [layer for layer in tail.modules() if hasattr(layer, "weight")]
+    layers = [layer for layer in tail.modules() if isinstance(layer, Maskable)]
     has_norms = any(isinstance(layer, nn.BatchNorm2d) for layer in layers)
     maps = nn.BatchNorm2d if has_norms else nn.Conv2d
     return [layer for layer in layers[:-1] if isinstance(layer, maps | nn.Linear)]
-
-
-def _num_outputs(layer: nn.Module) -> int:
-    weight = layer.weight
-    assert isinstance(weight, Tensor)
-    return len(weight)

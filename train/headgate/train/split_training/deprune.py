@@ -16,7 +16,7 @@ from headgate.train.folder.work_folder import CLIENTS
 from headgate.train.learning.material import Pictures
 from headgate.train.recipe import PruneConfig
 from headgate.train.run.plan import Plan, make_plan
-from headgate.train.split_training.client import EpochEnded, Source, SplitClient
+from headgate.train.split_training.client import EpochEnded, SplitClient
 from headgate.train.split_training.client_checkpoints import has_state
 from headgate.train.split_training.exchange import serve, train_as_client
 from headgate.train.split_training.local import train_locally
@@ -31,6 +31,7 @@ from headgate.train.split_training.server_run import (
     open_server,
 )
 from headgate.train.split_training.settings import MIN_BATCH, DepruneSettings, check_settings
+from headgate.train.split_training.source import Source
 from headgate.train.split_training.transport import (
     ClientSocket,
     Security,

@@ -12,8 +12,9 @@ import torch
 from headgate.profiles.errors import PeerError, TrainingError, WireError
 from headgate.profiles.train_messages import Header, Kind
 from headgate.train.split_training.client import SplitClient
+from headgate.train.split_training.outgoing import Outgoing
 from headgate.train.split_training.payload import Payload
-from headgate.train.split_training.server import Outgoing, SplitServer
+from headgate.train.split_training.server import SplitServer
 from headgate.train.split_training.transport import ClientSocket, ServerSocket
 from headgate.train.split_training.wire_parcels import from_message, to_message
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ from headgate.train.split_training.halves import (
 )
 
 T = TypeVar("T")
+AsOf = Callable[[str], AbstractContextManager[TrainingData]]
 
 MAX_ABSENT = 16  # clients that are gone, of whom something is kept should they come back
 
@@ -53,7 +54,7 @@ class KeptHalves:
         self.shared: Half | None = None  # what all clients go on from, where they share
         self.accuracies: dict[str, float] = {}
         self._client_sync = client_sync
-        self._are_personal = are_personal
+        self.are_personal = are_personal
         self._ended: dict[str, int] = {}  # whose half came in this epoch, and of how many pictures
 
     def keep(self, name: str, half: Half, *, num_pictures: int, is_late: bool = False) -> None:
@@ -95,24 +96,24 @@ class KeptHalves:
     def measure(
         self,
         model: SplitModel,
-        data_of: Callable[[str], TrainingData],
+        data: TrainingData,
         *,
         selected: tuple[int, ...],
-        as_seen_by: Callable[[str], AbstractContextManager[object]],
+        as_of: AsOf | None = None,
     ) -> tuple[float, float]:
         """Return accuracy and exit accuracy: the shared half's, or the mean of all others'.
 
-        `data_of` and `as_seen_by` say on what a client's is measured, and with which tail; they are
-        asked for "" where all clients share all of it.
+        `as_of` makes the server's layers, and the data, those of a client while it is measured; it
+        is asked for "" where all share one half.
         """
         halves = {name: self.latest[name] for name in self._ended_with(selected)}
         if self.shared is not None:
-            halves = dict.fromkeys(halves if self._are_personal else [""], self.shared)
+            halves = dict.fromkeys(halves if self.are_personal else [""], self.shared)
         found = {}
         for name, half in halves.items():
             half.put_into(model)
-            with as_seen_by(name):
-                found[name] = evaluate(model, data_of(name))
+            with nullcontext(data) if as_of is None else as_of(name) as own:
+                found[name] = evaluate(model, own)
         self.accuracies = {name: accuracy for name, (accuracy, _) in found.items() if name}
         accuracy, exit_accuracy = (
             sum(each) / len(found) for each in zip(*found.values(), strict=True)
@@ -126,6 +127,10 @@ class KeptHalves:
     def best(self) -> Half:
         """Return the half to keep: the shared one, or that of the highest accuracy."""
         return self.shared or self.latest[self.best_client()]
+
+    def of(self, name: str) -> Half:
+        """Return the half of a client: the shared one, or its own."""
+        return self.shared or self.latest[name]
 
     def best_client(self) -> str:
         """Return whose network answered best at the end of the last epoch."""

@@ -6,12 +6,10 @@ a loop in one process) counts their bytes here.
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-
-import torch
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 
 from headgate.profiles.errors import TrainingError, WireError
 from headgate.profiles.train_messages import Header, Kind, Place, Status
@@ -26,9 +24,10 @@ from headgate.train.split_training.epoch_record import (
 from headgate.train.split_training.greeting import disagreements, greeting_from_bytes
 from headgate.train.split_training.growth import grown_selection
 from headgate.train.split_training.halves import pack_half
+from headgate.train.split_training.invitations import Invitations
 from headgate.train.split_training.kept_halves import Half, KeptHalves, without_long_absent
-from headgate.train.split_training.orchestrator import crossing_shares
-from headgate.train.split_training.payload import Parcel, Payload
+from headgate.train.split_training.outgoing import Outgoing, refusal
+from headgate.train.split_training.payload import Payload
 from headgate.train.split_training.server_effects import (
     Attendance,
     CloseEpoch,
@@ -44,22 +43,11 @@ from headgate.train.split_training.server_effects import (
 from headgate.train.split_training.server_half import Answer, Batch, ServerHalf
 from headgate.train.split_training.server_session import ServerSession
 from headgate.train.split_training.settings import (
-    MIN_BATCH,
     DepruneSettings,
     rate_of,
 )
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """One message to send; `name` is the client's, if it has said it."""
-
-    peer: bytes
-    name: str | None
-    header: Header
-    parts: tuple[Payload, ...]
 
 
 class SplitServer:
@@ -85,11 +73,11 @@ class SplitServer:
         self.half = half
         self.session = session
         self.tally = tally
-        self.losses: dict[str, float] = {}  # of each client's batches that crossed last
         self.halves = KeptHalves(
             client_sync=settings.client_sync,
             are_personal=settings.server_view != "shared" or settings.partition != "drawn",
         )
+        self.invitations = Invitations(settings, half=half, halves=self.halves, session=session)
         if settings.client_sync == "relay":
             # The first half that goes round is a fresh one: a client that goes back to the first
             # epoch with us would else begin with what another trained in a run that we lost.
@@ -149,7 +137,7 @@ class SplitServer:
         """Drop a peer that sent what is no message, or no batch of this training."""
         name = self.session.roster.name_at(peer)
         log.warning("client %s: %s", name or peer.hex(), reason)
-        return [_refusal(peer, name, reason), *self._drop(peer)]
+        return [refusal(peer, name, reason), *self._drop(peer)]
 
     def fail(self, reason: str) -> list[Outgoing]:
         """Tell all clients that training has ended without success."""
@@ -191,7 +179,7 @@ class SplitServer:
         """
         assert isinstance(data, bytes)
         half = Half.opened(data, self.half.model)
-        expected = self.half.selections[self._phase(place)]
+        expected = self.half.selections[self.invitations.phase_of(place)]
         ends_here = self.session.roster.places[name] == place
         if ends_here and half.selected != expected:
             raise WireError(
@@ -226,9 +214,9 @@ class SplitServer:
                     num_pictures = self.session.roster.num_pictures_of(name)
                     self.halves.keep(name, half, num_pictures=num_pictures, is_late=is_late)
                 case Greeted():
-                    out.append(self._welcome(effect))
+                    out.append(self.invitations.welcome(effect))
                 case Go():
-                    out.append(self._go(effect))
+                    out.append(self.invitations.go(effect))
                 case CloseEpoch(epoch):
                     self._close(epoch)
                     waiting += self.session.epoch_closed(now_s=self.now_s())
@@ -237,7 +225,7 @@ class SplitServer:
                     who = known or effect.name or f"peer {peer.hex()}"
                     level = logging.INFO if effect.is_replaced else logging.WARNING
                     log.log(level, "client %s: refused: %s", who, reason)
-                    out.append(_refusal(peer, known, reason))
+                    out.append(refusal(peer, known, reason))
                     waiting += self.session.dropped(peer, now_s=self.now_s())
                 case Note(text):
                     log.info("%s", text)
@@ -293,63 +281,6 @@ class SplitServer:
             return Outgoing(peer, name, lost, ())
         return Outgoing(peer, name, answer.header, answer.parts)
 
-    def _welcome(self, effect: Greeted) -> Outgoing:
-        phase = self._phase(effect.place)
-        header = Header(
-            Kind.WELCOME,
-            effect.place,
-            effect.status,
-            phase,
-            len(self.half.selections[phase]),
-            num_pictures=self._crossing(effect.name, effect.place),
-        )
-        normalise = self.half.model.normalise
-        text = {
-            "mean": normalise.mean_1C11.flatten().tolist(),
-            "std": normalise.std_1C11.flatten().tolist(),
-        }
-        parts: tuple[Payload, ...] = (json.dumps(text).encode(), self._selected(phase))
-        if effect.gives_half:
-            half = self.halves.for_joining(effect.name)
-            parts += (half.data,) if half is not None else ()
-        return Outgoing(effect.peer, effect.name, header, parts)
-
-    def _go(self, effect: Go) -> Outgoing:
-        if effect.status is Status.FINISHED:
-            header = Header(Kind.GO, effect.place, effect.status)
-            return Outgoing(
-                effect.peer, effect.name, header, (self._selected(len(self.half.selections) - 1),)
-            )
-        phase = self._phase(effect.place)
-        header = Header(
-            Kind.GO,
-            effect.place,
-            phase=phase,
-            budget=len(self.half.selections[phase]),
-            num_pictures=self._crossing(effect.name, effect.place),
-        )
-        parts: tuple[Payload, ...] = (self._selected(phase),)
-        half = self.halves.for_joining(effect.name) if effect.is_fresh else self.halves.shared
-        parts += (half.data,) if half is not None else ()
-        return Outgoing(effect.peer, effect.name, header, parts)
-
-    def _phase(self, place: Place) -> int:
-        last = self._settings.num_epochs - 1
-        return self._settings.phase_of(min(place.epoch, last, self.session.epoch))
-
-    def _crossing(self, name: str, place: Place) -> int:
-        """Return how many pictures of a client cross in an epoch; 0 where that is not said."""
-        adasplit, roster = self._settings.adasplit, self.session.roster
-        if adasplit is None or not adasplit.crosses_in(place.epoch):
-            return 0
-        names = {name, *(member.name for member in roster.at_work)}
-        losses = {each: self.losses.get(each) for each in sorted(names)}
-        share = crossing_shares(losses, share=adasplit.cross_share)[name]
-        return max(MIN_BATCH, round(share * roster.num_pictures_of(name)))
-
-    def _selected(self, phase: int) -> Parcel:
-        return Parcel(torch.tensor(self.half.selections[phase]).to(torch.uint16))
-
     def _close(self, epoch: int) -> None:
         """End an epoch: join the halves, measure, open the next phase, keep all of it."""
         began_s = self.now_s()
@@ -364,10 +295,12 @@ class SplitServer:
         selected = self.half.selections[phase]
         self.halves.join(model, selected=selected)
         accuracy, exit_accuracy = self.halves.measure(
-            model, self._data_of, selected=selected, as_seen_by=self.half.views.worn
+            model, self._plan.data, selected=selected, as_of=self._as_of
         )
         clients = self.tally.close()
-        self.losses |= {n: c.loss_sum / c.num_batches for n, c in clients.items() if c.num_batches}
+        self.invitations.losses |= {
+            n: c.loss_sum / c.num_batches for n, c in clients.items() if c.num_batches
+        }
         record = DepruneEpoch(
             schema=DEPRUNE_EPOCH_SCHEMA,
             epoch=epoch + 1,
@@ -393,18 +326,15 @@ class SplitServer:
         self._answers = without_long_absent(self._answers, needed=present)
         self._keep(self, record)
 
-    def _data_of(self, name: str) -> TrainingData:
+    def data_of(self, name: str) -> TrainingData:
         """Return what a client's network is measured on: its own classes, where it has such."""
-        data = self._plan.data
-        if self._settings.partition == "drawn" or name not in self.half.labels_seen:
-            return data
-        own = torch.tensor(sorted(self.half.labels_seen[name]), device=data.val_labels_N.device)
-        mine_N = torch.isin(data.val_labels_N, own)
-        return replace(
-            data,
-            val_pictures_NCHW=data.val_pictures_NCHW[mine_N],
-            val_labels_N=data.val_labels_N[mine_N],
-        )
+        data, seen = self._plan.data, self.half.labels_seen.get(name)
+        return data.of_classes(seen) if self._settings.partition == "classes" and seen else data
+
+    @contextmanager
+    def _as_of(self, name: str) -> Iterator[TrainingData]:
+        with self.half.views.worn(name):
+            yield self.data_of(name)
 
     def _open_phase_of(self, epoch: int) -> None:
         settings = self._settings
@@ -418,7 +348,3 @@ class SplitServer:
             budget=settings.phases[phase].budget,
         )
         self.half.open_phase(phase, selected)
-
-
-def _refusal(peer: bytes, name: str | None, reason: str) -> Outgoing:
-    return Outgoing(peer, name, Header(Kind.REFUSE), (reason.encode(),))

@@ -18,14 +18,11 @@ import torch
 
 from headgate.profiles.errors import UsageError
 from headgate.profiles.parse import ADDED, unparse
-from headgate.profiles.storage import sha256_file
 from headgate.profiles.train_messages import Place
-from headgate.train.folder.checkpoints import write_tensors
 from headgate.train.folder.epoch_log import append_line, keep_epochs
-from headgate.train.folder.run_record import COMPLETE, MemberEntry, RunRecord
+from headgate.train.folder.run_record import COMPLETE, RunRecord
 from headgate.train.folder.work_folder import (
     CHECKPOINT,
-    WEIGHTS,
     check_output,
     publish,
     work_folder,
@@ -36,7 +33,7 @@ from headgate.train.networks.split_model import SplitModel
 from headgate.train.run.plan import Plan, check_same_run
 from headgate.train.seeds import derive_seed
 from headgate.train.split_training.epoch_record import DepruneEpoch, Tally
-from headgate.train.split_training.evaluation import evaluate, evaluate_levels
+from headgate.train.split_training.finished_networks import write_networks
 from headgate.train.split_training.halves import (
     is_servers,
     pack_side,
@@ -51,7 +48,6 @@ from headgate.train.split_training.server_session import CLIENT_TIMEOUT_S, Serve
 from headgate.train.split_training.settings import DepruneSettings, agreement
 from headgate.train.split_training.state_files import read_state, write_state
 from headgate.train.split_training.wire_parcels import WIRE_VERSION
-from headgate.train.stages import member_id
 
 STATE = "server"
 _HALF = "half."  # and a client's name, or nothing for the half that all share
@@ -154,8 +150,9 @@ def open_server(
         )
         yield server
         if server.is_finished:
-            entry = finished_member(server, plan, settings, folder)
-            publish(folder, out, replace(plan.record(), members=(entry,), deprune=settings))
+            record = replace(plan.record(), deprune=settings)
+            entry = write_networks(server, plan.data, folder, record)
+            publish(folder, out, replace(record, members=(entry,)))
 
 
 def check_resumed(
@@ -242,7 +239,7 @@ def _write_checkpoint(server: SplitServer, folder: Path, *, num_epoch_lines: int
         total_bytes=server.tally.total_bytes,
         accuracies=server.halves.accuracies,
         num_at_work=len(server.session.roster.at_work),
-        losses=server.losses,
+        losses=server.invitations.losses,
         labels_seen={name: tuple(sorted(seen)) for name, seen in half.labels_seen.items()},
     )
     write_state(folder / CHECKPOINT, STATE, state, tensors=tensors)
@@ -267,33 +264,5 @@ def _restore(server: SplitServer, state: ServerState, tensors: dict[str, torch.T
             else:
                 server.halves.latest[name.removeprefix(_HALF)] = opened
     server.halves.accuracies = dict(state.accuracies)
-    server.losses = dict(state.losses)
+    server.invitations.losses |= state.losses
     half.labels_seen = {name: set(seen) for name, seen in state.labels_seen.items()}
-
-
-def finished_member(
-    server: SplitServer, plan: Plan, settings: DepruneSettings, folder: Path
-) -> MemberEntry:
-    """Write the weights of the network that was trained, and measure it."""
-    half, model = server.halves.best(), server.half.model
-    half.put_into(model)
-    if not server.half.views.is_shared:
-        server.half.views.fold(server.halves.best_client())
-    id_ = member_id(settings.phases[-1].budget, plan.config.resolution_factor)
-    file = f"{WEIGHTS}/{id_}.safetensors"
-    (folder / WEIGHTS).mkdir(exist_ok=True)
-    write_tensors(folder / file, model.state_dict())
-    data = plan.data.to(next(model.parameters()).device)
-    accuracy, exit_accuracy = evaluate(model, data)
-    return MemberEntry(
-        id=id_,
-        budget=len(half.selected),
-        resolution_factor=plan.config.resolution_factor,
-        selected=half.selected,
-        file=file,
-        sha256=sha256_file(folder / file),
-        accuracy=accuracy,
-        exit_accuracy=exit_accuracy,
-        quantised=evaluate_levels(model, data, levels=plan.config.levels),
-        epochs=settings.num_epochs,
-    )
