@@ -115,6 +115,9 @@ class Storm:
             assert wire is not None
             self._to_server(wire)
         while not self.is_over:
+            for seat in self.seats:
+                while seat.client.works_alone:
+                    self._say(seat, seat.client.handle_timer(now_s=self._clock.s))
             busy = [s.wire for s in self.seats if s.wire is not None and s.wire.up]
             other = [w for w in busy if w.up[0][0].kind is not Kind.BATCH]
             if any(s.wire is not None and s.wire.down for s in self.seats):
@@ -149,7 +152,7 @@ class Storm:
         for seat in self.seats:
             half = seat.client.half
             own = pack_side(half.model, half.optimizer, belongs=is_clients)
-            own[CARRIED] = half.packer.carried_P
+            own |= half.extra_state()
             found |= {f"{seat.name} {name}": tensor for name, tensor in own.items()}
         return found
 

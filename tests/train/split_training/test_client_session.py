@@ -175,7 +175,7 @@ def test_it_goes_back_to_the_begin_of_the_epoch_with_the_server() -> None:
     session.connected(now_s=2.0)
     assert session.received(welcome(0, 0, Status.WAIT), now_s=2.0) == [RollBack(0)]
     entered = session.received(go(0), now_s=3.0)
-    assert entered == [TakeOver(Place(), 0, opens_epoch=True), Forward(Place())]
+    assert entered == [TakeOver(Place(), 0, opens_epoch=True, is_again=True), Forward(Place())]
 
 
 def test_an_epoch_that_it_has_ended_goes_back_too() -> None:
@@ -184,7 +184,7 @@ def test_an_epoch_that_it_has_ended_goes_back_too() -> None:
     session.connected(now_s=5.0)
     assert session.received(welcome(0, 0, Status.WAIT), now_s=5.0) == [RollBack(0)]
     entered = session.received(go(0), now_s=6.0)
-    assert entered == [TakeOver(Place(), 0, opens_epoch=True), Forward(Place())]
+    assert entered == [TakeOver(Place(), 0, opens_epoch=True, is_again=True), Forward(Place())]
 
 
 def test_a_first_batch_under_way_is_made_anew_after_the_go() -> None:
@@ -194,7 +194,7 @@ def test_a_first_batch_under_way_is_made_anew_after_the_go() -> None:
     assert session.received(welcome(0, 0, Status.WAIT), now_s=2.0) == []
     assert session.received(gradient(0, 0), now_s=2.0) == []
     entered = session.received(go(0), now_s=3.0)
-    assert entered == [TakeOver(Place(), 0, opens_epoch=True), Forward(Place())]
+    assert entered == [TakeOver(Place(), 0, opens_epoch=True, is_again=True), Forward(Place())]
 
 
 def test_a_turn_that_comes_again_within_an_epoch_does_not_open_it() -> None:

@@ -88,6 +88,7 @@ class SplitClient:
         self._kept = ClientCheckpoints(half, name=name, folder=folder, settings=settings)
         self._held: Forward | EndEpoch | None = None  # lessons come before it that do not cross
         self._said_s = 0.0
+        self._began_with: bytes | None = None  # the half with which the epoch under way began
         fresh = partial(
             ClientSession,
             num_steps=source.num_steps,
@@ -160,14 +161,12 @@ class SplitClient:
             match waiting.pop(0):
                 case Greet(place):
                     out.append(self._greeting(place))
-                case TakeOver(_, phase, opens_epoch):
-                    self._take_over(phase, parts, opens_epoch=opens_epoch)
-                    if opens_epoch:
-                        self._kept.epoch_begins(self.session)
+                case TakeOver() as taken:
+                    self._take_over(taken, parts)
                 case RollBack():
                     log.warning("the server went back to the begin of this epoch, and so do we")
                     self._kept.roll_back(self.session)
-                    self._lessons = None
+                    self.half.plan.done, self._lessons = 0, None
                 case (Forward() | EndEpoch()) as effect if not self._is_due(effect):
                     self._held, self._said_s = effect, now_s
                 case Forward(place):
@@ -289,27 +288,37 @@ class SplitClient:
         normalise.mean_1C11.copy_(mean.view(1, -1, 1, 1))
         normalise.std_1C11.copy_(std.view(1, -1, 1, 1))
 
-    def _take_over(self, phase: int, parts: tuple[Payload, ...], *, opens_epoch: bool) -> None:
+    def _take_over(self, taken: TakeOver, parts: tuple[Payload, ...]) -> None:
         selected, *rest = parts
         assert isinstance(selected, Parcel)
-        half = None
-        if rest:
-            assert isinstance(rest[0], bytes)
-            half = open_half(rest[0], self.half.model)
+        data = rest[0] if rest else None
+        assert data is None or isinstance(data, bytes)
         chosen = tuple(int(index) for index in selected.values.to(torch.int64).tolist())
         channels = self.half.model.bottleneck.channels
         if list(chosen) != sorted(set(chosen)) or not chosen or chosen[-1] >= channels:
             raise WireError(f"the server selects maps {list(chosen)} of {channels}")
-        self.half.take_over(phase=phase, selected=chosen, half=half)
-        session = self.session
-        self.half.plan.enter(
-            num_crossing=session.num_steps, step=session.place.step, is_begin=opens_epoch
+        session, plan = self.session, self.half.plan
+        if taken.is_again and self.half.trains_alone and plan.done:
+            if data is None or data == self._began_with:  # what was learned alone stays
+                plan.num_crossing = session.num_steps
+                return
+            self._kept.roll_back(session)
+        half = None if data is None else open_half(data, self.half.model)
+        self.half.take_over(phase=taken.phase, selected=chosen, half=half)
+        plan.enter(
+            num_crossing=session.num_steps, step=taken.place.step, is_begin=taken.opens_epoch
         )
         self._lessons = None
+        if taken.opens_epoch:
+            self._began_with = data
+            self._kept.epoch_begins(session)
 
     def _forward(self, place: Place) -> Message | None:
-        plan = self.half.plan
-        at = Place(place.epoch, plan.first_of(place.step))
+        plan, sent = self.half.plan, self._sent
+        first = plan.first_of(place.step)
+        if self.half.trains_alone and plan.done > first and sent and sent[0].place == place:
+            return sent  # it was trained on when it was made
+        at = Place(place.epoch, plan.lesson_of(place.step))
         lesson = self._lesson(at)
         if lesson is None:
             return None

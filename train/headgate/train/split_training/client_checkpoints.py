@@ -43,6 +43,10 @@ class ClientState:
     num_crossing: int | None = field(default=None, metadata=ADDED)
     lessons_done: int = field(default=0, metadata=ADDED)
 
+    @property
+    def how_far(self) -> tuple[int, int, int]:
+        return self.epoch, self.step, self.lessons_done
+
 
 class ClientCheckpoints:
     """Keeps and restores one client's half."""
@@ -91,7 +95,7 @@ class ClientCheckpoints:
         self._restore(tensors, state.selected)
         self._remember()
         now = self._read(NOW)
-        if now is not None and (now[0].epoch, now[0].step) > (state.epoch, state.step):
+        if now is not None and now[0].how_far > state.how_far:
             state, tensors = now
             self._restore(tensors, state.selected)
         session = fresh(

@@ -21,6 +21,7 @@ class TakeOver:
     place: Place
     phase: int
     opens_epoch: bool  # what we are then is what a roll-back returns to
+    is_again: bool = False  # we had entered this epoch before, and sent nothing of it
 
 
 @dataclass(frozen=True, slots=True)

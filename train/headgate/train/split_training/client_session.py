@@ -179,6 +179,11 @@ class ClientSession:
             return [Skipped(self.place, expected), *self._enter(header, opens_epoch=False)]
         return self._carry_on()
 
+    @property
+    def _began(self) -> Place | None:
+        """Where the epoch begins whose begin we can return to."""
+        return None if self._rollback_epoch is None else Place(self._rollback_epoch)
+
     def _wait(self, *, now_s: float) -> list[Effect]:
         """Wait for a GO: all begin together, or it is another client's turn.
 
@@ -215,11 +220,12 @@ class ClientSession:
     def _enter(self, header: Header, *, opens_epoch: bool) -> list[Effect]:
         if self._steps_of is not None and (opens_epoch or header.place.epoch != self.place.epoch):
             self.num_steps = self._steps_of(header.num_pictures)
+        is_again = not self.is_fresh and header.place == self._began
         self.place, self.is_fresh = header.place, False
         self._pending = self.ended_at = None
         if opens_epoch:
             self._rollback_epoch = header.place.epoch
-        return [TakeOver(header.place, header.phase, opens_epoch), *self._carry_on()]
+        return [TakeOver(header.place, header.phase, opens_epoch, is_again), *self._carry_on()]
 
     def _carry_on(self) -> list[Effect]:
         if self.place.step >= self.num_steps:

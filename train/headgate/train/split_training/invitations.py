@@ -34,13 +34,15 @@ class Invitations:
         session: ServerSession,
     ) -> None:
         self.losses: dict[str, float] = {}
+        self._shares: dict[str, float] = {}  # of their batches, that clients send in this epoch
         self._settings = settings
         self._half = half
         self._halves = halves
         self._session = session
 
     def heard(self, clients: Mapping[str, ClientEpoch]) -> None:
-        """Hear what the batches of an epoch came to, by client."""
+        """Hear what the batches of an epoch came to, by client: the epoch is over."""
+        self._shares = {}
         for name, done in clients.items():
             if done.num_batches:
                 self.losses[name] = done.loss_sum / done.num_batches
@@ -97,12 +99,14 @@ class Invitations:
         adasplit, roster = self._settings.adasplit, self._session.roster
         if adasplit is None or not adasplit.crosses_in(place.epoch):
             return 0
-        share = adasplit.cross_share
-        if adasplit.orchestrator == "ucb":
+        if name not in self._shares:  # what was said to others in this epoch stays
             names = {name, *(member.name for member in roster.at_work)}
             losses = {each: self.losses.get(each) for each in sorted(names)}
-            share = crossing_shares(losses, share=share)[name]
-        return max(MIN_BATCH, round(share * roster.num_pictures_of(name)))
+            is_even = adasplit.orchestrator == "even"
+            share = adasplit.cross_share
+            found = dict.fromkeys(names, share) if is_even else crossing_shares(losses, share=share)
+            self._shares = found | self._shares
+        return max(MIN_BATCH, round(self._shares[name] * roster.num_pictures_of(name)))
 
     def _selected(self, phase: int) -> Parcel:
         return Parcel(torch.tensor(self._half.selections[phase]).to(torch.uint16))

@@ -36,6 +36,10 @@ class LessonPlan:
             return self.num_lessons
         return (step + 1) * self.num_lessons // self.num_crossing - 1
 
+    def lesson_of(self, step: int) -> int:
+        """Return which lesson crosses as batch `step`: none that is done already."""
+        return min(max(self.first_of(step), self.done), self.num_lessons - 1)
+
     def is_at(self, step: int) -> bool:
         """Say whether all lessons before batch `step` are done."""
         return self.done >= self.first_of(step)
