@@ -165,8 +165,8 @@ class SplitClient:
                     self._take_over(taken, parts)
                 case RollBack():
                     log.warning("the server went back to the begin of this epoch, and so do we")
-                    self._kept.roll_back(self.session)
                     self.half.plan.done, self._lessons = 0, None
+                    self._kept.roll_back(self.session)
                 case (Forward() | EndEpoch()) as effect if not self._is_due(effect):
                     self._held, self._said_s = effect, now_s
                 case Forward(place):
@@ -302,6 +302,7 @@ class SplitClient:
             if data is None or data == self._began_with:  # what was learned alone stays
                 plan.num_crossing = session.num_steps
                 return
+            plan.done = 0
             self._kept.roll_back(session)
         half = None if data is None else open_half(data, self.half.model)
         self.half.take_over(phase=taken.phase, selected=chosen, half=half)

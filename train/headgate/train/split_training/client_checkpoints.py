@@ -138,7 +138,7 @@ class ClientCheckpoints:
             selected=self._half.model.selected,
             settings=self._settings,
             num_crossing=plan.num_crossing if self._half.trains_alone else None,
-            lessons_done=plan.done if self._half.trains_alone else 0,
+            lessons_done=plan.done if self._half.trains_alone and ended_at is None else 0,
         )
         write_state(self._folder, name, state, tensors=self._tensors())
 
