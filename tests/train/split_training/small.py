@@ -113,7 +113,15 @@ class Table:
         peer = str(self._num_peers).encode()
         self._clients[peer] = client
         self._say(peer, client.connected(now_s=self.now_s))
+        self._say(peer, self.alone(client))
         return peer
+
+    def alone(self, client: SplitClient) -> list[Message]:
+        """Let a client do all that it can without us; return what it then says."""
+        said = []
+        while client.works_alone:
+            said += client.handle_timer(now_s=self.now_s)
+        return said
 
     def cut(self, client: SplitClient) -> None:
         """Lose a client's connection, and what is on its way."""
@@ -143,7 +151,7 @@ class Table:
             client = self._clients.get(each.peer)
             if client is not None and not lose_answers:
                 answers = client.received(each.header, each.parts, now_s=self.now_s)
-                self._say(each.peer, answers)
+                self._say(each.peer, [*answers, *self.alone(client)])
         return out
 
     def _say(self, peer: bytes, messages: Sequence[Message]) -> None:

@@ -21,6 +21,7 @@ from headgate.export.bench.progressive.bench_nair_command import link_loss, nair
 from headgate.export.bench.rates.bench_rates_command import rates, train_rates
 from headgate.export.bench.speed.bench_head_command import head
 from headgate.export.bench.split_training.bench_deprune_command import (
+    adasplit,
     deprune,
     deprune_network,
     train_transport,
@@ -190,7 +191,17 @@ def _speed(family: Path | None, point: str | None, frames: int, out: Path) -> Sp
 
 
 for command in (
-    *(control, sharing, bench_family, deprune, deprune_network, train_transport, predict, skip),
+    *(
+        control,
+        sharing,
+        bench_family,
+        deprune,
+        adasplit,
+        deprune_network,
+        train_transport,
+        predict,
+        skip,
+    ),
     *(rates, train_rates, head, codec, family_cost, selection, rate_weights, edge, device_cost),
     *(nair, link_loss, drawn),
 ):

@@ -163,7 +163,7 @@ def bench_deprune_command(*arguments: str | Path) -> Result:
 
 
 def test_folders_without_such_runs_are_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no run of `train deprune` in it"):
+    with pytest.raises(UsageError, match="no run of split training in it"):
         find_runs([tmp_path])
     damaged = tmp_path / "run"
     deprune_locally(

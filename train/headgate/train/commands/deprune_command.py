@@ -11,6 +11,7 @@ import click
 
 from headgate.profiles.errors import UsageError
 from headgate.train.commands.deprune_options import (
+    ADASPLIT_DEFAULTS,
     adasplit_options,
     config_of,
     training_options,
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from headgate.train.split_training.epoch_record import DepruneEpoch
     from headgate.train.split_training.server_effects import Attendance
     from headgate.train.split_training.settings import DepruneSettings
-
-ADASPLIT_DEFAULTS = {"schedule": "128:20", "server_view": "masks"}
 
 
 @click.command()

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from headgate.train.recipe import PruneConfig
     from headgate.train.split_training.settings import DepruneSettings
 
+# Of `adasplit_options`, where they differ from those of deprune.
+ADASPLIT_DEFAULTS = {"schedule": "128:20", "server_view": "masks"}
 LOCAL_TENTHS = 6  # of the epochs, as in the paper
 
 _SHARED = (

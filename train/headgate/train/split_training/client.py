@@ -171,7 +171,9 @@ class SplitClient:
                     self._held, self._said_s = effect, now_s
                 case Forward(place):
                     message = self._forward(place)
-                    if message is None:
+                    if self.failure is not None:
+                        out.append(self._goodbye(place))
+                    elif message is None:
                         waiting += self.session.source_dry()
                     else:
                         out.append(message)
@@ -326,6 +328,8 @@ class SplitClient:
         plan.done = at.step
         header, parts = self.half.forward(lesson, place)
         plan.done += 1
+        if self.half.refused_last:
+            self._own_part_refused(at)
         self.num_pictures_done += header.num_pictures
         self._sent = (header, parts)
         return self._sent

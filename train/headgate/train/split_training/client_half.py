@@ -85,6 +85,7 @@ class ClientHalf:
         self.optimizer = self._steps.optimizer
         self._under_way: _UnderWay | None = None
         self.plan = LessonPlan(num_steps)
+        self.refused_last = False  # whether `forward` found its own step not finite
         self._label_dtype = torch.uint8 if num_classes_of(model) <= 256 else torch.uint16
 
     def take_over(

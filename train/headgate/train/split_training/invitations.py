@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import torch
 
 from headgate.profiles.train_messages import Header, Kind, Place, Status
+from headgate.train.split_training.adasplit import AdaSplitSettings
 from headgate.train.split_training.epoch_record import ClientEpoch
 from headgate.train.split_training.kept_halves import KeptHalves
 from headgate.train.split_training.orchestrator import crossing_shares
@@ -76,7 +77,9 @@ class Invitations:
             return Outgoing(
                 effect.peer, effect.name, header, (self._selected(len(self._half.selections) - 1),)
             )
-        phase = self.phase_of(effect.place)
+        phase, adasplit = self.phase_of(effect.place), self._settings.adasplit
+        if adasplit is not None:  # what others were told in this epoch stays
+            self._shares = self._planned(effect.name, adasplit) | self._shares
         header = Header(
             Kind.GO,
             effect.place,
@@ -99,14 +102,16 @@ class Invitations:
         adasplit, roster = self._settings.adasplit, self._session.roster
         if adasplit is None or not adasplit.crosses_in(place.epoch):
             return 0
-        if name not in self._shares:  # what was said to others in this epoch stays
-            names = {name, *(member.name for member in roster.at_work)}
-            losses = {each: self.losses.get(each) for each in sorted(names)}
-            is_even = adasplit.orchestrator == "even"
-            share = adasplit.cross_share
-            found = dict.fromkeys(names, share) if is_even else crossing_shares(losses, share=share)
-            self._shares = found | self._shares
-        return max(MIN_BATCH, round(self._shares[name] * roster.num_pictures_of(name)))
+        share = self._shares.get(name) or self._planned(name, adasplit)[name]
+        return max(MIN_BATCH, round(share * roster.num_pictures_of(name)))
+
+    def _planned(self, name: str, adasplit: AdaSplitSettings) -> dict[str, float]:
+        """Return the shares of all that are at work, and of `name`."""
+        names = {name, *(member.name for member in self._session.roster.at_work)}
+        if adasplit.orchestrator == "even":
+            return dict.fromkeys(names, adasplit.cross_share)
+        losses = {each: self.losses.get(each) for each in sorted(names)}
+        return crossing_shares(losses, share=adasplit.cross_share)
 
     def _selected(self, phase: int) -> Parcel:
         return Parcel(torch.tensor(self._half.selections[phase]).to(torch.uint16))

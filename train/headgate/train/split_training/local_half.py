@@ -72,6 +72,7 @@ class LocalHalf(ClientHalf):
         A step that is refused is sent all the same: the server will say what it makes of it.
         """
         code_BCHW = self._learn(lesson, Place(place.epoch, self.plan.done))
+        self.refused_last = code_BCHW is None
         if code_BCHW is None:
             code_BCHW = self._encoded(lesson)
         return self._message(lesson, place, code_BCHW)

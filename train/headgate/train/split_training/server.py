@@ -298,9 +298,7 @@ class SplitServer:
             model, self._plan.data, selected=selected, as_of=self._as_of
         )
         clients = self.tally.close()
-        self.invitations.losses |= {
-            n: c.loss_sum / c.num_batches for n, c in clients.items() if c.num_batches
-        }
+        self.invitations.heard(clients)
         record = DepruneEpoch(
             schema=DEPRUNE_EPOCH_SCHEMA,
             epoch=epoch + 1,

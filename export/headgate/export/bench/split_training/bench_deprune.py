@@ -9,15 +9,15 @@ compression up to the same epoch, divided by a series' own.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headgate.export.bench.bench_table import BenchResult, Goal, provenance
 from headgate.export.bench.split_training.deprune_runs import (
-    DEPRUNE,
     HIGH_COMPRESSION,
     NO_COMPRESSION,
+    SAVING,
     Series,
     find_runs,
     series_of,
@@ -34,6 +34,11 @@ from headgate.train.split_training.deprune import deprune_locally, prepare
 from headgate.train.split_training.settings import PLAIN_BITS, DepruneSettings, Phase
 
 NAME = "deprune"
+ADASPLIT_NAME = "adasplit"
+TITLES = {
+    NAME: "Split training with a growing budget",
+    ADASPLIT_NAME: "Split training of clients that learn from their own loss",
+}
 MARGIN = 0.01  # below no compression that counts as equal
 
 
@@ -52,7 +57,7 @@ def train_ways(options: DepruneOptions, *, say: Callable[[str], None]) -> list[P
     """Train all ways for each seed; a run that is there already is taken as it is.
 
     No compression sends whole maps in float32 whatever is asked for; where that is less, all maps
-    train so too. Raises UsageError where a run that is there was trained otherwise.
+    train so too. See `train_each` for what it raises.
     """
     config, settings = options.config, options.settings
     num_maps = prepare(config, settings).blueprint.num_maps
@@ -63,6 +68,19 @@ def train_ways(options: DepruneOptions, *, say: Callable[[str], None]) -> list[P
     ways = {"none": (whole, plain), "high": (config, few), "deprune": (config, settings)}
     if (whole, plain) != (config, every):
         ways["all"] = (config, every)
+    return train_each(options, ways, say=say)
+
+
+def train_each(
+    options: DepruneOptions,
+    ways: Mapping[str, tuple[PruneConfig, DepruneSettings]],
+    *,
+    say: Callable[[str], None],
+) -> list[Path]:
+    """Train each way for each seed, but for what is there already; return the runs.
+
+    Raises UsageError where a run that is there was trained otherwise.
+    """
     paths = []
     for seed in options.seeds:
         for name, (recipe, way) in ways.items():
@@ -96,7 +114,7 @@ def _check_as_asked(
         )
 
 
-def bench_deprune(paths: Sequence[Path]) -> tuple[BenchResult, list[Series]]:
+def bench_deprune(paths: Sequence[Path], *, name: str = NAME) -> tuple[BenchResult, list[Series]]:
     """Compare runs of split training."""
     series = series_of(find_runs(paths))
     rows = [_row(each, series) for each in series]
@@ -114,15 +132,15 @@ def bench_deprune(paths: Sequence[Path]) -> tuple[BenchResult, list[Series]]:
         "bytes are those of all parts of all messages, both ways, counted as they were sent",
         "accuracy: mean and deviation over seeds, after the last epoch, of the validation pictures",
     )
-    result = BenchResult(NAME, columns, tuple(rows), goals=tuple(_goals(series)), notes=notes)
+    result = BenchResult(name, columns, tuple(rows), goals=tuple(_goals(series)), notes=notes)
     return result, series
 
 
 def write_deprune_report(result: BenchResult, series: Sequence[Series], folder: Path) -> Path:
-    """Write deprune.html and deprune.png; return the path of the report."""
+    """Write NAME.html and NAME.png, by the result's name; return the path of the report."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / f"{NAME}.png", draw_deprune(series, WIDE_IN))
-    write_atomic(folder / f"{NAME}-narrow.png", draw_deprune(series, NARROW_IN))
+    write_atomic(folder / f"{result.name}.png", draw_deprune(series, WIDE_IN))
+    write_atomic(folder / f"{result.name}-narrow.png", draw_deprune(series, NARROW_IN))
     chart = themed_picture(
         lambda width_in, theme: draw_deprune(series, width_in, theme),
         alt="accuracy against epochs and bytes, throughput over time, one line per series",
@@ -133,7 +151,7 @@ def write_deprune_report(result: BenchResult, series: Sequence[Series], folder: 
     ]
     body = "\n".join(
         [
-            "<h1>Split training with a growing budget</h1>",
+            f"<h1>{TITLES[result.name]}</h1>",
             paragraphs(_lead(series)),
             chart,
             text_table(result.columns, result.rows, caption="All series"),
@@ -143,13 +161,16 @@ def write_deprune_report(result: BenchResult, series: Sequence[Series], folder: 
             facts(provenance()),
         ]
     )
-    path = folder / f"{NAME}.html"
+    path = folder / f"{result.name}.html"
     write_atomic(path, page("Headgate: split training", body))
     return path
 
 
 def baseline_of(series: Series, others: Sequence[Series]) -> Series | None:
-    """Return the plain run of all maps to compare with: same split and maps, as many epochs."""
+    """Return the plain run of all maps to compare with: same split and maps, as many epochs.
+
+    Of several it is the best.
+    """
     fitting = [
         other
         for other in others
@@ -157,12 +178,17 @@ def baseline_of(series: Series, others: Sequence[Series]) -> Series | None:
         and other.num_epochs >= series.num_epochs
         and _cut_of(other) == _cut_of(series)
     ]
-    return min(fitting, key=lambda other: other.num_epochs, default=None)
+    return min(
+        fitting,
+        key=lambda other: (other.num_epochs, -other.accuracy(other.num_epochs)[0]),
+        default=None,
+    )
 
 
 def _cut_of(series: Series) -> tuple[object, ...]:
-    blueprint = series.runs[0].record.blueprint
-    return blueprint.model, blueprint.width, blueprint.split, series.runs[0].record.dataset.spec
+    run = series.runs[0]
+    blueprint, partition = run.record.blueprint, run.settings.partition
+    return blueprint.model, blueprint.width, blueprint.split, run.record.dataset.spec, partition
 
 
 def saving(series: Series, others: Sequence[Series]) -> float:
@@ -197,11 +223,11 @@ def _row(series: Series, others: Sequence[Series]) -> tuple[str, ...]:
 
 
 def _goals(series: Sequence[Series]) -> list[Goal]:
-    """Hold deprune to within a point of no compression, and above high compression."""
+    """Hold what saves bytes to within a point of no compression, and above high compression."""
     goals = []
     for each in series:
         baseline = baseline_of(each, series)
-        if each.kind != DEPRUNE or baseline is None:
+        if each.kind not in SAVING or baseline is None:
             continue
         accuracy = each.accuracy(each.num_epochs)[0]
         lost = 100 * (baseline.accuracy(baseline.num_epochs)[0] - accuracy)
@@ -216,7 +242,7 @@ def _goals(series: Sequence[Series]) -> list[Goal]:
 def _lead(series: Sequence[Series]) -> list[str]:
     lines = []
     for each in series:
-        if each.kind != DEPRUNE:
+        if each.kind not in SAVING:
             continue
         text = f"{each.label} reached {_reached(each)}"
         baseline = baseline_of(each, series)
@@ -226,7 +252,8 @@ def _lead(series: Sequence[Series]) -> list[str]:
                 f"reached {_reached(baseline)}"
             )
         lines.append(text + ".")
-    return [*(lines or ["No run here lets its budget grow."]), *_cheapest(series)]
+    none = "No run here lets its budget grow, or its clients learn from their own loss."
+    return [*(lines or [none]), *_cheapest(series)]
 
 
 def _reached(series: Series) -> str:

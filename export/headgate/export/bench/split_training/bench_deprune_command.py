@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,8 +17,17 @@ from headgate.export.bench.bench_options import (
     show,
 )
 from headgate.profiles.errors import UsageError
-from headgate.train.commands.deprune_options import config_of, options_of, training_options
+from headgate.train.commands.deprune_options import (
+    ADASPLIT_DEFAULTS,
+    adasplit_options,
+    config_of,
+    options_of,
+    training_options,
+)
 from headgate.train.commands.number_lists import NumberList
+
+if TYPE_CHECKING:
+    from headgate.export.bench.split_training.bench_deprune import DepruneOptions
 
 
 @click.command()
@@ -47,27 +56,74 @@ def deprune(
     trained are taken as they are. Writes deprune.html and deprune.png besides the table.
     """
     from headgate.export.bench.split_training.bench_deprune import (
-        DepruneOptions,
         bench_deprune,
         train_ways,
         write_deprune_report,
     )
 
-    paths = list(runs)
-    if not paths:
-        config, settings = config_of(trained)
-        if clients < 1 or not seeds or len(set(seeds)) != len(seeds):
-            raise UsageError(
-                f"--clients {clients} --seeds {seeds}: expected 1 or more clients, and each seed "
-                "once"
-            )
-        folder = out / "deprune-runs"
-        options = DepruneOptions(config, settings, clients, seeds, folder)
-        paths = train_ways(options, say=say)
+    paths = list(runs) or train_ways(
+        _options(clients, seeds, trained, folder=out / "deprune-runs"), say=say
+    )
     result, series = bench_deprune(paths)
     result = as_asked(result)
     say(f"report: {write_deprune_report(result, series, out)}")
     show(result, out, as_json=as_json)
+
+
+@click.command(context_settings={"default_map": ADASPLIT_DEFAULTS})
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))  # also one that is under way
+@click.option("--clients", default=5, show_default=True, help="clients of each run made here")
+@click.option(
+    "--seeds", type=NumberList(), default=(0,), help="of the runs made here, as 0,1,2  [default: 0]"
+)
+@adasplit_options
+@held_to_goals
+@outputs
+def adasplit(
+    runs: tuple[Path, ...],
+    clients: int,
+    seeds: tuple[int, ...],
+    out: Path,
+    as_json: bool,
+    **trained: Any,
+) -> None:
+    """Accuracy and bytes of clients that learn from their own loss, beside plain split learning.
+
+    With RUNS, which are runs of `train adasplit` or `train deprune` or folders of such, they are
+    compared. Without, they are trained here for each of --seeds, with all sides in one process:
+    plain split learning, with averages that clients share and with their own, and AdaSplit as
+    asked; with less than all batches crossing also without an orchestrator. Where each client has
+    classes of its own (--partition classes) accuracy is the mean over clients on their classes.
+    Writes adasplit.html and adasplit.png besides the table.
+    """
+    from headgate.export.bench.split_training.bench_adasplit import train_adasplit_ways
+    from headgate.export.bench.split_training.bench_deprune import (
+        ADASPLIT_NAME,
+        bench_deprune,
+        write_deprune_report,
+    )
+
+    paths = list(runs) or train_adasplit_ways(
+        _options(clients, seeds, trained, folder=out / "adasplit-runs"), say=say
+    )
+    result, series = bench_deprune(paths, name=ADASPLIT_NAME)
+    result = as_asked(result)
+    say(f"report: {write_deprune_report(result, series, out)}")
+    show(result, out, as_json=as_json)
+
+
+def _options(
+    clients: int, seeds: tuple[int, ...], trained: dict[str, Any], *, folder: Path
+) -> DepruneOptions:
+    """Return what to train, or raise UsageError."""
+    from headgate.export.bench.split_training.bench_deprune import DepruneOptions
+
+    config, settings = config_of(trained)
+    if clients < 1 or not seeds or len(set(seeds)) != len(seeds):
+        raise UsageError(
+            f"--clients {clients} --seeds {seeds}: expected 1 or more clients, and each seed once"
+        )
+    return DepruneOptions(config, settings, clients, seeds, folder)
 
 
 @click.command("train-transport")

@@ -18,6 +18,7 @@ from headgate.train.folder.epoch_log import LOG_FILE
 from headgate.train.folder.run_folder import partial_folder
 from headgate.train.folder.run_record import RunRecord, read_record
 from headgate.train.folder.work_folder import RUN_FILE
+from headgate.train.split_training.adasplit import AdaSplitSettings
 from headgate.train.split_training.epoch_record import DepruneEpoch
 from headgate.train.split_training.settings import PLAIN_BITS, DepruneSettings
 
@@ -25,6 +26,8 @@ NO_COMPRESSION = "no compression"
 ALL_MAPS = "all maps"
 HIGH_COMPRESSION = "high compression"
 DEPRUNE = "deprune"
+ADASPLIT = "adasplit"
+SAVING = (DEPRUNE, ADASPLIT)  # kinds that are to save bytes without losing accuracy
 USUAL = DepruneSettings(phases=())  # what is not said in a label
 
 
@@ -41,6 +44,8 @@ class DepruneRun:
     def kind(self) -> str:
         """What it is to be compared as; all maps that cross smaller are not `no compression`."""
         settings, blueprint = self.settings, self.record.blueprint
+        if settings.adasplit is not None:
+            return ADASPLIT
         if len(settings.phases) > 1:
             return DEPRUNE
         if settings.phases[0].budget < blueprint.num_maps:
@@ -55,6 +60,7 @@ class DepruneRun:
         parts = [self.kind, ",".join(map(str, settings.phases))]
         if blueprint.resolution_factor != 1:
             parts.append(f"r = {blueprint.resolution_factor}")
+        parts += adasplit_parts(settings.adasplit)
         bits = (settings.feature_bits, settings.gradient_bits)
         if bits != (PLAIN_BITS, PLAIN_BITS):
             parts.append(f"{bits[0]}/{bits[1]} bits")
@@ -68,6 +74,10 @@ class DepruneRun:
             parts.append(f"gamma {self.record.settings.raised:g}")
         if settings.client_sync != "none":
             parts.append(settings.client_sync)
+        if settings.server_view != USUAL.server_view:
+            parts.append(f"own {settings.server_view}")
+        if settings.mask_weight != USUAL.mask_weight:
+            parts.append(f"mask weight {settings.mask_weight:g}")
         return " ".join(parts[:2]) + "".join(f", {part}" for part in parts[2:])
 
     def bytes_to(self, epoch: int) -> int:
@@ -110,6 +120,18 @@ class Series:
         return None
 
 
+def adasplit_parts(adasplit: AdaSplitSettings | None) -> list[str]:
+    """Return what of AdaSplit's settings a label says."""
+    if adasplit is None:
+        return []
+    parts = [
+        f"{adasplit.local_epochs} epochs alone",
+        f"then {100 * adasplit.cross_share:g} % of batches",
+        f"{adasplit.local_loss} loss",
+    ]
+    return parts + (["all alike"] if adasplit.orchestrator == "even" else [])
+
+
 def find_runs(paths: Sequence[Path]) -> list[DepruneRun]:
     """Read each run, or each run in a folder of runs."""
     runs = []
@@ -117,7 +139,9 @@ def find_runs(paths: Sequence[Path]) -> list[DepruneRun]:
         inside = sorted(child.parent for child in path.glob(f"*/{RUN_FILE}"))
         places = [path] if _has_run(path) else inside
         if not places:
-            raise UsageError(f"{path}: no run of `train deprune` in it; give another folder")
+            raise UsageError(
+                f"{path}: no run of `train deprune` or `train adasplit` in it; give another folder"
+            )
         runs += [_read(place) for place in places]
     found = [run for run in runs if run.epochs]
     if not found:
@@ -151,7 +175,7 @@ def _read(path: Path) -> DepruneRun:
     folder = path if (path / RUN_FILE).is_file() else partial_folder(path)
     record = read_record(folder / RUN_FILE)
     if record.deprune is None:
-        raise UsageError(f"{folder}: was not made by `train deprune`; give one that was")
+        raise UsageError(f"{folder}: is no run of split training; give one that is")
     try:
         data = (folder / LOG_FILE).read_bytes()
     except FileNotFoundError:

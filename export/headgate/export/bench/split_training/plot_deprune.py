@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from headgate.export.bench.split_training.deprune_runs import (
+    ADASPLIT,
     ALL_MAPS,
     DEPRUNE,
     HIGH_COMPRESSION,
@@ -42,8 +43,9 @@ COLOURS = {
     ALL_MAPS: (GREEN, PURPLE, MAUVE),
     HIGH_COMPRESSION: (ORANGE, VERMILLION),
     DEPRUNE: (BLUE, SKY, NAVY),
+    ADASPLIT: (BLUE, SKY, NAVY, GREEN),
 }
-MARKERS = {NO_COMPRESSION: "s", ALL_MAPS: "D", HIGH_COMPRESSION: "v", DEPRUNE: "o"}
+MARKERS = {NO_COMPRESSION: "s", ALL_MAPS: "D", HIGH_COMPRESSION: "v", DEPRUNE: "o", ADASPLIT: "^"}
 LINE_STYLES = ("-", "--", ":", "-.")
 
 
