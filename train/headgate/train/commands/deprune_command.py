@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +21,7 @@ from headgate.train.commands.deprune_sides import Side, side_of, side_options
 
 if TYPE_CHECKING:
     from headgate.train.recipe import PruneConfig
+    from headgate.train.split_training.adasplit import AdaSplitSettings
     from headgate.train.split_training.epoch_record import DepruneEpoch
     from headgate.train.split_training.server_effects import Attendance
     from headgate.train.split_training.settings import DepruneSettings
@@ -95,10 +97,12 @@ def _train_with_a_run(
 ) -> None:
     """Train as the server, or with all sides here: the run is written by this process."""
     from headgate.train.commands.tables import guessing, say_if_begun_anew, say_run
+    from headgate.train.folder.work_folder import NETWORKS
     from headgate.train.run.interruptions import telling_how_to_go_on, way_on
     from headgate.train.split_training.deprune import deprune_as_server, deprune_locally
 
-    out, epoch_done = side.run_folder, _line if as_json else _told
+    out = side.run_folder
+    epoch_done = _line if as_json else partial(_told, adasplit=settings.adasplit)
     say_if_begun_anew(out, resume=side.resume and not side.force)
     with telling_how_to_go_on(lambda: way_on(out)):
         if side.role == "local":
@@ -130,6 +134,9 @@ def _train_with_a_run(
             remedy = "train for longer (--schedule), or with a smaller --batch-size"
             click.echo(f"{guessed}; {remedy}", err=True)
         say_run(out)
+        networks = out / NETWORKS
+        if networks.is_dir():
+            click.echo(f"each client's own network: {networks}", err=True)
 
 
 def _clients_way_on(side: Side) -> str | None:
@@ -145,13 +152,18 @@ def _line(record: DepruneEpoch) -> None:
     click.echo(json.dumps(unparse(record), allow_nan=False))
 
 
-def _told(record: DepruneEpoch) -> None:
+def _told(record: DepruneEpoch, *, adasplit: AdaSplitSettings | None) -> None:
     loss = f"loss {record.loss:.3f}" if record.num_batches else "no batch was trained"
     text = (
         f"epoch {record.epoch}/{record.num_epochs}, {record.budget} maps: {loss}, "
         f"accuracy {100 * record.accuracy:.1f} %, {record.bytes_up / 1e6:.1f} MB up, "
         f"{record.bytes_down / 1e6:.1f} MB down, {record.train_s:.1f} s"
     )
+    if adasplit is not None and not adasplit.crosses_in(record.epoch - 1):
+        text = (
+            f"epoch {record.epoch}/{record.num_epochs}: clients train alone, "
+            f"{record.bytes_up / 1e6:.1f} MB up"
+        )
     for name, client in record.clients.items() if len(record.clients) > 1 else ():
         text += (
             f"\n  {name}: {client.num_batches} batches, {client.bytes_up / 1e6:.1f} MB up, "

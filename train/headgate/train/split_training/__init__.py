@@ -1,1 +1,1 @@
-"""Split training across a network: Algorithms 1 and 2 of arXiv 2311.05739 (deprune)."""
+"""Split training across a network: deprune (arXiv 2311.05739) and AdaSplit (arXiv 2112.01637)."""

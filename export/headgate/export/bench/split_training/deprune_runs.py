@@ -63,7 +63,8 @@ class DepruneRun:
         parts += adasplit_parts(settings.adasplit)
         bits = (settings.feature_bits, settings.gradient_bits)
         if bits != (PLAIN_BITS, PLAIN_BITS):
-            parts.append(f"{bits[0]}/{bits[1]} bits")
+            returns_gradients = settings.adasplit is None
+            parts.append(f"{bits[0]}{f'/{bits[1]}' if returns_gradients else ''} bits")
         if settings.compress:
             parts.append("zstd")
         if len(settings.phases) > 1 and settings.join != USUAL.join:
@@ -124,12 +125,18 @@ def adasplit_parts(adasplit: AdaSplitSettings | None) -> list[str]:
     """Return what of AdaSplit's settings a label says."""
     if adasplit is None:
         return []
+    number = adasplit.local_epochs
     parts = [
-        f"{adasplit.local_epochs} epochs alone",
+        f"{number} epoch{'' if number == 1 else 's'} alone",
         f"then {100 * adasplit.cross_share:g} % of batches",
         f"{adasplit.local_loss} loss",
     ]
-    return parts + (["all alike"] if adasplit.orchestrator == "even" else [])
+    usual = AdaSplitSettings(local_epochs=0)
+    if adasplit.orchestrator != usual.orchestrator:
+        parts.append(adasplit.orchestrator)
+    if adasplit.temperature != usual.temperature:
+        parts.append(f"temperature {adasplit.temperature:g}")
+    return parts
 
 
 def find_runs(paths: Sequence[Path]) -> list[DepruneRun]:
@@ -140,7 +147,7 @@ def find_runs(paths: Sequence[Path]) -> list[DepruneRun]:
         places = [path] if _has_run(path) else inside
         if not places:
             raise UsageError(
-                f"{path}: no run of `train deprune` or `train adasplit` in it; give another folder"
+                f"{path}: no run of split training in it; give another folder"
             )
         runs += [_read(place) for place in places]
     found = [run for run in runs if run.epochs]

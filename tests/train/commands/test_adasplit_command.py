@@ -1,0 +1,125 @@
+"""Claims about `headgate train adasplit`: what it prints, refuses, and survives."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from headgate.runtime.cli import main
+from headgate.train.commands.deprune_command import adasplit
+from headgate.train.commands.deprune_options import config_of
+from headgate.train.commands.deprune_sides import side_of
+from headgate.train.folder.run_folder import load_run
+from train.tiny_runs import write_pictures
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("pictures") / "tiny.npz")
+
+
+def settings(pictures: Path, schedule: str = "6:3") -> list[str]:
+    return [
+        *("--data", f"npz:{pictures}", "--model", "lenet", "--split", "features.2"),
+        *("--schedule", schedule, "--batch-size", "8", "--threads", "1", "--device", "cpu"),
+    ]
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["train", "adasplit", *arguments])
+
+
+def test_it_tells_which_epochs_clients_train_alone_and_where_their_networks_are(
+    pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    result = run(*settings(pictures), "--clients", "2", "--partition", "classes", "--out", str(out))
+    assert result.exit_code == 0, result.output
+    lines = result.stderr.splitlines()
+    assert "epoch 1/3: clients train alone" in lines[0]
+    assert any(line.startswith("epoch 2/3, 6 maps: loss") for line in lines)
+    assert f"each client's own network: {out / 'networks'}" in lines
+    assert load_run(out / "networks" / "client2").member_ids == ("b6r1",)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--local-epochs", "3"], "--local-epochs: found 3, expected 0 to 2"),
+        (["--cross-share", "1.5"], "--cross-share: found 1.5"),
+        (["--local-loss", "hope"], "--local-loss: 'hope'"),
+        (["--server-view", "own"], "--server-view: 'own'"),
+        (["--gradient-bits", "8"], "No such option"),
+    ],
+)
+def test_usage_errors_exit_with_2_and_leave_nothing(
+    pictures: Path, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    result = run(*settings(pictures), "--out", str(tmp_path / "run"), *arguments)
+    assert result.exit_code == 2
+    assert said in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_six_tenths_of_the_epochs_are_local_unless_said(pictures: Path) -> None:
+    for given, expected in (([], 12), (["--local-epochs", "5"], 5)):
+        context = adasplit.make_context("adasplit", ["--data", f"npz:{pictures}", *given])
+        _, trained = side_of({n: v for n, v in context.params.items() if n != "as_json"})
+        _, found = config_of(trained)
+        assert found.adasplit is not None
+        assert found.adasplit.local_epochs == expected
+        assert found.server_view == "masks"
+
+
+def test_a_server_that_is_killed_goes_on_and_nothing_differs_in_the_end(
+    pictures: Path, tmp_path: Path
+) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "headgate.runtime.cli", "train", "adasplit"]
+    far, near = tmp_path / "far", tmp_path / "near"
+    common = [*settings(pictures, "6:4"), "--local-epochs", "1", "--cross-share", "0.5"]
+    serve = [*command, "--role", "server", "--out", str(far), "--json", *common]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    server = subprocess.Popen(
+        [*serve, "--bind", "tcp://127.0.0.1:*"],
+        **pipes,  # type: ignore[call-overload]
+        env=environment,
+    )
+    endpoint = json.loads(server.stderr.readline())["endpoint"]
+    client = subprocess.Popen(
+        [*command, "--role", "client", "--server", endpoint, "--name", "client1", *common],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
+    try:
+        assert json.loads(server.stdout.readline())["epoch"] == 1
+        assert json.loads(server.stdout.readline())["num_batches"] == 2  # of four
+        server.send_signal(signal.SIGKILL)
+        server.wait()
+        second = subprocess.run(
+            [*serve, "--bind", endpoint, "--resume"],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=120,
+        )
+        assert second.returncode == 0, second.stderr
+        told, _ = client.communicate(timeout=60)
+        assert client.returncode == 0, told
+    finally:
+        for process in (server, client):
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+    assert run(*common, "--out", str(near)).exit_code == 0
+    digests = [load_run(path).record.members[0].sha256 for path in (far, near)]
+    assert digests[0] == digests[1]
