@@ -35,7 +35,7 @@ from headgate.train.split_training.client_effects import (
     TakeOver,
 )
 from headgate.train.split_training.client_half import ClientHalf
-from headgate.train.split_training.client_session import ANSWER_TIMEOUT_S, ClientSession, State
+from headgate.train.split_training.client_session import ANSWER_TIMEOUT_S, ClientSession
 from headgate.train.split_training.greeting import Greeting
 from headgate.train.split_training.halves import open_half, pack_half
 from headgate.train.split_training.payload import Parcel, Payload
@@ -87,6 +87,7 @@ class SplitClient:
         settings = {key: str(value) for key, value in {**agreement, **(dealt or {})}.items()}
         self._kept = ClientCheckpoints(half, name=name, folder=folder, settings=settings)
         self._held: Forward | EndEpoch | None = None  # lessons come before it that do not cross
+        self._alone_until: int | None = None  # the batch up to which lessons need no server
         self._said_s = 0.0
         self._began_with: bytes | None = None  # the half with which the epoch under way began
         fresh = partial(
@@ -121,11 +122,12 @@ class SplitClient:
             return out
         self._train_alone()
         held = self._held
-        if held is not None and (self.failure is not None or self._is_due(held)):
+        if self.failure is not None:
+            out.append(self._goodbye(self.session.place))
+        elif held is not None and self._is_due(held):
             self._held = None
-            end = self._goodbye(self.session.place) if self.failure is not None else None
-            return [*out, end] if end else [*out, *self._obey([held], now_s=now_s)]
-        if held is not None and now_s >= self._said_s + WORKING_S:
+            out += self._obey([held], now_s=now_s)
+        elif held is not None and now_s >= self._said_s + WORKING_S:
             self._said_s = now_s
             out.append((Header(Kind.WORKING, self.session.place), ()))
         return out
@@ -134,13 +136,10 @@ class SplitClient:
     def works_alone(self) -> bool:
         """Whether there are lessons to train on before anything more can be sent.
 
-        While an answer is on its way these are the ones up to the next that crosses.
+        So there may be while an answer is on its way, and without any connection.
         """
-        if not self.half.trains_alone or self.is_done:
-            return False
-        is_ahead = self.session.state is State.GRADIENT
-        at = self.session.place.step + is_ahead
-        return (is_ahead or self._held is not None) and not self.half.plan.is_at(at)
+        until = self._alone_until
+        return until is not None and not self.is_done and not self.half.plan.is_at(until)
 
     def received(
         self, header: Header, parts: tuple[Payload, ...], *, now_s: float
@@ -165,10 +164,11 @@ class SplitClient:
                     self._take_over(taken, parts)
                 case RollBack():
                     log.warning("the server went back to the begin of this epoch, and so do we")
-                    self.half.plan.done, self._lessons = 0, None
+                    self.half.plan.done, self._lessons, self._alone_until = 0, None, None
                     self._kept.roll_back(self.session)
                 case (Forward() | EndEpoch()) as effect if not self._is_due(effect):
                     self._held, self._said_s = effect, now_s
+                    self._alone_until = self.session.place.step
                 case Forward(place):
                     message = self._forward(place)
                     if self.failure is not None:
@@ -228,7 +228,7 @@ class SplitClient:
 
     def _end_epoch(self) -> Message:
         """Return our half as it is at the epoch's end, or our leave, if it is worth nothing."""
-        place = self.session.place
+        place, self._alone_until = self.session.place, None
         if not self.half.is_finite:
             self._fail(
                 TrainingError(
@@ -306,6 +306,7 @@ class SplitClient:
                 return
             plan.done = 0
             self._kept.roll_back(session)
+        self._alone_until = None
         half = None if data is None else open_half(data, self.half.model)
         self.half.take_over(phase=taken.phase, selected=chosen, half=half)
         plan.enter(
@@ -331,6 +332,8 @@ class SplitClient:
         if self.half.refused_last:
             self._own_part_refused(at)
         self.num_pictures_done += header.num_pictures
+        if self.half.trains_alone:
+            self._alone_until = place.step + 1
         self._sent = (header, parts)
         return self._sent
 

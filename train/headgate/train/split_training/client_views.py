@@ -14,7 +14,7 @@ do: what is exported is a plain network.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -94,6 +94,10 @@ class ClientViews:
             with torch.no_grad():
                 for tensor, value in zip(kept, before, strict=True):
                     tensor.copy_(value)
+
+    def keep_only(self, names: Collection[str]) -> None:
+        """Forget the views of all other clients."""
+        self._of = {name: view for name, view in self._of.items() if name in names}
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         """Return all views, for a checkpoint."""

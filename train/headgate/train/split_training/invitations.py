@@ -6,7 +6,7 @@ With AdaSplit they also say how many of a client's pictures cross in the epoch.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 
@@ -47,6 +47,10 @@ class Invitations:
         for name, done in clients.items():
             if done.num_batches:
                 self.losses[name] = done.loss_sum / done.num_batches
+
+    def keep_only(self, names: Collection[str]) -> None:
+        """Forget the losses of all other clients."""
+        self.losses = {name: loss for name, loss in self.losses.items() if name in names}
 
     def welcome(self, effect: Greeted) -> Outgoing:
         """Return the answer to a HELLO."""

@@ -7,7 +7,6 @@ batch came, and whatever happens to it leaves the half as it is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -121,6 +120,6 @@ class LocalHalf(ClientHalf):
         return code_BCHW.float()
 
 
-def half_class(settings: DepruneSettings) -> Any:
+def half_class(settings: DepruneSettings) -> type[ClientHalf]:
     """Return the kind of half that these settings train."""
     return ClientHalf if settings.adasplit is None else LocalHalf

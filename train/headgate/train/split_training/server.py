@@ -322,6 +322,9 @@ class SplitServer:
         present = {member.name for member in self.session.roster.at_work}
         self.halves.epoch_closed(present=present)
         self._answers = without_long_absent(self._answers, needed=present)
+        known = {*present, *self.halves.latest}
+        self.half.keep_only(known)
+        self.invitations.keep_only(known)
         self._keep(self, record)
 
     def data_of(self, name: str) -> TrainingData:

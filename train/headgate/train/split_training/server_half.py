@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -61,7 +62,7 @@ class ServerHalf:
         self._steps = HalfSteps(own, averages, config=config, settings=settings)
         self.optimizer = self._steps.optimizer
         self._packers: dict[str, Packer] = {}
-        self.labels_seen: dict[str, set[int]] = {}  # of each client's batches
+        self.labels_seen: dict[str, set[int]] = {}  # of clients that have classes of their own
         self.views = ClientViews(
             model.tail, averages, kind=settings.server_view, mask_weight=settings.mask_weight
         )
@@ -133,7 +134,7 @@ class ServerHalf:
             self.model.train()
         with self.views.worn(name) as gains_M:
             answer = self._step(name, header, batch, gains_M)
-        if answer.header.status is Status.FINE:
+        if self._settings.partition == "classes" and answer.header.status is Status.FINE:
             labels_B = batch[2].values.to(torch.int64)
             self.labels_seen.setdefault(name, set()).update(labels_B.tolist())
         return answer
@@ -178,6 +179,13 @@ class ServerHalf:
     def is_finite(self) -> bool:
         """Say whether the server's weights can still be trained, and be measured."""
         return all_finite(*self._steps.weights, *self._steps.averages)
+
+    def keep_only(self, names: Collection[str]) -> None:
+        """Forget what is kept of all other clients."""
+        self.views.keep_only(names)
+        for kept in (self._packers, self.labels_seen):
+            for name in kept.keys() - set(names):
+                del kept[name]
 
     def carried(self) -> dict[str, Tensor]:
         """Return the rounding errors still owed to each client's gradients."""

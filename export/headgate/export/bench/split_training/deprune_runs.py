@@ -146,9 +146,7 @@ def find_runs(paths: Sequence[Path]) -> list[DepruneRun]:
         inside = sorted(child.parent for child in path.glob(f"*/{RUN_FILE}"))
         places = [path] if _has_run(path) else inside
         if not places:
-            raise UsageError(
-                f"{path}: no run of split training in it; give another folder"
-            )
+            raise UsageError(f"{path}: no run of split training in it; give another folder")
         runs += [_read(place) for place in places]
     found = [run for run in runs if run.epochs]
     if not found:
