@@ -245,9 +245,7 @@ def _is_packed(num_bytes: int, *, bits: int) -> bool:
 
 def _encode_values(part: PackedTensor, *, compress: bool) -> tuple[Buffer, int]:
     """Return a tensor's bytes and how they are coded; not copied where they go as they are."""
-    values = part.values
-    if not values.flags.c_contiguous:
-        values = np.asarray(values, order="C")  # ascontiguousarray makes 1 of 0 dimensions
+    values = np.asarray(part.values, order="C")  # ascontiguousarray makes 1 of 0 dimensions
     values = values.astype(values.dtype.newbyteorder("<"), copy=False)
     if compress:
         coded = _smallest(part, values)
