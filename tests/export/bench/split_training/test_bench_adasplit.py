@@ -43,8 +43,8 @@ def test_it_trains_plain_split_learning_twice_and_adasplit_with_and_without_orch
     assert {each.label for each in series_of(find_runs([out / "adasplit-runs"]))} == {
         "no compression 6:3",
         "no compression 6:3, own statistics",
-        "adasplit 6:3, 1 epoch alone, then 60 % of batches, contrastive loss, own masks",
-        "adasplit 6:3, 1 epoch alone, then 60 % of batches, contrastive loss, even, own masks",
+        "adasplit 6:3, 1 alone, then 60 %",
+        "adasplit 6:3, 1 alone, then 60 %, even",
     }
     rows = json.loads((out / "adasplit.json").read_text())["rows"]
     assert len(rows) == 4
@@ -56,7 +56,7 @@ def test_it_is_held_against_the_better_of_the_plain_ones(commanded: tuple[Path, 
     out, _ = commanded
     series = {each.label: each for each in series_of(find_runs([out / "adasplit-runs"]))}
     shared, own = series["no compression 6:3"], series["no compression 6:3, own statistics"]
-    (ours,) = (each for label, each in series.items() if label.endswith("loss, own masks"))
+    (ours,) = (each for label, each in series.items() if label.endswith("then 60 %"))
     for better, worse in ((shared, own), (own, shared)):
         high, low = (
             replace(
@@ -76,7 +76,7 @@ def test_runs_whose_clients_have_other_pictures_are_not_compared(
 ) -> None:
     out, _ = commanded
     series = series_of(find_runs([out / "adasplit-runs"]))
-    (ours,) = (each for each in series if each.label.endswith("loss, own masks"))
+    (ours,) = (each for each in series if each.label.endswith("then 60 %"))
     drawn = [
         replace(
             each,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from headgate.export.bench.bench_table import BenchResult, Goal, provenance
 from headgate.export.bench.split_training.deprune_runs import (
+    ADASPLIT,
     HIGH_COMPRESSION,
     NO_COMPRESSION,
     SAVING,
@@ -124,14 +125,20 @@ def bench_deprune(paths: Sequence[Path], *, name: str = NAME) -> tuple[BenchResu
         "seeds",
         "epochs",
         "accuracy, %",
+        "exit alone, %",
         "MB",
         "saving",
         "MB to 1 point under no compression",
     )
-    notes = (
+    notes: tuple[str, ...] = (
         "bytes are those of all parts of all messages, both ways, counted as they were sent",
         "accuracy: mean and deviation over seeds, after the last epoch, of the validation pictures",
+        "exit alone: what clients' layers answer by themselves, with nothing sent",
     )
+    if any(each.kind == ADASPLIT for each in series):
+        notes += (
+            "adasplit S, N alone, then P %: nothing crosses in N epochs, then P % of batches",
+        )
     result = BenchResult(name, columns, tuple(rows), goals=tuple(_goals(series)), notes=notes)
     return result, series
 
@@ -216,6 +223,7 @@ def _row(series: Series, others: Sequence[Series]) -> tuple[str, ...]:
         str(len(series.runs)),
         str(series.num_epochs),
         f"{100 * mean:.2f}" + (f" ± {100 * deviation:.2f}" if len(series.runs) > 1 else ""),
+        f"{100 * series.exit_accuracy(series.num_epochs):.2f}",
         f"{series.mean_bytes(series.num_epochs) / 1e6:.1f}",
         "" if baseline is None else f"{saving(series, others):.2f}",
         "" if needed is None else f"{needed / 1e6:.1f}",
@@ -251,7 +259,10 @@ def _lead(series: Sequence[Series]) -> list[str]:
                 f" with {saving(each, series):.1f} times fewer bytes than no compression, which "
                 f"reached {_reached(baseline)}"
             )
-        lines.append(text + ".")
+        exit_accuracy = 100 * each.exit_accuracy(each.num_epochs)
+        lines.append(
+            f"{text}. Its early exit alone, which sends nothing, reached {exit_accuracy:.1f} %."
+        )
     none = "No run here lets its budget grow, or its clients learn from their own loss."
     return [*(lines or [none]), *_cheapest(series)]
 

@@ -14,6 +14,7 @@ from statistics import fmean, stdev
 
 from headgate.profiles.errors import FamilyError, UsageError
 from headgate.profiles.parse import parse
+from headgate.train.commands.deprune_options import ADASPLIT_DEFAULTS
 from headgate.train.folder.epoch_log import LOG_FILE
 from headgate.train.folder.run_folder import partial_folder
 from headgate.train.folder.run_record import RunRecord, read_record
@@ -29,6 +30,7 @@ DEPRUNE = "deprune"
 ADASPLIT = "adasplit"
 SAVING = (DEPRUNE, ADASPLIT)  # kinds that are to save bytes without losing accuracy
 USUAL = DepruneSettings(phases=())  # what is not said in a label
+ADASPLIT_VIEW = str(ADASPLIT_DEFAULTS["server_view"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,11 @@ class DepruneRun:
             parts.append(f"gamma {self.record.settings.raised:g}")
         if settings.client_sync != "none":
             parts.append(settings.client_sync)
-        if settings.server_view != USUAL.server_view:
-            parts.append(f"own {settings.server_view}")
+        usual_view = USUAL.server_view if settings.adasplit is None else ADASPLIT_VIEW
+        if settings.server_view != usual_view:
+            parts.append(
+                f"{'own ' if settings.server_view != 'shared' else ''}{settings.server_view}"
+            )
         if settings.mask_weight != USUAL.mask_weight:
             parts.append(f"mask weight {settings.mask_weight:g}")
         return " ".join(parts[:2]) + "".join(f", {part}" for part in parts[2:])
@@ -110,6 +115,10 @@ class Series:
         found = [run.epochs[epoch - 1].accuracy for run in self.runs]
         return fmean(found), stdev(found) if len(found) > 1 else 0.0
 
+    def exit_accuracy(self, epoch: int) -> float:
+        """Return the mean over the runs of what the clients' early exits answer alone."""
+        return fmean(run.epochs[epoch - 1].exit_accuracy for run in self.runs)
+
     def mean_bytes(self, epoch: int) -> float:
         return fmean(run.bytes_to(epoch) for run in self.runs)
 
@@ -125,13 +134,10 @@ def adasplit_parts(adasplit: AdaSplitSettings | None) -> list[str]:
     """Return what of AdaSplit's settings a label says."""
     if adasplit is None:
         return []
-    number = adasplit.local_epochs
-    parts = [
-        f"{number} epoch{'' if number == 1 else 's'} alone",
-        f"then {100 * adasplit.cross_share:g} % of batches",
-        f"{adasplit.local_loss} loss",
-    ]
     usual = AdaSplitSettings(local_epochs=0)
+    parts = [f"{adasplit.local_epochs} alone", f"then {100 * adasplit.cross_share:g} %"]
+    if adasplit.local_loss != usual.local_loss:
+        parts.append(adasplit.local_loss)
     if adasplit.orchestrator != usual.orchestrator:
         parts.append(adasplit.orchestrator)
     if adasplit.temperature != usual.temperature:

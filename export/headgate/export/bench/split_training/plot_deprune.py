@@ -46,6 +46,7 @@ COLOURS = {
     ADASPLIT: (BLUE, SKY, NAVY, GREEN),
 }
 MARKERS = {NO_COMPRESSION: "s", ALL_MAPS: "D", HIGH_COMPRESSION: "v", DEPRUNE: "o", ADASPLIT: "^"}
+MAX_HALF_LABEL = 46  # characters of a label, so that two stand beside each other
 LINE_STYLES = ("-", "--", ":", "-.")
 
 
@@ -67,9 +68,12 @@ def draw_deprune(
             "markersize": 3.5,
             "linewidth": 1.4,
         }
-        epochs = range(1, each.num_epochs + 1)
-        _draw_accuracy(axes[0], each, style, x=epochs, label=each.label)
-        _draw_accuracy(axes[1], each, style, x=[each.mean_bytes(epoch) for epoch in epochs])
+        # Where nothing crosses the server learns nothing, and its answers mean nothing yet.
+        epochs = [n for n, epoch in enumerate(each.runs[0].epochs, start=1) if epoch.num_batches]
+        epochs = [number for number in epochs if number <= each.num_epochs]
+        _draw_accuracy(axes[0], each, style, x=epochs, epochs=epochs, label=each.label)
+        sent = [each.mean_bytes(epoch) for epoch in epochs]
+        _draw_accuracy(axes[1], each, style, x=sent, epochs=epochs)
         _draw_throughput(axes[2], each, style)
     axes[0].set_xlabel("epoch")
     whole_ticks(axes[0])
@@ -80,7 +84,8 @@ def draw_deprune(
         axis.set_ylabel("accuracy, %")
     axes[2].set_ylabel("pictures / s")
     axes[2].set_ylim(0, 1.08 * axes[2].dataLim.ymax)  # room for the markers at the top
-    legend_above(axes[0], ncols=2 if wide else 1)
+    are_short = max(len(each.label) for each in series) <= MAX_HALF_LABEL
+    legend_above(axes[0], ncols=2 if wide and are_short else 1)
     return png(figure, theme)
 
 
@@ -90,10 +95,11 @@ def _draw_accuracy(
     style: dict[str, object],
     *,
     x: Sequence[float],
+    epochs: Sequence[int],
     label: str | None = None,
 ) -> None:
-    """Draw the accuracy at the end of each epoch over `x`, which has a value for each."""
-    found = [series.accuracy(epoch) for epoch in range(1, series.num_epochs + 1)]
+    """Draw the accuracy at the end of `epochs` over `x`, which has a value for each."""
+    found = [series.accuracy(epoch) for epoch in epochs]
     axes.plot(x, [100 * mean for mean, _ in found], label=label, **style)  # type: ignore[arg-type]
     if len(series.runs) > 1:
         axes.fill_between(
@@ -108,11 +114,12 @@ def _draw_accuracy(
 
 def _draw_throughput(axes: Axes, series: Series, style: dict[str, object]) -> None:
     """Draw the first run: seeds differ in nothing that time depends on."""
-    at_s, x = 0.0, []
+    at_s, x, y = 0.0, [], []
     for epoch in series.runs[0].epochs:
         at_s += epoch.train_s + epoch.evaluate_s
-        x.append(at_s)
-    y = [epoch.pictures_per_s for epoch in series.runs[0].epochs]
+        if epoch.num_batches:
+            x.append(at_s)
+            y.append(epoch.pictures_per_s)
     axes.plot(x, y, **style)  # type: ignore[arg-type]
 
 
