@@ -61,6 +61,18 @@ def test_halves_cross_and_half_of_the_batches_and_no_gradient(
     ]
 
 
+def test_the_server_begins_to_learn_at_the_top_of_its_rate(pictures: Path, tmp_path: Path) -> None:
+    config = tiny_config(pictures, rate_weight=0.0, schedule="constant")
+    rates = []
+    for local_epochs in (0, 2):
+        settings = alone_settings("6:5", local_epochs=local_epochs)
+        run = deprune_locally(config, settings, tmp_path / str(local_epochs))
+        lines = [json.loads(line) for line in (run.path / "epochs.jsonl").open()]
+        rates.append([line["learning_rate"] for line in lines])
+    assert rates[1][:2] == [0.0, 0.0]
+    assert rates[1][2:] == rates[0][:3]
+
+
 @pytest.mark.parametrize("local_loss", ["contrastive", "label"])
 def test_a_client_trains_on_each_lesson_once_whether_or_not_it_crosses(
     pictures: Path, tmp_path: Path, local_loss: str, monkeypatch: pytest.MonkeyPatch

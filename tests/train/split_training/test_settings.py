@@ -78,6 +78,15 @@ def test_the_rate_falls_once_over_the_run_or_anew_with_each_budget() -> None:
     assert anew[15] > 0.09
 
 
+def test_the_rate_of_a_side_that_begins_later_falls_over_what_is_left() -> None:
+    recipe = PruneConfig(lr=0.1, gamma=1.0, schedule="cosine")
+    ten, four = (DepruneSettings(parse_schedule(schedule)) for schedule in ("8:10", "8:4"))
+    for epoch in range(4):
+        at = {"step": 3, "num_steps": 5}
+        late = rate_of(recipe, ten, epoch=6 + epoch, from_epoch=6, **at)
+        assert late == rate_of(recipe, four, epoch=epoch, **at)
+
+
 def test_the_first_steps_warm_up() -> None:
     rates = [rate_of(RECIPE, PAPER, epoch=0, step=step, num_steps=4) for step in range(4)]
     assert rates == sorted(rates)

@@ -29,13 +29,14 @@ class HalfSteps:
         *,
         config: PruneConfig,
         settings: DepruneSettings,
+        from_epoch: int = 0,
     ) -> None:
-        """`averages` are changed in place by a forward pass."""
+        """`averages` are changed in place by a forward pass; the first step is in `from_epoch`."""
         self.weights = list(weights)
         self.averages = list(averages)
         self.optimizer = make_sgd(self.weights, config)
         self.rate = 0.0  # of the last step
-        self._config, self._settings = config, settings
+        self._config, self._settings, self._from_epoch = config, settings, from_epoch
 
     def averages_before(self) -> list[Tensor]:
         """Return copies of the averages, to put back if the coming pass must be undone."""
@@ -64,6 +65,7 @@ class HalfSteps:
             epoch=place.epoch,
             step=place.step,
             num_steps=num_steps,
+            from_epoch=self._from_epoch,
         )
         self.rate = rate
         for group in self.optimizer.param_groups:

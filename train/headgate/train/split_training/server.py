@@ -44,7 +44,6 @@ from headgate.train.split_training.server_half import Answer, Batch, ServerHalf
 from headgate.train.split_training.server_session import ServerSession
 from headgate.train.split_training.settings import (
     DepruneSettings,
-    rate_of,
 )
 
 log = logging.getLogger(__name__)
@@ -90,7 +89,6 @@ class SplitServer:
         self._attended = attended
         self._answers: dict[str, Answer] = {}
         self._began_s: float | None = None  # when the epoch's first batch came
-        self._rate = 0.0
 
     @property
     def is_finished(self) -> bool:
@@ -252,7 +250,6 @@ class SplitServer:
                 num_right=answer.header.num_right,
                 loss=answer.header.loss,
             )
-        self._rate = self._rate_at(header)
         return Outgoing(peer, name, answer.header, answer.parts)
 
     def _left_not_finite(self, name: str, place: Place) -> None:
@@ -262,16 +259,6 @@ class SplitServer:
                 f"client {name}, {place}: it has a number that is not finite; lower --lr or "
                 "--gamma, or go on without such clients and batches with --on-nan skip"
             )
-
-    def _rate_at(self, header: Header) -> float:
-        place = header.place
-        return rate_of(
-            self._plan.config,
-            self._settings,
-            epoch=place.epoch,
-            step=place.step,
-            num_steps=header.num_steps,
-        )
 
     def _repeated(self, peer: bytes, name: str, header: Header) -> Outgoing:
         """Return the answer that a batch had; it has none any more if we were started anew."""
@@ -305,7 +292,7 @@ class SplitServer:
             num_epochs=settings.num_epochs,
             phase=phase,
             budget=settings.budget_of(epoch),
-            learning_rate=self._rate,
+            learning_rate=self.half.rate,
             accuracy=accuracy,
             exit_accuracy=exit_accuracy,
             total_bytes=self.tally.total_bytes,

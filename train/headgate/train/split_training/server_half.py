@@ -59,7 +59,11 @@ class ServerHalf:
         self._device = device
         own = [p for n, p in model.named_parameters() if not is_clients(n)]
         averages = [t for n, t in model.named_buffers() if not is_clients(n)]
-        self._steps = HalfSteps(own, averages, config=config, settings=settings)
+        # While clients train alone there is nothing to learn from: the rate falls from then on.
+        from_epoch = settings.adasplit.local_epochs if settings.adasplit is not None else 0
+        self._steps = HalfSteps(
+            own, averages, config=config, settings=settings, from_epoch=from_epoch
+        )
         self.optimizer = self._steps.optimizer
         self._packers: dict[str, Packer] = {}
         self.labels_seen: dict[str, set[int]] = {}  # of clients that have classes of their own
@@ -174,6 +178,11 @@ class ServerHalf:
         assert filter_C.grad is not None
         packed = self._packer(name).pack(code_BCHW.grad, selected_C=bottleneck.selected_C)
         return Answer(answer, (packed, Parcel(filter_C.grad)))
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the last step."""
+        return self._steps.rate
 
     @property
     def is_finite(self) -> bool:

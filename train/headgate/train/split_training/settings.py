@@ -139,9 +139,15 @@ def stage_of(config: PruneConfig, settings: DepruneSettings, phase: int) -> Stag
 
 
 def rate_of(
-    config: PruneConfig, settings: DepruneSettings, *, epoch: int, step: int, num_steps: int
+    config: PruneConfig,
+    settings: DepruneSettings,
+    *,
+    epoch: int,
+    step: int,
+    num_steps: int,
+    from_epoch: int = 0,
 ) -> float:
-    """Return the learning rate of both sides for one batch of a client.
+    """Return the learning rate of a side that learns from `from_epoch` on, for one batch.
 
     A rate that begins anew with each budget unlearns what the few maps have taught, and the last
     budget's epochs are too few to learn it again.
@@ -156,10 +162,9 @@ def rate_of(
             steps_per_epoch=num_steps,
             schedule=config.schedule,
         )
-    whole = replace(stage_of(config, settings, 0), epochs=settings.num_epochs)
-    rate = learning_rate(
-        whole, step=epoch * num_steps + step, steps_per_epoch=num_steps, schedule=config.schedule
-    )
+    whole = replace(stage_of(config, settings, 0), epochs=settings.num_epochs - from_epoch)
+    done = (epoch - from_epoch) * num_steps + step
+    rate = learning_rate(whole, step=done, steps_per_epoch=num_steps, schedule=config.schedule)
     return rate * stage.gamma if since < stage.raise_epochs else rate
 
 
