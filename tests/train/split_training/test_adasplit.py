@@ -73,6 +73,31 @@ def test_the_server_begins_to_learn_at_the_top_of_its_rate(pictures: Path, tmp_p
     assert rates[1][2:] == rates[0][:3]
 
 
+def test_further_passes_of_the_server_cost_no_byte_and_are_the_same_after_a_stop(
+    pictures: Path, tmp_path: Path
+) -> None:
+    config = tiny_config(pictures, rate_weight=0.0)
+    once, twice = (alone_settings(server_passes=number) for number in (1, 2))
+
+    def stop(record: DepruneEpoch) -> None:
+        if record.epoch == 2:
+            raise StoppedOnPurposeError
+
+    with pytest.raises(StoppedOnPurposeError):
+        deprune_locally(config, twice, tmp_path / "run", epoch_done=stop)
+    runs = {
+        name: deprune_locally(config, settings, tmp_path / name, resume=name == "run")
+        for name, settings in (("run", twice), ("whole", twice), ("once", once))
+    }
+    sent = {
+        name: [json.loads(line)["total_bytes"] for line in (run.path / "epochs.jsonl").open()]
+        for name, run in runs.items()
+    }
+    assert sent["whole"] == sent["once"]
+    digests = {name: run.record.members[0].sha256 for name, run in runs.items()}
+    assert digests["run"] == digests["whole"] != digests["once"]
+
+
 @pytest.mark.parametrize("local_loss", ["contrastive", "label"])
 def test_a_client_trains_on_each_lesson_once_whether_or_not_it_crosses(
     pictures: Path, tmp_path: Path, local_loss: str, monkeypatch: pytest.MonkeyPatch
@@ -221,6 +246,7 @@ def test_a_client_whose_own_loss_is_not_finite_stops_and_says_so(
         ({"cross_share": 0.0}, "--cross-share: found 0, expected above 0 and at most 1"),
         ({"local_loss": "hope"}, "--local-loss: 'hope' is not one of contrastive, label"),
         ({"orchestrator": "dice"}, "--orchestrator: 'dice' is not one of ucb, even"),
+        ({"server_passes": 0}, "--server-passes: found 0, expected 1 or more"),
         ({"temperature": 0.0}, "--temperature: found 0, expected more than 0"),
         ({"changes": {"server_view": "own"}}, "--server-view: 'own' is not one of"),
         ({"changes": {"partition": "size"}}, "--partition: 'size' is not one of"),

@@ -26,7 +26,8 @@ each other: a HELLO's text names the version that its side speaks. Payload parts
     GO         indices of maps[, half]          GOODBYE    none
                                                 WORKING    none
 
-Text is UTF-8 JSON, but plain in a REFUSE. A half is the client's weights in a safetensors
+In a WELCOME and a GO of AdaSplit `pictures` says how many of the client's cross in that epoch. Text
+is UTF-8 JSON, but plain in a REFUSE. A half is the client's weights in a safetensors
 container, which is opaque here. Every length is checked against `TrainLimits` before anything is
 allocated: a zstd frame must decode to exactly what its dimensions say, and names no size. Payload
 parts are written and read in `train_parts`.

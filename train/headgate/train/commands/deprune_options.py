@@ -139,6 +139,12 @@ adasplit_options = options_in_order(
         show_default=True,
         help="that clients train by: contrastive or label",
     ),
+    click.option(
+        "--server-passes",
+        default=1,
+        show_default=True,
+        help="of the server over the batches of an epoch: more of them, without more bytes",
+    ),
     click.option("--temperature", default=0.07, show_default=True, help="of the contrastive loss"),
 )
 

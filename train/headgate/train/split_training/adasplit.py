@@ -30,6 +30,7 @@ class AdaSplitSettings:
     orchestrator: str = "ucb"  # whose batches cross, see `orchestrator`; or of all alike
     local_loss: str = "contrastive"
     temperature: float = 0.07  # of the contrastive loss
+    server_passes: int = 1  # over the batches of an epoch, see `replay`
 
     def crosses_in(self, epoch: int) -> bool:
         """Say whether anything crosses in an epoch, from 0."""
@@ -52,6 +53,8 @@ class AdaSplitSettings:
             raise UsageError(
                 f"--cross-share: found {self.cross_share:g}, expected above 0 and at most 1"
             )
+        if self.server_passes < 1:
+            raise UsageError(f"--server-passes: found {self.server_passes}, expected 1 or more")
         if not self.temperature > 0:
             raise UsageError(f"--temperature: found {self.temperature:g}, expected more than 0")
 
@@ -64,4 +67,5 @@ class AdaSplitSettings:
             "orchestrator": self.orchestrator,
             "local loss": self.local_loss,
             "temperature": self.temperature,
+            "server passes": self.server_passes,
         }

@@ -44,6 +44,12 @@ class Parcel:
             self.values.to(device), self.bits, self.low_C.to(device), self.step_C.to(device)
         )
 
+    def copied(self) -> Parcel:
+        """Return the same in memory of its own."""
+        low_C = None if self.low_C is None else self.low_C.clone()
+        step_C = None if self.step_C is None else self.step_C.clone()
+        return Parcel(self.values.clone(), self.bits, low_C, step_C)
+
     def open(self) -> Tensor:
         """Return the numbers, float32."""
         if self.low_C is None or self.step_C is None:

@@ -270,6 +270,7 @@ class SplitServer:
 
     def _close(self, epoch: int) -> None:
         """End an epoch: join the halves, measure, open the next phase, keep all of it."""
+        self.half.train_again(epoch)
         began_s = self.now_s()
         train_s = began_s - (began_s if self._began_s is None else self._began_s)
         model, settings = self.half.model, self._settings

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from headgate.profiles.errors import WireError
-from headgate.profiles.train_messages import Header, Kind, Status
+from headgate.profiles.train_messages import Header, Kind, Place, Status
 from headgate.train.networks.split_model import SplitModel
 from headgate.train.recipe import PruneConfig
 from headgate.train.seeds import derive_seed
@@ -24,6 +24,7 @@ from headgate.train.split_training.halves import (
     use_selection,
 )
 from headgate.train.split_training.payload import Packer, Parcel, Payload
+from headgate.train.split_training.replay import Replay
 from headgate.train.split_training.settings import MIN_BATCH, DepruneSettings
 
 # Shapes: B batch, C maps that cross, h x w in the code, K classes
@@ -65,6 +66,8 @@ class ServerHalf:
             own, averages, config=config, settings=settings, from_epoch=from_epoch
         )
         self.optimizer = self._steps.optimizer
+        num_passes = 1 if settings.adasplit is None else settings.adasplit.server_passes
+        self._replay = Replay(num_passes, seed=config.seed)
         self._packers: dict[str, Packer] = {}
         self.labels_seen: dict[str, set[int]] = {}  # of clients that have classes of their own
         self.views = ClientViews(
@@ -131,19 +134,33 @@ class ServerHalf:
 
         Nothing is changed if a number is not finite; batch norm's averages would never recover.
         """
-        place = header.place
-        torch.manual_seed(derive_seed(self._config.seed, "server", name, place.epoch, place.step))
-        use_selection(self.model, self.selections[header.phase])
-        if not self.model.training:
-            self.model.train()
-        with self.views.worn(name) as gains_M:
-            answer = self._step(name, header, batch, gains_M)
+        answer = self._step_of(name, header, batch)
+        if answer.header.status is Status.FINE:
+            self._replay.keep(name, header, batch)
         if self._settings.partition == "classes" and answer.header.status is Status.FINE:
             labels_B = batch[2].values.to(torch.int64)
             self.labels_seen.setdefault(name, set()).update(labels_B.tolist())
         return answer
 
-    def _step(self, name: str, header: Header, batch: Batch, gains_M: Tensor) -> Answer:
+    def train_again(self, epoch: int) -> None:
+        """Take the further passes over the batches of an epoch; steps not finite are left out."""
+        for number, name, header, batch in self._replay.again(epoch):
+            self._step_of(name, header, batch, number=number)
+
+    def _step_of(self, name: str, header: Header, batch: Batch, *, number: int = 0) -> Answer:
+        """Take a step in pass `number` over the epoch's batches."""
+        place, drawn = header.place, (number,) if number else ()
+        seed = derive_seed(self._config.seed, "server", name, place.epoch, place.step, *drawn)
+        torch.manual_seed(seed)
+        use_selection(self.model, self.selections[header.phase])
+        if not self.model.training:
+            self.model.train()
+        with self.views.worn(name) as gains_M:
+            return self._step(name, header, batch, gains_M, number=number)
+
+    def _step(
+        self, name: str, header: Header, batch: Batch, gains_M: Tensor, *, number: int
+    ) -> Answer:
         model, bottleneck = self.model, bottleneck_of(self.model)
         returns_gradients = self._settings.adasplit is None
         maps, filter_parcel, labels = batch
@@ -160,7 +177,9 @@ class ServerHalf:
             self._steps.put_back(averages)
             gains_M.grad = None
             return Answer(Header(Kind.GRADIENT, header.place, Status.NOT_FINITE, header.phase), ())
-        self._steps.take(header.place, num_steps=header.num_steps)
+        place, num_passes = header.place, self._replay.num_passes
+        step = place.step + number * header.num_steps
+        self._steps.take(Place(place.epoch, step), num_steps=num_passes * header.num_steps)
         self.views.step(gains_M, rate=self._steps.rate)
         found_loss, num_right = self._measured(loss, logits_BK, labels_B)
         answer = Header(
