@@ -141,7 +141,7 @@ def test_whatever_clients_keep_that_train_alone_all_come_to_an_end(
         tmp_path,
         sync="none",
         num_clients=2,
-        adasplit=replace(HALF_ALONE, local_loss="label", orchestrator="ucb"),
+        adasplit=replace(HALF_ALONE, local_loss="contrastive", orchestrator="ucb"),
         keeps_state=keeps_state,
         checkpoint_steps=0,
         client_timeout_s=30.0,

@@ -135,13 +135,13 @@ adasplit_options = options_in_order(
     ),
     click.option(
         "--local-loss",
-        default="contrastive",
+        default="label",
         show_default=True,
-        help="that clients train by: contrastive or label",
+        help="that clients train by: label, or contrastive as in the paper",
     ),
     click.option(
         "--server-passes",
-        default=1,
+        default=4,
         show_default=True,
         help="of the server over the batches of an epoch: more of them, without more bytes",
     ),

@@ -28,9 +28,9 @@ class AdaSplitSettings:
     local_epochs: int  # kappa of the paper, times its rounds
     cross_share: float = 0.6  # eta of the paper: of the clients in each iteration
     orchestrator: str = "ucb"  # whose batches cross, see `orchestrator`; or of all alike
-    local_loss: str = "contrastive"
+    local_loss: str = "label"  # the paper has contrastive
     temperature: float = 0.07  # of the contrastive loss
-    server_passes: int = 1  # over the batches of an epoch, see `replay`
+    server_passes: int = 4  # over the batches of an epoch, see `replay`
 
     def crosses_in(self, epoch: int) -> bool:
         """Say whether anything crosses in an epoch, from 0."""

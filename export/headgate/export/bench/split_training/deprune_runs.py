@@ -140,6 +140,8 @@ def adasplit_parts(adasplit: AdaSplitSettings | None) -> list[str]:
         parts.append(adasplit.local_loss)
     if adasplit.orchestrator != usual.orchestrator:
         parts.append(adasplit.orchestrator)
+    if adasplit.server_passes != usual.server_passes:
+        parts.append(f"{adasplit.server_passes} pass{'' if adasplit.server_passes == 1 else 'es'}")
     if adasplit.temperature != usual.temperature:
         parts.append(f"temperature {adasplit.temperature:g}")
     return parts
