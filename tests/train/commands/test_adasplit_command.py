@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from headgate.runtime.cli import main
 from headgate.train.commands.deprune_command import adasplit
 from headgate.train.commands.deprune_options import config_of
 from headgate.train.commands.deprune_sides import side_of
 from headgate.train.folder.run_folder import load_run
+from train.commands import split_commands
+from train.commands.split_commands import killed_and_resumed
 from train.tiny_runs import write_pictures
 
 
@@ -26,14 +22,11 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(pictures: Path, schedule: str = "6:3") -> list[str]:
-    return [
-        *("--data", f"npz:{pictures}", "--model", "lenet", "--split", "features.2"),
-        *("--schedule", schedule, "--batch-size", "8", "--threads", "1", "--device", "cpu"),
-    ]
+    return split_commands.settings(pictures, schedule)
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["train", "adasplit", *arguments])
+    return split_commands.run("adasplit", *arguments)
 
 
 def test_it_tells_which_epochs_clients_train_alone_and_where_their_networks_are(
@@ -81,45 +74,9 @@ def test_six_tenths_of_the_epochs_are_local_unless_said(pictures: Path) -> None:
 def test_a_server_that_is_killed_goes_on_and_nothing_differs_in_the_end(
     pictures: Path, tmp_path: Path
 ) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "headgate.runtime.cli", "train", "adasplit"]
     far, near = tmp_path / "far", tmp_path / "near"
     common = [*settings(pictures, "6:4"), "--local-epochs", "1", "--cross-share", "0.5"]
-    serve = [*command, "--role", "server", "--out", str(far), "--json", *common]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    server = subprocess.Popen(
-        [*serve, "--bind", "tcp://127.0.0.1:*"],
-        **pipes,  # type: ignore[call-overload]
-        env=environment,
-    )
-    endpoint = json.loads(server.stderr.readline())["endpoint"]
-    client = subprocess.Popen(
-        [*command, "--role", "client", "--server", endpoint, "--name", "client1", *common],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-    )
-    try:
-        assert json.loads(server.stdout.readline())["epoch"] == 1
-        assert json.loads(server.stdout.readline())["num_batches"] == 2  # of four
-        server.send_signal(signal.SIGKILL)
-        server.wait()
-        second = subprocess.run(
-            [*serve, "--bind", endpoint, "--resume"],
-            capture_output=True,
-            text=True,
-            env=environment,
-            timeout=120,
-        )
-        assert second.returncode == 0, second.stderr
-        told, _ = client.communicate(timeout=60)
-        assert client.returncode == 0, told
-    finally:
-        for process in (server, client):
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+    killed_and_resumed("adasplit", common, far, is_time=lambda line: line["num_batches"] == 2)
     assert run(*common, "--out", str(near)).exit_code == 0
     digests = [load_run(path).record.members[0].sha256 for path in (far, near)]
     assert digests[0] == digests[1]

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from headgate.runtime.cli import main
 from headgate.train.commands.deprune_command import deprune
 from headgate.train.commands.deprune_options import config_of, options_of, training_options
 from headgate.train.folder.run_folder import load_run
+from train.commands import split_commands
+from train.commands.split_commands import killed_and_resumed
 from train.tiny_runs import write_pictures
 
 TRAINED = [p.name for p in click.command()(training_options(lambda **_: None)).params if p.name]
@@ -28,14 +25,11 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(pictures: Path, schedule: str = "1:1,6:1") -> list[str]:
-    return [
-        *("--data", f"npz:{pictures}", "--model", "lenet", "--split", "features.2"),
-        *("--schedule", schedule, "--batch-size", "8", "--threads", "1", "--device", "cpu"),
-    ]
+    return split_commands.settings(pictures, schedule)
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["train", "deprune", *arguments])
+    return split_commands.run("deprune", *arguments)
 
 
 def test_local_writes_a_run_and_a_json_line_per_epoch(pictures: Path, tmp_path: Path) -> None:
@@ -160,50 +154,12 @@ def test_a_client_whose_state_has_no_place_does_not_begin(pictures: Path, tmp_pa
 
 def test_server_and_client_are_processes_that_resume(pictures: Path, tmp_path: Path) -> None:
     """The server is killed in the second epoch; both go on, and nothing differs in the end."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "headgate.runtime.cli", "train", "deprune"]
     far, near = tmp_path / "far", tmp_path / "near"
     common = settings(pictures, "1:1,6:2")
-    serve = [*command, "--role", "server", "--out", str(far), "--json", *common]
-    server = subprocess.Popen(
-        [*serve, "--bind", "tcp://127.0.0.1:*"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-    assert server.stderr is not None
-    assert server.stdout is not None
-    endpoint = json.loads(server.stderr.readline())["endpoint"]
-    client = subprocess.Popen(
-        [*command, "--role", "client", "--server", endpoint, "--name", "client1", *common],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-    )
-    try:
-        assert json.loads(server.stdout.readline())["epoch"] == 1
-        server.send_signal(signal.SIGKILL)
-        server.wait()
-        second = subprocess.run(
-            [*serve, "--bind", endpoint, "--resume"],
-            capture_output=True,
-            text=True,
-            env=environment,
-            timeout=120,
-        )
-        assert second.returncode == 0, second.stderr
-        assert "client client1: comes back at epoch 2" in second.stderr
-        assert "client client1: leaves; all is done" in second.stderr
-        told, _ = client.communicate(timeout=60)
-        assert client.returncode == 0, told
-        assert [f"client1: epoch {n} done" in told for n in (1, 2, 3)] == [True] * 3
-    finally:
-        for process in (server, client):
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+    told = killed_and_resumed("deprune", common, far, is_time=lambda line: line["epoch"] == 1)
+    assert "client client1: comes back at epoch 2" in told.server
+    assert "client client1: leaves; all is done" in told.server
+    assert [f"client1: epoch {n} done" in told.client for n in (1, 2, 3)] == [True] * 3
     assert run(*common, "--out", str(near)).exit_code == 0
     digests = [load_run(path).record.members[0].sha256 for path in (far, near)]
     assert digests[0] == digests[1]
