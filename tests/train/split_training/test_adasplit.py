@@ -260,6 +260,37 @@ def test_impossible_settings_are_refused(
         small_plan(pictures, alone_settings(**changes))
 
 
+def test_a_batch_in_an_epoch_in_which_nothing_crosses_is_refused(
+    pictures: Path, tmp_path: Path
+) -> None:
+    settings = alone_settings()
+    plan = small_plan(pictures, settings)
+    with small_server(plan, settings, tmp_path / "run") as server:
+        table = Table(server)
+        client = small_client(plan, settings)
+        table.connect(client)
+        while table.waiting[0][1].kind is not Kind.BATCH:
+            table.run(num_messages=1)
+        peer, header, parts = table.waiting.pop()
+        before = {n: t.clone() for n, t in server.half.model.state_dict().items()}
+        table.hand(peer, replace(header, place=Place(0, 0)), parts)
+        assert differing(before, server.half.model.state_dict()) == []
+    assert "nothing crosses before epoch 2" in str(client.failure)
+
+
+def test_where_the_validation_half_has_none_of_a_clients_classes_all_of_it_counts(
+    pictures: Path, tmp_path: Path
+) -> None:
+    settings = alone_settings(changes={"partition": "classes"})
+    plan = small_plan(pictures, settings)
+    with small_server(plan, settings, tmp_path / "run") as server:
+        num_val = len(plan.data.val_labels_N)
+        for seen, expected in (({0}, None), ({7}, num_val), (set(), num_val)):
+            server.half.labels_seen["ann"] = seen
+            found = len(server.data_of("ann").val_labels_N)
+            assert found == expected or (expected is None and 0 < found < num_val)
+
+
 def test_a_client_that_waits_for_gradients_is_refused_by_a_server_that_sends_none(
     pictures: Path, tmp_path: Path
 ) -> None:

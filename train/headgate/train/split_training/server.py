@@ -316,9 +316,15 @@ class SplitServer:
         self._keep(self, record)
 
     def data_of(self, name: str) -> TrainingData:
-        """Return what a client's network is measured on: its own classes, where it has such."""
+        """Return what a client's network is measured on: its own classes, where it has such.
+
+        Of classes that the validation half lacks nothing can be said, so all of it counts then.
+        """
         data, seen = self._plan.data, self.half.labels_seen.get(name)
-        return data.of_classes(seen) if self._settings.partition == "classes" and seen else data
+        if self._settings.partition == "drawn" or not seen:
+            return data
+        own = data.of_classes(seen)
+        return own if len(own.val_labels_N) else data
 
     @contextmanager
     def _as_of(self, name: str) -> Iterator[TrainingData]:

@@ -95,6 +95,12 @@ class ServerHalf:
         where = f"BATCH at {header.place}"
         if header.place.epoch >= settings.num_epochs:
             raise WireError(f"{where}: the schedule has {settings.num_epochs} epochs")
+        adasplit = settings.adasplit
+        if adasplit is not None and not adasplit.crosses_in(header.place.epoch):
+            raise WireError(
+                f"{where}: nothing crosses before epoch {adasplit.local_epochs + 1}; start the "
+                "client again"
+            )
         phase = settings.phase_of(header.place.epoch)
         budget = settings.phases[phase].budget
         if (header.phase, header.budget) != (phase, budget) or phase >= len(self.selections):
