@@ -47,7 +47,8 @@ class DepruneEpoch:
     bytes_down: int
     total_bytes: int  # both ways, since the run began
     refused: int
-    train_s: float  # wall time from the first batch to the last half
+    # Wall time from the first batch to the last half; of AdaSplit from the first GO.
+    train_s: float
     evaluate_s: float
     pictures_per_s: float
     clients: dict[str, ClientEpoch] = field(default_factory=dict)

@@ -214,6 +214,8 @@ class SplitServer:
                 case Greeted():
                     out.append(self.invitations.welcome(effect))
                 case Go():
+                    if self._settings.adasplit is not None and self._began_s is None:
+                        self._began_s = self.now_s()  # some epochs of these have no batch at all
                     out.append(self.invitations.go(effect))
                 case CloseEpoch(epoch):
                     self._close(epoch)
