@@ -14,8 +14,9 @@ def batch(value: float) -> tuple[Parcel, Parcel, Parcel]:
     return Parcel(values), Parcel(values.flatten()[:1]), Parcel(torch.tensor([0, 1]))
 
 
-def filled(num_passes: int, *, num_batches: int = 8) -> Replay:
-    replay = Replay(num_passes, seed=0)
+def filled(num_passes: int, *, num_batches: int = 8, seed: int = 0, max_maps: int = 8) -> Replay:
+    (maps, _, _) = batch(0.0)
+    replay = Replay(num_passes, seed=seed, max_bytes=max_maps * maps.values.nbytes)
     for step in range(num_batches):
         replay.keep("ann", Header(Kind.BATCH, Place(1, step)), batch(float(step)))
     return replay
@@ -58,3 +59,18 @@ def test_what_is_kept_is_not_the_messages_memory() -> None:
     assert bool((maps.values == 3.0).all())
     assert bool((filter_C.values == 3.0).all())
     assert labels.values.tolist() == [0, 1]
+
+
+def test_of_more_than_there_is_room_for_a_fair_sample_is_kept() -> None:
+    times = [0] * 40
+    for seed in range(300):
+        (kept,) = steps_of(filled(2, num_batches=40, seed=seed)).values()
+        assert len(kept) == len(set(kept)) == 8
+        for step in kept:
+            times[step] += 1
+    assert min(times) > 30  # of 60 expected of each
+    assert max(times) < 100
+
+
+def test_batches_none_of_which_has_room_are_not_kept() -> None:
+    assert steps_of(filled(2, max_maps=0)) == {}
