@@ -64,9 +64,8 @@ class ClientHalf:
         name: str,
         num_steps: int,
         device: torch.device,
-        extra: Sequence[nn.Parameter] = (),
     ) -> None:
-        """`extra` are weights that the client trains and the network does not have."""
+        """`num_steps` are the lessons of each epoch, whether or not they cross."""
         self.model = model
         self._config = config
         self._settings = settings
@@ -77,7 +76,7 @@ class ClientHalf:
         self.packer = Packer(channels, bits=settings.feature_bits, centred=False, device=device)
         averages = [t for n, t in model.named_buffers() if is_clients(n)]
         self._steps = HalfSteps(
-            [*(p for n, p in model.named_parameters() if is_clients(n)), *extra],
+            [*(p for n, p in model.named_parameters() if is_clients(n)), *self._more_weights()],
             [*averages, self.packer.carried_P],
             config=config,
             settings=settings,
@@ -115,6 +114,10 @@ class ClientHalf:
         filter_C = bottleneck.filter_P[bottleneck.selected_C]
         self._under_way = _UnderWay(place, averages, code_BCHW, filter_C, own_loss)
         return self._message(lesson, place, code_BCHW)
+
+    def _more_weights(self) -> Sequence[nn.Parameter]:
+        """Return what the client trains and the network does not have; asked for once."""
+        return ()
 
     def _passed(self, lesson: Lesson, place: Place) -> tuple[Tensor, Tensor]:
         """Run a batch to the split; return its code, and the loss of the exit and the filter."""

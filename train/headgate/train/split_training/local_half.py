@@ -6,16 +6,15 @@ batch came, and whatever happens to it leaves the half as it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from headgate.profiles.train_messages import Header, Place
 from headgate.train.learning.material import Lesson
-from headgate.train.networks.split_model import SplitModel
-from headgate.train.recipe import PruneConfig
 from headgate.train.seeds import derive_seed
+from headgate.train.split_training.adasplit import AdaSplitSettings
 from headgate.train.split_training.client_half import ClientHalf, num_classes_of
 from headgate.train.split_training.halves import all_finite
 from headgate.train.split_training.local_loss import LocalHead
@@ -30,36 +29,7 @@ _LOCAL = "local."
 class LocalHalf(ClientHalf):
     """One client's network, with the layers of its own loss."""
 
-    def __init__(
-        self,
-        model: SplitModel,
-        *,
-        config: PruneConfig,
-        settings: DepruneSettings,
-        name: str,
-        num_steps: int,
-        device: torch.device,
-    ) -> None:
-        """`num_steps` are all of an epoch, of which only some cross."""
-        assert settings.adasplit is not None
-        self._adasplit = settings.adasplit
-        _, height, width = model.bottleneck.code_shape
-        torch.manual_seed(derive_seed(config.seed, "local head", name))
-        self.local_head = LocalHead(
-            model.bottleneck.channels,
-            code_px=(height, width),
-            num_classes=num_classes_of(model),
-            kind=settings.adasplit.local_loss,
-        ).to(device)
-        super().__init__(
-            model,
-            config=config,
-            settings=settings,
-            name=name,
-            num_steps=num_steps,
-            device=device,
-            extra=list(self.local_head.parameters()),
-        )
+    local_head: LocalHead
 
     def train_alone(self, lesson: Lesson, place: Place) -> bool:
         """Take a step on a lesson, whose number in its epoch `place` says; False if refused."""
@@ -94,6 +64,23 @@ class LocalHalf(ClientHalf):
         super().restore_extra(tensors)
         own = {n.removeprefix(_LOCAL): t for n, t in tensors.items() if n.startswith(_LOCAL)}
         self.local_head.load_state_dict(own)
+
+    def _more_weights(self) -> Sequence[nn.Parameter]:
+        bottleneck = self.model.bottleneck
+        _, height, width = bottleneck.code_shape
+        torch.manual_seed(derive_seed(self._config.seed, "local head", self._name))
+        self.local_head = LocalHead(
+            bottleneck.channels,
+            code_px=(height, width),
+            num_classes=num_classes_of(self.model),
+            kind=self._adasplit.local_loss,
+        ).to(self._device)
+        return list(self.local_head.parameters())
+
+    @property
+    def _adasplit(self) -> AdaSplitSettings:
+        assert self._settings.adasplit is not None
+        return self._settings.adasplit
 
     def _learn(self, lesson: Lesson, place: Place) -> Tensor | None:
         """Take a step on the client's own loss; return the code that it was made on, or None."""
