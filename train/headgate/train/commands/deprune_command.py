@@ -153,17 +153,16 @@ def _line(record: DepruneEpoch) -> None:
 
 
 def _told(record: DepruneEpoch, *, adasplit: AdaSplitSettings | None) -> None:
+    if adasplit is not None and not adasplit.crosses_in(record.epoch - 1):
+        text = f"epoch {record.epoch}/{record.num_epochs}: clients train alone"
+        click.echo(f"{text}, {record.bytes_up / 1e6:.1f} MB up", err=True)
+        return
     loss = f"loss {record.loss:.3f}" if record.num_batches else "no batch was trained"
     text = (
         f"epoch {record.epoch}/{record.num_epochs}, {record.budget} maps: {loss}, "
         f"accuracy {100 * record.accuracy:.1f} %, {record.bytes_up / 1e6:.1f} MB up, "
         f"{record.bytes_down / 1e6:.1f} MB down, {record.train_s:.1f} s"
     )
-    if adasplit is not None and not adasplit.crosses_in(record.epoch - 1):
-        text = (
-            f"epoch {record.epoch}/{record.num_epochs}: clients train alone, "
-            f"{record.bytes_up / 1e6:.1f} MB up"
-        )
     for name, client in record.clients.items() if len(record.clients) > 1 else ():
         text += (
             f"\n  {name}: {client.num_batches} batches, {client.bytes_up / 1e6:.1f} MB up, "

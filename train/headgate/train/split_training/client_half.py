@@ -193,7 +193,7 @@ class ClientHalf:
 
     def train_alone(self, lesson: Lesson, place: Place) -> bool:
         """Take a step on a lesson that does not cross; False if it was refused."""
-        raise NotImplementedError
+        raise AssertionError("a half that waits for gradients does not train alone")
 
     def extra_state(self) -> dict[str, Tensor]:
         """Return what a checkpoint holds beside the model and its optimizer."""

@@ -5,11 +5,11 @@ statistics   batch norm's averages are each client's own: while training a layer
 masks        so they are, and each client has a gain for every map, and hidden unit, of the tail: 1
              at first, trained with the tail by this client's batches alone, and drawn to 0 by their
              mean magnitude. Where a gain is near 0 the client neither uses nor changes the weights
-             behind it (the masks of AdaSplit, arXiv 2112.01637, section 3.4)
+             behind it (the masks of AdaSplit, arXiv 2112.01637)
 
-The paper masks each weight, and has no word of averages. A gain for each map costs a client some
-hundred numbers instead of a copy of the tail, and folds into batch norm's factors as the averages
-do: what is exported is a plain network.
+AdaSplit, as its code is described, masks each weight; of averages nothing is said. A gain for each
+map costs a client some hundred numbers instead of a copy of the tail, and folds into batch norm's
+factors as the averages do: what is exported is a plain network.
 """
 
 from __future__ import annotations

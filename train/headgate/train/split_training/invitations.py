@@ -82,7 +82,8 @@ class Invitations:
                 effect.peer, effect.name, header, (self._selected(len(self._half.selections) - 1),)
             )
         phase, adasplit = self.phase_of(effect.place), self._settings.adasplit
-        if adasplit is not None:  # what others were told in this epoch stays
+        # One plan is for all at work: what others were told in this epoch stays.
+        if adasplit is not None and effect.name not in self._shares:
             self._shares = self._planned(effect.name, adasplit) | self._shares
         header = Header(
             Kind.GO,

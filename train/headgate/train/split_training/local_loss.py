@@ -1,8 +1,8 @@
 """The loss that a client of AdaSplit trains its half by, with nothing from the server.
 
 contrastive   pictures of one class shall have like codes, those of others unlike ones: the
-              supervised NT-Xent loss on a projection of the code (arXiv 2112.01637, section 3.2;
-              the loss is that of arXiv 2004.11362, equation 2)
+              supervised NT-Xent loss on a projection of the code, as AdaSplit has it (arXiv
+              2112.01637; the loss is that of arXiv 2004.11362, equation 2)
 label         cross entropy of a linear classifier on the code
 
 Either needs layers that the network does not have. They are the client's own, and never cross.

@@ -1,4 +1,4 @@
-"""Whose batches cross: the orchestrator of AdaSplit (arXiv 2112.01637, section 3.3).
+"""Whose batches cross: the orchestrator of AdaSplit (arXiv 2112.01637).
 
 Where clients differ, a server learns more from those that it is still wrong about. It is a bandit's
 problem: which clients to hear next, by what they last cost, without forgetting the others. The
@@ -6,8 +6,8 @@ paper plays it out an iteration at a time; over a network that would be a questi
 each, from clients that have nothing else to say. So the game is played ahead for an epoch, with
 losses as they were last measured, and each client is told how often it would have been chosen.
 
-The bandit is discounted UCB (Garivier and Moulines 2011, as the paper uses it): of each iteration
-the clients with the largest
+The bandit is discounted UCB (Garivier and Moulines 2011): of each iteration the clients with the
+largest
 
     L_i / S_i + sqrt(2 ln(S) / S_i)
 

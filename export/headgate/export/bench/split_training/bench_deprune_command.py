@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,17 +26,35 @@ from headgate.train.commands.deprune_options import (
     training_options,
 )
 from headgate.train.commands.number_lists import NumberList
+from headgate.train.commands.run_options import options_in_order
 
 if TYPE_CHECKING:
     from headgate.export.bench.split_training.bench_deprune import DepruneOptions
 
+Function = Callable[..., Any]
+
+
+def runs_compared(*, num_clients: int) -> Callable[[Function], Function]:
+    """Return the options of what is compared: runs that are there, or how many are made here."""
+    return options_in_order(
+        click.argument("runs", nargs=-1, type=click.Path(path_type=Path)),  # also one under way
+        click.option(
+            "--clients",
+            default=num_clients,
+            show_default=True,
+            help="clients of each run made here",
+        ),
+        click.option(
+            "--seeds",
+            type=NumberList(),
+            default=(0,),
+            help="of the runs made here, as 0,1,2  [default: 0]",
+        ),
+    )
+
 
 @click.command()
-@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))  # also one that is under way
-@click.option("--clients", default=1, show_default=True, help="clients of each run made here")
-@click.option(
-    "--seeds", type=NumberList(), default=(0,), help="of the runs made here, as 0,1,2  [default: 0]"
-)
+@runs_compared(num_clients=1)
 @training_options
 @held_to_goals
 @outputs
@@ -71,11 +90,7 @@ def deprune(
 
 
 @click.command(context_settings={"default_map": ADASPLIT_DEFAULTS})
-@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))  # also one that is under way
-@click.option("--clients", default=5, show_default=True, help="clients of each run made here")
-@click.option(
-    "--seeds", type=NumberList(), default=(0,), help="of the runs made here, as 0,1,2  [default: 0]"
-)
+@runs_compared(num_clients=5)
 @adasplit_options
 @held_to_goals
 @outputs
