@@ -12,7 +12,7 @@ from headgate.train.split_training.growth import (
     bottleneck_of,
     encode_following,
     grow,
-    grown_selection,
+    next_selection,
 )
 from headgate.train.split_training.server_run import fresh_model
 from train.split_training.small import CPU, small_plan, small_settings
@@ -33,11 +33,11 @@ def trained(selected: tuple[int, ...] = (1, 4)) -> tuple[Bottleneck, torch.optim
 
 def test_maps_that_cross_stay_and_the_best_others_join() -> None:
     filter_P = torch.tensor([0.9, 0.1, 0.8, 0.7, 0.2, 0.8])
-    assert grown_selection(filter_P, selected=(1, 4), budget=4) == (0, 1, 2, 4)
+    assert next_selection(filter_P, selected=(1, 4), budget=4) == (0, 1, 2, 4)
 
 
 def test_all_maps_join_where_the_budget_is_phi() -> None:
-    assert grown_selection(torch.zeros(4), selected=(2,), budget=4) == (0, 1, 2, 3)
+    assert next_selection(torch.zeros(4), selected=(2,), budget=4) == (0, 1, 2, 3)
 
 
 def test_joining_maps_begin_with_a_filter_as_a_fresh_one_and_others_keep_theirs() -> None:

@@ -9,6 +9,7 @@ import click
 from headgate.profiles.errors import UsageError
 from headgate.train.commands.command_group import SentenceGroup
 from headgate.train.commands.deprune_command import adasplit, deprune
+from headgate.train.commands.pact_command import pact
 from headgate.train.commands.progressive_command import clio, nair
 from headgate.train.commands.run_options import given_options, run_options
 
@@ -18,7 +19,7 @@ def train() -> None:
     """Train families of split models."""
 
 
-for command in (nair, clio, deprune, adasplit):
+for command in (nair, clio, deprune, adasplit, pact):
     train.add_command(command)
 
 

@@ -22,6 +22,7 @@ from headgate.train.commands.deprune_sides import Side, side_of, side_options
 if TYPE_CHECKING:
     from headgate.train.recipe import PruneConfig
     from headgate.train.split_training.adasplit import AdaSplitSettings
+    from headgate.train.split_training.deprune import Dealt
     from headgate.train.split_training.epoch_record import DepruneEpoch
     from headgate.train.split_training.server_effects import Attendance
     from headgate.train.split_training.settings import DepruneSettings
@@ -64,13 +65,27 @@ def _train_side(*, as_json: bool, given: dict[str, Any]) -> None:
     side, trained = side_of(given)
     config, settings = config_of(trained)
     side.check()
+    train_as_side(config, settings, side, as_json=as_json)
+
+
+def train_as_side(
+    config: PruneConfig,
+    settings: DepruneSettings,
+    side: Side,
+    *,
+    as_json: bool,
+    dealt: Dealt | None = None,
+) -> None:
+    """Train as this side; `dealt` says of clients' names which pictures are whose."""
     if side.role == "client":
-        _train_as_client(config, settings, side)
+        _train_as_client(config, settings, side, dealt=dealt)
     else:
-        _train_with_a_run(config, settings, side, as_json=as_json)
+        _train_with_a_run(config, settings, side, as_json=as_json, dealt=dealt)
 
 
-def _train_as_client(config: PruneConfig, settings: DepruneSettings, side: Side) -> None:
+def _train_as_client(
+    config: PruneConfig, settings: DepruneSettings, side: Side, *, dealt: Dealt | None
+) -> None:
     from headgate.train.run.interruptions import telling_how_to_go_on
     from headgate.train.split_training.deprune import deprune_as_client
 
@@ -88,12 +103,18 @@ def _train_as_client(config: PruneConfig, settings: DepruneSettings, side: Side)
                 err=True,
             ),
             say=lambda text: click.echo(f"{options.name}: {text}", err=True),
+            dealt=dealt,
         )
     click.echo(json.dumps({"client": done.name, "num_pictures": done.num_pictures_done}))
 
 
 def _train_with_a_run(
-    config: PruneConfig, settings: DepruneSettings, side: Side, *, as_json: bool
+    config: PruneConfig,
+    settings: DepruneSettings,
+    side: Side,
+    *,
+    as_json: bool,
+    dealt: Dealt | None,
 ) -> None:
     """Train as the server, or with all sides here: the run is written by this process."""
     from headgate.train.commands.tables import guessing, say_if_begun_anew, say_run
@@ -115,6 +136,7 @@ def _train_with_a_run(
                 resume=side.resume,
                 force=side.force,
                 epoch_done=epoch_done,
+                dealt=dealt,
             )
         else:
             run = deprune_as_server(

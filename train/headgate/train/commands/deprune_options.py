@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ADASPLIT_DEFAULTS = {"schedule": "128:20", "server_view": "masks"}
 LOCAL_TENTHS = 6  # of the epochs, as in the paper
 
-_SHARED = (
+_NETWORK = (
     run_option("data"),
     run_option("model", default="vgg11"),
     run_option("width"),
@@ -29,12 +29,14 @@ _SHARED = (
         help="side of the network's input, which is then square  [default: the data's size]",
     ),
     run_option("resolution_factor"),
-    click.option(
-        "--schedule",
-        default="4:15,128:7",
-        show_default=True,
-        help="maps that cross and for how many epochs, BUDGET:EPOCHS,...; budgets grow",
-    ),
+)
+_SCHEDULE = click.option(
+    "--schedule",
+    default="4:15,128:7",
+    show_default=True,
+    help="maps that cross and for how many epochs, BUDGET:EPOCHS,...; budgets grow",
+)
+_LEARNING = (
     click.option("--batch-size", default=64, show_default=True, help="pictures of a client's step"),
     click.option("--lr", default=0.05, show_default=True, help="learning rate of both sides"),
     click.option(
@@ -113,9 +115,12 @@ _GRADIENT_BITS = click.option(
     "--gradient-bits", default=32, show_default=True, help="of the maps' gradients"
 )
 # `config_of` reads them.
-training_options = options_in_order(*_SHARED, _GRADIENT_BITS)
+training_options = options_in_order(*_NETWORK, _SCHEDULE, *_LEARNING, _GRADIENT_BITS)
+pilot_options = options_in_order(*_NETWORK, *_LEARNING, _GRADIENT_BITS)
 adasplit_options = options_in_order(
-    *_SHARED,
+    *_NETWORK,
+    _SCHEDULE,
+    *_LEARNING,
     click.option(
         "--local-epochs",
         type=int,

@@ -114,7 +114,7 @@ def _find_splits(
     with mode_kept(model), torch.no_grad():
         model.eval()
         try:
-            with _every_multiply_counted():
+            with every_multiply_counted():
                 costs.run(example_BCHW)
         except Exception as error:  # the model's own code again
             raise UsageError(
@@ -165,7 +165,7 @@ class _Costs(fx.Interpreter):
 
 
 @contextlib.contextmanager
-def _every_multiply_counted() -> Iterator[None]:
+def every_multiply_counted() -> Iterator[None]:
     """Keep torch from fusing what its counter would then not know: attention, whole encoders."""
     was_fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from headgate.profiles.errors import DataError, UsageError
@@ -19,6 +21,7 @@ from headgate.train.run.plan import Plan, make_plan
 from headgate.train.split_training.client import EpochEnded, SplitClient
 from headgate.train.split_training.client_checkpoints import has_state
 from headgate.train.split_training.exchange import serve, train_as_client
+from headgate.train.split_training.finished_networks import folder_of
 from headgate.train.split_training.local import train_locally
 from headgate.train.split_training.local_half import half_class
 from headgate.train.split_training.partition import own_pictures
@@ -38,6 +41,11 @@ from headgate.train.split_training.transport import (
     ServerSocket,
     keys_to,
 )
+
+# Shapes: N training pictures of one client
+
+Pictures_N = npt.NDArray[np.int64]  # which of the data set's, by their number
+Dealt = Callable[[Plan], Mapping[str, Pictures_N]]  # clients' names, and which are whose
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +95,15 @@ def make_client(
     *,
     device: torch.device,
     epoch_ended: EpochEnded | None = None,
+    own_N: Pictures_N | None = None,
 ) -> SplitClient:
-    """Return a client with its share of the pictures."""
-    source = _source(plan, options.share, partition=settings.partition, device=device)
+    """Return a client with its share of the pictures, or with those that are its own."""
+    share = "{}/{}".format(*options.share)
+    if own_N is None:
+        own_N = _shared_out(plan, options.share, partition=settings.partition)
+    else:
+        share = f"{len(own_N)} of {len(plan.data.train_labels_N)} pictures"
+    source = _source(plan, own_N, device=device)
     half = half_class(settings)(
         fresh_model(plan, settings, device=device),
         config=plan.config,
@@ -105,7 +119,7 @@ def make_client(
         agreement=agreement_of(plan, settings),
         dealt={
             "data": plan.data.digest[:12],
-            "share": "{}/{}".format(*options.share),
+            "share": share,
             "batch size": source.batch_size,
             "augment": plan.augmentation is not None,
         },
@@ -116,36 +130,42 @@ def make_client(
     )
 
 
-def _source(plan: Plan, share: tuple[int, int], *, partition: str, device: torch.device) -> Source:
-    """Return a client's pictures: a part of the training half that stays its own in all epochs."""
+def _shared_out(plan: Plan, share: tuple[int, int], *, partition: str) -> Pictures_N:
+    """Return a part of the training half, which stays a client's own in all epochs."""
     number, of = share
     if not 1 <= number <= of:
         raise UsageError(f"--share: found {number}/{of}, expected a number from 1 to {of}")
-    config, data = plan.config, plan.data
-    if of > 1:
-        mine_N = torch.from_numpy(
-            own_pictures(
-                data.train_labels_N.numpy(),
-                share,
-                partition=partition,
-                num_classes=data.num_classes,
-                seed=config.seed,
-            )
+    labels_N = plan.data.train_labels_N.numpy()
+    if of == 1:
+        return np.arange(len(labels_N))
+    own_N = own_pictures(
+        labels_N,
+        share,
+        partition=partition,
+        num_classes=plan.data.num_classes,
+        seed=plan.config.seed,
+    )
+    if len(own_N) < MIN_BATCH:
+        raise DataError(
+            f"--share {number}/{of}: leaves {len(own_N)} of {len(labels_N)} pictures, expected "
+            f"{MIN_BATCH} or more; use fewer clients or more pictures"
         )
+    return own_N
+
+
+def _source(plan: Plan, own_N: Pictures_N, *, device: torch.device) -> Source:
+    """Return a client's pictures, in the order of the data set."""
+    config, data = plan.config, plan.data
+    if len(own_N) < len(data.train_labels_N):
+        mine_N = torch.from_numpy(own_N)
         data = replace(
             data,
             train_pictures_NCHW=data.train_pictures_NCHW[mine_N],
             train_labels_N=data.train_labels_N[mine_N],
         )
-    num_pictures = len(data.train_labels_N)
-    if num_pictures < MIN_BATCH:
-        raise DataError(
-            f"--share {number}/{of}: leaves {num_pictures} of {len(plan.data.train_labels_N)} "
-            f"pictures, expected {MIN_BATCH} or more; use fewer clients or more pictures"
-        )
     return Source(
         Pictures(data.to(device), plan.augmentation),
-        num_pictures=num_pictures,
+        num_pictures=len(own_N),
         batch_size=config.batch_size,
         seed=config.seed,
     )
@@ -161,19 +181,25 @@ def deprune_locally(
     resume: bool = False,
     force: bool = False,
     through_wire: bool = False,
+    dealt: Dealt | None = None,
     epoch_done: EpochDone = lambda _: None,
 ) -> Run:
-    """Train with all sides in this process, and return the run `out`."""
+    """Train with all sides in this process, and return the run `out`.
+
+    Pictures are shared out to `num_clients` alike, or `dealt` says which clients have which.
+    """
     plan = prepare(config, settings)
     num_train = len(plan.data.train_labels_N)
-    if num_train // num_clients < MIN_BATCH:  # before there is a folder
+    owners = None if dealt is None else dealt(plan)
+    num_clients = num_clients if owners is None else len(owners)
+    if owners is None and num_train // num_clients < MIN_BATCH:  # before there is a folder
         raise UsageError(
             f"--clients: found {num_clients} for {num_train} training pictures, expected "
             f"{MIN_BATCH} pictures each at least; use fewer clients or more pictures"
         )
     device = compute_device(plan.config)
     with (
-        _threads(config),
+        threads_of(config),
         open_server(
             plan,
             settings,
@@ -186,19 +212,21 @@ def deprune_locally(
         ) as server,
     ):
         kept = partial_folder(out) / CLIENTS
+        names = owners or [f"client{number}" for number in range(1, num_clients + 1)]
         clients = [
             make_client(
                 plan,
                 settings,
                 ClientOptions(
-                    name=f"client{number}",
+                    name=name,
                     share=(number, num_clients),
-                    folder=kept / f"client{number}" if keeps_checkpoints else None,
+                    folder=kept / folder_of(name) if keeps_checkpoints else None,
                     resume=resume,
                 ),
                 device=device,
+                own_N=None if owners is None else owners[name],
             )
-            for number in range(1, num_clients + 1)
+            for number, name in enumerate(names, start=1)
         ]
         if not server.is_finished:
             train_locally(
@@ -232,7 +260,7 @@ def deprune_as_server(
     socket = ServerSocket(bind, security)  # first: what is wrong with it leaves no folder
     with (
         closing(socket),
-        _threads(config),
+        threads_of(config),
         open_server(
             plan,
             settings,
@@ -257,8 +285,12 @@ def deprune_as_client(
     security: Security,
     epoch_ended: EpochEnded | None = None,
     say: Callable[[str], None] = lambda _: None,
+    dealt: Dealt | None = None,
 ) -> SplitClient:
-    """Train one client to the end of the run; `say` is told of a connection that is missing."""
+    """Train one client to the end of the run; `say` is told of a connection that is missing.
+
+    With `dealt` its pictures are those that this says of its name.
+    """
     folder = options.folder
     if folder is not None and has_state(folder) and not (options.resume or options.force):
         raise UsageError(
@@ -268,8 +300,15 @@ def deprune_as_client(
     keys_to(endpoint, security)  # before the data: loading it takes a while
     plan = prepare(config, settings)
     device = compute_device(plan.config)
-    with _threads(config):
-        client = make_client(plan, settings, options, device=device, epoch_ended=epoch_ended)
+    with threads_of(config):
+        client = make_client(
+            plan,
+            settings,
+            options,
+            device=device,
+            epoch_ended=epoch_ended,
+            own_N=None if dealt is None else dealt(plan)[options.name],
+        )
         with closing(ClientSocket(endpoint, security)) as socket:
             train_as_client(
                 client,
@@ -285,7 +324,8 @@ def deprune_as_client(
 
 
 @contextmanager
-def _threads(config: PruneConfig) -> Iterator[None]:
+def threads_of(config: PruneConfig) -> Iterator[None]:
+    """Use as many CPU threads as a recipe says, while in it."""
     before = torch.get_num_threads()
     if config.threads is not None:
         torch.set_num_threads(config.threads)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypedDict
 
+from headgate.profiles.errors import FamilyError
+from headgate.profiles.parse import parse
 from headgate.profiles.train_messages import Kind
+from headgate.train.folder.epoch_log import LOG_FILE
 
 DEPRUNE_EPOCH_SCHEMA = 1
 
@@ -53,6 +58,25 @@ class DepruneEpoch:
     pictures_per_s: float
     clients: dict[str, ClientEpoch] = field(default_factory=dict)
     half_bytes: int = 0  # of this epoch's bytes: clients' halves, which do not grow with pictures
+
+
+def read_epochs(folder: Path) -> tuple[DepruneEpoch, ...]:
+    """Return the lines of a run, which may be under way; raises FamilyError for a damaged one."""
+    try:
+        data = (folder / LOG_FILE).read_bytes()
+    except FileNotFoundError:
+        return ()
+    lines = data.splitlines(keepends=True)
+    if lines and not lines[-1].endswith(b"\n"):
+        lines.pop()  # a full disk or a kill has cut it off; --resume makes that epoch again
+    epochs = []
+    for number, line in enumerate(lines, start=1):
+        where = f"{folder / LOG_FILE}, line {number}"
+        try:
+            epochs.append(parse(DepruneEpoch, json.loads(line), where=where, error=FamilyError))
+        except ValueError:
+            raise FamilyError(f"{where}: is not JSON; the file is damaged") from None
+    return tuple(epochs)
 
 
 class Sums(TypedDict):

@@ -1,7 +1,8 @@
-"""The move to a larger budget: which maps join those that cross, and how they begin.
+"""The move to another budget: which maps join those that cross, and how they begin.
 
 Maps that cross keep crossing: the tail is used to them. Those with the largest filter value
 among the others join; which they are, the server decides once per phase and tells the clients.
+On a move to a smaller budget those with the smallest filter value stay out from then on.
 
 A map that never crossed has had no gradient but the prune loss's, which draws its filter value
 down with all the others, to about budget / phi. It must not stay there, nor begin as low as
@@ -30,12 +31,15 @@ from headgate.train.networks.split_model import SplitModel
 # Shapes: B batch, P all phi maps, C maps that cross, H x W at the split
 
 
-def grown_selection(filter_P: Tensor, *, selected: Sequence[int], budget: int) -> tuple[int, ...]:
-    """Return the maps that cross from now on, ascending: those that did, and the best others."""
+def next_selection(filter_P: Tensor, *, selected: Sequence[int], budget: int) -> tuple[int, ...]:
+    """Return the maps that cross from now on, ascending.
+
+    Those that did, and the best others; or with fewer than before the best of those that did.
+    """
     order = torch.sort(filter_P.detach().cpu(), descending=True, stable=True).indices.tolist()
     kept = set(selected)
-    joining = [index for index in order if index not in kept][: budget - len(kept)]
-    return tuple(sorted([*kept, *joining]))
+    first = [index for index in order if index in kept]
+    return tuple(sorted([*first, *(index for index in order if index not in kept)][:budget]))
 
 
 def encode_following(model: SplitModel, features_BPHW: Tensor) -> Tensor:
@@ -78,7 +82,7 @@ def grow(
 ) -> None:
     """Let the maps `selected` cross, and prepare those that did not; equal on all sides.
 
-    The bottleneck's selection must be frozen, and be a part of `selected`.
+    The bottleneck's selection must be frozen. Maps that do not cross any more stay as they are.
     """
     assert bottleneck.selected is not None
     joining = sorted(set(selected) - set(bottleneck.selected))

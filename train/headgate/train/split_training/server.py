@@ -22,7 +22,7 @@ from headgate.train.split_training.epoch_record import (
     sums_of,
 )
 from headgate.train.split_training.greeting import disagreements, greeting_from_bytes
-from headgate.train.split_training.growth import grown_selection
+from headgate.train.split_training.growth import next_selection
 from headgate.train.split_training.halves import pack_half
 from headgate.train.split_training.invitations import Invitations
 from headgate.train.split_training.kept_halves import Half, KeptHalves, without_long_absent
@@ -159,11 +159,16 @@ class SplitServer:
         text = parts[0]
         assert isinstance(text, bytes)
         greeting = greeting_from_bytes(text)
+        differences = disagreements(self._agreement, greeting.agreement)
+        timetable = self._settings.timetable
+        if timetable is not None and greeting.name not in timetable.names:
+            expected = ", ".join(sorted(timetable.names))
+            differences.append(f"name: found {greeting.name!r}, expected one of {expected}")
         effects = self.session.greeted(
             peer,
             greeting,
             place=header.place,
-            differences=disagreements(self._agreement, greeting.agreement),
+            differences=differences,
             now_s=now_s,
         )
         if self.session.roster.name_at(peer) is not None:
@@ -339,7 +344,7 @@ class SplitServer:
             return
         phase = settings.phase_of(epoch)
         half = self.halves.for_selection()
-        selected = grown_selection(
+        selected = next_selection(
             half.weights["bottleneck.f_hat"],
             selected=self.half.selections[-1],
             budget=settings.phases[phase].budget,

@@ -202,6 +202,7 @@ def _server(
         client_timeout_s=options.client_timeout_s,
         epoch=state.epoch if state is not None else 0,
         places={n: Place(*place) for n, place in state.places.items()} if state else None,
+        timetable=settings.timetable,
     )
     server = SplitServer(
         plan,

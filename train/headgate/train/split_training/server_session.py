@@ -15,6 +15,9 @@ What client halves have in common, by `client_sync`:
     none     nothing: each client keeps its own
     relay    one half goes round: clients train one after the other, each from the last one's
     fedavg   all train at once; at the epoch's end all go on from the mean of the halves
+
+Where a timetable says whose epoch it is, all others wait for a later one: they get no GO, and
+nobody waits for them. Where none of those whose epoch it is are there, all that are train in it.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ from headgate.train.split_training.server_effects import (
     Train,
 )
 from headgate.train.split_training.server_roster import Member, Roster
+from headgate.train.split_training.timetable import Timetable
 
 CLIENT_TIMEOUT_S = 60.0
 
@@ -52,12 +56,15 @@ class ServerSession:
         client_timeout_s: float = CLIENT_TIMEOUT_S,
         epoch: int = 0,
         places: Mapping[str, Place] | None = None,
+        timetable: Timetable | None = None,
     ) -> None:
         """Wait for `num_clients` before the first batch; `places` are what a checkpoint knows."""
         self._num_epochs = num_epochs
         self._num_clients = num_clients
         self._one_at_a_time = client_sync == "relay"
         self._timeout_s = client_timeout_s
+        self._timetable = timetable
+        self._is_epoch_done = False  # by one of those that train in it, who may have left since
         self.epoch = epoch
         self.roster = Roster(places or {})
         self._has_begun = False
@@ -202,8 +209,11 @@ class ServerSession:
     def epoch_closed(self, *, now_s: float) -> list[Effect]:
         """Hear that the epoch is measured and written: the next one begins."""
         assert self._is_closing
-        self._is_closing = False
+        self._is_closing = self._is_epoch_done = False
         self.epoch += 1
+        for member in self.roster.at_work:
+            if member.place == Place(self.epoch - 1):  # it was not its epoch
+                member.place = Place(self.epoch)
         if self.is_finished:
             effects: list[Effect] = []
             for member in self.roster:
@@ -244,6 +254,7 @@ class ServerSession:
         is_late = epoch < self.epoch  # it was away while the others went on
         if is_late:
             member.place = Place(self.epoch)
+        self._is_epoch_done |= not is_late
         return [KeepHalf(member.name, is_late), *self._advance(now_s=now_s)]
 
     def _go(self, member: Member, peer: bytes) -> Go:
@@ -264,7 +275,7 @@ class ServerSession:
         if not self._has_begun and len(working) < self._num_clients:
             return []
         self._has_begun = True
-        waiting = [m for m in working if m.place.epoch <= self.epoch]
+        waiting = self._with_this_epoch(working)
         if not waiting:
             ended = any(each.place.epoch > self.epoch for each in self.roster)
             if not (working and ended):
@@ -282,6 +293,22 @@ class ServerSession:
                 member.may_train, member.heard_s = True, now_s
                 effects.append(self._go(member, member.peer))
         return effects
+
+    def _with_this_epoch(self, working: list[Member]) -> list[Member]:
+        """Return who has yet to end the epoch under way, or an earlier one."""
+        behind = [member for member in working if member.place.epoch <= self.epoch]
+        if self._timetable is None:
+            return behind
+        names = self._timetable.names_in(self.epoch)
+        stand_in = not self._is_epoch_done and all(member.name not in names for member in working)
+        return [
+            member
+            for member in behind
+            if stand_in
+            or member.name in names
+            or member.may_train
+            or member.place.epoch < self.epoch
+        ]
 
 
 def _where(place: Place) -> str:

@@ -14,6 +14,7 @@ from headgate.train.recipe import PruneConfig
 from headgate.train.split_training.adasplit import PARTITIONS, AdaSplitSettings
 from headgate.train.split_training.client_views import VIEWS
 from headgate.train.split_training.greeting import MAX_SHOWN
+from headgate.train.split_training.timetable import Timetable
 from headgate.train.stages import Stage, StageKind, learning_rate, member_id
 
 CLIENT_SYNCS = ("none", "relay", "fedavg")
@@ -56,6 +57,8 @@ class DepruneSettings:
     mask_weight: float = field(default=0.0, metadata=ADDED)  # of the gains' mean magnitude
     # Clients train by a loss of their own; None: by the server's gradients.
     adasplit: AdaSplitSettings | None = field(default=None, metadata=ADDED)
+    # Who trains in which epoch, which only the server needs to know; None: all in all of them.
+    timetable: Timetable | None = field(default=None, metadata=ADDED)
 
     @property
     def num_epochs(self) -> int:
@@ -122,6 +125,8 @@ def check_settings(settings: DepruneSettings) -> None:
         raise UsageError(f"--mask-weight: found {settings.mask_weight:g}, expected 0 or more")
     if settings.adasplit is not None:
         settings.adasplit.check(num_epochs=settings.num_epochs)
+    if settings.timetable is not None:
+        settings.timetable.check(num_epochs=settings.num_epochs)
 
 
 def stage_of(config: PruneConfig, settings: DepruneSettings, phase: int) -> Stage:

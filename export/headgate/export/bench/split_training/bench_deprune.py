@@ -26,12 +26,10 @@ from headgate.export.bench.split_training.deprune_runs import (
 from headgate.export.bench.split_training.plot_deprune import draw_deprune
 from headgate.export.figures import NARROW_IN, WIDE_IN
 from headgate.export.page import bullets, facts, page, paragraphs, text_table, themed_picture
-from headgate.profiles.errors import UsageError
 from headgate.profiles.storage import write_atomic
-from headgate.train.folder.run_folder import load_run
-from headgate.train.folder.run_record import RunRecord
-from headgate.train.recipe import PruneConfig, differences
-from headgate.train.split_training.deprune import deprune_locally, prepare
+from headgate.train.recipe import PruneConfig
+from headgate.train.split_training.deprune import prepare
+from headgate.train.split_training.once import train_once
 from headgate.train.split_training.settings import PLAIN_BITS, DepruneSettings, Phase
 
 NAME = "deprune"
@@ -87,32 +85,15 @@ def train_each(
         for name, (recipe, way) in ways.items():
             path = options.folder / f"{name}-s{seed}"
             paths.append(path)
-            if (path / "run.json").is_file():
-                _check_as_asked(load_run(path).record, replace(recipe, seed=seed), way, where=path)
-                continue
-            say(f"seed {seed}, {name}: {','.join(map(str, way.phases))}")
-            deprune_locally(
+            train_once(
                 replace(recipe, seed=seed),
                 way,
                 path,
                 num_clients=options.num_clients,
-                force=True,
+                said=f"seed {seed}, {name}",
+                say=say,
             )
     return paths
-
-
-def _check_as_asked(
-    record: RunRecord, config: PruneConfig, settings: DepruneSettings, *, where: Path
-) -> None:
-    """Refuse what an earlier call trained with other settings: it would be reported as asked."""
-    changed = differences(prepare(config, settings).config, record.settings)
-    if record.deprune != settings:
-        changed.append(f"split training: now {settings}, before {record.deprune}")
-    if changed:
-        raise UsageError(
-            f"{where}: was trained with other settings ({'; '.join(changed)}); remove it, or give "
-            "another --out"
-        )
 
 
 def bench_deprune(paths: Sequence[Path], *, name: str = NAME) -> tuple[BenchResult, list[Series]]:

@@ -6,21 +6,18 @@ the epochs that it has.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 
-from headgate.profiles.errors import FamilyError, UsageError
-from headgate.profiles.parse import parse
+from headgate.profiles.errors import UsageError
 from headgate.train.commands.deprune_options import ADASPLIT_DEFAULTS
-from headgate.train.folder.epoch_log import LOG_FILE
 from headgate.train.folder.run_folder import partial_folder
 from headgate.train.folder.run_record import RunRecord, read_record
 from headgate.train.folder.work_folder import RUN_FILE
 from headgate.train.split_training.adasplit import AdaSplitSettings
-from headgate.train.split_training.epoch_record import DepruneEpoch
+from headgate.train.split_training.epoch_record import DepruneEpoch, read_epochs
 from headgate.train.split_training.settings import PLAIN_BITS, DepruneSettings
 
 NO_COMPRESSION = "no compression"
@@ -189,18 +186,4 @@ def _read(path: Path) -> DepruneRun:
     record = read_record(folder / RUN_FILE)
     if record.deprune is None:
         raise UsageError(f"{folder}: is no run of split training; give one that is")
-    try:
-        data = (folder / LOG_FILE).read_bytes()
-    except FileNotFoundError:
-        data = b""
-    lines = data.splitlines(keepends=True)
-    if lines and not lines[-1].endswith(b"\n"):
-        lines.pop()  # a full disk or a kill has cut it off; --resume makes that epoch again
-    epochs = []
-    for number, line in enumerate(lines, start=1):
-        where = f"{folder / LOG_FILE}, line {number}"
-        try:
-            epochs.append(parse(DepruneEpoch, json.loads(line), where=where, error=FamilyError))
-        except ValueError:
-            raise FamilyError(f"{where}: is not JSON; the file is damaged") from None
-    return DepruneRun(folder, record, record.deprune, tuple(epochs))
+    return DepruneRun(folder, record, record.deprune, read_epochs(folder))

@@ -1,0 +1,74 @@
+"""Claims about curves: what they are, that a fit finds them again, and what they refuse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import exp
+
+import pytest
+
+from headgate.profiles.errors import UsageError
+from headgate.train.pact.learning_curve import LearningCurve, Trained, fit
+from headgate.train.pact.pilot import trials_of
+from train.pact.small_plans import CURVE
+
+
+def pilot_of(curve: LearningCurve, *, epochs: int = 8, noise: float = 0.0) -> list[Trained]:
+    """Return what a pilot would find where a network learns as `curve` says."""
+    runs = []
+    for number, trial in enumerate(trials_of(curve.budgets, epochs=epochs)):
+        num_pictures = 10_000 // trial.part
+        shown = [(p.budget, num_pictures) for p in trial.phases for _ in range(p.epochs)]
+        off = noise * (-1) ** number
+        runs.append(Trained(tuple(shown), curve.accuracy(shown) + off))
+    return runs
+
+
+def test_progress_counts_maps_order_and_how_often_pictures_were_seen() -> None:
+    fade = exp(-1 / 30)
+    assert CURVE.progress([(32, 100), (32, 100)]) == pytest.approx(100 + 100 * fade)
+    assert CURVE.progress([(4, 100), (32, 100)]) == pytest.approx(70 + 100 * fade)
+    assert CURVE.progress([(32, 100), (4, 100)]) == pytest.approx(100 + 85 * fade)
+
+
+def test_the_progress_that_an_accuracy_needs_leads_to_it() -> None:
+    needed = CURVE.progress_for(0.7, last_budget=32)
+    assert needed is not None
+    unfading = replace(CURVE, repeats=1e9)
+    assert unfading.accuracy([(32, round(needed))]) == pytest.approx(0.7, abs=1e-4)
+
+
+def test_below_its_floor_no_budget_comes() -> None:
+    assert CURVE.progress_for(0.985, last_budget=4) is None
+    assert CURVE.progress_for(0.985, last_budget=32) is not None
+
+
+def test_a_fit_finds_the_curve_again_that_trainings_follow() -> None:
+    found = fit(pilot_of(CURVE))
+    assert found.rms_error < 0.003
+    for epochs in ([(4, 10_000)] * 20, [(32, 10_000)] * 20, [(32, 5_000)] * 4 + [(4, 5_000)] * 20):
+        assert found.accuracy(epochs) == pytest.approx(CURVE.accuracy(epochs), abs=0.01)
+
+
+def test_a_fit_is_not_thrown_off_by_trainings_that_differ_by_chance() -> None:
+    found = fit(pilot_of(CURVE, noise=0.01))
+    assert found.rms_error == pytest.approx(0.01, abs=0.004)
+    epochs = [(4, 10_000)] * 12
+    assert found.accuracy(epochs) == pytest.approx(CURVE.accuracy(epochs), abs=0.03)
+
+
+def test_fewer_maps_never_have_the_lower_floor() -> None:
+    odd = replace(CURVE, floors=(0.0, 0.1))
+    found = fit(pilot_of(odd))
+    assert found.floors[0] >= found.floors[1]
+
+
+def test_too_few_trainings_are_refused() -> None:
+    with pytest.raises(UsageError, match="4 trainings, expected 7 or more"):
+        fit(pilot_of(CURVE)[:4])
+
+
+def test_trainings_of_one_length_are_refused() -> None:
+    alike = [Trained(((4, 100), (4, 100)), 0.5), Trained(((32, 100),), 0.6)] * 4
+    with pytest.raises(UsageError, match="of 4 maps there are trainings of 1 lengths"):
+        fit(alike)

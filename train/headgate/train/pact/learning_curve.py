@@ -1,0 +1,166 @@
+"""How the accuracy at a training's end follows from what it was trained on, fitted to short ones.
+
+Errors of networks trained to the end of their rate schedule fall as a power of the pictures seen,
+towards a floor (Hestness et al. 2017), here the last budget's; a picture that crosses in few maps
+teaches less, and one seen many times before as well (Muennighoff et al. 2023):
+
+    error    = floor(last budget) + scale * progress^-exponent
+    progress = sum over epochs k, from 0, of pictures_k * share(budget_k) * exp(-k / repeats)
+
+The number of an epoch stands for how often its pictures were seen: not less than they were. Few
+maps teach more after many have crossed than from the start, so they have two shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp, inf, log, sqrt
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import least_squares
+
+from headgate.profiles.errors import UsageError
+
+MOST_REPEATS = 1000.0  # as good as none that teaches less
+_EXPONENT = 0.3  # to begin with
+_LEAST_ERROR = 1e-3  # below it the logarithm of an error says nothing
+
+# Shapes: R runs, U unknowns
+
+Floats = npt.NDArray[np.float64]
+Epochs = Sequence[tuple[int, int]]  # budget and pictures of each
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A training that was carried out: what it was shown, and how well it answered."""
+
+    epochs: tuple[tuple[int, int], ...]  # budget and pictures of each
+    accuracy: float  # 0..1, at its end
+
+
+@dataclass(frozen=True, slots=True)
+class LearningCurve:
+    """The curve of one network and data set."""
+
+    budgets: tuple[int, ...]  # ascending
+    floors: tuple[float, ...]  # errors, 0..1, by budget
+    shares: tuple[float, ...]  # by budget: that a picture teaches, of what it would with the last
+    later_shares: tuple[float, ...]  # the same after epochs with more maps
+    scale: float
+    exponent: float
+    repeats: float
+    rms_error: float  # of the runs it was fitted to, 0..1
+
+    def worth(self, budget: int, *, epoch: int, is_later: bool) -> float:
+        """Return what a picture adds to the progress in an epoch, from 0.
+
+        `is_later` says that an epoch with more maps came before.
+        """
+        shares = self.later_shares if is_later else self.shares
+        share: float = shares[self.budgets.index(budget)]
+        return share * exp(-epoch / self.repeats)
+
+    def progress(self, epochs: Epochs) -> float:
+        """Return the progress after these epochs, in pictures."""
+        total, most = 0.0, 0
+        for number, (budget, num_pictures) in enumerate(epochs):
+            worth = self.worth(budget, epoch=number, is_later=budget < most)
+            total += num_pictures * worth
+            most = max(most, budget)
+        return total
+
+    def accuracy(self, epochs: Epochs) -> float:
+        """Return the accuracy at the end of a training of these epochs."""
+        return max(0.0, 1.0 - self.error(epochs))
+
+    def error(self, epochs: Epochs) -> float:
+        """Return the share of wrong answers; of very short trainings it comes to more than 1."""
+        last = self.budgets.index(epochs[-1][0])
+        found: float = self.floors[last] + self.scale * self.progress(epochs) ** -self.exponent
+        return found
+
+    def progress_for(self, accuracy: float, *, last_budget: int) -> float | None:
+        """Return the progress that an accuracy needs; None where it cannot be reached."""
+        above = 1.0 - accuracy - self.floors[self.budgets.index(last_budget)]
+        if above <= 0:
+            return None
+        needed: float = (self.scale / above) ** (1.0 / self.exponent)
+        return needed
+
+
+def fit(runs: Sequence[Trained]) -> LearningCurve:
+    """Return the curve closest to these trainings, in the squares of errors' logarithms.
+
+    Raises UsageError where they are too few, or too alike, to tell its numbers.
+    """
+    budgets = tuple(sorted({budget for run in runs for budget, _ in run.epochs}))
+    _check(runs, budgets)
+    error_R = np.log([max(_LEAST_ERROR, 1.0 - run.accuracy) for run in runs])
+    num_R = np.log([sum(n for _, n in run.epochs) for run in runs])
+    guess = float((error_R + _EXPONENT * num_R).mean())
+    low_U, high_U, start_U = _bounds(budgets, runs, scale=guess)
+
+    def residual_R(unknowns_U: Floats) -> Floats:
+        curve = _curve(budgets, unknowns_U)
+        found_R: Floats = np.log([curve.error(run.epochs) for run in runs])
+        return found_R - error_R
+
+    best = least_squares(residual_R, start_U, bounds=(low_U, high_U), x_scale="jac")
+    curve = _curve(budgets, best.x)
+    squares = [(curve.accuracy(run.epochs) - run.accuracy) ** 2 for run in runs]
+    return _curve(budgets, best.x, rms_error=sqrt(sum(squares) / len(runs)))
+
+
+def _check(runs: Sequence[Trained], budgets: Sequence[int]) -> None:
+    needed = 1 + 3 * len(budgets)  # as many as there are unknowns
+    if len(runs) < needed:
+        raise UsageError(
+            f"curve: {len(runs)} trainings, expected {needed} or more for {len(budgets)} budgets"
+        )
+    for budget in budgets:
+        lengths = {
+            sum(n for _, n in run.epochs) for run in runs if {b for b, _ in run.epochs} == {budget}
+        }
+        if len(lengths) < 2:
+            raise UsageError(
+                f"curve: of {budget} maps there are trainings of {len(lengths)} lengths, expected "
+                "2 or more"
+            )
+
+
+def _bounds(
+    budgets: Sequence[int], runs: Sequence[Trained], *, scale: float
+) -> tuple[Floats, Floats, Floats]:
+    """Return the least, the most and a guess of what `_curve` takes, from one of the scale."""
+    num = len(budgets)
+    error = max(_LEAST_ERROR, 1.0 - max(run.accuracy for run in runs))
+    low = [log(1e-4), log(0.02), 0.0, *[0.0] * num, *[log(0.02)] * 2 * (num - 1)]
+    high = [log(1e9), log(2.0), 1.0, *[error] * num, *[log(1.5)] * 2 * (num - 1)]
+    start = [scale, log(_EXPONENT), 0.02, *[0.1 * error] * num, *[log(0.7)] * 2 * (num - 1)]
+    return np.array(low), np.array(high), np.array(start)
+
+
+def _curve(
+    budgets: tuple[int, ...], unknowns_U: Floats, *, rms_error: float = inf
+) -> LearningCurve:
+    """Return the curve of: scale, exponent, what is forgotten, steps of the floor, both shares.
+
+    The floor steps up with each smaller budget: it holds no more than a larger one.
+    """
+    num = len(budgets)
+    scale, exponent, forgotten = unknowns_U[:3]
+    steps, shares = unknowns_U[3 : 3 + num], unknowns_U[3 + num : 2 + 2 * num]
+    later_shares = unknowns_U[2 + 2 * num :]
+    return LearningCurve(
+        budgets,
+        floors=tuple(float(steps[index:].sum()) for index in range(num)),
+        shares=(*(exp(each) for each in shares), 1.0),
+        later_shares=(*(exp(each) for each in later_shares), 1.0),
+        scale=exp(scale),
+        exponent=exp(exponent),
+        repeats=1.0 / max(float(forgotten), 1.0 / MOST_REPEATS),
+        rms_error=rms_error,
+    )

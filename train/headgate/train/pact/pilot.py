@@ -1,0 +1,119 @@
+"""Trains a network for a short time in several ways, to tell how it learns for long.
+
+For each budget a quarter, a half and all of the epochs; from each budget to the next larger one,
+and back, half of the epochs each; and with the most maps a quarter of the pictures for four times
+the epochs, which are as many steps: what that costs is what pictures lose that are seen again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+from headgate.profiles.errors import UsageError
+from headgate.profiles.storage import make_folder
+from headgate.train.pact.learning_curve import Trained, fit
+from headgate.train.pact.network_costs import network_costs
+from headgate.train.pact.pilot_file import SCHEMA, Pilot, write_pilot
+from headgate.train.recipe import PruneConfig
+from headgate.train.run.plan import Plan
+from headgate.train.split_training.deprune import Pictures_N, prepare
+from headgate.train.split_training.epoch_record import DepruneEpoch, read_epochs
+from headgate.train.split_training.once import train_once
+from headgate.train.split_training.partition import own_pictures
+from headgate.train.split_training.settings import DepruneSettings, Phase
+
+PART = 4  # of the pictures, that are seen as many times as often
+MIN_EPOCHS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One of the short trainings."""
+
+    name: str
+    phases: tuple[Phase, ...]
+    part: int = 1  # of so many, of the pictures
+
+
+def trials_of(budgets: Sequence[int], *, epochs: int) -> list[Trial]:
+    """Return the trainings of a pilot; raises UsageError where they could not tell a curve."""
+    if len(set(budgets)) != len(budgets) or not budgets or min(budgets) < 1:
+        raise UsageError(
+            f"--budgets: found {','.join(map(str, budgets))}, expected each number of maps once, "
+            "such as 4,32"
+        )
+    if epochs < MIN_EPOCHS:
+        raise UsageError(f"--epochs: found {epochs}, expected {MIN_EPOCHS} or more")
+    ascending = sorted(budgets)
+    lengths = sorted({epochs // 4, epochs // 2, epochs})
+    trials = [
+        Trial(f"b{budget}-e{length}", (Phase(budget, length),))
+        for budget in ascending
+        for length in lengths
+    ]
+    half = epochs // 2
+    for small, large in pairwise(ascending):
+        for first, then in ((small, large), (large, small)):
+            trials.append(Trial(f"b{first}-b{then}", (Phase(first, half), Phase(then, half))))
+    most = ascending[-1]
+    trials.append(Trial(f"b{most}-part", (Phase(most, PART * epochs),), part=PART))
+    return trials
+
+
+def run_pilot(
+    config: PruneConfig,
+    settings: DepruneSettings,
+    out: Path,
+    *,
+    budgets: Sequence[int],
+    epochs: int,
+    say: Callable[[str], None],
+) -> Pilot:
+    """Train what is not there yet in OUT/runs, fit the curve, and write OUT/pilot.json."""
+    trials = trials_of(budgets, epochs=epochs)
+    plan = prepare(config, replace(settings, phases=tuple(Phase(b, 1) for b in sorted(budgets))))
+    make_folder(out / "runs")
+    trained, lasts = [], {}
+    for number, trial in enumerate(trials, start=1):
+        path, is_part = out / "runs" / trial.name, trial.part > 1
+        train_once(
+            config,
+            replace(settings, phases=trial.phases),
+            path,
+            dealt=_part if is_part else None,
+            said=f"{number}/{len(trials)}" + (f", 1/{PART} of the pictures" if is_part else ""),
+            say=say,
+        )
+        lines = read_epochs(path)
+        trained.append(_trained(lines))
+        lasts[lines[-1].budget] = lines[-1]
+    pilot = Pilot(
+        SCHEMA,
+        config,
+        replace(settings, phases=()),
+        plan.data.labels,
+        network_costs(plan, lasts, half_returns=settings.client_sync != "none"),
+        tuple(trained),
+        fit(trained),
+    )
+    write_pilot(out, pilot)
+    return pilot
+
+
+def _part(plan: Plan) -> dict[str, Pictures_N]:
+    labels_N = plan.data.train_labels_N.numpy()
+    seed, num_classes = plan.config.seed, plan.data.num_classes
+    return {
+        "client1": own_pictures(
+            labels_N, (1, PART), partition="drawn", num_classes=num_classes, seed=seed
+        )
+    }
+
+
+def _trained(lines: Sequence[DepruneEpoch]) -> Trained:
+    return Trained(
+        tuple((line.budget, line.num_pictures) for line in lines), accuracy=lines[-1].accuracy
+    )

@@ -1,0 +1,106 @@
+"""What an operator would do without a planner, each with as many epochs as it needs.
+
+everyone, all maps      all nodes in every epoch, with the most maps: plain split learning
+everyone, one budget    all nodes, with the number of maps that costs least
+everyone, a schedule    all nodes, with the best schedule of maps: deprune
+one set, one budget     the best set of nodes and number of maps, the same in every epoch
+greedy                  in each epoch the choice that learns most per joule, if time allows
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from headgate.train.pact.choices import Choice, everyone, list_choices
+from headgate.train.pact.epoch_costs import NetworkCosts
+from headgate.train.pact.learning_curve import LearningCurve
+from headgate.train.pact.nodes import NodeList
+from headgate.train.pact.planner import Solution, Wanted, solution_of, solve
+
+PLAIN = "everyone, all maps"
+
+
+def rivals(
+    found: NodeList, network: NetworkCosts, curve: LearningCurve, wanted: Wanted
+) -> dict[str, Solution | None]:
+    """Return each rival's plan, by its name; None where it is not good enough in time."""
+    all_nodes = everyone(found, network)
+    last = network.budgets[-1].budget if wanted.last_budget is None else wanted.last_budget
+    choices = list_choices(found, network)
+    return {
+        PLAIN: _constant([c for c in all_nodes if c.budget == last], curve, wanted),
+        "everyone, one budget": _constant(all_nodes, curve, wanted),
+        "everyone, a schedule": solve(all_nodes, curve, wanted),
+        "one set, one budget": _constant(choices, curve, wanted),
+        "greedy": greedy(choices, curve, wanted),
+    }
+
+
+def _constant(choices: Sequence[Choice], curve: LearningCurve, wanted: Wanted) -> Solution | None:
+    """Return the cheapest plan that has the same choice in every epoch."""
+    plans = []
+    for choice in choices:
+        if wanted.last_budget not in (None, choice.budget):
+            continue
+        for num_epochs in range(1, wanted.max_epochs + 1):
+            plan = solution_of([choice] * num_epochs, curve)
+            if plan.time_s > wanted.deadline_s:
+                break
+            if plan.accuracy >= wanted.accuracy:
+                plans.append(plan)
+                break
+    return min(plans, key=lambda plan: plan.energy_j, default=None)
+
+
+def greedy(choices: Sequence[Choice], curve: LearningCurve, wanted: Wanted) -> Solution | None:
+    """Return the plan whose every epoch learns most per joule of those that may still be in time.
+
+    That is with the last budget alone, and so that the quickest choice could do the rest in time.
+    """
+    plans = [
+        _greedy([c for c in choices if c.budget == last], curve, replace(wanted, last_budget=last))
+        for last in {choice.budget for choice in choices}
+        if wanted.last_budget in (None, last)
+    ]
+    return min(filter(None, plans), key=lambda plan: plan.energy_j, default=None)
+
+
+def _greedy(choices: Sequence[Choice], curve: LearningCurve, wanted: Wanted) -> Solution | None:
+    last = choices[0].budget
+    needed = curve.progress_for(wanted.accuracy, last_budget=last)
+    if needed is None:
+        return None
+    quickest = max(choices, key=lambda c: c.num_pictures / c.cost.time_s)
+    thriftiest = sorted(choices, key=lambda c: c.cost.energy_j / c.num_pictures)
+    epochs: list[Choice] = []
+    while len(epochs) < wanted.max_epochs:
+        for choice in thriftiest:
+            rest = _with_rest([*epochs, choice], quickest, needed, curve, wanted)
+            if rest is not None:
+                epochs.append(choice)
+                break
+        else:
+            return None
+        plan = solution_of(epochs, curve)
+        if plan.accuracy >= wanted.accuracy:
+            return plan
+    return None
+
+
+def _with_rest(
+    epochs: list[Choice],
+    quickest: Choice,
+    needed: float,
+    curve: LearningCurve,
+    wanted: Wanted,
+) -> list[Choice] | None:
+    """Return `epochs` and what of the quickest choice they lack; None if that is too late."""
+    plan = list(epochs)
+    spent_s = sum(each.cost.time_s for each in plan)
+    while curve.progress([(each.budget, each.num_pictures) for each in plan]) < needed:
+        plan.append(quickest)
+        spent_s += quickest.cost.time_s
+        if spent_s > wanted.deadline_s or len(plan) > wanted.max_epochs:
+            return None
+    return plan if spent_s <= wanted.deadline_s else None
