@@ -71,7 +71,7 @@ def reachable(pilot: Path) -> float:
     """Return an accuracy that a few epochs reach, by the curve."""
     curve: dict[str, Any] = json.loads((pilot / "pilot.json").read_text())["curve"]
     error = curve["floors"][-1] + curve["scale"] * 60.0 ** -curve["exponent"]
-    return max(0.02, 1.0 - error)
+    return float(max(0.02, 1.0 - error))
 
 
 def test_a_pilot_trains_nothing_twice(pilot: Path, pictures: Path) -> None:

@@ -57,7 +57,10 @@ def test_no_plan_of_few_epochs_is_cheaper(
     )
     choices = list_choices(found, NETWORK)
     wanted = Wanted(accuracy, deadline_s, max_epochs=4)
-    plan, best = solve(choices, CURVE, wanted, resolution=1e-4), best_of_all(choices, wanted)
+    plan, best = (
+        solve(choices, CURVE, wanted, tolerance=0.0, resolution=1e-4),
+        best_of_all(choices, wanted),
+    )
     if best is None:
         assert plan is None
         return
@@ -65,6 +68,7 @@ def test_no_plan_of_few_epochs_is_cheaper(
     assert plan.accuracy >= accuracy - 1e-9
     assert plan.time_s <= deadline_s
     assert best.energy_j * (1 - 1e-9) <= plan.energy_j <= best.energy_j * 1.001
+    assert plan.floor_j <= best.energy_j * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("deadline_s", [inf, 400.0])

@@ -26,6 +26,7 @@ from headgate.export.bench.split_training.bench_deprune_command import (
     deprune_network,
     train_transport,
 )
+from headgate.export.bench.split_training.bench_pact_command import pact, pact_run
 from headgate.runtime.signals import interrupted_by_sigterm
 from headgate.train.commands.command_group import SentenceGroup
 from headgate.train.commands.run_options import options_in_order
@@ -203,6 +204,6 @@ for command in (
         skip,
     ),
     *(rates, train_rates, head, codec, family_cost, selection, rate_weights, edge, device_cost),
-    *(nair, link_loss, drawn),
+    *(nair, link_loss, drawn, pact, pact_run),
 ):
     bench.add_command(command)

@@ -17,11 +17,8 @@ from headgate.train.commands.deprune_sides import side_of, side_options
 from headgate.train.commands.number_lists import NumberList
 
 if TYPE_CHECKING:
-    from headgate.train.pact.plan_file import TrainingPlan
     from headgate.train.pact.planner import Wanted
     from headgate.train.recipe import PruneConfig
-    from headgate.train.run.plan import Plan
-    from headgate.train.split_training.deprune import Dealt, Pictures_N
 
 PILOT_DEFAULTS = {"client_sync": "fedavg"}  # a node that was away goes on from what others learnt
 
@@ -105,7 +102,7 @@ def plan(
     from headgate.train.pact.planning import plan_training
 
     found, made = read_nodes(nodes), read_pilot(pilot_folder)
-    wanted = _wanted(accuracy, within_min, max_epochs, last_budget)
+    wanted = wanted_of(accuracy, within_min, max_epochs, last_budget)
     planned = plan_training(found, made, wanted, margin=margin)
     training = plan_of(made, found.nodes, planned.best)
     if out is not None:
@@ -149,6 +146,7 @@ def run(
     Sides, folders and resuming are those of `train deprune`. A node that is not there when its
     epoch begins is not waited for; where none of an epoch's nodes is, all that are train in it.
     """
+    from headgate.train.pact.dealing import dealing
     from headgate.train.pact.plan_file import read_plan
 
     side, _ = side_of(given)
@@ -165,7 +163,7 @@ def run(
         training.settings,
         replace(side, clients=len(training.names)),
         as_json=as_json,
-        dealt=_dealing(training) if deals else None,
+        dealt=dealing(training.nodes, names=training.names) if deals else None,
     )
 
 
@@ -208,9 +206,10 @@ def _here(
     return config if threads is None else replace(config, threads=threads)
 
 
-def _wanted(
+def wanted_of(
     accuracy: float, within_min: float | None, max_epochs: int, last_budget: int | None
 ) -> Wanted:
+    """Return what a plan must keep, or raise UsageError."""
     from math import inf
 
     from headgate.train.pact.planner import Wanted
@@ -222,19 +221,3 @@ def _wanted(
     if max_epochs < 1:
         raise UsageError(f"--max-epochs: found {max_epochs}, expected 1 or more")
     return Wanted(accuracy, inf if within_min is None else 60 * within_min, max_epochs, last_budget)
-
-
-def _dealing(training: TrainingPlan) -> Dealt:
-    """Return what deals one data set to all nodes of a plan that train."""
-    from headgate.train.pact.dealing import deal
-
-    def dealt(prepared: Plan) -> dict[str, Pictures_N]:
-        found = deal(
-            training.nodes,
-            prepared.data.train_labels_N.numpy(),
-            labels=prepared.data.labels,
-            seed=training.config.seed,
-        )
-        return {name: own_N for name, own_N in found.items() if name in training.names}
-
-    return dealt

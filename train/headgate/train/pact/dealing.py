@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from headgate.profiles.errors import DataError, UsageError
 from headgate.train.pact.nodes import Node
+from headgate.train.run.plan import Plan
 from headgate.train.seeds import derive_seed
+from headgate.train.split_training.deprune import Dealt, Pictures_N
 from headgate.train.split_training.settings import MIN_BATCH
 
 # Shapes: N training pictures
-
-Pictures_N = npt.NDArray[np.int64]
 
 
 def deal(
@@ -46,3 +46,18 @@ def deal(
         dealt[node.name] = np.sort(fitting_N[: node.pictures])
         left_N[dealt[node.name]] = False
     return {node.name: dealt[node.name] for node in nodes}
+
+
+def dealing(nodes: Sequence[Node], *, names: Collection[str]) -> Dealt:
+    """Return what deals a training's data set to all nodes, of which those of `names` train."""
+
+    def dealt(plan: Plan) -> dict[str, Pictures_N]:
+        found = deal(
+            nodes,
+            plan.data.train_labels_N.numpy(),
+            labels=plan.data.labels,
+            seed=plan.config.seed,
+        )
+        return {name: own_N for name, own_N in found.items() if name in names}
+
+    return dealt

@@ -5,12 +5,12 @@ much to compress, on which nodes, with whose data; least energy under bounds of 
 and the means (a graph expanded in time, dynamic programming, losses predicted from data; as close
 to the optimum as one likes, in polynomial time). The graph, its costs and the curve are ours.
 
-A vertex is a number of epochs done, the budget of the last one, whether more maps crossed before
+A vertex is a number of epochs done, the maps of the last one, whether more of them crossed before
 it, and cells of the time and of the progress so far; an edge is a choice for the next epoch. In
-each vertex only the path of the least energy is kept, with its exact time and progress, so a plan
-that is found keeps its bounds exactly.
-Cells grow by a factor of 1 + `resolution`: a plan of n epochs needs no more energy than the best
-one of all that keep both bounds with a factor of (1 + resolution)^n to spare.
+each vertex only the most promising path is kept, with its exact time and progress, so a plan that
+is found keeps its bounds exactly. How promising a path is, `relaxation` says, which also gives most
+plans at once, and says of each how far from the best one it is at most. Paths are followed where
+that is more than `tolerance`, and only those that may still lead to less energy.
 
 Budgets may grow and then shrink. They do not grow again: a map that left would be learnt anew.
 """
@@ -18,7 +18,7 @@ Budgets may grow and then shrink. They do not grow again: a map that left would 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from math import inf
 
@@ -27,14 +27,15 @@ import numpy.typing as npt
 
 from headgate.train.pact.choices import Choice
 from headgate.train.pact.learning_curve import LearningCurve
+from headgate.train.pact.relaxation import Floats, Relaxation, State, Task
 
-RESOLUTION = 0.01
+TOLERANCE = 0.005  # of energy: a plan so near to the best is not improved
+RESOLUTION = 0.01  # of a cell: of its time, and of its progress
 MAX_EPOCHS = 60
 _MIN_SHARE = 1e-3  # of the deadline, and of the progress needed: below it there is one cell
 
 # Shapes: L labels of one state, C choices of its budget, S one for each label and choice
 
-Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
@@ -47,6 +48,7 @@ class Solution:
     time_s: float
     energy_j: float
     num_bytes: float
+    floor_j: float = 0.0  # no plan needs less energy
 
     @property
     def num_pictures(self) -> int:
@@ -63,6 +65,73 @@ class Wanted:
     last_budget: int | None = None  # of the network that is wanted; None: whichever costs least
 
 
+def solve(
+    choices: Sequence[Choice],
+    curve: LearningCurve,
+    wanted: Wanted,
+    *,
+    tolerance: float = TOLERANCE,
+    resolution: float = RESOLUTION,
+) -> Solution | None:
+    """Return the plan of least energy, or None where none is good enough in time."""
+    best: Solution | None = None
+    floor_j = inf
+    for last in sorted({choice.budget for choice in choices}):
+        needed = curve.progress_for(wanted.accuracy, last_budget=last)
+        if needed is None or wanted.last_budget not in (None, last):
+            continue
+        task = Task(choices, curve, wanted.max_epochs, wanted.deadline_s, needed, last)
+        relaxed = Relaxation(task)
+        if not relaxed.is_possible:
+            continue
+        floor_j = min(floor_j, relaxed.floor_j)
+        below_j = inf if best is None else best.energy_j
+        if relaxed.steps is not None and relaxed.energy_j < below_j:
+            best = _solution_of(relaxed.steps, task)
+            below_j = best.energy_j
+        if relaxed.floor_j < below_j * (1 - tolerance):
+            steps = _Graph(task, relaxed, resolution=resolution).cheapest(below_j=below_j)
+            best = best if steps is None else _solution_of(steps, task)
+    return best if best is None else replace(best, floor_j=floor_j)
+
+
+def reachable_accuracy(
+    choices: Sequence[Choice], curve: LearningCurve, wanted: Wanted, *, steps: int = 10
+) -> float:
+    """Return about the highest accuracy that some plan reaches in time."""
+    low, high = 0.0, wanted.accuracy
+    for _ in range(steps):
+        middle = (low + high) / 2
+        if solve(choices, curve, replace(wanted, accuracy=middle), tolerance=1.0) is None:
+            high = middle
+        else:
+            low = middle
+    return low
+
+
+def solution_of(epochs: Sequence[Choice], curve: LearningCurve) -> Solution:
+    """Return what these epochs come to."""
+    return Solution(
+        tuple(epochs),
+        accuracy=curve.accuracy([(each.budget, each.num_pictures) for each in epochs]),
+        time_s=sum(each.cost.time_s for each in epochs),
+        energy_j=sum(each.cost.energy_j for each in epochs),
+        num_bytes=sum(each.cost.num_bytes for each in epochs),
+    )
+
+
+def _solution_of(steps: Sequence[tuple[int, int]], task: Task) -> Solution:
+    """Return states and their choices as a plan.
+
+    Epochs of the same maps in a row are ordered by their pictures: the first ones teach most.
+    """
+    epochs = [task.of(task.states[state])[choice] for state, choice in steps]
+    ordered: list[Choice] = []
+    for _, group in groupby(epochs, key=lambda each: each.budget):
+        ordered += sorted(group, key=lambda each: (-each.num_pictures, each.names))
+    return solution_of(ordered, task.curve)
+
+
 @dataclass(frozen=True, slots=True)
 class _Labels:
     """Paths with the same number of epochs that end in the same state."""
@@ -70,7 +139,7 @@ class _Labels:
     energy_L: Floats
     time_L: Floats
     progress_L: Floats
-    choice_L: Ints  # of the budget's choices
+    choice_L: Ints  # of the state's choices
     before_L: Ints  # the label it goes on from, among those of the state `came_from`
     came_from_L: Ints
 
@@ -90,123 +159,70 @@ class _Labels:
         )
 
 
-def solve(
-    choices: Sequence[Choice],
-    curve: LearningCurve,
-    wanted: Wanted,
-    *,
-    resolution: float = RESOLUTION,
-) -> Solution | None:
-    """Return the plan of least energy, or None where none is good enough in time."""
-    best: Solution | None = None
-    for last in sorted({choice.budget for choice in choices}):
-        if wanted.last_budget not in (None, last):
-            continue
-        needed = curve.progress_for(wanted.accuracy, last_budget=last)
-        if needed is None:
-            continue
-        most_j = inf if best is None else best.energy_j
-        graph = _Graph(choices, curve, wanted, last=last, needed=needed, resolution=resolution)
-        found = graph.cheapest(below_j=most_j)
-        best = found or best
-    return best
-
-
-def reachable_accuracy(
-    choices: Sequence[Choice], curve: LearningCurve, wanted: Wanted, *, steps: int = 8
-) -> float:
-    """Return about the highest accuracy that some plan reaches in time."""
-    low, high = 0.0, wanted.accuracy
-    for _ in range(steps):
-        middle = (low + high) / 2
-        goal = Wanted(middle, wanted.deadline_s, wanted.max_epochs, wanted.last_budget)
-        if solve(choices, curve, goal, resolution=5 * RESOLUTION) is None:
-            high = middle
-        else:
-            low = middle
-    return low
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """The maps of an epoch, and whether more of them crossed in one before it."""
-
-    budget: int
-    is_later: bool
-
-    def leads_to(self, after: _State) -> bool:
-        """Say whether an epoch of that state may follow."""
-        if after.budget > self.budget:
-            return not self.is_later and not after.is_later
-        return after.is_later == (self.is_later or after.budget < self.budget)
-
-
 class _Graph:
     """The paths to one last budget, an epoch at a time."""
 
-    def __init__(
-        self,
-        choices: Sequence[Choice],
-        curve: LearningCurve,
-        wanted: Wanted,
-        *,
-        last: int,
-        needed: float,
-        resolution: float,
-    ) -> None:
-        self._curve, self._wanted, self._needed = curve, wanted, needed
-        self._resolution = resolution
-        self._budgets = sorted({choice.budget for choice in choices})
-        self._last = last
-        self._states = [_State(b, is_later) for is_later in (False, True) for b in self._budgets]
-        self._choices = {b: [c for c in choices if c.budget == b] for b in self._budgets}
+    def __init__(self, task: Task, relaxed: Relaxation, *, resolution: float) -> None:
+        self._task, self._relaxed, self._resolution = task, relaxed, resolution
+        self._states = task.states
+        self._choices = [task.of(state) for state in self._states]
         self._layers: list[list[_Labels | None]] = []
 
-    def cheapest(self, *, below_j: float) -> Solution | None:
-        """Return the plan of least energy, if it needs less than `below_j`."""
+    def cheapest(self, *, below_j: float) -> list[tuple[int, int]] | None:
+        """Return states and choices of the plan of least energy, if that is below `below_j`."""
         goal: tuple[int, int, int] | None = None  # epochs but one, state, and which of its labels
-        for epoch in range(self._wanted.max_epochs):
-            layer = [self._expanded(state, epoch=epoch, below_j=below_j) for state in self._states]
+        for epoch in range(self._task.max_epochs):
+            layer = [
+                self._expanded(index, epoch=epoch, below_j=below_j)
+                for index in range(len(self._states))
+            ]
             self._layers.append(layer)
             for index, labels in enumerate(layer):
-                if labels is None or self._states[index].budget != self._last:
+                if labels is None or self._states[index].budget != self._task.last:
                     continue
-                reached_L = np.flatnonzero(labels.progress_L >= self._needed)
+                reached_L = np.flatnonzero(labels.progress_L >= self._task.needed)
                 if len(reached_L):
                     label = int(reached_L[labels.energy_L[reached_L].argmin()])
                     if labels.energy_L[label] < below_j:
                         goal, below_j = (epoch, index, label), float(labels.energy_L[label])
             if not any(labels is not None for labels in layer):
                 break
-        return None if goal is None else self._solution(*goal)
+        return None if goal is None else self._steps_to(*goal)
 
-    def _expanded(self, state: _State, *, epoch: int, below_j: float) -> _Labels | None:
+    def _expanded(self, index: int, *, epoch: int, below_j: float) -> _Labels | None:
         """Return the labels that are in a state after one more epoch."""
-        own = self._choices[state.budget]
-        worth = self._curve.worth(state.budget, epoch=epoch, is_later=state.is_later)
+        task, state, own = self._task, self._states[index], self._choices[index]
+        worth = task.curve.worth(state.budget, epoch=epoch, is_later=state.is_later)
         energy_C = np.array([choice.cost.energy_j for choice in own])
         time_C = np.array([choice.cost.time_s for choice in own])
         progress_C = worth * np.array([float(choice.num_pictures) for choice in own])
-        parts = []
+        parts, floors = [], []
         for came_from, labels in self._before(state, epoch=epoch):
             energy_S = np.add.outer(labels.energy_L, energy_C).ravel()
             time_S = np.add.outer(labels.time_L, time_C).ravel()
             progress_S = np.add.outer(labels.progress_L, progress_C).ravel()
-            kept = np.flatnonzero((time_S <= self._wanted.deadline_s) & (energy_S < below_j))
+            floor_S = self._relaxed.floor_L(
+                energy_S, time_S, progress_S, epochs=epoch + 1, state=index
+            )
+            is_kept_S = (time_S <= task.deadline_s) & (energy_S < below_j) & (floor_S < below_j)
+            kept = np.flatnonzero(is_kept_S)
             before_L, choice_L = np.divmod(kept, len(own))
+            floors.append(floor_S[kept])
             parts.append(
                 _Labels(
                     energy_S[kept],
                     time_S[kept],
-                    np.minimum(progress_S[kept], self._needed),
+                    np.minimum(progress_S[kept], task.needed),
                     choice_L,
                     before_L,
                     np.full(len(kept), came_from),
                 )
             )
-        return self._thinned(_joined(parts)) if parts else None
+        if not any(len(part.energy_L) for part in parts):
+            return None
+        return self._thinned(_joined(parts), floor_L=np.concatenate(floors))
 
-    def _before(self, state: _State, *, epoch: int) -> list[tuple[int, _Labels]]:
+    def _before(self, state: State, *, epoch: int) -> list[tuple[int, _Labels]]:
         """Return from which states one more epoch leads to this one, and their labels."""
         if epoch == 0:
             return [] if state.is_later else [(-1, _Labels.origin())]
@@ -216,14 +232,14 @@ class _Graph:
             if labels is not None and self._states[index].leads_to(state)
         ]
 
-    def _thinned(self, labels: _Labels) -> _Labels | None:
-        """Keep the cheapest label of each cell, if none in a better cell is as cheap."""
-        if not len(labels.energy_L):
-            return None
-        longest_s = min(self._wanted.deadline_s, float(labels.time_L.max()))
+    def _thinned(self, labels: _Labels, *, floor_L: Floats) -> _Labels:
+        """Keep the most promising label of each cell, if none in a better cell is as cheap."""
+        longest_s = min(self._task.deadline_s, float(labels.time_L.max()))
         late_L = self._cells(labels.time_L, most=longest_s)
-        far_L = self._cells(labels.progress_L, most=self._needed)
-        order_L = np.lexsort((labels.time_L, labels.energy_L))
+        if self._task.deadline_s == inf:
+            late_L[:] = 0
+        far_L = self._cells(labels.progress_L, most=self._task.needed)
+        order_L = np.lexsort((labels.time_L, floor_L))
         cell_L = late_L * (far_L.max() + 1) + far_L
         _, first = np.unique(cell_L[order_L], return_index=True)
         kept = order_L[first]
@@ -231,10 +247,10 @@ class _Graph:
         least[late_L[kept] + 1, far_L[kept]] = labels.energy_L[kept]
         least = np.minimum.accumulate(least, axis=0)
         least = np.minimum.accumulate(least[:, ::-1], axis=1)[:, ::-1]
-        rival = np.minimum(
+        rival_L = np.minimum(
             least[late_L[kept], far_L[kept]], least[late_L[kept] + 1, far_L[kept] + 1]
         )
-        return labels.only(np.sort(kept[labels.energy_L[kept] < rival]))
+        return labels.only(np.sort(kept[labels.energy_L[kept] < rival_L]))
 
     def _cells(self, values_L: Floats, *, most: float) -> Ints:
         shares_L = np.maximum(values_L / most, _MIN_SHARE) / _MIN_SHARE
@@ -242,33 +258,14 @@ class _Graph:
         _, place_L = np.unique(cells_L, return_inverse=True)  # most of fine cells are empty
         return place_L.astype(np.int64)
 
-    def _solution(self, epoch: int, index: int, label: int) -> Solution:
-        epochs: list[Choice] = []
+    def _steps_to(self, epoch: int, index: int, label: int) -> list[tuple[int, int]]:
+        steps = []
         for layer in reversed(self._layers[: epoch + 1]):
             labels = layer[index]
             assert labels is not None
-            epochs.append(self._choices[self._states[index].budget][labels.choice_L[label]])
+            steps.append((index, int(labels.choice_L[label])))
             index, label = int(labels.came_from_L[label]), int(labels.before_L[label])
-        return solution_of(_larger_first(epochs[::-1]), self._curve)
-
-
-def _larger_first(epochs: Sequence[Choice]) -> list[Choice]:
-    """Order epochs of the same maps in a row by their pictures: the first ones teach most."""
-    ordered: list[Choice] = []
-    for _, group in groupby(epochs, key=lambda each: each.budget):
-        ordered += sorted(group, key=lambda each: (-each.num_pictures, each.names))
-    return ordered
-
-
-def solution_of(epochs: Sequence[Choice], curve: LearningCurve) -> Solution:
-    """Return what these epochs come to."""
-    return Solution(
-        tuple(epochs),
-        accuracy=curve.accuracy([(each.budget, each.num_pictures) for each in epochs]),
-        time_s=sum(each.cost.time_s for each in epochs),
-        energy_j=sum(each.cost.energy_j for each in epochs),
-        num_bytes=sum(each.cost.num_bytes for each in epochs),
-    )
+        return steps[::-1]
 
 
 def _joined(parts: Sequence[_Labels]) -> _Labels:
