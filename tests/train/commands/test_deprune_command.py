@@ -53,7 +53,7 @@ def test_a_run_that_learnt_next_to_nothing_says_so_at_its_end(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--schedule", "6:1,1:1"], "--schedule: budgets [6, 1]"),
+        (["--schedule", "6:1,6:1"], "--schedule: budgets [6, 6]"),
         (["--schedule", "7:1"], "--schedule: 7:1 is impossible, 6 maps leave the split"),
         (["--feature-bits", "5000"], "--feature-bits: found 5000"),
         (["--client-sync", "gossip"], "--client-sync: 'gossip'"),

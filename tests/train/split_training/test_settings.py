@@ -35,6 +35,11 @@ def test_one_map_for_one_epoch_is_a_schedule() -> None:
     assert parse_schedule("1:1") == (Phase(1, 1),)
 
 
+def test_few_maps_may_come_last() -> None:
+    assert parse_schedule("128:7,4:15") == (Phase(128, 7), Phase(4, 15))
+    assert parse_schedule("4:1,128:7,4:15")[2] == Phase(4, 15)
+
+
 @pytest.mark.parametrize(
     ("changes", "saves"),
     [
@@ -49,7 +54,7 @@ def test_bits_are_saved_by_any_of_three_settings(changes: dict[str, Any], saves:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "4", "4:", ":3", "4:0", "0:3", "128:3,4:3", "4:3,4:3", "4:3,,8:1", "4:-1", "a:b"]
+    "text", ["", "4", "4:", ":3", "4:0", "0:3", "4:3,4:3", "4:3,8:1,8:1", "4:3,,8:1", "4:-1", "a:b"]
 )
 def test_a_schedule_that_makes_no_sense_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--schedule: "):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from headgate.train.split_training.server_effects import (
     KeepHalf,
 )
 from headgate.train.split_training.server_session import ServerSession
-from headgate.train.split_training.settings import Phase, check_settings
+from headgate.train.split_training.settings import check_settings
 from headgate.train.split_training.timetable import Timetable
 from train.split_training.small import (
     Table,
@@ -190,7 +189,7 @@ def test_a_client_of_another_name_is_refused(pictures: Path, tmp_path: Path) -> 
 
 
 def test_fewer_maps_may_cross_in_a_later_phase(pictures: Path, tmp_path: Path) -> None:
-    shrinking = replace(small_settings(client_sync="fedavg"), phases=(Phase(6, 1), Phase(2, 1)))
+    shrinking = small_settings("6:1,2:1", client_sync="fedavg")
     plan = small_plan(pictures, shrinking)
     with small_server(plan, shrinking, tmp_path / "run", num_clients=2) as server:
         table = Table(server)

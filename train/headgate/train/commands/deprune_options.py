@@ -34,7 +34,7 @@ _SCHEDULE = click.option(
     "--schedule",
     default="4:15,128:7",
     show_default=True,
-    help="maps that cross and for how many epochs, BUDGET:EPOCHS,...; budgets grow",
+    help="maps that cross and for how many epochs, BUDGET:EPOCHS,...; few first, or last",
 )
 _LEARNING = (
     click.option("--batch-size", default=64, show_default=True, help="pictures of a client's step"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 from headgate.profiles.errors import UsageError
@@ -85,8 +86,8 @@ class DepruneSettings:
 
 
 def parse_schedule(text: str) -> tuple[Phase, ...]:
-    """Read BUDGET:EPOCHS,..., such as 4:15,128:7; budgets must grow."""
-    expected = "expected BUDGET:EPOCHS,... with growing budgets, such as 4:15,128:7"
+    """Read BUDGET:EPOCHS,..., such as 4:15,128:7 or 128:7,4:15; each budget is another."""
+    expected = "expected BUDGET:EPOCHS,... each with another budget, such as 4:15,128:7"
     phases = []
     for part in text.split(","):
         budget, _, epochs = part.strip().partition(":")
@@ -96,7 +97,7 @@ def parse_schedule(text: str) -> tuple[Phase, ...]:
         if phases[-1].budget < 1 or phases[-1].epochs < 1:
             raise UsageError(f"--schedule: {part.strip()!r} has a zero in it; {expected}")
     budgets = [phase.budget for phase in phases]
-    if budgets != sorted(set(budgets)) or len(phases) > MAX_PHASES:
+    if any(a == b for a, b in pairwise(budgets)) or len(phases) > MAX_PHASES:
         raise UsageError(f"--schedule: budgets {budgets}; {expected}")
     return tuple(phases)
 
@@ -130,8 +131,9 @@ def check_settings(settings: DepruneSettings) -> None:
 
 
 def stage_of(config: PruneConfig, settings: DepruneSettings, phase: int) -> Stage:
-    """Return a phase as the recipe knows it: the first warms up, the later ones are raised."""
+    """Return a phase as the recipe knows it: the first warms up, those of more maps are raised."""
     budget, epochs = settings.phases[phase].budget, settings.phases[phase].epochs
+    is_raised = phase > 0 and budget > settings.phases[phase - 1].budget
     return Stage(
         id=member_id(budget, config.resolution_factor),
         kind=StageKind.MEMBER if phase else StageKind.TWIN,
@@ -139,7 +141,7 @@ def stage_of(config: PruneConfig, settings: DepruneSettings, phase: int) -> Stag
         lr=config.lr,
         budget=budget,
         gamma=config.raised,
-        raise_epochs=min(config.raise_epochs, epochs) if phase else 0,
+        raise_epochs=min(config.raise_epochs, epochs) if is_raised else 0,
     )
 
 

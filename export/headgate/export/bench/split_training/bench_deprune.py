@@ -1,9 +1,9 @@
-"""What split training with a growing budget saves on the network, and what it costs in accuracy.
+"""What split training with changing budgets saves on the network, and what it costs in accuracy.
 
 Ways to train one network across a link are compared: all maps from the first epoch on in float32
 (no compression) or in fewer bits (all maps), few maps to the last (high compression), and few maps
-first (deprune). Every number of bytes was counted on the messages. A saving is the bytes of no
-compression up to the same epoch, divided by a series' own.
+first, or last (deprune). Every number of bytes was counted on the messages. A saving is the bytes
+of no compression up to the same epoch, divided by a series' own.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from headgate.train.split_training.settings import PLAIN_BITS, DepruneSettings, 
 NAME = "deprune"
 ADASPLIT_NAME = "adasplit"
 TITLES = {
-    NAME: "Split training with a growing budget",
+    NAME: "Split training with changing budgets",
     ADASPLIT_NAME: "Split training of clients that learn from their own loss",
 }
 MARGIN = 0.01  # below no compression that counts as equal
@@ -61,7 +61,8 @@ def train_ways(options: DepruneOptions, *, say: Callable[[str], None]) -> list[P
     config, settings = options.config, options.settings
     num_maps = prepare(config, settings).blueprint.num_maps
     every = replace(settings, phases=(Phase(num_maps, settings.num_epochs),))
-    few = replace(settings, phases=(Phase(settings.phases[0].budget, settings.num_epochs),))
+    fewest = min(phase.budget for phase in settings.phases)
+    few = replace(settings, phases=(Phase(fewest, settings.num_epochs),))
     plain = replace(every, feature_bits=PLAIN_BITS, gradient_bits=PLAIN_BITS, compress=False)
     whole = replace(config, resolution_factor=1)
     ways = {"none": (whole, plain), "high": (config, few), "deprune": (config, settings)}

@@ -72,6 +72,8 @@ class DepruneRun:
             parts.append(f"anneal {settings.anneal}")
         if len(settings.phases) > 1 and self.record.settings.raised != 1:
             parts.append(f"gamma {self.record.settings.raised:g}")
+        if settings.timetable is not None:
+            parts.append("planned")
         if settings.client_sync != "none":
             parts.append(settings.client_sync)
         usual_view = USUAL.server_view if settings.adasplit is None else ADASPLIT_VIEW
