@@ -81,7 +81,7 @@ def test_a_pilot_trains_nothing_twice(pilot: Path, pictures: Path) -> None:
         *("--batch-size", 8, "--threads", 1, "--device", "cpu", "--json"),
     )
     assert again.exit_code == 0, again.output
-    assert "/9: " not in again.output
+    assert "/10: " not in again.output
     assert set(json.loads(again.stdout)) >= {"budgets", "scale", "exponent", "repeats"}
 
 

@@ -25,6 +25,7 @@ CURVE = LearningCurve(
     scale=15.0,
     exponent=1 / 3,
     repeats=30.0,
+    crowding=0.2,
     rms_error=0.015,
 )
 

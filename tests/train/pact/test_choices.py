@@ -21,6 +21,7 @@ def test_what_another_set_beats_in_everything_is_not_tried() -> None:
                     and each.cost.energy_j <= cost.energy_j
                     and each.cost.time_s <= cost.time_s
                     and each.num_pictures >= sum(n.pictures for n in some)
+                    and len(each.names) <= len(some)
                     for each in choices
                 )
                 names = tuple(n.name for n in some)

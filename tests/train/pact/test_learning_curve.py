@@ -8,7 +8,7 @@ from math import exp
 import pytest
 
 from headgate.profiles.errors import UsageError
-from headgate.train.pact.learning_curve import LearningCurve, Trained, fit
+from headgate.train.pact.learning_curve import LearningCurve, Shown, Trained, fit
 from headgate.train.pact.pilot import trials_of
 from train.pact.small_plans import CURVE
 
@@ -18,7 +18,11 @@ def pilot_of(curve: LearningCurve, *, epochs: int = 8, noise: float = 0.0) -> li
     runs = []
     for number, trial in enumerate(trials_of(curve.budgets, epochs=epochs)):
         num_pictures = 10_000 // trial.part
-        shown = [(p.budget, num_pictures) for p in trial.phases for _ in range(p.epochs)]
+        shown = [
+            Shown(p.budget, num_pictures, trial.clients)
+            for p in trial.phases
+            for _ in range(p.epochs)
+        ]
         off = noise * (-1) ** number
         runs.append(Trained(tuple(shown), curve.accuracy(shown) + off))
     return runs
@@ -26,16 +30,20 @@ def pilot_of(curve: LearningCurve, *, epochs: int = 8, noise: float = 0.0) -> li
 
 def test_progress_counts_maps_order_and_how_often_pictures_were_seen() -> None:
     fade = exp(-1 / 30)
-    assert CURVE.progress([(32, 100), (32, 100)]) == pytest.approx(100 + 100 * fade)
-    assert CURVE.progress([(4, 100), (32, 100)]) == pytest.approx(70 + 100 * fade)
-    assert CURVE.progress([(32, 100), (4, 100)]) == pytest.approx(100 + 85 * fade)
+    assert CURVE.progress([Shown(32, 100), Shown(32, 100)]) == pytest.approx(100 + 100 * fade)
+    assert CURVE.progress([Shown(4, 100), Shown(32, 100)]) == pytest.approx(70 + 100 * fade)
+    assert CURVE.progress([Shown(32, 100), Shown(4, 100)]) == pytest.approx(100 + 85 * fade)
+
+
+def test_more_clients_are_worth_less_for_the_same_pictures() -> None:
+    assert CURVE.progress([Shown(32, 100, 4)]) == pytest.approx(100 * 4**-0.2)
 
 
 def test_the_progress_that_an_accuracy_needs_leads_to_it() -> None:
     needed = CURVE.progress_for(0.7, last_budget=32)
     assert needed is not None
     unfading = replace(CURVE, repeats=1e9)
-    assert unfading.accuracy([(32, round(needed))]) == pytest.approx(0.7, abs=1e-4)
+    assert unfading.accuracy([Shown(32, round(needed))]) == pytest.approx(0.7, abs=1e-4)
 
 
 def test_below_its_floor_no_budget_comes() -> None:
@@ -46,14 +54,18 @@ def test_below_its_floor_no_budget_comes() -> None:
 def test_a_fit_finds_the_curve_again_that_trainings_follow() -> None:
     found = fit(pilot_of(CURVE))
     assert found.rms_error < 0.003
-    for epochs in ([(4, 10_000)] * 20, [(32, 10_000)] * 20, [(32, 5_000)] * 4 + [(4, 5_000)] * 20):
+    for epochs in (
+        [Shown(4, 10_000)] * 20,
+        [Shown(32, 10_000)] * 20,
+        [Shown(32, 5_000)] * 4 + [Shown(4, 5_000)] * 20,
+    ):
         assert found.accuracy(epochs) == pytest.approx(CURVE.accuracy(epochs), abs=0.01)
 
 
 def test_a_fit_is_not_thrown_off_by_trainings_that_differ_by_chance() -> None:
     found = fit(pilot_of(CURVE, noise=0.01))
     assert found.rms_error == pytest.approx(0.01, abs=0.004)
-    epochs = [(4, 10_000)] * 12
+    epochs = [Shown(4, 10_000)] * 12
     assert found.accuracy(epochs) == pytest.approx(CURVE.accuracy(epochs), abs=0.03)
 
 
@@ -64,11 +76,11 @@ def test_fewer_maps_never_have_the_lower_floor() -> None:
 
 
 def test_too_few_trainings_are_refused() -> None:
-    with pytest.raises(UsageError, match="4 trainings, expected 7 or more"):
+    with pytest.raises(UsageError, match="4 trainings, expected 8 or more"):
         fit(pilot_of(CURVE)[:4])
 
 
 def test_trainings_of_one_length_are_refused() -> None:
-    alike = [Trained(((4, 100), (4, 100)), 0.5), Trained(((32, 100),), 0.6)] * 4
+    alike = [Trained((Shown(4, 100), Shown(4, 100)), 0.5), Trained((Shown(32, 100),), 0.6)] * 4
     with pytest.raises(UsageError, match="of 4 maps there are trainings of 1 lengths"):
         fit(alike)

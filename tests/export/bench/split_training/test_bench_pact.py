@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from headgate.export.bench.split_training.bench_pact import PLAN
 from headgate.export.bench.split_training.pact_cases import draw_case
 from headgate.runtime.cli import main
-from headgate.train.pact.learning_curve import Trained
+from headgate.train.pact.learning_curve import Shown, Trained
 from headgate.train.pact.nodes import check_nodes
 from headgate.train.pact.pilot_file import SCHEMA, Pilot, read_pilot, write_pilot
 from headgate.train.recipe import PruneConfig
@@ -50,7 +50,7 @@ def pilot(tmp_path: Path) -> Path:
     """Return a pilot that nobody trained."""
     folder = tmp_path / "pilot"
     folder.mkdir()
-    trained = (Trained(((32, 10_000),), 0.3),)
+    trained = (Trained((Shown(32, 10_000),), 0.3),)
     settings = DepruneSettings(phases=(), client_sync="fedavg")
     labels = ("cat", "dog")
     made = Pilot(SCHEMA, PruneConfig(), settings, labels, NETWORK, trained, CURVE)

@@ -13,12 +13,16 @@ from headgate.train.pact.planning import Planned
 
 def trials_table(pilot: Pilot) -> Table:
     """Show what each short training reached, and what the curve makes of it."""
-    table = _table("short trainings", ("maps:epochs", "pictures seen", "accuracy", "curve"))
+    table = _table(
+        "short trainings", ("maps:epochs", "clients", "pictures seen", "accuracy", "curve")
+    )
     for run in pilot.trained:
-        phases = [(budget, len(list(group))) for budget, group in groupby(b for b, _ in run.epochs)]
+        budgets = [each.budget for each in run.epochs]
+        phases = [(budget, len(list(group))) for budget, group in groupby(budgets)]
         table.add_row(
             ",".join(f"{budget}:{num}" for budget, num in phases),
-            f"{sum(n for _, n in run.epochs):,}",
+            str(run.epochs[0].num_clients),
+            f"{sum(each.num_pictures for each in run.epochs):,}",
             _percent(run.accuracy),
             _percent(pilot.curve.accuracy(run.epochs)),
         )

@@ -1,8 +1,9 @@
 """What an epoch could be: which nodes train in it, with how many maps crossing.
 
 All sets of few nodes are tried. Of many, for each time that an epoch may take, those that make it
-are taken in the order of the energy they need per picture; so each set is the cheapest of its size
-for its time, or would be if nodes could be cut into pictures.
+are taken in the order of the energy they need per picture: whatever pictures and seconds are worth,
+one of these sets is the best. As pictures are worth less the more nodes share them, those that make
+it are also taken in the order of how many they have.
 
 A network that is not shown a class unlearns it, so each set shows all classes that the nodes have.
 """
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from headgate.train.pact.epoch_costs import EpochCost, NetworkCosts, epoch_cost
+from headgate.train.pact.learning_curve import Shown
 from headgate.train.pact.nodes import Node, NodeList
 
 MAX_ALL_SETS = 8  # nodes of which every set is tried
@@ -28,9 +30,13 @@ class Choice:
     num_pictures: int
     cost: EpochCost
 
+    @property
+    def shown(self) -> Shown:
+        return Shown(self.budget, self.num_pictures, len(self.names))
+
 
 def list_choices(found: NodeList, network: NetworkCosts) -> list[Choice]:
-    """Return all choices but those that another beats in time, energy and pictures at once."""
+    """Return all choices but those that another is as good as in everything."""
     choices = []
     for costs in network.budgets:
         made = [
@@ -79,9 +85,10 @@ def _prefixes(found: NodeList, network: NetworkCosts, *, budget: int) -> Iterato
     cheap = sorted(found.nodes, key=lambda node: alone[node.name].energy_j / node.pictures)
     for slowest in found.nodes:
         quick = [n for n in cheap if alone[n.name].time_s <= alone[slowest.name].time_s]
-        ordered = _those_that_add_labels_first(quick)
-        for size in range(1, len(ordered) + 1):
-            yield tuple(sorted(ordered[:size], key=lambda node: place[node.name]))
+        for order in (quick, sorted(quick, key=lambda node: -node.pictures)):
+            ordered = _those_that_add_labels_first(order)
+            for size in range(1, len(ordered) + 1):
+                yield tuple(sorted(ordered[:size], key=lambda node: place[node.name]))
 
 
 def _those_that_add_labels_first(nodes: Sequence[Node]) -> list[Node]:
@@ -98,8 +105,15 @@ def _those_that_add_labels_first(nodes: Sequence[Node]) -> list[Node]:
 def _not_beaten(choices: Sequence[Choice]) -> list[Choice]:
     kept: list[Choice] = []
     for each in sorted(choices, key=lambda c: (c.cost.energy_j, c.cost.time_s, -c.num_pictures)):
-        if not any(
-            k.cost.time_s <= each.cost.time_s and k.num_pictures >= each.num_pictures for k in kept
-        ):
+        if not any(_is_as_good(other, each) for other in kept):
             kept.append(each)
     return kept
+
+
+def _is_as_good(one: Choice, other: Choice) -> bool:
+    """Say whether a choice that needs no more energy is as good in everything else."""
+    return (
+        one.cost.time_s <= other.cost.time_s
+        and one.num_pictures >= other.num_pictures
+        and len(one.names) <= len(other.names)
+    )

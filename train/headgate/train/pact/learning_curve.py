@@ -5,10 +5,12 @@ towards a floor (Hestness et al. 2017), here the last budget's; a picture that c
 teaches less, and one seen many times before as well (Muennighoff et al. 2023):
 
     error    = floor(last budget) + scale * progress^-exponent
-    progress = sum over epochs k, from 0, of pictures_k * share(budget_k) * exp(-k / repeats)
+    progress = sum over epochs k, from 0, of
+               pictures_k * clients_k^-crowding * share(budget_k) * exp(-k / repeats)
 
 The number of an epoch stands for how often its pictures were seen: not less than they were. Few
-maps teach more after many have crossed than from the start, so they have two shares.
+maps teach more after many have crossed than from the start, so they have two shares. The more
+clients share the pictures of an epoch, the fewer steps each client's half takes.
 """
 
 from __future__ import annotations
@@ -25,19 +27,28 @@ from headgate.profiles.errors import UsageError
 
 MOST_REPEATS = 1000.0  # as good as none that teaches less
 _EXPONENT = 0.3  # to begin with
+_FLOOR_WEIGHT = 0.6  # short trainings hardly tell the floor: it is taken to be low, unless they do
 _LEAST_ERROR = 1e-3  # below it the logarithm of an error says nothing
 
 # Shapes: R runs, U unknowns
 
 Floats = npt.NDArray[np.float64]
-Epochs = Sequence[tuple[int, int]]  # budget and pictures of each
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What an epoch shows: maps that cross, and of how many pictures, of so many clients."""
+
+    budget: int
+    num_pictures: int
+    num_clients: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
     """A training that was carried out: what it was shown, and how well it answered."""
 
-    epochs: tuple[tuple[int, int], ...]  # budget and pictures of each
+    epochs: tuple[Shown, ...]
     accuracy: float  # 0..1, at its end
 
 
@@ -52,6 +63,7 @@ class LearningCurve:
     scale: float
     exponent: float
     repeats: float
+    crowding: float
     rms_error: float  # of the runs it was fitted to, 0..1
 
     def worth(self, budget: int, *, epoch: int, is_later: bool) -> float:
@@ -63,22 +75,27 @@ class LearningCurve:
         share: float = shares[self.budgets.index(budget)]
         return share * exp(-epoch / self.repeats)
 
-    def progress(self, epochs: Epochs) -> float:
+    def counted(self, num_pictures: int, num_clients: int) -> float:
+        """Return the pictures of one client that so many, of so many clients, are worth."""
+        alone: float = num_pictures * num_clients**-self.crowding
+        return alone
+
+    def progress(self, epochs: Sequence[Shown]) -> float:
         """Return the progress after these epochs, in pictures."""
         total, most = 0.0, 0
-        for number, (budget, num_pictures) in enumerate(epochs):
-            worth = self.worth(budget, epoch=number, is_later=budget < most)
-            total += num_pictures * worth
-            most = max(most, budget)
+        for number, each in enumerate(epochs):
+            worth = self.worth(each.budget, epoch=number, is_later=each.budget < most)
+            total += self.counted(each.num_pictures, each.num_clients) * worth
+            most = max(most, each.budget)
         return total
 
-    def accuracy(self, epochs: Epochs) -> float:
+    def accuracy(self, epochs: Sequence[Shown]) -> float:
         """Return the accuracy at the end of a training of these epochs."""
         return max(0.0, 1.0 - self.error(epochs))
 
-    def error(self, epochs: Epochs) -> float:
+    def error(self, epochs: Sequence[Shown]) -> float:
         """Return the share of wrong answers; of very short trainings it comes to more than 1."""
-        last = self.budgets.index(epochs[-1][0])
+        last = self.budgets.index(epochs[-1].budget)
         found: float = self.floors[last] + self.scale * self.progress(epochs) ** -self.exponent
         return found
 
@@ -96,33 +113,35 @@ def fit(runs: Sequence[Trained]) -> LearningCurve:
 
     Raises UsageError where they are too few, or too alike, to tell its numbers.
     """
-    budgets = tuple(sorted({budget for run in runs for budget, _ in run.epochs}))
+    budgets = tuple(sorted({each.budget for run in runs for each in run.epochs}))
     _check(runs, budgets)
     error_R = np.log([max(_LEAST_ERROR, 1.0 - run.accuracy) for run in runs])
-    num_R = np.log([sum(n for _, n in run.epochs) for run in runs])
+    num_R = np.log([sum(each.num_pictures for each in run.epochs) for run in runs])
     guess = float((error_R + _EXPONENT * num_R).mean())
     low_U, high_U, start_U = _bounds(budgets, runs, scale=guess)
 
-    def residual_R(unknowns_U: Floats) -> Floats:
+    def residuals(unknowns_U: Floats) -> Floats:
         curve = _curve(budgets, unknowns_U)
         found_R: Floats = np.log([curve.error(run.epochs) for run in runs])
-        return found_R - error_R
+        return np.append(found_R - error_R, _FLOOR_WEIGHT * curve.floors[0])
 
-    best = least_squares(residual_R, start_U, bounds=(low_U, high_U), x_scale="jac")
+    best = least_squares(residuals, start_U, bounds=(low_U, high_U), x_scale="jac")
     curve = _curve(budgets, best.x)
     squares = [(curve.accuracy(run.epochs) - run.accuracy) ** 2 for run in runs]
     return _curve(budgets, best.x, rms_error=sqrt(sum(squares) / len(runs)))
 
 
 def _check(runs: Sequence[Trained], budgets: Sequence[int]) -> None:
-    needed = 1 + 3 * len(budgets)  # as many as there are unknowns
+    needed = 2 + 3 * len(budgets)  # as many as there are unknowns
     if len(runs) < needed:
         raise UsageError(
             f"curve: {len(runs)} trainings, expected {needed} or more for {len(budgets)} budgets"
         )
     for budget in budgets:
         lengths = {
-            sum(n for _, n in run.epochs) for run in runs if {b for b, _ in run.epochs} == {budget}
+            sum(each.num_pictures for each in run.epochs)
+            for run in runs
+            if {each.budget for each in run.epochs} == {budget}
         }
         if len(lengths) < 2:
             raise UsageError(
@@ -137,23 +156,23 @@ def _bounds(
     """Return the least, the most and a guess of what `_curve` takes, from one of the scale."""
     num = len(budgets)
     error = max(_LEAST_ERROR, 1.0 - max(run.accuracy for run in runs))
-    low = [log(1e-4), log(0.02), 0.0, *[0.0] * num, *[log(0.02)] * 2 * (num - 1)]
-    high = [log(1e9), log(2.0), 1.0, *[error] * num, *[log(1.5)] * 2 * (num - 1)]
-    start = [scale, log(_EXPONENT), 0.02, *[0.1 * error] * num, *[log(0.7)] * 2 * (num - 1)]
+    low = [log(1e-4), log(0.02), 0.0, 0.0, *[0.0] * num, *[log(0.02)] * 2 * (num - 1)]
+    high = [log(1e9), log(2.0), 1.0, 1.0, *[error] * num, *[log(1.5)] * 2 * (num - 1)]
+    start = [scale, log(_EXPONENT), 0.02, 0.1, *[0.1 * error] * num, *[log(0.7)] * 2 * (num - 1)]
     return np.array(low), np.array(high), np.array(start)
 
 
 def _curve(
     budgets: tuple[int, ...], unknowns_U: Floats, *, rms_error: float = inf
 ) -> LearningCurve:
-    """Return the curve of: scale, exponent, what is forgotten, steps of the floor, both shares.
+    """Return the curve of: scale, exponent, what is forgotten, crowding, floor steps, both shares.
 
     The floor steps up with each smaller budget: it holds no more than a larger one.
     """
     num = len(budgets)
-    scale, exponent, forgotten = unknowns_U[:3]
-    steps, shares = unknowns_U[3 : 3 + num], unknowns_U[3 + num : 2 + 2 * num]
-    later_shares = unknowns_U[2 + 2 * num :]
+    scale, exponent, forgotten, crowding = unknowns_U[:4]
+    steps, shares = unknowns_U[4 : 4 + num], unknowns_U[4 + num : 3 + 2 * num]
+    later_shares = unknowns_U[3 + 2 * num :]
     return LearningCurve(
         budgets,
         floors=tuple(float(steps[index:].sum()) for index in range(num)),
@@ -162,5 +181,6 @@ def _curve(
         scale=exp(scale),
         exponent=exp(exponent),
         repeats=1.0 / max(float(forgotten), 1.0 / MOST_REPEATS),
+        crowding=float(crowding),
         rms_error=rms_error,
     )

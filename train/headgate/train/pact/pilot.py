@@ -1,8 +1,9 @@
 """Trains a network for a short time in several ways, to tell how it learns for long.
 
 For each budget a quarter, a half and all of the epochs; from each budget to the next larger one,
-and back, half of the epochs each; and with the most maps a quarter of the pictures for four times
-the epochs, which are as many steps: what that costs is what pictures lose that are seen again.
+and back, half of the epochs each; and with the most maps all pictures, but dealt to four clients,
+and a quarter of them for four times the epochs, which are as many steps: what that costs is what
+pictures lose that are seen again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from headgate.profiles.errors import UsageError
 from headgate.profiles.storage import make_folder
-from headgate.train.pact.learning_curve import Trained, fit
+from headgate.train.pact.learning_curve import Shown, Trained, fit
 from headgate.train.pact.network_costs import network_costs
 from headgate.train.pact.pilot_file import SCHEMA, Pilot, write_pilot
 from headgate.train.recipe import PruneConfig
@@ -26,6 +27,7 @@ from headgate.train.split_training.partition import own_pictures
 from headgate.train.split_training.settings import DepruneSettings, Phase
 
 PART = 4  # of the pictures, that are seen as many times as often
+CLIENTS = 4  # of the training with several
 MIN_EPOCHS = 4
 
 
@@ -36,6 +38,14 @@ class Trial:
     name: str
     phases: tuple[Phase, ...]
     part: int = 1  # of so many, of the pictures
+    clients: int = 1
+
+    @property
+    def note(self) -> str:
+        """What is unlike the others."""
+        if self.clients > 1:
+            return f", {self.clients} clients"
+        return f", 1/{self.part} of the pictures" if self.part > 1 else ""
 
 
 def trials_of(budgets: Sequence[int], *, epochs: int) -> list[Trial]:
@@ -59,6 +69,7 @@ def trials_of(budgets: Sequence[int], *, epochs: int) -> list[Trial]:
         for first, then in ((small, large), (large, small)):
             trials.append(Trial(f"b{first}-b{then}", (Phase(first, half), Phase(then, half))))
     most = ascending[-1]
+    trials.append(Trial(f"b{most}-clients", (Phase(most, epochs),), clients=CLIENTS))
     trials.append(Trial(f"b{most}-part", (Phase(most, PART * epochs),), part=PART))
     return trials
 
@@ -84,12 +95,14 @@ def run_pilot(
             replace(settings, phases=trial.phases),
             path,
             dealt=_part if is_part else None,
-            said=f"{number}/{len(trials)}" + (f", 1/{PART} of the pictures" if is_part else ""),
+            num_clients=trial.clients,
+            said=f"{number}/{len(trials)}{trial.note}",
             say=say,
         )
         lines = read_epochs(path)
         trained.append(_trained(lines))
-        lasts[lines[-1].budget] = lines[-1]
+        if trial.clients == 1:
+            lasts[lines[-1].budget] = lines[-1]
     pilot = Pilot(
         SCHEMA,
         config,
@@ -115,5 +128,6 @@ def _part(plan: Plan) -> dict[str, Pictures_N]:
 
 def _trained(lines: Sequence[DepruneEpoch]) -> Trained:
     return Trained(
-        tuple((line.budget, line.num_pictures) for line in lines), accuracy=lines[-1].accuracy
+        tuple(Shown(line.budget, line.num_pictures, len(line.clients)) for line in lines),
+        accuracy=lines[-1].accuracy,
     )

@@ -113,7 +113,7 @@ def solution_of(epochs: Sequence[Choice], curve: LearningCurve) -> Solution:
     """Return what these epochs come to."""
     return Solution(
         tuple(epochs),
-        accuracy=curve.accuracy([(each.budget, each.num_pictures) for each in epochs]),
+        accuracy=curve.accuracy([each.shown for each in epochs]),
         time_s=sum(each.cost.time_s for each in epochs),
         energy_j=sum(each.cost.energy_j for each in epochs),
         num_bytes=sum(each.cost.num_bytes for each in epochs),
@@ -123,12 +123,16 @@ def solution_of(epochs: Sequence[Choice], curve: LearningCurve) -> Solution:
 def _solution_of(steps: Sequence[tuple[int, int]], task: Task) -> Solution:
     """Return states and their choices as a plan.
 
-    Epochs of the same maps in a row are ordered by their pictures: the first ones teach most.
+    Epochs of the same maps in a row are ordered by what they teach: the first ones teach most.
     """
+
+    def counted(each: Choice) -> float:
+        return task.curve.counted(each.num_pictures, len(each.names))
+
     epochs = [task.of(task.states[state])[choice] for state, choice in steps]
     ordered: list[Choice] = []
     for _, group in groupby(epochs, key=lambda each: each.budget):
-        ordered += sorted(group, key=lambda each: (-each.num_pictures, each.names))
+        ordered += sorted(group, key=lambda each: (-counted(each), each.names))
     return solution_of(ordered, task.curve)
 
 
@@ -195,7 +199,7 @@ class _Graph:
         worth = task.curve.worth(state.budget, epoch=epoch, is_later=state.is_later)
         energy_C = np.array([choice.cost.energy_j for choice in own])
         time_C = np.array([choice.cost.time_s for choice in own])
-        progress_C = worth * np.array([float(choice.num_pictures) for choice in own])
+        progress_C = worth * task.counted_C(state)
         parts, floors = [], []
         for came_from, labels in self._before(state, epoch=epoch):
             energy_S = np.add.outer(labels.energy_L, energy_C).ravel()

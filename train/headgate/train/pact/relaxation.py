@@ -59,6 +59,10 @@ class Task:
     def of(self, state: State) -> list[Choice]:
         return [choice for choice in self.choices if choice.budget == state.budget]
 
+    def counted_C(self, state: State) -> Floats:
+        """Return the pictures of each choice, as the curve counts them."""
+        return _numbers(self.curve.counted(c.num_pictures, len(c.names)) for c in self.of(state))
+
 
 @dataclass(frozen=True, slots=True)
 class _Path:
@@ -83,7 +87,7 @@ class Relaxation:
         self._states = task.states
         self._energy = [_numbers(c.cost.energy_j for c in task.of(s)) for s in self._states]
         self._time = [_numbers(c.cost.time_s for c in task.of(s)) for s in self._states]
-        pictures = [_numbers(c.num_pictures for c in task.of(s)) for s in self._states]
+        pictures = [task.counted_C(s) for s in self._states]
         fades_K1 = np.exp(-np.arange(task.max_epochs) / task.curve.repeats)[:, None]
         worth = [task.curve.worth(s.budget, epoch=0, is_later=s.is_later) for s in self._states]
         self._progress = [fades_K1 * w * n_C for w, n_C in zip(worth, pictures, strict=True)]

@@ -71,8 +71,8 @@ def _greedy(choices: Sequence[Choice], curve: LearningCurve, wanted: Wanted) -> 
     needed = curve.progress_for(wanted.accuracy, last_budget=last)
     if needed is None:
         return None
-    quickest = max(choices, key=lambda c: c.num_pictures / c.cost.time_s)
-    thriftiest = sorted(choices, key=lambda c: c.cost.energy_j / c.num_pictures)
+    quickest = max(choices, key=lambda c: _counted(c, curve) / c.cost.time_s)
+    thriftiest = sorted(choices, key=lambda c: c.cost.energy_j / _counted(c, curve))
     epochs: list[Choice] = []
     while len(epochs) < wanted.max_epochs:
         for choice in thriftiest:
@@ -98,9 +98,13 @@ def _with_rest(
     """Return `epochs` and what of the quickest choice they lack; None if that is too late."""
     plan = list(epochs)
     spent_s = sum(each.cost.time_s for each in plan)
-    while curve.progress([(each.budget, each.num_pictures) for each in plan]) < needed:
+    while curve.progress([each.shown for each in plan]) < needed:
         plan.append(quickest)
         spent_s += quickest.cost.time_s
         if spent_s > wanted.deadline_s or len(plan) > wanted.max_epochs:
             return None
     return plan if spent_s <= wanted.deadline_s else None
+
+
+def _counted(choice: Choice, curve: LearningCurve) -> float:
+    return curve.counted(choice.num_pictures, len(choice.names))

@@ -28,7 +28,7 @@ class PactCase:
 def draw_case(pilot: Pilot, *, seed: int) -> PactCase:
     """Draw 2 to 12 nodes that share the pictures of the pilot, from single boards to desktops."""
     draw = random.Random(seed)
-    num_pictures = max(max(n for _, n in run.epochs) for run in pilot.trained)
+    num_pictures = max(each.num_pictures for run in pilot.trained for each in run.epochs)
     shares = [exp(draw.gauss(0.0, 0.7)) for _ in range(draw.randint(2, MOST_NODES))]
     nodes = tuple(
         _node(draw, f"node{number}", pictures=max(2, round(num_pictures * share / sum(shares))))
