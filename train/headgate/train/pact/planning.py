@@ -26,11 +26,11 @@ def plan_training(
 ) -> Planned:
     """Return the plan of least energy that is predicted `margin` better than wanted, in time.
 
-    `margin` None is the curve's error over the pilot. Raises UsageError where there is no plan,
+    `margin` None is `usual_margin`. Raises UsageError where there is no plan,
     with what could be reached.
     """
     _check(found, pilot, wanted)
-    margin = pilot.curve.rms_error if margin is None else margin
+    margin = usual_margin(pilot) if margin is None else margin
     goal = replace(wanted, accuracy=wanted.accuracy + margin)
     found = found.showing(pilot.labels)
     choices = list_choices(found, pilot.costs)
@@ -38,6 +38,11 @@ def plan_training(
     if best is None:
         raise UsageError(_why_not(found, pilot, goal, margin=margin))
     return Planned(best, rivals(found, pilot.costs, pilot.curve, goal))
+
+
+def usual_margin(pilot: Pilot) -> float:
+    """Return what the curve is hardly wrong by, of accuracy: twice its error over the pilot."""
+    return 2.0 * pilot.curve.rms_error
 
 
 def _check(found: NodeList, pilot: Pilot, wanted: Wanted) -> None:

@@ -18,7 +18,7 @@ from headgate.train.pact.nodes import NodeList
 from headgate.train.pact.pilot_file import Pilot
 from headgate.train.pact.plan_file import plan_of
 from headgate.train.pact.planner import Solution, Wanted, solve
-from headgate.train.pact.planning import plan_training
+from headgate.train.pact.planning import plan_training, usual_margin
 from headgate.train.pact.rivals import rivals
 from headgate.train.split_training.epoch_record import read_epochs
 from headgate.train.split_training.once import train_once
@@ -134,7 +134,7 @@ def predicted_lines(options: PactRunOptions) -> dict[str, list[tuple[float, floa
     """
     pilot, found = options.pilot, options.nodes.showing(options.pilot.labels)
     choices = list_choices(found, pilot.costs)
-    margin = pilot.curve.rms_error if options.margin is None else options.margin
+    margin = usual_margin(pilot) if options.margin is None else options.margin
     highest = min(0.99, options.wanted.accuracy + margin + ABOVE)
     lines: dict[str, list[tuple[float, float]]] = {}
     for number in range(NUM_GOALS):
