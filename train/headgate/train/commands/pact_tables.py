@@ -85,7 +85,7 @@ def rivals_table(planned: Planned) -> Table:
     table = _table("the same without it", ("", "epochs", "time", "energy", "of the plan's"))
     for name, each in planned.rivals.items():
         if each is None:
-            table.add_row(name, "", "", "not in time", "")
+            table.add_row(name, "", "", "not reached", "")
             continue
         table.add_row(
             name,

@@ -56,7 +56,8 @@ def _constant(choices: Sequence[Choice], curve: LearningCurve, wanted: Wanted) -
 def greedy(choices: Sequence[Choice], curve: LearningCurve, wanted: Wanted) -> Solution | None:
     """Return the plan whose every epoch learns most per joule of those that may still be in time.
 
-    That is with the last budget alone, and so that the quickest choice could do the rest in time.
+    That is with the last budget alone, and so that the rest could still be done: by the choice that
+    learns most per second, or by the one that learns most per epoch.
     """
     plans = [
         _greedy([c for c in choices if c.budget == last], curve, replace(wanted, last_budget=last))
@@ -72,13 +73,14 @@ def _greedy(choices: Sequence[Choice], curve: LearningCurve, wanted: Wanted) -> 
     if needed is None:
         return None
     quickest = max(choices, key=lambda c: _counted(c, curve) / c.cost.time_s)
+    largest = max(choices, key=lambda c: _counted(c, curve))
     thriftiest = sorted(choices, key=lambda c: c.cost.energy_j / _counted(c, curve))
     epochs: list[Choice] = []
     while len(epochs) < wanted.max_epochs:
         for choice in thriftiest:
-            rest = _with_rest([*epochs, choice], quickest, needed, curve, wanted)
-            if rest is not None:
-                epochs.append(choice)
+            begun = [*epochs, choice]
+            if any(_can_end(begun, rest, needed, curve, wanted) for rest in (quickest, largest)):
+                epochs = begun
                 break
         else:
             return None
@@ -88,22 +90,22 @@ def _greedy(choices: Sequence[Choice], curve: LearningCurve, wanted: Wanted) -> 
     return None
 
 
-def _with_rest(
-    epochs: list[Choice],
-    quickest: Choice,
+def _can_end(
+    epochs: Sequence[Choice],
+    rest: Choice,
     needed: float,
     curve: LearningCurve,
     wanted: Wanted,
-) -> list[Choice] | None:
-    """Return `epochs` and what of the quickest choice they lack; None if that is too late."""
+) -> bool:
+    """Say whether `epochs`, and then one choice alone, make the progress needed in time."""
     plan = list(epochs)
     spent_s = sum(each.cost.time_s for each in plan)
     while curve.progress([each.shown for each in plan]) < needed:
-        plan.append(quickest)
-        spent_s += quickest.cost.time_s
+        plan.append(rest)
+        spent_s += rest.cost.time_s
         if spent_s > wanted.deadline_s or len(plan) > wanted.max_epochs:
-            return None
-    return plan if spent_s <= wanted.deadline_s else None
+            return False
+    return spent_s <= wanted.deadline_s
 
 
 def _counted(choice: Choice, curve: LearningCurve) -> float:
