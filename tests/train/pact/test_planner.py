@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from itertools import product
 from math import inf
@@ -132,6 +133,56 @@ def test_what_cannot_be_reached_has_no_plan_and_what_can_is_told() -> None:
     assert 0.3 < about < 0.7
     assert solve(choices, CURVE, Wanted(about - 0.01, 30.0)) is not None
     assert solve(choices, CURVE, Wanted(about + 0.03, 30.0)) is None
+
+
+def test_what_one_plan_alone_reaches_in_time_is_found_and_told() -> None:
+    choices = list_choices(THREE, NETWORK)
+    for number, choice in enumerate(choices):
+        plan = solution_of([choice] * (8 + number), CURVE)
+        wanted = Wanted(plan.accuracy, plan.time_s, max_epochs=8 + number)
+        assert solve(choices, CURVE, wanted) is not None
+        about = reachable_accuracy([choice], CURVE, replace(wanted, accuracy=0.99))
+        assert about == pytest.approx(plan.accuracy, abs=0.002)
+
+
+def test_of_plans_that_need_no_energy_the_quickest_is_taken() -> None:
+    free = nodes(*(replace(each, watts=0.0, radio_watts=0.0) for each in THREE.nodes))
+    choices = list_choices(replace(free, server=replace(free.server, watts=0.0)), NETWORK)
+    plan = solve(choices, CURVE, Wanted(0.55))
+    assert plan is not None
+    assert plan.energy_j == 0.0
+    alone = min(
+        (solution_of([c] * n, CURVE) for c in choices for n in range(1, 61)),
+        key=lambda each: each.time_s if each.accuracy >= 0.55 else inf,
+    )
+    assert plan.time_s <= alone.time_s * 1.01
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_more_nodes_the_sets_that_are_tried_lose_little(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = random.Random(seed)
+    found = nodes(
+        *(
+            node(
+                f"n{number}",
+                pictures=draw.randint(200, 2000),
+                gmacs_per_s=draw.uniform(1.0, 50.0),
+                watts=draw.uniform(2.0, 50.0),
+                mbps_up=draw.uniform(1.0, 50.0),
+                idle_watts=draw.choice((0.0, 1.0, 3.0)),
+            )
+            for number in range(9)
+        )
+    )
+    wanted = Wanted(0.5)
+    some = solve(list_choices(found, NETWORK), CURVE, wanted)
+    monkeypatch.setattr("headgate.train.pact.choices.MAX_ALL_SETS", 9)
+    all_sets = solve(list_choices(found, NETWORK), CURVE, wanted)
+    assert some is not None
+    assert all_sets is not None
+    assert some.energy_j <= 1.03 * all_sets.energy_j
 
 
 def test_many_nodes_are_planned_for_and_not_worse_than_the_few_they_are_made_of() -> None:

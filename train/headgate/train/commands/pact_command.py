@@ -73,7 +73,7 @@ def pilot(out: Path, budgets: tuple[int, ...], epochs: int, as_json: bool, **tra
 @click.option(
     "--margin",
     type=float,
-    help="of accuracy, for what the curve is wrong by  [default: twice its error over the pilot]",
+    help="of accuracy, for what the curve is wrong by  [default: its error over the pilot]",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="write the plan here")
 @click.option("--json", "as_json", is_flag=True, help="plan and rivals, as JSON")

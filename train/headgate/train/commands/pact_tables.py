@@ -92,7 +92,7 @@ def rivals_table(planned: Planned) -> Table:
             str(len(each.epochs)),
             _time(each.time_s),
             _energy(each.energy_j),
-            f"{each.energy_j / planned.best.energy_j:.2f}",
+            f"{each.energy_j / planned.best.energy_j:.2f}" if planned.best.energy_j else "",
         )
     return table
 

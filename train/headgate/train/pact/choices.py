@@ -13,12 +13,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import ceil
 
 from headgate.train.pact.epoch_costs import EpochCost, NetworkCosts, epoch_cost
 from headgate.train.pact.learning_curve import Shown
 from headgate.train.pact.nodes import Node, NodeList
 
 MAX_ALL_SETS = 8  # nodes of which every set is tried
+MAX_TIMES = 24  # that an epoch may take, and
+MAX_SIZES = 32  # sizes of a set, that are tried of more nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +85,18 @@ def _prefixes(found: NodeList, network: NetworkCosts, *, budget: int) -> Iterato
         node.name: epoch_cost([node], found.server, network, budget=budget) for node in found.nodes
     }
     place = {node.name: number for number, node in enumerate(found.nodes)}
-    cheap = sorted(found.nodes, key=lambda node: alone[node.name].energy_j / node.pictures)
-    for slowest in found.nodes:
-        quick = [n for n in cheap if alone[n.name].time_s <= alone[slowest.name].time_s]
-        for order in (quick, sorted(quick, key=lambda node: -node.pictures)):
+    times_s = sorted(cost.time_s for cost in alone.values())
+    for time_s in times_s[:: -ceil(len(times_s) / MAX_TIMES)]:
+        quick = [node for node in found.nodes if alone[node.name].time_s <= time_s]
+
+        def thirst_j(node: Node, time_s: float = time_s) -> float:
+            waits_s = time_s - alone[node.name].time_s
+            return (alone[node.name].energy_j + node.idle_watts * waits_s) / node.pictures
+
+        for order in (sorted(quick, key=thirst_j), sorted(quick, key=lambda n: -n.pictures)):
             ordered = _those_that_add_labels_first(order)
-            for size in range(1, len(ordered) + 1):
+            step = ceil(len(ordered) / MAX_SIZES)
+            for size in range(len(ordered), 0, -step):
                 yield tuple(sorted(ordered[:size], key=lambda node: place[node.name]))
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, inf, log, sqrt
+from math import exp, inf, log, sqrt, tanh
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,9 @@ from headgate.profiles.errors import UsageError
 
 MOST_REPEATS = 1000.0  # as good as none that teaches less
 _EXPONENT = 0.3  # to begin with
-_FLOOR_WEIGHT = 0.6  # short trainings hardly tell the floor: it is taken to be low, unless they do
+_DOUBT = 0.06  # at most, in logarithms of errors, and
+_DOUBTED = 0.1  # up to which floor it grows
+_MOST_POWER = 100.0  # of e: more pictures than anybody has
 _LEAST_ERROR = 1e-3  # below it the logarithm of an error says nothing
 
 # Shapes: R runs, U unknowns
@@ -64,7 +66,7 @@ class LearningCurve:
     exponent: float
     repeats: float
     crowding: float
-    rms_error: float  # of the runs it was fitted to, 0..1
+    rms_error: float  # 0..1, of the runs it was fitted to, for as many as are free to differ
 
     def worth(self, budget: int, *, epoch: int, is_later: bool) -> float:
         """Return what a picture adds to the progress in an epoch, from 0.
@@ -104,14 +106,14 @@ class LearningCurve:
         above = 1.0 - accuracy - self.floors[self.budgets.index(last_budget)]
         if above <= 0:
             return None
-        needed: float = (self.scale / above) ** (1.0 / self.exponent)
-        return needed
+        power = log(self.scale / above) / self.exponent
+        return exp(power) if power < _MOST_POWER else None
 
 
 def fit(runs: Sequence[Trained]) -> LearningCurve:
     """Return the curve closest to these trainings, in the squares of errors' logarithms.
 
-    Raises UsageError where they are too few, or too alike, to tell its numbers.
+    Raises UsageError where they are too few to tell its numbers.
     """
     budgets = tuple(sorted({each.budget for run in runs for each in run.epochs}))
     _check(runs, budgets)
@@ -122,13 +124,19 @@ def fit(runs: Sequence[Trained]) -> LearningCurve:
 
     def residuals(unknowns_U: Floats) -> Floats:
         curve = _curve(budgets, unknowns_U)
-        found_R: Floats = np.log([curve.error(run.epochs) for run in runs])
-        return np.append(found_R - error_R, _FLOOR_WEIGHT * curve.floors[0])
+        found_R: Floats = np.log([min(1.0, curve.error(run.epochs)) for run in runs])
+        return np.append(found_R - error_R, _doubt(curve.floors[0]))
 
     best = least_squares(residuals, start_U, bounds=(low_U, high_U), x_scale="jac")
     curve = _curve(budgets, best.x)
     squares = [(curve.accuracy(run.epochs) - run.accuracy) ** 2 for run in runs]
-    return _curve(budgets, best.x, rms_error=sqrt(sum(squares) / len(runs)))
+    num_free = max(1, len(runs) - len(start_U))
+    return _curve(budgets, best.x, rms_error=sqrt(sum(squares) / num_free))
+
+
+def _doubt(floor: float) -> float:
+    """Return what a floor is held against: short trainings hardly tell a low one from none."""
+    return _DOUBT * tanh(floor / _DOUBTED)
 
 
 def _check(runs: Sequence[Trained], budgets: Sequence[int]) -> None:
@@ -155,10 +163,20 @@ def _bounds(
 ) -> tuple[Floats, Floats, Floats]:
     """Return the least, the most and a guess of what `_curve` takes, from one of the scale."""
     num = len(budgets)
-    error = max(_LEAST_ERROR, 1.0 - max(run.accuracy for run in runs))
+    errors = [
+        max(_LEAST_ERROR, 1.0 - max(r.accuracy for r in runs if r.epochs[-1].budget == budget))
+        for budget in budgets
+    ]
     low = [log(1e-4), log(0.02), 0.0, 0.0, *[0.0] * num, *[log(0.02)] * 2 * (num - 1)]
-    high = [log(1e9), log(2.0), 1.0, 1.0, *[error] * num, *[log(1.5)] * 2 * (num - 1)]
-    start = [scale, log(_EXPONENT), 0.02, 0.1, *[0.1 * error] * num, *[log(0.7)] * 2 * (num - 1)]
+    high = [log(1e9), log(2.0), 1.0, 1.0, *errors, *[log(1.5)] * 2 * (num - 1)]
+    start = [
+        scale,
+        log(_EXPONENT),
+        0.02,
+        0.1,
+        *(0.1 * error for error in errors),
+        *[log(0.7)] * 2 * (num - 1),
+    ]
     return np.array(low), np.array(high), np.array(start)
 
 

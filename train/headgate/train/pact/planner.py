@@ -27,10 +27,13 @@ import numpy.typing as npt
 
 from headgate.train.pact.choices import Choice
 from headgate.train.pact.learning_curve import LearningCurve
-from headgate.train.pact.relaxation import Floats, Relaxation, State, Task
+from headgate.train.pact.relaxation import ROUNDING, Floats, Relaxation, State, Task
 
 TOLERANCE = 0.005  # of energy: a plan so near to the best is not improved
 RESOLUTION = 0.01  # of a cell: of its time, and of its progress
+FINER = 10  # cells are so much finer where no plan is found, or it may be far from the best:
+ANY = 1.0  # tolerance: any plan will do
+FAR = 0.03  # of its energy
 MAX_EPOCHS = 60
 _MIN_SHARE = 1e-3  # of the deadline, and of the progress needed: below it there is one cell
 
@@ -48,7 +51,7 @@ class Solution:
     time_s: float
     energy_j: float
     num_bytes: float
-    floor_j: float = 0.0  # no plan needs less energy
+    floor_j: float = 0.0  # no plan of the same choices needs less energy
 
     @property
     def num_pictures(self) -> int:
@@ -80,19 +83,26 @@ def solve(
         needed = curve.progress_for(wanted.accuracy, last_budget=last)
         if needed is None or wanted.last_budget not in (None, last):
             continue
-        task = Task(choices, curve, wanted.max_epochs, wanted.deadline_s, needed, last)
+        needed *= (
+            1 - ROUNDING
+        )  # sums in another order differ, and must not miss what is just enough
+        deadline_s = wanted.deadline_s * (1 + ROUNDING)
+        task = Task(choices, curve, wanted.max_epochs, deadline_s, needed, last)
         relaxed = Relaxation(task)
         if not relaxed.is_possible:
             continue
         floor_j = min(floor_j, relaxed.floor_j)
-        below_j = inf if best is None else best.energy_j
-        if relaxed.steps is not None and relaxed.energy_j < below_j:
+        if relaxed.steps is not None and (best is None or relaxed.energy_j < best.energy_j):
             best = _solution_of(relaxed.steps, task)
-            below_j = best.energy_j
-        if relaxed.floor_j < below_j * (1 - tolerance):
-            steps = _Graph(task, relaxed, resolution=resolution).cheapest(below_j=below_j)
+        for cells in (resolution, resolution / FINER):
+            if best is not None and best.energy_j * (1 - tolerance) <= relaxed.floor_j:
+                break
+            below_j = inf if best is None else best.energy_j
+            steps = _Graph(task, relaxed, resolution=cells).cheapest(below_j=below_j)
             best = best if steps is None else _solution_of(steps, task)
-    return best if best is None else replace(best, floor_j=floor_j)
+            if best is not None and best.energy_j * (1 - FAR) <= relaxed.floor_j:
+                break
+    return best if best is None else replace(best, floor_j=min(floor_j, best.energy_j))
 
 
 def reachable_accuracy(
@@ -102,7 +112,7 @@ def reachable_accuracy(
     low, high = 0.0, wanted.accuracy
     for _ in range(steps):
         middle = (low + high) / 2
-        if solve(choices, curve, replace(wanted, accuracy=middle), tolerance=1.0) is None:
+        if solve(choices, curve, replace(wanted, accuracy=middle), tolerance=ANY) is None:
             high = middle
         else:
             low = middle
@@ -197,7 +207,7 @@ class _Graph:
         """Return the labels that are in a state after one more epoch."""
         task, state, own = self._task, self._states[index], self._choices[index]
         worth = task.curve.worth(state.budget, epoch=epoch, is_later=state.is_later)
-        energy_C = np.array([choice.cost.energy_j for choice in own])
+        energy_C = task.energy_C(state)
         time_C = np.array([choice.cost.time_s for choice in own])
         progress_C = worth * task.counted_C(state)
         parts, floors = [], []

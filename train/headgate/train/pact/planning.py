@@ -41,8 +41,8 @@ def plan_training(
 
 
 def usual_margin(pilot: Pilot) -> float:
-    """Return what the curve is hardly wrong by, of accuracy: twice its error over the pilot."""
-    return 2.0 * pilot.curve.rms_error
+    """Return what the curve may be wrong by, of accuracy: its error over the pilot."""
+    return pilot.curve.rms_error
 
 
 def _check(found: NodeList, pilot: Pilot, wanted: Wanted) -> None:

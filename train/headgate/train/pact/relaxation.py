@@ -18,8 +18,10 @@ import numpy.typing as npt
 from headgate.train.pact.choices import Choice
 from headgate.train.pact.learning_curve import LearningCurve
 
-STEPS = 24  # of halving the bounds of a price of time
+STEPS = 24  # of halving the bounds of a price of time; of progress four times as many at most
 AS_GOOD = 1e-5  # of a price: nearer than that it is found
+TIE_W = 1e-6  # what a second is worth where energies are equal: of such plans the quickest is best
+ROUNDING = 1e-9  # of a sum
 
 # Shapes: K epochs, S states, C choices of a state's budget
 
@@ -59,6 +61,10 @@ class Task:
     def of(self, state: State) -> list[Choice]:
         return [choice for choice in self.choices if choice.budget == state.budget]
 
+    def energy_C(self, state: State) -> Floats:
+        """Return the energy of each choice, J; of equal ones the quicker counts less."""
+        return _numbers(c.cost.energy_j + TIE_W * c.cost.time_s for c in self.of(state))
+
     def counted_C(self, state: State) -> Floats:
         """Return the pictures of each choice, as the curve counts them."""
         return _numbers(self.curve.counted(c.num_pictures, len(c.names)) for c in self.of(state))
@@ -79,13 +85,14 @@ class _Path:
 class Relaxation:
     """The best prices found, the bound that they give, and the best plan on the way to them.
 
-    `floor_j` is less than the energy of any plan; `steps` is None where no plan was found.
+    `floor_j` is less than the energy of any plan of these choices; `steps` is None where no plan
+    was found.
     """
 
     def __init__(self, task: Task) -> None:
         self._task = task
         self._states = task.states
-        self._energy = [_numbers(c.cost.energy_j for c in task.of(s)) for s in self._states]
+        self._energy = [task.energy_C(s) for s in self._states]
         self._time = [_numbers(c.cost.time_s for c in task.of(s)) for s in self._states]
         pictures = [task.counted_C(s) for s in self._states]
         fades_K1 = np.exp(-np.arange(task.max_epochs) / task.curve.repeats)[:, None]
@@ -121,7 +128,7 @@ class Relaxation:
         for _ in range(STEPS):
             path = self._reaching(price_s)
             if path is None or path.time_s <= self._task.deadline_s:
-                if price_s == 0.0:
+                if price_s == 0.0:  # there is time enough
                     return
                 high_s = price_s
             else:
@@ -151,6 +158,7 @@ class Relaxation:
         bound = path.value + price * task.needed
         if price_s:
             bound -= price_s * task.deadline_s
+        bound -= ROUNDING * abs(bound)
         if bound > self.floor_j:
             self.floor_j, self.value_KS = bound, path.value_KS
             self.price_s, self.price = price_s, price
@@ -215,7 +223,7 @@ class Relaxation:
             if path.progress >= self._task.needed:
                 break
             price *= 1.5
-        return least_s <= self._task.deadline_s
+        return least_s <= self._task.deadline_s * (1 + ROUNDING)
 
 
 def _numbers(found: Iterable[float]) -> Floats:

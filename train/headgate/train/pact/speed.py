@@ -17,9 +17,7 @@ MEASURED_S = 3.0
 WARM_UP = 3  # steps
 
 
-def measure_speed(
-    plan: Plan, *, side: str, budget: int, device: torch.device, measured_s: float = MEASURED_S
-) -> float:
+def measure_speed(plan: Plan, *, side: str, budget: int, device: torch.device) -> float:
     """Return the billions of multiply-adds a second with which `side` takes steps.
 
     `side` is "client" or "server". A step counts as three forward passes, as plans count it.
@@ -34,7 +32,7 @@ def measure_speed(
     x_BCHW = plan.blueprint.example().to(device).expand(batch_size, -1, -1, -1)
     code_BCHW = model.bottleneck.encode(model.features(x_BCHW)).detach()
     num_steps, began_s, spent_s = -WARM_UP, 0.0, 0.0
-    while spent_s < measured_s:
+    while spent_s < MEASURED_S:
         if num_steps == 0:
             began_s = _now_s(device)
         with precision_of(plan.config, device):

@@ -48,7 +48,7 @@ def pact(pilot: Path, cases: int, first_seed: int, workers: int, out: Path, as_j
 @click.option("--within-min", type=POSITIVE, help="minutes that it may take  [default: any]")
 @click.option("--max-epochs", default=60, show_default=True, help="of each way to train")
 @click.option("--last-budget", type=int, help="maps of the network at the end  [default: any]")
-@click.option("--margin", type=NOT_NEGATIVE, help="of accuracy  [default: twice the curve's error]")
+@click.option("--margin", type=NOT_NEGATIVE, help="of accuracy  [default: the curve's error]")
 @click.option(
     "--seeds", type=NumberList(), default=(0,), help="of the runs, as 0,1,2  [default: 0]"
 )

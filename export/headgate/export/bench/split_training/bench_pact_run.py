@@ -118,7 +118,7 @@ def _row(each: Reached, plan: Reached) -> tuple[str, ...]:
         each.name,
         str(len(way.epochs)),
         f"{way.energy_j:,.0f}",
-        f"{way.energy_j / plan.way.energy_j:.2f}",
+        f"{way.energy_j / plan.way.energy_j:.2f}" if plan.way.energy_j else "",
         f"{way.time_s / 60:.1f}",
         f"{way.num_bytes / 1e6:.1f}",
         f"{each.num_bytes / 1e6:.1f}",
@@ -162,10 +162,10 @@ def write_pact_report(
         alt="energy against accuracy: one line for each way to plan, points where it was trained",
     )
     plan = found[0]
-    dearest = max(each.way.energy_j / plan.way.energy_j for each in found)
+    dearest_j = max(each.way.energy_j for each in found)
     lead = (
         f"{options.wanted.accuracy:.1%} were asked for. The plan reached {plan.mean:.1%} with "
-        f"{plan.way.energy_j:,.0f} J; the dearest way without it needs {dearest:.1f} times that."
+        f"{plan.way.energy_j:,.0f} J; the dearest way without it needs {dearest_j:,.0f} J."
     )
     body = "\n".join(
         [
