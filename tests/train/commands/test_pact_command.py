@@ -197,7 +197,8 @@ def test_a_time_that_is_too_short_is_refused_with_one_that_is_not(
     arguments = ("--accuracy", reachable(pilot), "--within-min", 1e-4)
     result = planned(pilot, nodes, tmp_path / "plan.json", *arguments)
     assert result.exit_code == 2
-    assert "and 0.0001 minutes; in that time about 0.0" in result.output
+    assert "and 0.0001 minutes, about 0.0" in result.output
+    assert "without hurry all of it in" in result.output
 
 
 @pytest.mark.parametrize(
@@ -206,7 +207,9 @@ def test_a_time_that_is_too_short_is_refused_with_one_that_is_not(
         (("--accuracy", 1.5), "--accuracy: found 1.5"),
         (("--accuracy", 0.5, "--within-min", -1), "--within-min: found -1"),
         (("--accuracy", 0.5, "--within-min", "nan"), "--within-min: found nan"),
-        (("--accuracy", 0.5, "--max-epochs", 0), "--max-epochs: found 0"),
+        (("--accuracy", 0.5, "--max-epochs", 0), "--max-epochs"),
+        (("--accuracy", 0.5, "--margin", -1), "--margin: found -1"),
+        (("--accuracy", 0.5, "--margin", "nan"), "--margin: found nan"),
         (("--accuracy", 0.5, "--last-budget", 5), "expected one of the pilot's: 2, 6"),
     ],
 )
@@ -221,9 +224,11 @@ def test_bad_numbers_are_refused(
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("pictures = 16", "pictures = 0", "nodes[0].pictures: found 0, expected more than 0"),
-        ("watts = 4.0", "watts = -4.0", "nodes[0].watts: found -4, expected 0 or more"),
+        ("pictures = 16", "pictures = 0", "nodes[0].pictures: found 0, expected 1e-06 to 1e+09"),
+        ("watts = 4.0", "watts = -4.0", "nodes[0].watts: found -4.0, expected 0 to 1e+09"),
         ("mbps_up = 5.0", "mbps_up = nan", "nodes[0].mbps_up: expected a finite number"),
+        ("pictures = 16", f"pictures = 1{'0' * 400}", "nodes[0].pictures: found 1000"),
+        ("gmacs_per_s = 1.0", "gmacs_per_s = 1e-320", "expected 1e-06 to 1e+09"),
         ('name = "bo"', 'name = "ann"', "nodes[1].name: 'ann' is there twice"),
         ('name = "bo"', 'name = ""', "nodes[1].name: found ''"),
         ('name = "bo"', 'name = "bo"\nlabels = ["x"]', "label 'x' is none of the pilot's"),
@@ -265,6 +270,82 @@ def test_a_pilot_of_nonsense_is_refused(tmp_path: Path, pictures: Path) -> None:
         assert result.exit_code == 2, result.output
         assert words in result.output
         assert not (tmp_path / "pilot").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("repeats", 0.0),
+        ("exponent", 0.0),
+        ("scale", 1e308),
+        ("budgets", [5, 33]),
+        ("floors", [0.1]),
+        ("shares", [-1.0, 1.0]),
+    ],
+)
+def test_a_pilot_that_nothing_can_be_planned_with_is_refused(
+    pilot: Path, nodes: Path, tmp_path: Path, key: str, value: object
+) -> None:
+    found = json.loads((pilot / "pilot.json").read_text())
+    del found["digest"]
+    found["curve"][key] = value
+    odd = tmp_path / "pilot.json"
+    odd.write_text(json.dumps(found))
+    result = planned(odd, nodes, tmp_path / "plan.json", "--accuracy", 0.3)
+    assert result.exit_code == 2, result.output
+    assert "run the pilot again" in result.output
+
+
+def test_a_plan_whose_parts_do_not_fit_is_refused(pilot: Path, nodes: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.json"
+    assert planned(pilot, nodes, plan, "--accuracy", reachable(pilot)).exit_code == 0
+    made = json.loads(plan.read_text())
+    del made["digest"]
+    for emptied in ("epochs", "nodes"):
+        plan.write_text(json.dumps({**made, emptied: []}))
+        result = pact("run", plan, "--out", tmp_path / "run")
+        assert result.exit_code == 2
+        assert "do not fit each other" in result.output
+        assert not (tmp_path / "run.partial").exists()
+
+
+def test_a_plan_replaces_nothing_but_a_plan(pilot: Path, nodes: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "nodes.toml"
+    mine.write_text(NODES)
+    for out, words in (
+        (mine, "is the file of nodes"),
+        (tmp_path, "is a folder, or in none"),
+        (tmp_path / "missing" / "plan.json", "is a folder, or in none"),
+        (pilot / "pilot.json", "is no plan"),
+    ):
+        result = planned(pilot, mine, out, "--accuracy", reachable(pilot))
+        assert result.exit_code == 2, result.output
+        assert words in result.output
+    assert mine.read_text() == NODES
+
+
+@pytest.mark.parametrize("more", [("--clients", 2), ("--share", "1/2"), ("--no-deal",)])
+def test_a_run_refuses_what_the_plan_says(
+    pilot: Path, nodes: Path, tmp_path: Path, more: tuple[object, ...]
+) -> None:
+    plan = tmp_path / "plan.json"
+    assert planned(pilot, nodes, plan, "--accuracy", reachable(pilot)).exit_code == 0
+    result = pact("run", plan, "--out", tmp_path / "run", *more)
+    assert result.exit_code == 2
+    assert "leave it out" in result.output
+    assert not (tmp_path / "run.partial").exists()
+
+
+def test_nodes_that_draw_nothing_are_planned_for(pilot: Path, tmp_path: Path) -> None:
+    path = tmp_path / "nodes.toml"
+    lines = [line for line in NODES.splitlines() if "watts" not in line]
+    path.write_text(
+        "\n".join(lines)
+        .replace("gmacs_per_s = 30.0", "gmacs_per_s = 30.0\nwatts = 0.0")
+        .replace("gmacs_per_s = 1.0\n", "gmacs_per_s = 1.0\nwatts = 0.0\n")
+    )
+    result = planned(pilot, path, tmp_path / "plan.json", "--accuracy", reachable(pilot))
+    assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize("side", ["client", "server"])

@@ -119,6 +119,31 @@ def test_a_client_that_comes_in_an_epoch_of_others_waits_for_its_own() -> None:
     assert goes(session.epoch_closed(now_s=0.0)) == [("bo", Place(1))]
 
 
+def test_at_the_beginning_nobody_is_waited_for_longer_than_a_silent_client() -> None:
+    session = make(("ann",), ("bo",))
+    assert not goes(hello(session, BO, "bo", now_s=5.0))
+    assert session.next_timer_s() == 15.0
+    assert not session.handle_timer(now_s=14.9)
+    effects = session.handle_timer(now_s=15.0)
+    assert [e.name for e in effects if isinstance(e, Attendance)] == ["ann"]
+    assert goes(effects) == [("bo", Place(0))]  # it stands in for ann
+    assert session.next_timer_s() == 25.0
+    assert goes(hello(session, ANN, "ann", now_s=16.0)) == [("ann", Place(0))]
+
+
+def test_without_a_timetable_the_beginning_has_no_end() -> None:
+    session = ServerSession(num_epochs=1, num_clients=2, client_sync="none", client_timeout_s=10.0)
+    hello(session, ANN, "ann")
+    assert session.next_timer_s() is None
+
+
+def test_pictures_that_a_plan_did_not_count_on_are_told() -> None:
+    timetable = Timetable((("ann",),), {"ann": 8})
+    assert timetable.differs("ann", num_pictures=8) == ""
+    assert timetable.differs("bo", num_pictures=9) == ""
+    assert "has 9 pictures and not 8" in timetable.differs("ann", num_pictures=9)
+
+
 def test_all_hear_of_the_end() -> None:
     session, _ = both(("ann",))
     train(session, ANN, 0)

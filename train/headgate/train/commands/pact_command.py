@@ -15,6 +15,7 @@ from headgate.train.commands.deprune_command import train_as_side
 from headgate.train.commands.deprune_options import config_of, pilot_options
 from headgate.train.commands.deprune_sides import side_of, side_options
 from headgate.train.commands.number_lists import NumberList
+from headgate.train.commands.run_options import given_options
 
 if TYPE_CHECKING:
     from headgate.train.pact.planner import Wanted
@@ -68,7 +69,9 @@ def pilot(out: Path, budgets: tuple[int, ...], epochs: int, as_json: bool, **tra
 @click.option("--pilot", "pilot_folder", type=click.Path(path_type=Path), required=True)
 @click.option("--accuracy", type=float, required=True, help="that the network is to have, 0 to 1")
 @click.option("--within-min", type=float, help="minutes that all of it may take  [default: any]")
-@click.option("--max-epochs", default=60, show_default=True, help="of a plan")
+@click.option(
+    "--max-epochs", type=click.IntRange(1, 500), default=60, show_default=True, help="of a plan"
+)
 @click.option("--last-budget", type=int, help="maps of the network at the end  [default: any]")
 @click.option(
     "--margin",
@@ -98,10 +101,14 @@ def plan(
     from headgate.train.commands.tables import print_table
     from headgate.train.pact.nodes import read_nodes
     from headgate.train.pact.pilot_file import read_pilot
-    from headgate.train.pact.plan_file import plan_of, write_plan
+    from headgate.train.pact.plan_file import check_place_of_plan, plan_of, write_plan
     from headgate.train.pact.planning import plan_training
 
+    if margin is not None and not 0 <= margin < 1:
+        raise UsageError(f"--margin: found {margin:g}, expected 0 or more, and less than 1")
     found, made = read_nodes(nodes), read_pilot(pilot_folder)
+    if out is not None:
+        check_place_of_plan(out, not_on=nodes)
     wanted = wanted_of(accuracy, within_min, max_epochs, last_budget)
     planned = plan_training(found, made, wanted, margin=margin)
     training = plan_of(made, found.nodes, planned.best)
@@ -144,7 +151,8 @@ def run(
     """Train as a PLAN says: as its server, as one of its nodes (--name), or all of them here.
 
     Sides, folders and resuming are those of `train deprune`. A node that is not there when its
-    epoch begins is not waited for; where none of an epoch's nodes is, all that are train in it.
+    epoch begins is not waited for, and at the beginning for --client-timeout-s; where none of an
+    epoch's nodes is, all that are train in it.
     """
     from headgate.train.pact.dealing import dealing
     from headgate.train.pact.plan_file import read_plan
@@ -154,10 +162,15 @@ def run(
     side.check()
     if side.role == "client" and side.name not in training.names:
         raise UsageError(
-            f"--name: found {side.name!r}, expected a node that trains in {plan}: "
+            f"--name: found {side.name or 'none'}, expected a node that trains in {plan}: "
             f"{', '.join(sorted(training.names))}"
         )
     deals = side.role == "local" if deal is None else deal
+    if side.role == "local" and not deals:
+        raise UsageError("--no-deal: of all nodes here none would have pictures; leave it out")
+    ignored = given_options() & ({"clients", "share"} if deals else {"clients"})
+    if ignored:
+        raise UsageError(f"--{min(ignored)}: the plan says who trains on what; leave it out")
     train_as_side(
         _here(training.config, data=data, threads=threads, device=device),
         training.settings,
@@ -218,6 +231,4 @@ def wanted_of(
         raise UsageError(f"--accuracy: found {accuracy:g}, expected a share such as 0.7")
     if within_min is not None and not within_min > 0:
         raise UsageError(f"--within-min: found {within_min:g}, expected more than 0")
-    if max_epochs < 1:
-        raise UsageError(f"--max-epochs: found {max_epochs}, expected 1 or more")
     return Wanted(accuracy, inf if within_min is None else 60 * within_min, max_epochs, last_budget)

@@ -6,16 +6,16 @@ The format is shown in examples/nodes.toml.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from math import isfinite
 from pathlib import Path
 
 from headgate.profiles.errors import UsageError
-from headgate.profiles.parse import parse
+from headgate.profiles.parse import parse, shown
 from headgate.profiles.storage import read_toml
 from headgate.train.split_training.greeting import MAX_NAME, is_name
 
 SCHEMA = 1
 MAX_NODES = 200
+LEAST, MOST = 1e-6, 1e9  # of a node's numbers: beyond them a plan would be of nothing but rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,9 @@ def _check_numbers(found: Node | Server, *, needed: tuple[str, ...], where: str)
         value = getattr(found, each.name)
         if not isinstance(value, int | float):
             continue
-        least = "more than 0" if each.name in needed else "0 or more"
-        if not isfinite(value) or value < 0 or (each.name in needed and value == 0):
-            raise UsageError(f"{where}.{each.name}: found {value:g}, expected {least}")
+        is_needed = each.name in needed
+        low, words = (LEAST, f"{LEAST:g}") if is_needed else (0.0, "0")
+        if not low <= value <= MOST:  # NaN fails too
+            raise UsageError(
+                f"{where}.{each.name}: found {shown(value)}, expected {words} to {MOST:g}"
+            )

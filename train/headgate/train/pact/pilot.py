@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-from headgate.profiles.errors import UsageError
+from headgate.profiles.errors import DataError, UsageError
 from headgate.profiles.storage import make_folder
 from headgate.train.pact.learning_curve import Shown, Trained, fit
 from headgate.train.pact.network_costs import network_costs
@@ -24,7 +24,7 @@ from headgate.train.split_training.deprune import Pictures_N, prepare
 from headgate.train.split_training.epoch_record import DepruneEpoch, read_epochs
 from headgate.train.split_training.once import train_once
 from headgate.train.split_training.partition import own_pictures
-from headgate.train.split_training.settings import DepruneSettings, Phase
+from headgate.train.split_training.settings import MIN_BATCH, DepruneSettings, Phase
 
 PART = 4  # of the pictures, that are seen as many times as often
 CLIENTS = 4  # of the training with several
@@ -86,6 +86,11 @@ def run_pilot(
     """Train what is not there yet in OUT/runs, fit the curve, and write OUT/pilot.json."""
     trials = trials_of(budgets, epochs=epochs)
     plan = prepare(config, replace(settings, phases=tuple(Phase(b, 1) for b in sorted(budgets))))
+    num_train, least = len(plan.data.train_labels_N), max(PART, CLIENTS) * MIN_BATCH
+    if num_train < least:
+        raise DataError(
+            f"{config.data}: {num_train} training pictures, expected {least} or more for a pilot"
+        )
     make_folder(out / "runs")
     trained, lasts = [], {}
     for number, trial in enumerate(trials, start=1):

@@ -15,6 +15,7 @@ from headgate.train.split_training.settings import DepruneSettings
 
 SCHEMA = 1
 PILOT_FILE = "pilot.json"
+LEAST, MOST = 1e-3, 1e15  # of its numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,4 +49,32 @@ def read_pilot(folder: Path) -> Pilot:
         raise UsageError(
             f"{path}: schema {schema}, this version reads {SCHEMA}; run the pilot again"
         )
-    return parse(Pilot, found, where=str(path), error=UsageError)
+    pilot = parse(Pilot, found, where=str(path), error=UsageError)
+    if not _can_be_planned_with(pilot):
+        raise UsageError(
+            f"{path}: numbers of the curve or costs that no pilot finds; run the pilot again"
+        )
+    return pilot
+
+
+def _can_be_planned_with(pilot: Pilot) -> bool:
+    curve, costs = pilot.curve, pilot.costs
+    num = len(curve.budgets)
+    positive = [curve.scale, curve.exponent, curve.repeats, float(costs.batch_size)]
+    positive += [float(budget) for budget in curve.budgets]
+    positive += [*curve.shares, *curve.later_shares]
+    others = [*curve.floors, curve.crowding, curve.rms_error]
+    others += [float(costs.half_bytes_up), float(costs.half_bytes_down)]
+    for each in costs.budgets:
+        positive += [each.bytes_up, each.bytes_down]
+        others += [min(each.client_macs, MOST), min(each.server_macs, MOST)]
+    lengths = {len(curve.floors), len(curve.shares), len(curve.later_shares)}
+    return (
+        num > 0
+        and lengths == {num}
+        and list(curve.budgets) == sorted(set(curve.budgets))
+        and [each.budget for each in costs.budgets] == list(curve.budgets)
+        and all(LEAST <= value <= MOST for value in positive)
+        and all(0 <= value < MOST for value in others)
+        and any(run.epochs for run in pilot.trained)
+    )

@@ -56,7 +56,10 @@ def plan_of(pilot: Pilot, nodes: tuple[Node, ...], found: Solution) -> TrainingP
         Phase(budget, len(list(group)))
         for budget, group in groupby(choice.budget for choice in found.epochs)
     )
-    timetable = Timetable(tuple(choice.names for choice in found.epochs))
+    timetable = Timetable(
+        tuple(choice.names for choice in found.epochs),
+        {node.name: node.pictures for node in nodes},
+    )
     return TrainingPlan(
         SCHEMA,
         pilot.config,
@@ -86,8 +89,38 @@ def write_plan(path: Path, plan: TrainingPlan) -> None:
 
 def read_plan(path: Path) -> TrainingPlan:
     """Read what `write_plan` wrote; raises UsageError where it is no plan, or of another schema."""
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file; `headgate train pact plan` makes one")
     found = read_sealed_json(path)
     schema = found.get("schema") if isinstance(found, dict) else None
-    if schema != SCHEMA:
-        raise UsageError(f"{path}: schema {schema}, this version reads {SCHEMA}; plan again")
-    return parse(TrainingPlan, found, where=str(path), error=UsageError)
+    if schema != SCHEMA or "epochs" not in found:
+        raise UsageError(
+            f"{path}: is no plan of schema {SCHEMA}, which this version reads; plan again"
+        )
+    plan = parse(TrainingPlan, found, where=str(path), error=UsageError)
+    budgets = [budget for budget, num in _phases(plan) for _ in range(num)]
+    timetable = plan.settings.timetable
+    if (
+        not plan.epochs
+        or timetable is None
+        or timetable.epochs != tuple(epoch.nodes for epoch in plan.epochs)
+        or budgets != [epoch.budget for epoch in plan.epochs]
+        or not plan.names <= {node.name for node in plan.nodes}
+        or not all(budget > 0 for budget in budgets)
+    ):
+        raise UsageError(f"{path}: epochs, schedule and nodes do not fit each other; plan again")
+    return plan
+
+
+def _phases(plan: TrainingPlan) -> list[tuple[int, int]]:
+    return [(phase.budget, phase.epochs) for phase in plan.settings.phases]
+
+
+def check_place_of_plan(out: Path, *, not_on: Path) -> None:
+    """Raise UsageError where a plan must not be written: on anything but an earlier plan."""
+    if not out.name or out.is_dir() or not out.parent.is_dir():
+        raise UsageError(f"--out: {str(out)!r} is a folder, or in none; name a file for the plan")
+    if out.exists():
+        if not_on.exists() and out.samefile(not_on):
+            raise UsageError(f"--out: {out} is the file of nodes; name another file for the plan")
+        read_plan(out)

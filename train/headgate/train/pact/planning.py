@@ -66,17 +66,16 @@ def _why_not(found: NodeList, pilot: Pilot, goal: Wanted, *, margin: float) -> s
     choices = list_choices(found, pilot.costs)
     reachable = reachable_accuracy(choices, pilot.curve, goal) - margin
     text = (
-        f"--accuracy: {goal.accuracy - margin:.3f} with a margin of {margin:.3f} is not reached "
-        f"in {goal.max_epochs} epochs"
+        f"--accuracy: {goal.accuracy - margin:g} with a margin of {margin:.3f} is not reached "
+        f"in {goal.max_epochs} epoch{'' if goal.max_epochs == 1 else 's'}"
     )
     if isfinite(goal.deadline_s):
         text += f" and {goal.deadline_s / 60:g} minutes"
         unhurried = solve(choices, pilot.curve, replace(goal, deadline_s=inf))
         if unhurried is not None:
             return (
-                f"{text}; in that time about {max(0.0, reachable):.3f} is, and the accuracy in "
-                f"{unhurried.time_s / 60:.0f} minutes at least energy: ask for less, or give "
-                "more of --within-min"
+                f"{text}, about {max(0.0, reachable):.3f} is, and without hurry all of it in "
+                f"{unhurried.time_s / 60:.1f}; ask for less, or give more of --within-min"
             )
     return (
         f"{text}, about {max(0.0, reachable):.3f} is; ask for less, give more of --max-epochs, or "

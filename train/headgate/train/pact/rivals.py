@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import ceil, exp, inf, log
 
 from headgate.train.pact.choices import Choice, everyone, list_choices
 from headgate.train.pact.epoch_costs import NetworkCosts
@@ -41,16 +42,24 @@ def _constant(choices: Sequence[Choice], curve: LearningCurve, wanted: Wanted) -
     """Return the cheapest plan that has the same choice in every epoch."""
     plans = []
     for choice in choices:
-        if wanted.last_budget not in (None, choice.budget):
+        needed = curve.progress_for(wanted.accuracy, last_budget=choice.budget)
+        if needed is None or wanted.last_budget not in (None, choice.budget):
             continue
-        for num_epochs in range(1, wanted.max_epochs + 1):
-            plan = solution_of([choice] * num_epochs, curve)
-            if plan.time_s > wanted.deadline_s:
-                break
-            if plan.accuracy >= wanted.accuracy:
-                plans.append(plan)
-                break
+        num_epochs = _epochs_to(needed, choice, curve, after=0)
+        if num_epochs <= wanted.max_epochs:
+            plan = solution_of([choice] * max(1, int(num_epochs)), curve)
+            plans += [plan] if plan.time_s <= wanted.deadline_s else []
     return min(plans, key=lambda plan: plan.energy_j, default=None)
+
+
+def _epochs_to(progress: float, choice: Choice, curve: LearningCurve, *, after: int) -> float:
+    """Return how many epochs of one choice make a progress, after others; inf if none do."""
+    if progress <= 0:
+        return 0.0
+    first = _counted(choice, curve) * curve.worth(choice.budget, epoch=after, is_later=False)
+    fade = exp(-1.0 / curve.repeats)
+    left = 1.0 - progress * (1.0 - fade) / first  # of what all epochs for ever would teach
+    return inf if left <= 0 else float(ceil(log(left) / log(fade) - 1e-9))
 
 
 def greedy(choices: Sequence[Choice], curve: LearningCurve, wanted: Wanted) -> Solution | None:
@@ -98,14 +107,12 @@ def _can_end(
     wanted: Wanted,
 ) -> bool:
     """Say whether `epochs`, and then one choice alone, make the progress needed in time."""
-    plan = list(epochs)
-    spent_s = sum(each.cost.time_s for each in plan)
-    while curve.progress([each.shown for each in plan]) < needed:
-        plan.append(rest)
-        spent_s += rest.cost.time_s
-        if spent_s > wanted.deadline_s or len(plan) > wanted.max_epochs:
-            return False
-    return spent_s <= wanted.deadline_s
+    left = needed - curve.progress([each.shown for each in epochs])
+    num_more = _epochs_to(left, rest, curve, after=len(epochs))
+    spent_s = sum(each.cost.time_s for each in epochs)
+    if num_more > wanted.max_epochs - len(epochs):
+        return False
+    return spent_s + num_more * rest.cost.time_s <= wanted.deadline_s
 
 
 def _counted(choice: Choice, curve: LearningCurve) -> float:

@@ -173,6 +173,9 @@ class SplitServer:
         )
         if self.session.roster.name_at(peer) is not None:
             self.tally.received(greeting.name, Kind.HELLO, num_bytes)
+            if timetable is not None:
+                found = timetable.differs(greeting.name, num_pictures=greeting.num_pictures)
+                effects += [Attendance(greeting.name, found)] if found else []
         return self._obey(effects)
 
     def _half(self, name: str, place: Place, data: Payload) -> Half:

@@ -18,6 +18,7 @@ What client halves have in common, by `client_sync`:
 
 Where a timetable says whose epoch it is, all others wait for a later one: they get no GO, and
 nobody waits for them. Where none of those whose epoch it is are there, all that are train in it.
+Nor is anybody waited for at the beginning for longer than `client_timeout_s`.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ class ServerSession:
         self.epoch = epoch
         self.roster = Roster(places or {})
         self._has_begun = False
+        self._first_s: float | None = None  # when the first client came
         self._is_closing = False
 
     @property
@@ -75,19 +77,39 @@ class ServerSession:
         return self.epoch >= self._num_epochs
 
     def next_timer_s(self) -> float | None:
-        """Return when a silent client will be given up."""
+        """Return when a silent client will be given up, or one that is not there yet."""
+        if self._is_closing:
+            return None
         heard_s = [member.heard_s for member in self.roster if self._is_waited_for(member)]
-        return min(heard_s) + self._timeout_s if heard_s and not self._is_closing else None
+        if self._waits_to_begin:
+            assert self._first_s is not None
+            heard_s.append(self._first_s)
+        return min(heard_s) + self._timeout_s if heard_s else None
 
     def handle_timer(self, *, now_s: float) -> list[Effect]:
-        """Stop waiting for clients that have been silent for too long."""
+        """Stop waiting for clients that have been silent for too long, or have not come."""
         effects: list[Effect] = []
+        if self._waits_to_begin and now_s >= (self._first_s or 0.0) + self._timeout_s:
+            self._num_clients = 1
+            effects += self._missing()
         for member in self.roster:
             if self._is_waited_for(member) and now_s >= member.heard_s + self._timeout_s:
                 member.fell_silent()
                 member.may_train &= not self._one_at_a_time  # its turn is over
                 effects.append(self._silent(member))
         return [*effects, *self._advance(now_s=now_s)] if effects else []
+
+    @property
+    def _waits_to_begin(self) -> bool:
+        """Whether clients are waited for that a timetable can do without."""
+        is_waiting = not self._has_begun and self._num_clients > 1 and self._first_s is not None
+        return is_waiting and self._timetable is not None and not self.is_finished
+
+    def _missing(self) -> list[Effect]:
+        assert self._timetable is not None
+        present = {member.name for member in self.roster.at_work}
+        text = f"not here after {self._timeout_s:g} s, not waited for any more"
+        return [Attendance(name, text) for name in sorted(self._timetable.names - present)]
 
     def greeted(
         self,
@@ -107,6 +129,7 @@ class ServerSession:
             reason = f"this client trains something else ({'; '.join(differences)})"
             return [Refuse(peer, f"{reason}; give both sides the same settings", name)]
         effects: list[Effect] = []
+        self._first_s = now_s if self._first_s is None else self._first_s
         is_anew = False
         known = self.roster.find(name)
         is_new = known is None

@@ -46,7 +46,13 @@ def pact(pilot: Path, cases: int, first_seed: int, workers: int, out: Path, as_j
 @click.argument("nodes", type=click.Path(path_type=Path))
 @click.option("--accuracy", type=POSITIVE, required=True, help="that is asked for, 0 to 1")
 @click.option("--within-min", type=POSITIVE, help="minutes that it may take  [default: any]")
-@click.option("--max-epochs", default=60, show_default=True, help="of each way to train")
+@click.option(
+    "--max-epochs",
+    type=click.IntRange(1, 500),
+    default=60,
+    show_default=True,
+    help="of each way to train",
+)
 @click.option("--last-budget", type=int, help="maps of the network at the end  [default: any]")
 @click.option("--margin", type=NOT_NEGATIVE, help="of accuracy  [default: the curve's error]")
 @click.option(
