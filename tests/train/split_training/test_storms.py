@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from headgate.train.split_training.adasplit import AdaSplitSettings
+from headgate.train.split_training.timetable import Timetable
 from train.split_training.small import differing, small_plan, small_settings
 from train.split_training.storms import TROUBLES, Storm, World
 from train.tiny_runs import write_pictures
@@ -33,9 +34,13 @@ def world_of(
     sync: str,
     num_clients: int,
     adasplit: AdaSplitSettings | None = None,
+    timetable: Timetable | None = None,
+    schedule: str = "2:1,6:2",
     **changes: object,
 ) -> World:
-    settings = small_settings("2:1,6:2", client_sync=sync, feature_bits=8, gradient_bits=8)
+    settings = small_settings(
+        schedule, client_sync=sync, feature_bits=8, gradient_bits=8, timetable=timetable
+    )
     if adasplit is not None:
         settings = replace(settings, adasplit=adasplit, server_view="masks", mask_weight=0.01)
     batch_size = 16 // (NUM_STEPS * num_clients)
@@ -145,6 +150,58 @@ def test_whatever_clients_keep_that_train_alone_all_come_to_an_end(
         keeps_state=keeps_state,
         checkpoint_steps=0,
         client_timeout_s=30.0,
+    )
+    storm = troubled(world, seed)
+    assert sorted(storm.trained) == sorted(set(storm.trained))
+    assert [record.epoch for record in storm.records] == list(range(1, NUM_EPOCHS + 1))
+
+
+IN_TURN = Timetable((("client1",), ("client2",), ("client1", "client2")))
+
+
+@pytest.mark.parametrize("seed", [0])
+@pytest.mark.parametrize(
+    ("sync", "schedule"),
+    [("none", "2:1,6:2"), ("relay", "6:1,2:2"), ("fedavg", "2:1,6:2"), ("fedavg", "6:1,2:2")],
+)
+def test_clients_train_in_their_epochs_and_reach_the_bits_of_a_calm_run(
+    pictures: Path, tmp_path: Path, sync: str, schedule: str, seed: int
+) -> None:
+    worlds = [
+        world_of(
+            pictures,
+            tmp_path / name,
+            sync=sync,
+            num_clients=2,
+            timetable=IN_TURN,
+            schedule=schedule,
+        )
+        for name in ("storm", "calm")
+    ]
+    storm = troubled(worlds[0], seed)
+    assert [batch for batch in told_batches(storm) if batch[2]] == [
+        (epoch, name, NUM_STEPS)
+        for epoch, names in enumerate(IN_TURN.epochs, start=1)
+        for name in names
+    ]
+    calm = Storm(worlds[1])
+    calm.in_order(storm.trained)
+    assert differing(storm.tensors(), calm.tensors()) == []
+
+
+@pytest.mark.parametrize("seed", [0])
+def test_with_a_timetable_too_all_come_to_an_end_whoever_is_given_up(
+    pictures: Path, tmp_path: Path, seed: int
+) -> None:
+    world = world_of(
+        pictures,
+        tmp_path,
+        sync="fedavg",
+        num_clients=2,
+        timetable=IN_TURN,
+        client_timeout_s=30.0,
+        keeps_state=False,
+        checkpoint_steps=0,
     )
     storm = troubled(world, seed)
     assert sorted(storm.trained) == sorted(set(storm.trained))
