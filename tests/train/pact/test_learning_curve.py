@@ -33,6 +33,8 @@ def test_progress_counts_maps_order_and_how_often_pictures_were_seen() -> None:
     assert CURVE.progress([Shown(32, 100), Shown(32, 100)]) == pytest.approx(100 + 100 * fade)
     assert CURVE.progress([Shown(4, 100), Shown(32, 100)]) == pytest.approx(70 + 100 * fade)
     assert CURVE.progress([Shown(32, 100), Shown(4, 100)]) == pytest.approx(100 + 85 * fade)
+    third = CURVE.progress([Shown(32, 100), Shown(4, 100), Shown(4, 100)])
+    assert third == pytest.approx(100 + 85 * fade + 70 * fade**2)  # one epoch does not carry two
 
 
 def test_more_clients_are_worth_less_for_the_same_pictures() -> None:

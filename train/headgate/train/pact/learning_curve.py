@@ -8,9 +8,12 @@ teaches less, and one seen many times before as well (Muennighoff et al. 2023):
     progress = sum over epochs k, from 0, of
                pictures_k * clients_k^-crowding * share(budget_k) * exp(-k / repeats)
 
-The number of an epoch stands for how often its pictures were seen: not less than they were. Few
-maps teach more after many have crossed than from the start, so they have two shares. The more
-clients share the pictures of an epoch, the fewer steps each client's half takes.
+The number of an epoch stands for how often its pictures were seen: not less than they were. The
+more clients share the pictures of an epoch, the fewer steps each client's half takes.
+
+Few maps teach more after many than from the start, for as many epochs as came before they did: that
+is what pilots try, and a single epoch with many maps does not carry a whole training. So they have
+two shares, the later one from the epoch in which maps first become fewer up to twice its number.
 """
 
 from __future__ import annotations
@@ -68,11 +71,13 @@ class LearningCurve:
     crowding: float
     rms_error: float  # 0..1, of the runs it was fitted to, for as many as are free to differ
 
-    def worth(self, budget: int, *, epoch: int, is_later: bool) -> float:
+    def worth(self, budget: int, *, epoch: int, shrunk_at: int | None = None) -> float:
         """Return what a picture adds to the progress in an epoch, from 0.
 
-        `is_later` says that an epoch with more maps came before.
+        `shrunk_at` is the epoch that was first to have fewer maps than one before it, if so has
+        this one.
         """
+        is_later = shrunk_at is not None and epoch < 2 * shrunk_at
         shares = self.later_shares if is_later else self.shares
         share: float = shares[self.budgets.index(budget)]
         return share * exp(-epoch / self.repeats)
@@ -85,8 +90,13 @@ class LearningCurve:
     def progress(self, epochs: Sequence[Shown]) -> float:
         """Return the progress after these epochs, in pictures."""
         total, most = 0.0, 0
+        shrunk_at: int | None = None
         for number, each in enumerate(epochs):
-            worth = self.worth(each.budget, epoch=number, is_later=each.budget < most)
+            has_fewer = each.budget < most
+            if has_fewer and shrunk_at is None:
+                shrunk_at = number
+            at = shrunk_at if has_fewer else None
+            worth = self.worth(each.budget, epoch=number, shrunk_at=at)
             total += self.counted(each.num_pictures, each.num_clients) * worth
             most = max(most, each.budget)
         return total

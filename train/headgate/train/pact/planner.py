@@ -12,7 +12,9 @@ is found keeps its bounds exactly. How promising a path is, `relaxation` says, w
 plans at once, and says of each how far from the best one it is at most. Paths are followed where
 that is more than `tolerance`, and only those that may still lead to less energy.
 
-Budgets may grow and then shrink. They do not grow again: a map that left would be learnt anew.
+Budgets may grow and then shrink. They do not grow again: a map that left would be learnt anew. What
+few maps teach depends on when they shrink, so plans are made for several such epochs, and the best
+of them is taken.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ import numpy.typing as npt
 
 from headgate.train.pact.choices import Choice
 from headgate.train.pact.learning_curve import LearningCurve
-from headgate.train.pact.relaxation import ROUNDING, Floats, Relaxation, State, Task
+from headgate.train.pact.relaxation import ROUNDING, TIE_W, Floats, Relaxation, State, Task
 
 TOLERANCE = 0.005  # of energy: a plan so near to the best is not improved
 RESOLUTION = 0.01  # of a cell: of its time, and of its progress
@@ -35,6 +37,7 @@ FINER = 10  # cells are so much finer where no plan is found, or it may be far f
 ANY = 1.0  # tolerance: any plan will do
 FAR = 0.03  # of its energy
 MAX_EPOCHS = 60
+SHRINKS_AT = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # first epochs with fewer maps that are tried
 _MIN_SHARE = 1e-3  # of the deadline, and of the progress needed: below it there is one cell
 
 # Shapes: L labels of one state, C choices of its budget, S one for each label and choice
@@ -51,11 +54,12 @@ class Solution:
     time_s: float
     energy_j: float
     num_bytes: float
-    floor_j: float = 0.0  # no plan of the same choices needs less energy
+    floor_j: float = 0.0  # no plan of the same choices needs less, that shrinks when plans may
 
     @property
-    def num_pictures(self) -> int:
-        return sum(each.num_pictures for each in self.epochs)
+    def price_j(self) -> float:
+        """What it is chosen by: of plans of equal energy the quickest is the best."""
+        return self.energy_j + TIE_W * self.time_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,26 +87,37 @@ def solve(
         needed = curve.progress_for(wanted.accuracy, last_budget=last)
         if needed is None or wanted.last_budget not in (None, last):
             continue
-        needed *= (
-            1 - ROUNDING
-        )  # sums in another order differ, and must not miss what is just enough
-        deadline_s = wanted.deadline_s * (1 + ROUNDING)
+        # Sums in another order differ, and must not miss what is just enough.
+        needed, deadline_s = needed * (1 - ROUNDING), wanted.deadline_s * (1 + ROUNDING)
         task = Task(choices, curve, wanted.max_epochs, deadline_s, needed, last)
-        relaxed = Relaxation(task)
-        if not relaxed.is_possible:
-            continue
-        floor_j = min(floor_j, relaxed.floor_j)
-        if relaxed.steps is not None and (best is None or relaxed.energy_j < best.energy_j):
-            best = _solution_of(relaxed.steps, task)
-        for cells in (resolution, resolution / FINER):
-            if best is not None and best.energy_j * (1 - tolerance) <= relaxed.floor_j:
+        can_shrink = any(choice.budget > last for choice in choices)
+        for shrinks_at in (None, *SHRINKS_AT) if can_shrink else (None,):
+            if shrinks_at is not None and shrinks_at >= wanted.max_epochs:
                 break
-            below_j = inf if best is None else best.energy_j
-            steps = _Graph(task, relaxed, resolution=cells).cheapest(below_j=below_j)
-            best = best if steps is None else _solution_of(steps, task)
-            if best is not None and best.energy_j * (1 - FAR) <= relaxed.floor_j:
-                break
+            some = replace(task, shrinks_at=shrinks_at)
+            best, least_j = _better(best, some, tolerance=tolerance, resolution=resolution)
+            floor_j = min(floor_j, least_j)
     return best if best is None else replace(best, floor_j=min(floor_j, best.energy_j))
+
+
+def _better(
+    best: Solution | None, task: Task, *, tolerance: float, resolution: float
+) -> tuple[Solution | None, float]:
+    """Return the better of a plan and the one of least energy for a task, and the task's floor."""
+    relaxed = Relaxation(task)
+    if not relaxed.is_possible:
+        return best, inf
+    if relaxed.steps is not None and (best is None or relaxed.price_j < best.price_j):
+        best = _solution_of(relaxed.steps, task)
+    for cells in (resolution, resolution / FINER):
+        if best is not None and best.price_j * (1 - tolerance) <= relaxed.floor_j:
+            break
+        below_j = inf if best is None else best.price_j
+        steps = _Graph(task, relaxed, resolution=cells).cheapest(below_j=below_j)
+        best = best if steps is None else _solution_of(steps, task)
+        if best is not None and best.price_j * (1 - FAR) <= relaxed.floor_j:
+            break
+    return best, relaxed.floor_j
 
 
 def reachable_accuracy(
@@ -206,7 +221,9 @@ class _Graph:
     def _expanded(self, index: int, *, epoch: int, below_j: float) -> _Labels | None:
         """Return the labels that are in a state after one more epoch."""
         task, state, own = self._task, self._states[index], self._choices[index]
-        worth = task.curve.worth(state.budget, epoch=epoch, is_later=state.is_later)
+        worth = task.worth(state, epoch=epoch)
+        if worth is None:
+            return None
         energy_C = task.energy_C(state)
         time_C = np.array([choice.cost.time_s for choice in own])
         progress_C = worth * task.counted_C(state)

@@ -52,6 +52,7 @@ class Task:
     deadline_s: float
     needed: float  # progress
     last: int  # budget
+    shrinks_at: int | None = None  # the first epoch that may have fewer maps; None: none may
 
     @property
     def states(self) -> list[State]:
@@ -60,6 +61,17 @@ class Task:
 
     def of(self, state: State) -> list[Choice]:
         return [choice for choice in self.choices if choice.budget == state.budget]
+
+    def worth(self, state: State, *, epoch: int) -> float | None:
+        """Return what a picture teaches in an epoch, None where it cannot be in that state.
+
+        What is counted for plans that shrink later is not more than they are worth.
+        """
+        if not state.is_later:
+            return self.curve.worth(state.budget, epoch=epoch)
+        if self.shrinks_at is None or epoch < self.shrinks_at:
+            return None
+        return self.curve.worth(state.budget, epoch=epoch, shrunk_at=self.shrinks_at)
 
     def energy_C(self, state: State) -> Floats:
         """Return the energy of each choice, J; of equal ones the quicker counts less."""
@@ -94,14 +106,22 @@ class Relaxation:
         self._states = task.states
         self._energy = [task.energy_C(s) for s in self._states]
         self._time = [_numbers(c.cost.time_s for c in task.of(s)) for s in self._states]
-        pictures = [task.counted_C(s) for s in self._states]
-        fades_K1 = np.exp(-np.arange(task.max_epochs) / task.curve.repeats)[:, None]
-        worth = [task.curve.worth(s.budget, epoch=0, is_later=s.is_later) for s in self._states]
-        self._progress = [fades_K1 * w * n_C for w, n_C in zip(worth, pictures, strict=True)]
+        # NaN where an epoch cannot be in a state: `_path` makes its cost infinite.
+        worth_KS = np.array(
+            [
+                [np.nan if (w := task.worth(s, epoch=k)) is None else w for s in self._states]
+                for k in range(task.max_epochs)
+            ]
+        )
+        self._is_open_KS = ~np.isnan(worth_KS)
+        self._progress = [
+            np.outer(np.nan_to_num(worth_KS[:, index]), task.counted_C(state))
+            for index, state in enumerate(self._states)
+        ]
         self._follows_SS = np.array(
             [[0.0 if a.leads_to(b) else inf for b in self._states] for a in self._states]
         )
-        self.floor_j, self.energy_j = -inf, inf
+        self.floor_j, self.price_j = -inf, inf
         self.steps: list[tuple[int, int]] | None = None
         self.price_s = self.price = 0.0  # of a second, and of progress
         self._guess = 1e-9
@@ -163,8 +183,8 @@ class Relaxation:
             self.floor_j, self.value_KS = bound, path.value_KS
             self.price_s, self.price = price_s, price
         is_plan = path.time_s <= task.deadline_s and path.progress >= task.needed
-        if is_plan and path.steps and path.energy_j < self.energy_j:
-            self.steps, self.energy_j = path.steps, path.energy_j
+        if is_plan and path.steps and path.energy_j < self.price_j:
+            self.steps, self.price_j = path.steps, path.energy_j
 
     def _path(self, price_s: float, price: float, *, of_energy: float = 1.0) -> _Path:
         """Return the cheapest path of all that end with the last budget, at these prices."""
@@ -175,7 +195,8 @@ class Relaxation:
             fixed_C = of_energy * self._energy[index] + price_s * self._time[index]
             cost_KC = fixed_C - price * self._progress[index]
             choice_KS[:, index] = cost_KC.argmin(axis=1)
-            cost_KS[:, index] = cost_KC.min(axis=1)
+            is_open_K = self._is_open_KS[:, index]
+            cost_KS[:, index] = np.where(is_open_K, cost_KC.min(axis=1), inf)
         stop_S = np.array([0.0 if s.budget == self._task.last else inf for s in self._states])
         value_KS = np.empty((num_epochs + 1, num_states))
         value_KS[num_epochs] = stop_S

@@ -56,7 +56,7 @@ def _epochs_to(progress: float, choice: Choice, curve: LearningCurve, *, after: 
     """Return how many epochs of one choice make a progress, after others; inf if none do."""
     if progress <= 0:
         return 0.0
-    first = _counted(choice, curve) * curve.worth(choice.budget, epoch=after, is_later=False)
+    first = _counted(choice, curve) * curve.worth(choice.budget, epoch=after)
     fade = exp(-1.0 / curve.repeats)
     left = 1.0 - progress * (1.0 - fade) / first  # of what all epochs for ever would teach
     return inf if left <= 0 else float(ceil(log(left) / log(fade) - 1e-9))
