@@ -34,7 +34,7 @@ from headgate.train.pact.relaxation import ROUNDING, TIE_W, Floats, Relaxation, 
 TOLERANCE = 0.005  # of energy: a plan so near to the best is not improved
 RESOLUTION = 0.01  # of a cell: of its time, and of its progress
 FINER = 10  # cells are so much finer where no plan is found, or it may be far from the best:
-ANY = 1.0  # tolerance: any plan will do
+ANY = 1.0  # tolerance: the first plan will do
 FAR = 0.03  # of its energy
 MAX_EPOCHS = 60
 SHRINKS_AT = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # first epochs with fewer maps that are tried
@@ -97,6 +97,8 @@ def solve(
             some = replace(task, shrinks_at=shrinks_at)
             best, least_j = _better(best, some, tolerance=tolerance, resolution=resolution)
             floor_j = min(floor_j, least_j)
+            if best is not None and tolerance >= ANY:
+                return best
     return best if best is None else replace(best, floor_j=min(floor_j, best.energy_j))
 
 
@@ -104,7 +106,7 @@ def _better(
     best: Solution | None, task: Task, *, tolerance: float, resolution: float
 ) -> tuple[Solution | None, float]:
     """Return the better of a plan and the one of least energy for a task, and the task's floor."""
-    relaxed = Relaxation(task)
+    relaxed = Relaxation(task, below_j=inf if best is None else best.price_j)
     if not relaxed.is_possible:
         return best, inf
     if relaxed.steps is not None and (best is None or relaxed.price_j < best.price_j):

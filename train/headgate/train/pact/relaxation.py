@@ -18,8 +18,8 @@ import numpy.typing as npt
 from headgate.train.pact.choices import Choice
 from headgate.train.pact.learning_curve import LearningCurve
 
-STEPS = 24  # of halving the bounds of a price of time; of progress four times as many at most
-AS_GOOD = 1e-5  # of a price: nearer than that it is found
+STEPS = 16  # of halving the bounds of a price of time; of progress six times as many at most
+AS_GOOD = 1e-4  # of a price: nearer than that it is found
 TIE_W = 1e-6  # what a second is worth where energies are equal: of such plans the quickest is best
 ROUNDING = 1e-9  # of a sum
 
@@ -101,8 +101,10 @@ class Relaxation:
     was found.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, *, below_j: float = inf) -> None:
+        """Search until the bound says that no plan needs less than `below_j`, if it does."""
         self._task = task
+        self._below_j = below_j
         self._states = task.states
         self._energy = [task.energy_C(s) for s in self._states]
         self._time = [_numbers(c.cost.time_s for c in task.of(s)) for s in self._states]
@@ -146,6 +148,8 @@ class Relaxation:
     def _search(self) -> None:
         price_s, low_s, high_s = 0.0, 0.0, inf
         for _ in range(STEPS):
+            if self.floor_j >= min(self._below_j, self.price_j * (1 - AS_GOOD)):
+                return
             path = self._reaching(price_s)
             if path is None or path.time_s <= self._task.deadline_s:
                 if price_s == 0.0:  # there is time enough
@@ -158,7 +162,7 @@ class Relaxation:
     def _reaching(self, price_s: float) -> _Path | None:
         """Return the cheapest path with progress enough, at a price of time."""
         reaching, low, high = None, 0.0, self._guess
-        for _ in range(4 * STEPS):
+        for _ in range(6 * STEPS):
             price = (low + high) / 2 if reaching is not None else high
             path = self._path(price_s, price)
             self._learn_from(path, price_s, price)
@@ -238,7 +242,7 @@ class Relaxation:
         if not isfinite(self._task.deadline_s):
             return True
         least_s, price = -inf, 1e-9
-        for _ in range(4 * STEPS):
+        for _ in range(8 * STEPS):
             path = self._path(1.0, price, of_energy=0.0)
             least_s = max(least_s, path.value + price * self._task.needed)
             if path.progress >= self._task.needed:
