@@ -14,28 +14,7 @@ from click.testing import Result
 from headgate.train.folder.run_folder import load_run
 from headgate.train.pact.plan_file import read_plan
 from train.commands.split_commands import run
-
-NODES = """
-[server]
-gmacs_per_s = 100.0
-
-[[nodes]]
-name = "ann"
-pictures = 16
-gmacs_per_s = 1.0
-watts = 4.0
-mbps_up = 5.0
-mbps_down = 5.0
-radio_watts = 1.0
-
-[[nodes]]
-name = "bo"
-pictures = 16
-gmacs_per_s = 30.0
-watts = 60.0
-mbps_up = 50.0
-mbps_down = 50.0
-"""
+from train.pact.small_plans import NODES
 
 
 def pact(*arguments: object) -> Result:

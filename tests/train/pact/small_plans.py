@@ -47,6 +47,29 @@ def nodes(*found: Node) -> NodeList:
     return NodeList(Server(gmacs_per_s=200.0, watts=20.0), found)
 
 
+# A file of nodes that have 16 pictures each.
+NODES = """
+[server]
+gmacs_per_s = 100.0
+
+[[nodes]]
+name = "ann"
+pictures = 16
+gmacs_per_s = 1.0
+watts = 4.0
+mbps_up = 5.0
+mbps_down = 5.0
+radio_watts = 1.0
+
+[[nodes]]
+name = "bo"
+pictures = 16
+gmacs_per_s = 30.0
+watts = 60.0
+mbps_up = 50.0
+mbps_down = 50.0
+"""
+
 # A slow and thrifty one, a quick one that costs, and one on a slow link.
 THREE = nodes(
     node("pi"),

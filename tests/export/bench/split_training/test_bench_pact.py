@@ -17,29 +17,8 @@ from headgate.train.pact.nodes import check_nodes
 from headgate.train.pact.pilot_file import SCHEMA, Pilot, read_pilot, write_pilot
 from headgate.train.recipe import PruneConfig
 from headgate.train.split_training.settings import DepruneSettings
-from train.pact.small_plans import CURVE, NETWORK
+from train.pact.small_plans import CURVE, NETWORK, NODES
 from train.tiny_runs import tiny_config, write_pictures
-
-NODES = """
-[server]
-gmacs_per_s = 100.0
-
-[[nodes]]
-name = "ann"
-pictures = 16
-gmacs_per_s = 1.0
-watts = 4.0
-mbps_up = 5.0
-mbps_down = 5.0
-
-[[nodes]]
-name = "bo"
-pictures = 16
-gmacs_per_s = 30.0
-watts = 60.0
-mbps_up = 50.0
-mbps_down = 50.0
-"""
 
 
 def bench(*arguments: object) -> Result:
