@@ -87,7 +87,19 @@ def test_a_plan_and_its_rivals_are_trained_once_and_shown(tmp_path: Path) -> Non
         replace(CURVE, budgets=(2, 6), scale=2.5),
     )
     write_pilot(pilot, made)
-    arguments = ("pact-run", pilot, nodes, "--accuracy", 0.3, "--margin", 0, "--out", out)
+    arguments = (
+        "pact-run",
+        pilot,
+        nodes,
+        "--accuracy",
+        0.3,
+        "--max-epochs",
+        8,
+        "--margin",
+        0,
+        "--out",
+        out,
+    )
     first = bench(*arguments)
     assert first.exit_code == 0, first.output
     assert "seed 0, the plan: " in first.output

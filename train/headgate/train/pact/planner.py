@@ -79,8 +79,12 @@ def solve(
     *,
     tolerance: float = TOLERANCE,
     resolution: float = RESOLUTION,
+    shrinks_at: Sequence[int] = SHRINKS_AT,
 ) -> Solution | None:
-    """Return the plan of least energy, or None where none is good enough in time."""
+    """Return the plan of least energy, or None where none is good enough in time.
+
+    Maps may become fewer from one of the epochs `shrinks_at` on.
+    """
     best: Solution | None = None
     floor_j = inf
     for last in sorted({choice.budget for choice in choices}):
@@ -91,10 +95,10 @@ def solve(
         needed, deadline_s = needed * (1 - ROUNDING), wanted.deadline_s * (1 + ROUNDING)
         task = Task(choices, curve, wanted.max_epochs, deadline_s, needed, last)
         can_shrink = any(choice.budget > last for choice in choices)
-        for shrinks_at in (None, *SHRINKS_AT) if can_shrink else (None,):
-            if shrinks_at is not None and shrinks_at >= wanted.max_epochs:
+        for first in (None, *shrinks_at) if can_shrink else (None,):
+            if first is not None and first >= wanted.max_epochs:
                 break
-            some = replace(task, shrinks_at=shrinks_at)
+            some = replace(task, shrinks_at=first)
             best, least_j = _better(best, some, tolerance=tolerance, resolution=resolution)
             floor_j = min(floor_j, least_j)
             if best is not None and tolerance >= ANY:
@@ -129,7 +133,8 @@ def reachable_accuracy(
     low, high = 0.0, wanted.accuracy
     for _ in range(steps):
         middle = (low + high) / 2
-        if solve(choices, curve, replace(wanted, accuracy=middle), tolerance=ANY) is None:
+        goal = replace(wanted, accuracy=middle)
+        if solve(choices, curve, goal, tolerance=ANY, shrinks_at=SHRINKS_AT[3::4]) is None:
             high = middle
         else:
             low = middle
