@@ -66,7 +66,13 @@ def pilot(out: Path, budgets: tuple[int, ...], epochs: int, as_json: bool, **tra
 
 @pact.command()
 @click.argument("nodes", type=click.Path(path_type=Path))
-@click.option("--pilot", "pilot_folder", type=click.Path(path_type=Path), required=True)
+@click.option(
+    "--pilot",
+    "pilot_folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="folder of `train pact pilot`",
+)
 @click.option("--accuracy", type=float, required=True, help="that the network is to have, 0 to 1")
 @click.option("--within-min", type=float, help="minutes that all of it may take  [default: any]")
 @click.option(
@@ -110,6 +116,7 @@ def plan(
     if out is not None:
         check_place_of_plan(out, not_on=nodes)
     wanted = wanted_of(accuracy, within_min, max_epochs, last_budget)
+    click.echo(f"planning for {len(found.nodes)} nodes", err=True)  # of many it takes minutes
     planned = plan_training(found, made, wanted, margin=margin)
     training = plan_of(made, found.nodes, planned.best)
     if out is not None:
@@ -181,8 +188,20 @@ def run(
 
 
 @pact.command()
-@click.option("--pilot", "pilot_folder", type=click.Path(path_type=Path), required=True)
-@click.option("--side", type=click.Choice(["client", "server"]), default="client")
+@click.option(
+    "--pilot",
+    "pilot_folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="folder of `train pact pilot`",
+)
+@click.option(
+    "--side",
+    type=click.Choice(["client", "server"]),
+    default="client",
+    show_default=True,
+    help="whose layers this machine trains",
+)
 @click.option("--threads", type=int, help="CPU threads  [default: as for the pilot]")
 @click.option("--device", help="auto, cpu or cuda  [default: as for the pilot]")
 def measure(pilot_folder: Path, side: str, threads: int | None, device: str | None) -> None:
