@@ -240,6 +240,7 @@ def test_a_pilot_of_nonsense_is_refused(tmp_path: Path, pictures: Path) -> None:
         (("--budgets", "2,2"), "--budgets: found 2,2"),
         (("--budgets", "0"), "--budgets: found 0"),
         (("--budgets", "2", "--epochs", 1), "--epochs: found 1"),
+        (("--budgets", "2", "--client-sync", "relay"), "train one after the other"),
         (("--budgets", "99"), "99:1 is impossible, 6 maps leave the split"),
     ):
         result = pact(

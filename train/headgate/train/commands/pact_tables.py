@@ -26,7 +26,10 @@ def trials_table(pilot: Pilot) -> Table:
             _percent(run.accuracy),
             _percent(pilot.curve.accuracy(run.epochs)),
         )
-    table.caption = f"root mean square of the differences {_percent(pilot.curve.rms_error)}"
+    table.caption = (
+        f"the curve's error is taken for {_percent(pilot.curve.rms_error)}: more than the "
+        "differences here, which it was fitted to"
+    )
     return table
 
 

@@ -1,9 +1,9 @@
 """What an epoch could be: which nodes train in it, with how many maps crossing.
 
 All sets of few nodes are tried. Of many, for each time that an epoch may take, those that make it
-are taken in the order of the energy they need per picture: whatever pictures and seconds are worth,
-one of these sets is the best. As pictures are worth less the more nodes share them, those that make
-it are also taken in the order of how many they have.
+are taken in the order of the energy they need per picture, whose sets are the best ones whatever
+pictures and seconds are worth. But pictures are worth less the more nodes share them, so those that
+make it are also taken in the order of how many they have.
 
 A network that is not shown a class unlearns it, so each set shows all classes that the nodes have.
 """

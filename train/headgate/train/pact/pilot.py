@@ -85,6 +85,11 @@ def run_pilot(
 ) -> Pilot:
     """Train what is not there yet in OUT/runs, fit the curve, and write OUT/pilot.json."""
     trials = trials_of(budgets, epochs=epochs)
+    if settings.client_sync == "relay":
+        raise UsageError(
+            "--client-sync relay: nodes train one after the other then, and plans are of nodes "
+            "that train side by side; give fedavg or none"
+        )
     plan = prepare(config, replace(settings, phases=tuple(Phase(b, 1) for b in sorted(budgets))))
     num_train, least = len(plan.data.train_labels_N), max(PART, CLIENTS) * MIN_BATCH
     if num_train < least:

@@ -1,10 +1,12 @@
 """What an operator would do without a planner, each with as many epochs as it needs.
 
-everyone, all maps      all nodes in every epoch, with the most maps: plain split learning
+everyone, all maps      all nodes in every epoch, with the most maps or those of the network that is
+                        wanted: plain split learning
 everyone, one budget    all nodes, with the number of maps that costs least
 everyone, a schedule    all nodes, with the best schedule of maps: deprune
 one set, one budget     the best set of nodes and number of maps, the same in every epoch
-greedy                  in each epoch the choice that learns most per joule, if time allows
+greedy                  one number of maps, and in each epoch the nodes that learn most per joule,
+                        while the rest can still be done in time
 """
 
 from __future__ import annotations
