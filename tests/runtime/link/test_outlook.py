@@ -84,3 +84,24 @@ def test_a_probe_takes_a_twentieth_second_at_most_but_where_messages_wait_for_a_
     assert link.probe_bytes(1000) == 1000
     in_turns = replace(link, timing=Forecast(math.log(8e6), RESIDUALS))
     assert in_turns.probe_bytes(1e6) == 1e6  # a smaller one would only look slower
+
+
+def test_what_fits_into_the_turn_of_those_ahead_holds_up_nobody() -> None:
+    fits = replace(waiting_for_turns(), turn_bytes=3000)
+    assert fits.counted_bytes(3000) == 0.0
+    behind = replace(fits, ahead_bytes=2000)
+    assert behind.counted_bytes(1000) == 0.0
+    assert behind.counted_bytes(1500) > 0.0
+    full = replace(fits, ahead_bytes=3000)
+    assert full.counted_bytes(1000) == waiting_for_turns().counted_bytes(1000)
+
+
+def test_without_a_floor_no_turn_is_believed_in() -> None:
+    assert replace(outlook(), turn_bytes=3000).counted_bytes(1000) == 1000
+
+
+def test_a_probe_is_clear_of_the_noise_unless_that_takes_too_long() -> None:
+    quiet = replace(outlook(), noise_s=0.001)
+    assert quiet.clear_bytes() == pytest.approx(8e6 / 8 * 0.008)
+    noisy = replace(outlook(), noise_s=0.1)
+    assert noisy.clear_bytes() == pytest.approx(8e6 / 8 / 20)

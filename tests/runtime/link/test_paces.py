@@ -32,6 +32,10 @@ def fed(*, by_size: bool, behind: bool = False, num: int = 400) -> RateBelief:
             behind=behind,
             now_s=now_s,
         )
+        if not behind:
+            belief.alone(
+                num_bytes=round(num_bits / 8), time_s=service_s, foreseen=foreseen, now_s=now_s
+            )
     return belief
 
 
@@ -54,13 +58,31 @@ def test_what_the_link_carries_is_told_without_a_floor_all_the_same() -> None:
     assert forecast.rate_bps < 8 * max(SIZES_BYTES) / 0.006
 
 
-@pytest.mark.parametrize("behind", [False, True])
-def test_where_time_grows_with_size_no_floor_is_believed(behind: bool) -> None:
-    belief = fed(by_size=True, behind=behind)
+def test_where_time_grows_with_size_no_floor_is_believed() -> None:
+    belief = fed(by_size=True)
     assert belief.timing(now_s=400 / 30) is None
 
 
-def test_messages_right_behind_others_count_as_they_are() -> None:
-    paces = Paces(6000)
-    assert paces.counted_bits(8000, behind=False) == 8000 + 8 * 6000
-    assert paces.counted_bits(8000, behind=True) == 8000
+def test_messages_right_behind_others_tell_of_no_floor() -> None:
+    before = RateBelief().timing(now_s=0.0)
+    after = fed(by_size=True, behind=True).timing(now_s=400 / 30)
+    assert before is not None
+    assert after is not None
+    assert after.floor_bytes == before.floor_bytes
+
+
+def test_a_message_counts_for_the_floor_beside_its_bits() -> None:
+    assert Paces(6000).counted_bits(8000) == 8000 + 8 * 6000
+
+
+def test_waits_within_the_noise_tell_how_likely_a_frame_is_in_time() -> None:
+    """Were they only bounds, all that is known of turns would be the longest waits for them."""
+    dice, belief, now_s = random.Random(5), RateBelief(), 0.0
+    for _ in range(400):
+        now_s += 1 / 30
+        num_bytes, time_s, foreseen = dice.choice(SIZES_BYTES), waits_s(dice), belief.levels
+        belief.alone(num_bytes=num_bytes, time_s=time_s, foreseen=foreseen, now_s=now_s)
+        belief.bounded(num_bits=8.0 * num_bytes, within_s=0.05, foreseen=foreseen, now_s=now_s)
+    for num_bytes in SIZES_BYTES:
+        true = 1 - math.exp(-0.015 / 0.006)
+        assert chance(belief, num_bytes, within_s=0.015) == pytest.approx(true, abs=0.1)

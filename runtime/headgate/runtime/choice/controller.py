@@ -118,12 +118,13 @@ class Controller:
 
         Frames so small that the link's noise hides their service never show how fast it is. The
         probe is as large as the largest frame that may be sent next, if the link carries that soon,
-        and several times the smallest: whatever is hardly larger than what showed the path's delay
-        teaches no rate.
+        but clear of the noise, and several times the smallest: what is hardly larger than what
+        showed the path's delay teaches no rate.
         """
         if self._profile.prefer is not Preference.ACCURACY or not self._rungs.has_above:
             return 0
         least_bytes = PROBE_MESSAGES * (self._least_bytes + MESSAGE_OVERHEAD_BYTES)
+        least_bytes = max(least_bytes, min(outlook.clear_bytes(), self.ladder[-1].bytes.mean))
         rung_bytes = max(self._reachable(outlook)[-1].bytes.mean, least_bytes)
         by_s = outlook.now_s + (self._sla_s or 1.0)
         if outlook.on_time(rung_bytes, by_s=by_s) >= PROBE_BELOW:
@@ -222,8 +223,7 @@ class Controller:
     def _holds_back(self, chosen: Candidate, outlook: Outlook | None, fallback: float) -> bool:
         """Return whether the next frames need the uplink more; layers are left out by their sender.
 
-        On an uplink that is free a frame is in nobody's way, nor is it where the source waits: none
-        follows before this one has ended.
+        A frame is in nobody's way on an uplink that is free, or where the source waits for its end.
         """
         if self._source_waits or outlook is None or not outlook.ahead_bytes:
             return False

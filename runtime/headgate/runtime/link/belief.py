@@ -11,21 +11,22 @@ sends next to nothing takes every wait for a slow link, and leaves the link to t
 An estimate without news is widened: the link may have changed. While bounds come in it is only
 widened upwards, as they show that it has not become much slower.
 
-There are two forecasts. When a message will be through, and how long it holds up the link, is
-foretold by the floor that fits best (`paces`); how much the link carries without any: what waits
-for its turn holds up nobody, but how much fits into a turn was not seen.
+There are two forecasts. How much the link carries is foretold without a floor. When a message will
+be through, and how long it holds up the link, is foretold by the floor that is believed (`floors`,
+`paces`). Paces with a floor follow the time of every message that waited for no other of ours, that
+within the noise too: on a link of turns the noise is the wait for them, which they are to tell.
 
 A filter over a grid of rates, which does all this by Bayes' rule, was tried: see docs/log.md.
 """
 
 import math
 
+from headgate.runtime.link.floors import Floors
 from headgate.runtime.link.forecast import Forecast, Waiting
 from headgate.runtime.link.paces import Paces
 
 FLOORS_BYTES = (0, 1500, 6000, 24_000)
-CLEARLY_BETTER = 0.03  # nats of a mean log density: a floor is believed only for so much
-FLICKER = 0.02  # and another one only for so much more
+MIN_TIME_S = 0.0005  # of a message: clocks and loops tell no less
 RISE = 0.5  # nats above what was foreseen, by what came together with another message
 STALE_S = 0.5  # older estimates are widened
 MAX_WIDENING = 4.0
@@ -36,7 +37,9 @@ class RateBelief:
 
     def __init__(self) -> None:
         self._all = tuple(Paces(floor_bytes) for floor_bytes in FLOORS_BYTES)
-        self._plain = self._timed = self._all[0]
+        self._plain, *self._floored = self._all
+        self._floors = Floors(FLOORS_BYTES)
+        self._alone_s: float | None = None  # when a message last came that waited for no other
         self._sampled_s: float | None = None
         self._bounded_s = -math.inf  # when the last bound came, above the level or below
         self._has_bound = False  # the level is one, if it was never measured
@@ -79,16 +82,35 @@ class RateBelief:
             )
             return
         sampled_s, self._sampled_s = self._sampled_s, now_s
-        for paces, values in zip(self._all, foreseen, strict=True):
-            log_rate = math.log(paces.counted_bits(num_bits, behind=behind) / service_s)
-            if sampled_s is None:
+        log_rate, hidden = math.log(num_bits / service_s), noise_s / service_s
+        if sampled_s is None:
+            self._plain.begin(log_rate)
+            return
+        since_s = now_s - sampled_s
+        for paces, values in zip(self._all if behind else self._all[:1], foreseen, strict=False):
+            paces.follow(log_rate, foreseen=values, since_s=since_s, hidden=hidden)
+
+    def alone(
+        self,
+        *,
+        num_bytes: int,
+        time_s: float,
+        foreseen: tuple[tuple[float, ...], ...],
+        now_s: float,
+    ) -> None:
+        """Learn how long the uplink had a message that waited for no other of ours.
+
+        What is a turn's wait and what service is not told apart, which is what a floor is for.
+        """
+        time_s = max(MIN_TIME_S, time_s)
+        self._floors.learn(num_bytes, time_s)
+        alone_s, self._alone_s = self._alone_s, now_s
+        for paces, values in zip(self._floored, foreseen[1:], strict=True):
+            log_rate = math.log(paces.counted_bits(8.0 * num_bytes) / time_s)
+            if alone_s is None:
                 paces.begin(log_rate)
             else:
-                since_s, hidden = now_s - sampled_s, noise_s / service_s
-                paces.follow(log_rate, foreseen=values, since_s=since_s, hidden=hidden)
-        best = max(self._all, key=self._merit)
-        if self._merit(best) > self._merit(self._timed) + FLICKER:
-            self._timed = best
+                paces.follow(log_rate, foreseen=values, since_s=now_s - alone_s, hidden=0.0)
 
     def bounded(
         self,
@@ -119,8 +141,7 @@ class RateBelief:
         self._bounded_s = now_s
         at_least = math.log(num_bits / within_s)
         self._has_bound = self._has_bound or at_least >= self._plain.best.value
-        for paces, values in zip(self._all, foreseen, strict=True):
-            paces.rise_to(at_least, foreseen=values, most=most)
+        self._plain.rise_to(at_least, foreseen=foreseen[0], most=most)
 
     def forecast(self, *, now_s: float, waiting: Waiting | None = None) -> Forecast:
         """Return how fast the link will be from `now_s` on, given what is waited for."""
@@ -129,18 +150,17 @@ class RateBelief:
     def timing(self, *, now_s: float, waiting: Waiting | None = None) -> Forecast | None:
         """Return by what to foretell when a message is through; None: by `forecast` as well.
 
-        It is a forecast with the floor that fits best, if there is one.
+        It is a forecast with the floor that is believed, if one is.
         """
-        if self._timed is self._plain:
-            return None
-        return self._foretell(self._timed, now_s=now_s, waiting=waiting)
+        timed = self._all[self._floors.best]
+        return None if timed is self._plain else self._foretell(timed, now_s=now_s, waiting=waiting)
 
     def _foretell(self, paces: Paces, *, now_s: float, waiting: Waiting | None) -> Forecast:
         age_s = 0.0 if self._sampled_s is None else now_s - self._sampled_s
         level = paces.best
         bound = math.inf
         if waiting is not None and waiting.waited_s > 0:
-            counted_bits = paces.counted_bits(waiting.num_bits, behind=False)
+            counted_bits = paces.counted_bits(waiting.num_bits)
             bound = math.log(counted_bits / waiting.waited_s)
         return Forecast(
             level.value,
@@ -150,9 +170,6 @@ class RateBelief:
             bound=bound,
             floor_bytes=paces.floor_bytes,
         )
-
-    def _merit(self, paces: Paces) -> float:
-        return paces.best.score - (CLEARLY_BETTER if paces.floor_bytes else 0.0)
 
 
 def _widening(age_s: float) -> float:

@@ -30,10 +30,12 @@ from headgate.runtime.link.one_way import SMALL_BYTES, OneWay, Served
 from headgate.runtime.link.outlook import Outlook, Sample
 from headgate.runtime.link.sent_messages import SentMessage, SentMessages
 from headgate.runtime.link.service import CLEAR_OF_NOISE, Service, service_of
+from headgate.runtime.link.turns import Turns
 from headgate.runtime.wire.bursts import TcpWindow, pace
 from headgate.runtime.wire.messages import NO_BURST, Burst
 
 SAMPLE_S = 0.005  # services that follow one another are taken together up to so long
+CLEAR_SHARE, CLEAR_GAIN = 0.3, 0.1  # fewer clear of the noise than that do not tell the rate
 OVERDUE_TIMES = 3.0  # its service, and a message that waited longer is overdue
 
 
@@ -48,10 +50,12 @@ class LinkEstimator:
         self._noise_s = MIN_NOISE_S
         self._one_way = OneWay()
         self._window = TcpWindow()
+        self._turns = Turns()
         self._residence_s = 0.0  # at the edge: falls slowly from the largest seen
         self._out = SentMessages()
         self._free_s = -math.inf  # when the last message had been served, on our clock
         self._short: Service | None = None  # too short to learn from by itself
+        self._clear_share = 0.5  # of the last services that were
         self._clear_s = -math.inf  # when the last sample clear of the noise was taken
 
     @property
@@ -165,6 +169,7 @@ class LinkEstimator:
         num_bytes = self._out.arrived_up_to(message)
         served = self._served(message, edge_s, alone=alone, back_s=now_s - residence_s)
         self._free_s = max(self._free_s, served.at_s)
+        self._turns.served(num_bytes, sent_s=message.sent_s, at_s=served.at_s)
         self._window.answered(message.num_bytes)
         inside = pace(
             burst,
@@ -173,10 +178,27 @@ class LinkEstimator:
             delay_s=self.delay_s or 0.0,
         )
         held_up = inside is not None and inside.held_up  # by its sender: says nothing of the link
+        if alone:
+            self._observe_alone(message, served, now_s=now_s)
         service = service_of(num_bytes, served, start_s=start_s, message=message)
         if service is not None and not held_up:
             self._observe_service(service, now_s=now_s)
         return trip_s
+
+    def _observe_alone(self, message: SentMessage, served: Served, *, now_s: float) -> None:
+        """Learn from all the time of a message that waited for no other of ours.
+
+        The service of the message that showed the least delay is in that, and belongs to the time;
+        while it is unknown only what is well above it tells something.
+        """
+        least = served.least
+        if least.own_s is not None or message.num_bytes >= 2 * least.num_bytes:
+            self._belief.alone(
+                num_bytes=message.num_bytes,
+                time_s=served.at_s - message.sent_s + (least.own_s or 0.0),
+                foreseen=message.foreseen,
+                now_s=now_s,
+            )
 
     def _observe_service(self, service: Service, *, now_s: float) -> None:
         """Learn from a service, together with those right before it if they were short.
@@ -190,6 +212,7 @@ class LinkEstimator:
                 foreseen=service.foreseen,
                 now_s=now_s,
             )
+            self._note_clear(False, now_s=now_s)
             return
         before = self._short
         if before is not None and service.behind:
@@ -211,7 +234,15 @@ class LinkEstimator:
             behind=service.behind,
             now_s=now_s,
         )
-        if service.service_s >= CLEAR_OF_NOISE * service.noise_s:
+        self._note_clear(
+            service.service_s >= CLEAR_OF_NOISE * service.noise_s,
+            now_s=now_s,
+        )
+
+    def _note_clear(self, clear: bool, *, now_s: float) -> None:
+        """Take note whether a service was clear of the noise; one in many that are not is noise."""
+        self._clear_share += CLEAR_GAIN * (clear - self._clear_share)
+        if clear and self._clear_share >= CLEAR_SHARE:
             self._clear_s = now_s
 
     def outlook(self, *, now_s: float) -> Outlook:
@@ -229,6 +260,7 @@ class LinkEstimator:
             busy_since_s=self._busy_since_s() if self._out else now_s,
             age_s=now_s - self._clear_s,
             noise_s=self.noise_s,
+            turn_bytes=self._turns.num_bytes,
         )
 
     def _path_s(self) -> float:

@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 from headgate.runtime.link.forecast import Forecast
 
 PROBE_TAKES_S = 0.05  # of the link's time, at most
+# The times of the usual noise that a probe takes by the level which is to tell if that is too low:
+# services within twice the noise are not measured, so it shows up to four times the rate.
+CLEAR_OF_NOISE = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,7 @@ class Outlook:
     age_s: float  # of the last sample clear of the noise: others may hide a faster link
     noise_s: float = 0.0  # what a message may take beyond delay and service
     timing: Forecast | None = None  # by which to tell when a message is through; None: `forecast`
+    turn_bytes: float = 0.0  # that come through together, where messages wait for their turns
     unsent_bytes: float = 0.0  # of ours that leave before what is asked about, but have not yet
 
     @property
@@ -33,10 +37,16 @@ class Outlook:
         return 0.0 if self.timing is None else self.timing.floor_bytes
 
     def counted_bytes(self, num_bytes: float) -> float:
-        """Return how many bytes take as long at the middling rate as a message of so many does."""
+        """Return how many bytes hold up the link as long, at its rate, as a message of so many.
+
+        Where messages wait for their turns, those that still fit into the turn of what is ahead
+        hold up nobody.
+        """
         if self.timing is None:
             return num_bytes
         floor_bytes = self.timing.floor_bytes
+        fitting_bytes = max(0.0, self.turn_bytes - self.ahead_bytes)
+        num_bytes = max(0.0, num_bytes - fitting_bytes)
         return min(num_bytes, (num_bytes + floor_bytes) * self.rate_bps / self.timing.rate_bps)
 
     def behind(self, num_bytes: float) -> "Outlook":
@@ -52,7 +62,14 @@ class Outlook:
         """
         if self.timing is not None:
             return num_bytes
-        return min(num_bytes, math.exp(self.forecast.level) / 8 * PROBE_TAKES_S)
+        return min(num_bytes, self._bytes_in(PROBE_TAKES_S))
+
+    def clear_bytes(self) -> float:
+        """Return with how many bytes a probe tells more than the noise, or the most it may have."""
+        return self._bytes_in(min(PROBE_TAKES_S, CLEAR_OF_NOISE * self.noise_s))
+
+    def _bytes_in(self, seconds: float) -> float:
+        return math.exp(self.forecast.level) / 8 * seconds
 
     def on_time(self, num_bytes: float, *, by_s: float, leaving_s: float | None = None) -> float:
         """Return the probability that an answer to `num_bytes` is back at `by_s`.

@@ -3,8 +3,8 @@
 On a link that serves bytes evenly a message of S bytes takes S / C. On one that carries packets,
 each when its turn comes (cellular grants, Wi-Fi's contention), what is smaller than a packet takes
 as long as a packet, and small messages look like a slow link: then smaller ones are sent, which
-make it look slower still. Paces with a floor read the same services as (S + floor) / C. The floor
-that has foretold best lately is believed, and none until one is clearly better.
+make it look slower still. Paces with a floor read times as (S + floor) / C; which floor is believed
+is up to `floors`.
 
 A service right behind another message of ours did not wait for a turn of its own: there the bytes
 count as they are.
@@ -36,9 +36,9 @@ class Paces:
         """The levels now."""
         return tuple([level.value for level in self._levels])
 
-    def counted_bits(self, num_bits: float, *, behind: bool) -> float:
-        """Return what a message counts for, `behind` another one or by itself."""
-        return num_bits if behind else num_bits + 8 * self.floor_bytes
+    def counted_bits(self, num_bits: float) -> float:
+        """Return what a message counts for that comes by itself."""
+        return num_bits + 8 * self.floor_bytes
 
     def begin(self, log_rate: float) -> None:
         """Take the first sample as it is."""
