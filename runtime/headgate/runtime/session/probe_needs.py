@@ -7,7 +7,7 @@ from headgate.runtime.link.outlook import Outlook
 from headgate.runtime.session.probing import LOCAL_PROBE_BYTES, ProbeNeed
 
 CAPTURING_S = 1.0  # without a new frame for longer, nothing is probed
-UPWARD_AFTER_S = 1.0  # an estimate older than this is worth an upward probe
+UPWARD_AFTER_S = 2.0  # an estimate older than this is worth an upward probe
 LEAST_PROBE_BYTES = 100  # about as small as a frame can be
 
 

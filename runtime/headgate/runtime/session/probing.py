@@ -13,7 +13,7 @@ from headgate.runtime.wire.messages import Probe, stamp_us
 LOCAL_PROBE_S, LOCAL_PROBE_BYTES = 0.1, 1000  # while frames are answered locally
 DELAY_PROBE_S = 1.0  # between tiny ones for the fixed delay
 PATIENCE = 3  # delay probes wait so much longer while something is out
-UPWARD_PROBE_S, MAX_UPWARD_PROBE_BYTES = 0.7, 32 * 1024  # as large as the next point
+UPWARD_PROBE_S, MAX_UPWARD_PROBE_BYTES = 2.0, 32 * 1024  # as large as the next point
 
 
 @dataclass(frozen=True, slots=True)

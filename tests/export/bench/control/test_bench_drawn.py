@@ -17,7 +17,14 @@ from headgate.export.bench.control.bench_drawn import (
     parse_choices,
 )
 from headgate.export.bench.control.control_runs import LOCAL, ORACLE, OURS, PICTURES, WHOLE, Mode
-from headgate.export.bench.control.drawn_cases import LINK_S, draw_case, draw_link
+from headgate.export.bench.control.drawn_cases import (
+    LINK_S,
+    PACKET_BITS,
+    TURN_S,
+    draw_case,
+    draw_link,
+    in_turns,
+)
 from headgate.profiles.errors import UsageError
 from headgate.profiles.manifest import PointKind
 from headgate.runtime.cli import main
@@ -50,6 +57,23 @@ def test_every_case_leaves_something_to_choose() -> None:
         assert any(point.kind is PointKind.SPLIT for point in case.manifest.points)
         assert case.rtt_s < case.sla_s
         assert case.trace.mean_bps > 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_link_in_turns_carries_the_same_in_whole_packets(seed: int) -> None:
+    even = draw_link(Random(seed), 1e6)
+    turns = in_turns(even, Random(seed))
+    assert turns.name == f"{even.name}, in turns"
+    assert {round(rate_bps * TURN_S) % PACKET_BITS for rate_bps in turns.rates_bps} == {0}
+    for now_s in (5.0, 15.0):
+        waiting = even.served_bits(now_s) - turns.served_bits(now_s)
+        assert -1 <= waiting < PACKET_BITS + even.served_bits(now_s) - even.served_bits(now_s - 0.5)
+
+
+def test_a_case_in_turns_differs_by_its_link_alone() -> None:
+    even, turns = draw_case(3, layers=False), draw_case(3, layers=False, turns=True)
+    assert turns.trace != even.trace
+    assert (turns.manifest, turns.sla_s, turns.fps) == (even.manifest, even.sla_s, even.fps)
 
 
 def test_links_are_of_every_kind_and_last_as_long() -> None:

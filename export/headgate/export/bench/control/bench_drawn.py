@@ -44,6 +44,7 @@ class DrawnOptions:
     split_points: tuple[str, ...] = (LAYERS, APART)
     modes: tuple[Mode, ...] = (Mode.INSURED, Mode.BARE)
     duration_s: float = 15.0
+    turns: bool = False  # links carry packets, each in its turn
     workers: int = 0  # 0: one per core
 
 
@@ -53,13 +54,16 @@ class _Task:
     mode: Mode
     seed: int
     duration_s: float
+    turns: bool
 
 
 def bench_drawn(options: DrawnOptions, *, say: Say) -> BenchResult:
     """Run every policy over every case, and compare them case by case."""
     seeds = range(options.first_seed, options.first_seed + options.num_cases)
     groups = [(kind, mode) for kind in options.split_points for mode in options.modes]
-    tasks = [_Task(*group, seed, options.duration_s) for group in groups for seed in seeds]
+    tasks = [
+        _Task(*group, seed, options.duration_s, options.turns) for group in groups for seed in seeds
+    ]
     runs: list[dict[str, float]] = []
     for run in in_order(_run, tasks, workers=options.workers):
         runs.append(run)
@@ -104,7 +108,7 @@ def parse_choices(text: str, known: Sequence[str], *, option: str) -> tuple[str,
 
 
 def _run(task: _Task) -> dict[str, float]:
-    drawn = draw_case(task.seed, layers=task.split_points == LAYERS)
+    drawn = draw_case(task.seed, layers=task.split_points == LAYERS, turns=task.turns)
     case = Case(task.mode, drawn.sla_s, drawn.rtt_s, drawn.fps, task.duration_s, profile=EVERYTHING)
     return {run.policy: run.credited for run in run_case(drawn.manifest, drawn.trace, case).runs}
 
@@ -144,7 +148,8 @@ def _notes(options: DrawnOptions) -> tuple[str, ...]:
     last = options.first_seed + options.num_cases - 1
     return (
         f"simulated: ladders and links drawn from seeds {options.first_seed} to {last}, "
-        f"{options.duration_s:g} s each",
+        f"{options.duration_s:g} s each"
+        + (", links that carry packets in turns" if options.turns else ""),
         "credited: mean accuracy, late = wrong; insured: exits and rescues answer late frames, of "
         "all policies; bare: they do not",
         f"ours ahead: what {OURS} is credited more, in the mean; in 5 % of the cases it is less "

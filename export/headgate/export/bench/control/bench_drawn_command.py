@@ -31,6 +31,7 @@ from headgate.export.bench.bench_options import POSITIVE, outputs, say, show, wo
 @click.option(
     "--duration-s", type=POSITIVE, default=15.0, show_default=True, help="of each run, in s"
 )
+@click.option("--turns", is_flag=True, help="links carry packets, each in its turn, as radio does")
 @click.option(
     "--show", "shown", type=click.IntRange(min=0), help="print this seed's case, run none"
 )
@@ -42,6 +43,7 @@ def drawn(
     split_points: str,
     mode: str,
     duration_s: float,
+    turns: bool,
     shown: int | None,
     workers: int,
     out: Path,
@@ -64,7 +66,7 @@ def drawn(
 
     kinds = parse_choices(split_points, (LAYERS, APART), option="--split-points")
     if shown is not None:
-        click.echo(describe(draw_case(shown, layers=kinds[0] == LAYERS)))
+        click.echo(describe(draw_case(shown, layers=kinds[0] == LAYERS, turns=turns)))
         return
     modes = parse_choices(mode, [each.value for each in Mode], option="--mode")
     options = DrawnOptions(
@@ -73,6 +75,7 @@ def drawn(
         split_points=kinds,
         modes=tuple(Mode(each) for each in modes),
         duration_s=duration_s,
+        turns=turns,
         workers=workers,
     )
     show(bench_drawn(options, say=say), out, as_json=as_json)

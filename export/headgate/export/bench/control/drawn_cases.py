@@ -2,7 +2,8 @@
 
 Whoever tunes a controller on a few ladders and links finds what suits them. These have sizes over
 three decades, accuracies that rise fast or slowly, points too slow for the deadline, links that
-carry ten times too much or never enough, and nothing of what the recorded links are like.
+carry ten times too much or never enough, and nothing of what the recorded links are like. In turns
+the same links carry nothing between two moments and then all at once, as radio does.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ SLAS_S, RTTS_S, FPS = (0.05, 0.1, 0.2, 0.5), (0.005, 0.02, 0.05), (5.0, 10.0, 15
 RTT_OF_SLA = 0.6  # at most, else nothing could be sent
 STEPS_S = (0.02, 0.05, 0.1, 0.2)  # how long a link's rate holds
 LINK_S = 20.0
+PACKET_BITS, LEAST_PACKETS_PER_S = 8 * 1500, 20  # of links in turns
+TURN_S = 0.001  # in which all packets of one are carried
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,11 @@ class DrawnCase:
     fps: float
 
 
-def draw_case(seed: int, *, layers: bool) -> DrawnCase:
-    """Return the case of a seed; its split points are prefixes of one member, if in `layers`."""
+def draw_case(seed: int, *, layers: bool, turns: bool = False) -> DrawnCase:
+    """Return the case of a seed; its split points are prefixes of one member, if in `layers`.
+
+    `turns`: its link carries packets, each in its turn, and some of them a second at least.
+    """
     source = Random(seed)
     points = _splits(source, layers=layers) + _pictures(source)
     if points[0].exit_accuracy is not None:  # as every export has it
@@ -53,7 +59,11 @@ def draw_case(seed: int, *, layers: bool) -> DrawnCase:
     # A rate at which some of the points just fit, or for six times as much.
     num_bytes = 10 ** source.uniform(math.log10(min(sizes)), math.log10(2 * max(sizes)))
     rate_bps = 8 * num_bytes * fps * 10 ** source.uniform(-0.2, 0.8)
+    if turns:
+        rate_bps = max(rate_bps, LEAST_PACKETS_PER_S * PACKET_BITS)
     trace = draw_link(source, rate_bps)
+    if turns:
+        trace = in_turns(trace, Random(f"turns of {seed}"))
     manifest = ladder_manifest(Ladder(tuple(points), name="drawn"))
     return DrawnCase(seed, manifest, trace, sla_s, rtt_s, fps)
 
@@ -120,6 +130,26 @@ def draw_link(source: Random, rate_bps: float) -> Trace:
     times_s = tuple(index * step_s for index in range(len(factors)))
     rates_bps = tuple(rate_bps * max(0.0, factor) for factor in factors)
     return Trace(kind, times_s, rates_bps, step_s * len(factors))
+
+
+def in_turns(trace: Trace, source: Random) -> Trace:
+    """Return a link that carries the same, in whole packets whose turns are drawn.
+
+    The turns come evenly or by chance, 5 to 60 ms apart in the mean. What they cannot carry in
+    whole packets waits for the next.
+    """
+    mean_s, evenly = 10 ** source.uniform(-2.3, -1.2), source.random() < 0.5
+    times_s, rates_bps, now_s, carried = [0.0], [0.0], 0.0, 0
+    while True:
+        gap_s = mean_s if evenly else source.expovariate(1 / mean_s)
+        now_s += max(2 * TURN_S, gap_s)
+        if now_s + TURN_S >= trace.duration_s:
+            return Trace(f"{trace.name}, in turns", tuple(times_s), tuple(rates_bps), now_s)
+        packets = int(trace.served_bits(now_s) / PACKET_BITS) - carried
+        if packets > 0:
+            carried += packets
+            times_s += [now_s, now_s + TURN_S]
+            rates_bps += [packets * PACKET_BITS / TURN_S, 0.0]
 
 
 def _steady(source: Random, count: int, step_s: float) -> list[float]:
