@@ -27,6 +27,7 @@ from headgate.runtime.link.paces import Paces
 
 FLOORS_BYTES = (0, 1500, 6000, 24_000)
 MIN_TIME_S = 0.0005  # of a message: clocks and loops tell no less
+ALONE_SHARE, ALONE_GAIN = 0.2, 0.05  # of services: where fewer wait for no other, none has a floor
 RISE = 0.5  # nats above what was foreseen, by what came together with another message
 STALE_S = 0.5  # older estimates are widened
 MAX_WIDENING = 4.0
@@ -40,6 +41,7 @@ class RateBelief:
         self._plain, *self._floored = self._all
         self._floors = Floors(FLOORS_BYTES)
         self._alone_s: float | None = None  # when a message last came that waited for no other
+        self._alone_share = 1.0
         self._sampled_s: float | None = None
         self._bounded_s = -math.inf  # when the last bound came, above the level or below
         self._has_bound = False  # the level is one, if it was never measured
@@ -76,6 +78,8 @@ class RateBelief:
         `RISE` at most: what comes together with the message before may have waited for that, behind
         a lost packet (TCP hands over in order), or for an edge that was busy.
         """
+        if behind:
+            self._alone_share -= ALONE_GAIN * self._alone_share
         if service_s < noise_s:
             self._bounded(
                 num_bits, noise_s, foreseen, most=RISE if behind else math.inf, now_s=now_s
@@ -102,6 +106,7 @@ class RateBelief:
 
         What is a turn's wait and what service is not told apart, which is what a floor is for.
         """
+        self._alone_share += ALONE_GAIN * (1 - self._alone_share)
         time_s = max(MIN_TIME_S, time_s)
         self._floors.learn(num_bytes, time_s)
         alone_s, self._alone_s = self._alone_s, now_s
@@ -150,10 +155,12 @@ class RateBelief:
     def timing(self, *, now_s: float, waiting: Waiting | None = None) -> Forecast | None:
         """Return by what to foretell when a message is through; None: by `forecast` as well.
 
-        It is a forecast with the floor that is believed, if one is.
+        It is a forecast with the floor that is believed, if one is, and messages still show it.
         """
         timed = self._all[self._floors.best]
-        return None if timed is self._plain else self._foretell(timed, now_s=now_s, waiting=waiting)
+        if timed is self._plain or self._alone_share < ALONE_SHARE:
+            return None
+        return self._foretell(timed, now_s=now_s, waiting=waiting)
 
     def _foretell(self, paces: Paces, *, now_s: float, waiting: Waiting | None) -> Forecast:
         age_s = 0.0 if self._sampled_s is None else now_s - self._sampled_s
