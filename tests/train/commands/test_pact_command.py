@@ -100,6 +100,22 @@ def test_a_plan_is_shown_beside_its_rivals_and_trained(
     assert load_run(out).record.deprune == training.settings
 
 
+def test_a_plan_for_more_pictures_than_the_pilot_has_says_so(pilot: Path, tmp_path: Path) -> None:
+    few, many = tmp_path / "few.toml", tmp_path / "many.toml"
+    few.write_text(NODES)
+    many.write_text(NODES.replace("pictures = 16", "pictures = 4000"))
+    plan = tmp_path / "plan.json"
+    fits = planned(pilot, few, plan, "--accuracy", reachable(pilot))
+    assert "warning" not in fits.stderr
+    exceeds = planned(pilot, many, plan, "--accuracy", reachable(pilot))
+    assert exceeds.exit_code == 0, exceeds.output
+    assert "will not train this on the pilot's data: node " in exceeds.stderr
+    assert "the data set has " in exceeds.stderr
+    refused = pact("run", plan, "--out", tmp_path / "run")
+    assert refused.exit_code == 2
+    assert "give nodes fewer in the file of nodes and plan again" in refused.output
+
+
 def test_bytes_of_a_run_are_those_that_were_planned(
     pilot: Path, nodes: Path, tmp_path: Path
 ) -> None:

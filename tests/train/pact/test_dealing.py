@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
+import torch
 
 from headgate.profiles.errors import DataError, UsageError
-from headgate.train.pact.dealing import deal
+from headgate.train.pact.dealing import deal, dealing
+from headgate.train.run.plan import Plan
 from train.pact.small_plans import node
 
 LABELS = ("cat", "dog")
@@ -37,8 +42,22 @@ def test_a_node_with_few_labels_is_served_before_others_take_them() -> None:
 
 
 def test_more_pictures_than_there_are_are_refused() -> None:
-    with pytest.raises(DataError, match="node dogs: is to have 51 pictures, and 50 are left"):
+    with pytest.raises(DataError, match="node dogs: is to have 51 pictures, and 50 are left") as e:
         deal([node("dogs", pictures=51, labels=("dog",))], LABELS_N, labels=LABELS, seed=0)
+    assert "are to have 51, and the data set has 100; give nodes fewer" in str(e.value)
+
+
+def test_too_few_pictures_for_a_batch_are_refused() -> None:
+    with pytest.raises(DataError, match="node all: is to have 1 pictures, expected 2 or more"):
+        deal([node("all", pictures=1)], LABELS_N, labels=LABELS, seed=0)
+
+
+def test_nodes_that_do_not_train_are_dealt_no_pictures() -> None:
+    nodes = [node("idle", pictures=90), node("busy", pictures=80)]
+    data = SimpleNamespace(train_labels_N=torch.from_numpy(LABELS_N), labels=LABELS)
+    plan = SimpleNamespace(data=data, config=SimpleNamespace(seed=0))
+    dealt = dealing(nodes, names={"busy"})(cast("Plan", plan))
+    assert {name: len(own_N) for name, own_N in dealt.items()} == {"busy": 80}
 
 
 def test_a_label_that_the_data_set_lacks_is_refused() -> None:

@@ -105,6 +105,7 @@ def plan(
     from headgate.profiles.parse import unparse
     from headgate.train.commands.pact_tables import epochs_table, rivals_table
     from headgate.train.commands.tables import print_table
+    from headgate.train.pact.dealing import why_not_dealt
     from headgate.train.pact.nodes import read_nodes
     from headgate.train.pact.pilot_file import read_pilot
     from headgate.train.pact.plan_file import check_place_of_plan, plan_of, write_plan
@@ -121,6 +122,9 @@ def plan(
     training = plan_of(made, found.nodes, planned.best)
     if out is not None:
         write_plan(out, training)
+    refused = why_not_dealt(training, made)
+    if refused is not None:
+        click.echo(f"warning: `run` will not train this on the pilot's data: {refused}", err=True)
     if as_json:
         rivals = {
             name: None if each is None else {"energy_j": each.energy_j, "time_s": each.time_s}

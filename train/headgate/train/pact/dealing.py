@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from headgate.profiles.errors import DataError, UsageError
 from headgate.train.pact.nodes import Node
+from headgate.train.pact.pilot_file import Pilot
+from headgate.train.pact.plan_file import TrainingPlan
 from headgate.train.run.plan import Plan
 from headgate.train.seeds import derive_seed
 from headgate.train.split_training.deprune import Dealt, Pictures_N
@@ -37,27 +39,61 @@ def deal(
             )
         shown = [labels.index(label) for label in node.labels or labels]
         fitting_N = drawn_N[left_N[drawn_N] & np.isin(labels_N[drawn_N], shown)]
-        if len(fitting_N) < node.pictures or node.pictures < MIN_BATCH:
+        if node.pictures < MIN_BATCH:
             raise DataError(
-                f"node {node.name}: is to have {node.pictures} pictures, and {len(fitting_N)} are "
-                f"left for it; expected {MIN_BATCH} or more each, and not more than the data set "
-                "has of its labels"
+                f"node {node.name}: is to have {node.pictures} pictures, expected {MIN_BATCH} or "
+                "more; give it more in the file of nodes, and plan again"
             )
+        if len(fitting_N) < node.pictures:
+            raise DataError(_too_many(node, nodes, num_left=len(fitting_N), num_all=len(labels_N)))
         dealt[node.name] = np.sort(fitting_N[: node.pictures])
         left_N[dealt[node.name]] = False
     return {node.name: dealt[node.name] for node in nodes}
 
 
+def _too_many(node: Node, nodes: Sequence[Node], *, num_left: int, num_all: int) -> str:
+    wanted = sum(each.pictures for each in nodes)
+    return (
+        f"node {node.name}: is to have {node.pictures:,} pictures, and {num_left:,} are left for "
+        f"it{' of its labels' if node.labels else ''}: all nodes that train are to have "
+        f"{wanted:,}, and the data set has {num_all:,}; give nodes fewer in the file of nodes and "
+        "plan again, or take a data set with more (a --limit of the pilot is one of its data too), "
+        "or let each node train on its own (--role client --data)"
+    )
+
+
+def why_not_dealt(plan: TrainingPlan, pilot: Pilot) -> str | None:
+    """Return why the pilot's data set cannot stand for that of all nodes of a plan, or None.
+
+    None too where an older pilot did not count its pictures.
+    """
+    if not pilot.pictures:
+        return None
+    try:
+        deal(
+            _that_train(plan.nodes, plan.names),
+            np.repeat(np.arange(len(pilot.labels)), pilot.pictures),
+            labels=pilot.labels,
+            seed=0,
+        )
+    except DataError as found:
+        return str(found)
+    return None
+
+
+def _that_train(nodes: Sequence[Node], names: Collection[str]) -> list[Node]:
+    return [node for node in nodes if node.name in names]
+
+
 def dealing(nodes: Sequence[Node], *, names: Collection[str]) -> Dealt:
-    """Return what deals a training's data set to all nodes, of which those of `names` train."""
+    """Return what deals a training's data set to those of the nodes that train: to `names`."""
 
     def dealt(plan: Plan) -> dict[str, Pictures_N]:
-        found = deal(
-            nodes,
+        return deal(
+            _that_train(nodes, names),
             plan.data.train_labels_N.numpy(),
             labels=plan.data.labels,
             seed=plan.config.seed,
         )
-        return {name: own_N for name, own_N in found.items() if name in names}
 
     return dealt

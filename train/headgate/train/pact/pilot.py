@@ -121,9 +121,15 @@ def run_pilot(
         network_costs(plan, lasts, half_returns=settings.client_sync != "none"),
         tuple(trained),
         fit(trained),
+        pictures=_of_each_label(plan),
     )
     write_pilot(out, pilot)
     return pilot
+
+
+def _of_each_label(plan: Plan) -> tuple[int, ...]:
+    found = plan.data.train_labels_N.bincount(minlength=plan.data.num_classes)
+    return tuple(int(num) for num in found)
 
 
 def _part(plan: Plan) -> dict[str, Pictures_N]:

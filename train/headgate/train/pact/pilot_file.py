@@ -16,6 +16,7 @@ from headgate.train.split_training.settings import DepruneSettings
 SCHEMA = 1
 PILOT_FILE = "pilot.json"
 LEAST, MOST = 1e-3, 1e15  # of its numbers
+MOST_PICTURES = 10**8  # of a label
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Pilot:
     costs: NetworkCosts
     trained: tuple[Trained, ...]
     curve: LearningCurve
+    pictures: tuple[int, ...] = ()  # of each label, to train on; none: a pilot of before
 
 
 def write_pilot(folder: Path, pilot: Pilot) -> Path:
@@ -71,6 +73,8 @@ def _can_be_planned_with(pilot: Pilot) -> bool:
     lengths = {len(curve.floors), len(curve.shares), len(curve.later_shares)}
     return (
         num > 0
+        and len(pilot.pictures) in (0, len(pilot.labels))
+        and all(0 <= each <= MOST_PICTURES for each in pilot.pictures)
         and lengths == {num}
         and list(curve.budgets) == sorted(set(curve.budgets))
         and [each.budget for each in costs.budgets] == list(curve.budgets)
