@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,16 @@ def run(*arguments: str) -> Result:
     return split_commands.run("adasplit", *arguments)
 
 
+def test_what_crosses_while_clients_train_alone_are_their_layers(
+    pictures: Path, tmp_path: Path
+) -> None:
+    result = run(*settings(pictures), "--out", str(tmp_path / "run"), "--json")
+    alone, crossing, _ = (json.loads(line) for line in result.stdout.splitlines())
+    assert alone["num_batches"] == 0
+    assert 0 <= alone["bytes_up"] - alone["half_bytes"] < 2000  # but for a HELLO
+    assert crossing["bytes_up"] > alone["bytes_up"]
+
+
 def test_it_tells_which_epochs_clients_train_alone_and_where_their_networks_are(
     pictures: Path, tmp_path: Path
 ) -> None:
@@ -36,7 +47,7 @@ def test_it_tells_which_epochs_clients_train_alone_and_where_their_networks_are(
     result = run(*settings(pictures), "--clients", "2", "--partition", "classes", "--out", str(out))
     assert result.exit_code == 0, result.output
     lines = result.stderr.splitlines()
-    assert "epoch 1/3: clients train alone" in lines[0]
+    assert "epoch 1/3: clients train alone, no maps cross; their layers at its end: 0." in lines[0]
     assert any(line.startswith("epoch 2/3, 6 maps: loss") for line in lines)
     assert f"each client's own network: {out / 'networks'}" in lines
     assert load_run(out / "networks" / "client2").member_ids == ("b6r1",)

@@ -176,8 +176,8 @@ def _line(record: DepruneEpoch) -> None:
 
 def _told(record: DepruneEpoch, *, adasplit: AdaSplitSettings | None) -> None:
     if adasplit is not None and not adasplit.crosses_in(record.epoch - 1):
-        text = f"epoch {record.epoch}/{record.num_epochs}: clients train alone"
-        click.echo(f"{text}, {record.bytes_up / 1e6:.1f} MB up", err=True)
+        text = f"epoch {record.epoch}/{record.num_epochs}: clients train alone, no maps cross"
+        click.echo(f"{text}; their layers at its end: {record.bytes_up / 1e6:.1f} MB up", err=True)
         return
     loss = f"loss {record.loss:.3f}" if record.num_batches else "no batch was trained"
     text = (

@@ -124,7 +124,8 @@ adasplit_options = options_in_order(
     click.option(
         "--local-epochs",
         type=int,
-        help="first epochs, in which nothing crosses  [default: six tenths of them]",
+        help="first epochs, in which no maps cross, only the clients' layers at the end of each  "
+        "[default: six tenths of them]",
     ),
     click.option(
         "--cross-share",

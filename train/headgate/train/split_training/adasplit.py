@@ -2,7 +2,7 @@
 
 No gradient returns, so a client need not wait for the server, nor send it every batch:
 
-    first `local_epochs`   nothing crosses; clients train alone
+    first `local_epochs`   no maps cross, only halves at their ends; clients train alone
     later epochs           a `cross_share` of all clients' batches does; the orchestrator says whose
     on the server          each client has a view of the layers of its own, see `client_views`
 
@@ -33,7 +33,7 @@ class AdaSplitSettings:
     server_passes: int = 4  # over the batches of an epoch, see `replay`
 
     def crosses_in(self, epoch: int) -> bool:
-        """Say whether anything crosses in an epoch, from 0."""
+        """Say whether maps cross in an epoch, from 0."""
         return epoch >= self.local_epochs
 
     def check(self, *, num_epochs: int) -> None:

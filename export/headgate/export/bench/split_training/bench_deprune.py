@@ -118,9 +118,7 @@ def bench_deprune(paths: Sequence[Path], *, name: str = NAME) -> tuple[BenchResu
         "exit alone: what clients' layers answer by themselves, with nothing sent",
     )
     if any(each.kind == ADASPLIT for each in series):
-        notes += (
-            "adasplit S, N alone, then P %: nothing crosses in N epochs, then P % of batches",
-        )
+        notes += ("adasplit S, N alone, then P %: no maps cross in N epochs, then P % of batches",)
     result = BenchResult(name, columns, tuple(rows), goals=tuple(_goals(series)), notes=notes)
     return result, series
 

@@ -68,7 +68,7 @@ def draw_deprune(
             "markersize": 3.5,
             "linewidth": 1.4,
         }
-        # Where nothing crosses the server learns nothing, and its answers mean nothing yet.
+        # Where no maps cross the server learns nothing, and its answers mean nothing yet.
         epochs = [n for n, epoch in enumerate(each.runs[0].epochs, start=1) if epoch.num_batches]
         epochs = [number for number in epochs if number <= each.num_epochs]
         _draw_accuracy(axes[0], each, style, x=epochs, epochs=epochs, label=each.label)
