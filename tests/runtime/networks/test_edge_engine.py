@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from headgate.profiles.errors import UsageError
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import FileEntry
-from headgate.profiles.pictures import encode_picture
+from headgate.profiles.pictures import decode_picture, encode_picture
 from headgate.profiles.storage import sha256_file
 from headgate.runtime.edge.edge_events import FULL_GRAPH_KEY, BatchItem
 from headgate.runtime.networks import edge_engine
@@ -208,6 +208,20 @@ def test_with_cuda_every_batch_size_has_run_before_a_device_asks(
     monkeypatch.setattr(edge_engine, "CUDA_PROVIDER", CPU_PROVIDER if with_cuda else CUDA_PROVIDER)
     EdgeEngine(tiny_family, options=EngineOptions(providers="cpu"), max_batch=5)
     assert sorted(sizes) == expected
+
+
+def test_a_picture_of_each_format_is_decoded_before_a_device_sends_one(
+    tiny_family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = []
+
+    def noting(data: bytes, *, max_pixels: int) -> npt.NDArray[np.uint8]:
+        decoded.append(data[:2])
+        return decode_picture(data, max_pixels=max_pixels)
+
+    monkeypatch.setattr(edge_engine, "decode_picture", noting)
+    EdgeEngine(tiny_family, options=EngineOptions(providers="cpu"))
+    assert decoded == [b"\xff\xd8"]  # of its only offload point, a JPEG
 
 
 def test_a_gpu_answers_as_the_cpu_does(tiny_family: Family) -> None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from headgate.profiles.errors import DataError, WireError
 from headgate.profiles.family import Family
 from headgate.profiles.manifest import OperatingPoint, PointKind
-from headgate.profiles.pictures import decode_picture
+from headgate.profiles.pictures import decode_picture, encode_picture
 from headgate.runtime.codec.layer_codec import decode_layers, encode_layers
 from headgate.runtime.codec.prediction import decode_split, encode_split
 from headgate.runtime.edge.backend import BackendDescription
@@ -203,12 +203,24 @@ class EdgeEngine:
                 if first is not None:
                     self._run(member.id, [first] * num, [sample] * num)
         for point in self.manifest.points:
-            if point.kind is PointKind.SPLIT:  # the first use of a codec's tables prepares them
-                assert point.member is not None
-                member = self.manifest.member(point.member)
-                blank = np.zeros(member.features.shape, dtype=np.uint8)
-                if point.prefix is not None:
-                    decode_layers(point, encode_layers(point, blank, member=member), member=member)
-                    continue
-                payload = encode_split(point, blank, None)
-                decode_split(point, payload, None, shape=blank.shape)
+            self._warm_up_decoder(point, picture)
+
+    def _warm_up_decoder(self, point: OperatingPoint, picture: Pictures) -> None:
+        """Decode one payload: the first use of a codec's tables prepares them.
+
+        At its first picture Pillow imports its readers, which takes 8 to 44 ms.
+        """
+        if point.kind is PointKind.OFFLOAD:
+            assert point.picture_format is not None
+            assert point.picture_quality is not None
+            payload = encode_picture(picture, point.picture_format, point.picture_quality)  # type: ignore[arg-type]
+            decode_picture(payload, max_pixels=picture.shape[0] * picture.shape[1])
+        if point.kind is not PointKind.SPLIT:
+            return
+        assert point.member is not None
+        member = self.manifest.member(point.member)
+        blank = np.zeros(member.features.shape, dtype=np.uint8)
+        if point.prefix is not None:
+            decode_layers(point, encode_layers(point, blank, member=member), member=member)
+            return
+        decode_split(point, encode_split(point, blank, None), None, shape=blank.shape)
