@@ -27,6 +27,8 @@ def test_the_cost_is_what_the_process_takes_beyond_the_bare_head(
     assert process - head == pytest.approx(cost, abs=0.002)
     assert head > 0
     assert len(result.goals) == 2
+    assert "of 110 frames the first 37 let it settle, the last 73 were measured" in result.notes[0]
+    assert result.notes[-1].endswith("over 73 frames")
     assert "resident" in result.notes[-1]
 
 

@@ -36,11 +36,11 @@ def bench_device_cost(options: SpeedOptions, *, fps: float) -> BenchResult:
             f"nearly all; see the logs in {options.folder}"
         )
     began_s, ended_s = settled[0].captured_s, settled[-1].captured_s
-    num_frames = len(settled) - 1
-    frame_s = run.watch.cpu_s(began_s, ended_s) / max(1, num_frames)
+    num_steps = max(1, len(settled) - 1)  # from the first of these frames to the last
+    frame_s = run.watch.cpu_s(began_s, ended_s) / num_steps
     head_s = (before_s + after_s) / 2
     samples = run.watch.between(began_s, ended_s)
-    growth = growth_bytes_per_s(samples) * (ended_s - began_s) / max(1, num_frames)
+    growth = growth_bytes_per_s(samples) * (ended_s - began_s) / num_steps
     cost_s = frame_s - head_s
     return BenchResult(
         name="Device cost",
@@ -59,10 +59,11 @@ def bench_device_cost(options: SpeedOptions, *, fps: float) -> BenchResult:
             ),
         ),
         notes=(
-            f"{point.id} at {fps:g} frames/s; {num_frames} frames, after {len(run.records)} less "
-            f"these to settle; {answered} of them answered by the edge",
+            f"{point.id} at {fps:g} frames/s; of {len(run.records)} frames the first "
+            f"{len(run.records) - len(settled)} let it settle, the last {len(settled)} were "
+            f"measured; the edge answered {answered} of these",
             "bare head: a loop over the head alone at the same pace, half before and half after",
-            _memory_note(samples, growth=growth, num_frames=num_frames),
+            _memory_note(samples, growth=growth, num_frames=len(settled)),
         ),
     )
 
