@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,10 @@ def pilot(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert result.exit_code == 0, result.output
     assert "short trainings" in result.output
+    first, then = result.stderr.splitlines()[:2]
+    assert first == "1/10: 2 maps for 1 epoch"
+    assert re.fullmatch(r"1/10: accuracy [\d.]+ %, \d+ s; about \d+ s left", then)
+    assert "2/10: 2 maps for 2 epochs" in result.stderr
     return out
 
 
@@ -98,6 +103,12 @@ def test_a_plan_is_shown_beside_its_rivals_and_trained(
         16 * len(each.nodes) for each in training.epochs
     )
     assert load_run(out).record.deprune == training.settings
+    said = re.search(
+        r"reached ([\d.]+) %, ([\d.]+) % was predicted; [\d.]+ MB crossed", done.stderr
+    )
+    assert said is not None
+    assert float(said[1]) == pytest.approx(100 * lines[-1]["accuracy"], abs=0.05)
+    assert float(said[2]) == pytest.approx(100 * training.accuracy, abs=0.05)
 
 
 def test_a_plan_for_more_pictures_than_the_pilot_has_says_so(pilot: Path, tmp_path: Path) -> None:

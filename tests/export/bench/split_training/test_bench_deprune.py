@@ -181,7 +181,7 @@ def test_the_command_trains_the_three_ways_and_takes_them_the_next_time(
 ) -> None:
     first = commanded.result
     assert first.exit_code == 0, first.output
-    assert "seed 0, none: 6:2" in first.stderr
+    assert "seed 0, none: 6 maps for 2 epochs" in first.stderr
     found = json.loads(first.stdout)
     assert [row["series"] for row in found["rows"]] == [
         "no compression 6:2",

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -75,12 +76,16 @@ def train_as_side(
     *,
     as_json: bool,
     dealt: Dealt | None = None,
-) -> None:
-    """Train as this side; `dealt` says of clients' names which pictures are whose."""
+) -> Path | None:
+    """Train as this side, and return the run's folder, which a client has none of.
+
+    `dealt` says of clients' names which pictures are whose.
+    """
     if side.role == "client":
         _train_as_client(config, settings, side, dealt=dealt)
-    else:
-        _train_with_a_run(config, settings, side, as_json=as_json, dealt=dealt)
+        return None
+    _train_with_a_run(config, settings, side, as_json=as_json, dealt=dealt)
+    return side.run_folder
 
 
 def _train_as_client(

@@ -165,8 +165,10 @@ def run(
     epoch begins is not waited for, and at the beginning for --client-timeout-s; where none of an
     epoch's nodes is, all that are train in it.
     """
+    from headgate.train.commands.pact_tables import came_to
     from headgate.train.pact.dealing import dealing
     from headgate.train.pact.plan_file import read_plan
+    from headgate.train.split_training.epoch_record import read_epochs
 
     side, _ = side_of(given)
     training = read_plan(plan)
@@ -182,13 +184,15 @@ def run(
     ignored = given_options() & ({"clients", "share"} if deals else {"clients"})
     if ignored:
         raise UsageError(f"--{min(ignored)}: the plan says who trains on what; leave it out")
-    train_as_side(
+    done = train_as_side(
         _here(training.config, data=data, threads=threads, device=device),
         training.settings,
         replace(side, clients=len(training.names)),
         as_json=as_json,
         dealt=dealing(training.nodes, names=training.names) if deals else None,
     )
+    if done is not None:
+        click.echo(came_to(training, read_epochs(done)), err=as_json)
 
 
 @pact.command()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 from rich.table import Table
@@ -9,6 +11,11 @@ from rich.table import Table
 from headgate.train.pact.pilot_file import Pilot
 from headgate.train.pact.plan_file import TrainingPlan
 from headgate.train.pact.planning import Planned
+from headgate.train.split_training.epoch_record import DepruneEpoch
+
+LEAST_FLOOR = (
+    0.005  # of errors: a smaller one is no finding, but where the fit had no reason to stop
+)
 
 
 def trials_table(pilot: Pilot) -> Table:
@@ -43,11 +50,16 @@ def curve_table(pilot: Pilot) -> Table:
         table.add_row(
             str(costs.budget),
             _percent(share),
-            _percent(1.0 - floor),
+            _percent(1.0 - floor) if floor >= LEAST_FLOOR else "not determined",
             f"{costs.bytes_up:,.0f}",
             f"{costs.bytes_down:,.0f}",
             f"{costs.client_macs / 1e6:,.1f}",
             f"{costs.server_macs / 1e6:,.1f}",
+        )
+    if min(pilot.curve.floors) < LEAST_FLOOR:
+        table.caption = (
+            "best accuracy not determined by this pilot: nothing in its short trainings says where "
+            "longer\nones end; more of --epochs, or more pictures, may"
         )
     return table
 
@@ -55,7 +67,8 @@ def curve_table(pilot: Pilot) -> Table:
 def epochs_table(plan: TrainingPlan) -> Table:
     """Show who trains when, and what it costs; equal epochs in a row are one row."""
     title = f"plan: {_percent(plan.accuracy)} predicted, of {plan.config.model}"
-    table = _table(title, ("epochs", "maps", "nodes", "time", "energy", "bytes"))
+    time, energy = _time_in(plan.time_s), _energy_in(plan.energy_j)
+    table = _table(title, ("epochs", "maps", "nodes", time.heading, energy.heading, "MB"))
     number = 0
     for (budget, nodes), group in groupby(plan.epochs, key=lambda each: (each.budget, each.nodes)):
         same = list(group)
@@ -64,18 +77,18 @@ def epochs_table(plan: TrainingPlan) -> Table:
             f"{first}" if first == number else f"{first} to {number}",
             str(budget),
             ", ".join(nodes),
-            _time(sum(each.time_s for each in same)),
-            _energy(sum(each.energy_j for each in same)),
-            f"{sum(each.num_bytes for each in same) / 1e6:,.1f} MB",
+            time.cell(sum(each.time_s for each in same)),
+            energy.cell(sum(each.energy_j for each in same)),
+            _megabytes(sum(each.num_bytes for each in same)),
         )
     table.add_section()
     table.add_row(
         str(number),
         "",
         "",
-        _time(plan.time_s),
-        _energy(plan.energy_j),
-        f"{plan.num_bytes / 1e6:,.1f} MB",
+        time.cell(plan.time_s),
+        energy.cell(plan.energy_j),
+        _megabytes(plan.num_bytes),
     )
     idle = [node.name for node in plan.nodes if node.name not in plan.names]
     if idle:
@@ -85,7 +98,11 @@ def epochs_table(plan: TrainingPlan) -> Table:
 
 def rivals_table(planned: Planned) -> Table:
     """Show what the same accuracy in the same time takes without the plan."""
-    table = _table("the same without it", ("", "epochs", "time", "energy", "of the plan's"))
+    found = [each for each in planned.rivals.values() if each is not None]
+    time = _time_in(max((each.time_s for each in found), default=0.0))
+    energy = _energy_in(max((each.energy_j for each in found), default=0.0))
+    headings = ("", "epochs", time.heading, energy.heading, "of the plan's")
+    table = _table("the same without it", headings)
     for name, each in planned.rivals.items():
         if each is None:
             table.add_row(name, "", "", "not reached", "")
@@ -93,11 +110,20 @@ def rivals_table(planned: Planned) -> Table:
         table.add_row(
             name,
             str(len(each.epochs)),
-            _time(each.time_s),
-            _energy(each.energy_j),
+            time.cell(each.time_s),
+            energy.cell(each.energy_j),
             f"{each.energy_j / planned.best.energy_j:.2f}" if planned.best.energy_j else "",
         )
     return table
+
+
+def came_to(plan: TrainingPlan, epochs: Sequence[DepruneEpoch]) -> str:
+    """Say of a run what it came to, beside what its plan had said of it."""
+    num_bytes = sum(epoch.bytes_up + epoch.bytes_down for epoch in epochs)
+    return (
+        f"reached {_percent(epochs[-1].accuracy)}, {_percent(plan.accuracy)} was predicted; "
+        f"{_megabytes(num_bytes)} MB crossed, {_megabytes(plan.num_bytes)} were planned"
+    )
 
 
 def _table(title: str, headings: tuple[str, ...]) -> Table:
@@ -112,9 +138,25 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _time(seconds: float) -> str:
-    return f"{seconds / 60:,.1f} min" if seconds >= 120 else f"{seconds:,.0f} s"
+def _megabytes(num_bytes: float) -> str:
+    return f"{num_bytes / 1e6:,.1f}"
 
 
-def _energy(joules: float) -> str:
-    return f"{joules / 3600:,.2f} Wh" if joules >= 3600 else f"{joules:,.0f} J"
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """What all numbers of a column are shown in."""
+
+    heading: str
+    divisor: float
+    decimals: int
+
+    def cell(self, value: float) -> str:
+        return f"{value / self.divisor:,.{self.decimals}f}"
+
+
+def _time_in(largest_s: float) -> _Unit:
+    return _Unit("min", 60.0, 1) if largest_s >= 120 else _Unit("s", 1.0, 0)
+
+
+def _energy_in(largest_j: float) -> _Unit:
+    return _Unit("Wh", 3600.0, 2) if largest_j >= 3600 else _Unit("J", 1.0, 0)

@@ -8,6 +8,7 @@ pictures lose that are seen again.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -22,7 +23,7 @@ from headgate.train.recipe import PruneConfig
 from headgate.train.run.plan import Plan
 from headgate.train.split_training.deprune import Pictures_N, prepare
 from headgate.train.split_training.epoch_record import DepruneEpoch, read_epochs
-from headgate.train.split_training.once import train_once
+from headgate.train.split_training.once import is_trained, train_once
 from headgate.train.split_training.partition import own_pictures
 from headgate.train.split_training.settings import MIN_BATCH, DepruneSettings, Phase
 
@@ -46,6 +47,34 @@ class Trial:
         if self.clients > 1:
             return f", {self.clients} clients"
         return f", 1/{self.part} of the pictures" if self.part > 1 else ""
+
+    @property
+    def work(self) -> float:
+        """How long it takes, in epochs of all pictures."""
+        return sum(phase.epochs for phase in self.phases) / self.part
+
+
+class TimeLeft:
+    """How long the trainings that follow take, by those that were trained here."""
+
+    def __init__(self, works: Sequence[float]) -> None:
+        self._left = sum(works)
+        self._trained = self._took_s = 0.0
+
+    def done(self, work: float, took_s: float | None) -> None:
+        """Note a training that ended; None where it was there before, and took nothing."""
+        self._left -= work
+        if took_s is not None:
+            self._trained += work
+            self._took_s += took_s
+
+    @property
+    def words(self) -> str:
+        """What to add to a line."""
+        if not self._trained or self._left <= 0:
+            return ""
+        left_s = self._left * self._took_s / self._trained
+        return f"; about {f'{left_s / 60:.0f} min' if left_s >= 90 else f'{left_s:.0f} s'} left"
 
 
 def trials_of(budgets: Sequence[int], *, epochs: int) -> list[Trial]:
@@ -82,8 +111,12 @@ def run_pilot(
     budgets: Sequence[int],
     epochs: int,
     say: Callable[[str], None],
+    now_s: Callable[[], float] = time.monotonic,
 ) -> Pilot:
-    """Train what is not there yet in OUT/runs, fit the curve, and write OUT/pilot.json."""
+    """Train what is not there yet in OUT/runs, fit the curve, and write OUT/pilot.json.
+
+    `say` hears of each training what it is, and then what it reached.
+    """
     trials = trials_of(budgets, epochs=epochs)
     if settings.client_sync == "relay":
         raise UsageError(
@@ -97,19 +130,24 @@ def run_pilot(
             f"{config.data}: {num_train} training pictures, expected {least} or more for a pilot"
         )
     make_folder(out / "runs")
-    trained, lasts = [], {}
+    trained, lasts, left = [], {}, TimeLeft([trial.work for trial in trials])
     for number, trial in enumerate(trials, start=1):
         path, is_part = out / "runs" / trial.name, trial.part > 1
+        said, is_new, began_s = f"{number}/{len(trials)}", not is_trained(path), now_s()
         train_once(
             config,
             replace(settings, phases=trial.phases),
             path,
             dealt=_part if is_part else None,
             num_clients=trial.clients,
-            said=f"{number}/{len(trials)}{trial.note}",
+            said=f"{said}{trial.note}",
             say=say,
         )
         lines = read_epochs(path)
+        took_s = now_s() - began_s
+        left.done(trial.work, took_s if is_new else None)
+        if is_new:
+            say(f"{said}: accuracy {100 * lines[-1].accuracy:.1f} %, {took_s:.0f} s{left.words}")
         trained.append(_trained(lines))
         if trial.clients == 1:
             lasts[lines[-1].budget] = lines[-1]

@@ -29,12 +29,17 @@ def train_once(
     `say` is told what is trained, which `said` names. Raises UsageError where the run was trained
     otherwise.
     """
-    if (out / RUN_FILE).is_file():
+    if is_trained(out):
         run = load_run(out)
         _check_as_asked(run.record, config, settings, where=out)
         return run
-    say(f"{said}: {','.join(map(str, settings.phases))}")
+    say(f"{said}: {', then '.join(phase.words for phase in settings.phases)}")
     return deprune_locally(config, settings, out, num_clients=num_clients, dealt=dealt, force=True)
+
+
+def is_trained(out: Path) -> bool:
+    """Say whether there is a run, which `train_once` would not make again."""
+    return (out / RUN_FILE).is_file()
 
 
 def _check_as_asked(

@@ -39,6 +39,16 @@ class Phase:
     def __str__(self) -> str:
         return f"{self.budget}:{self.epochs}"
 
+    @property
+    def words(self) -> str:
+        """What `str` says, for readers who have not given it as an option."""
+        maps, epochs = _s(self.budget), _s(self.epochs)
+        return f"{self.budget} map{maps} for {self.epochs} epoch{epochs}"
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
+
 
 @dataclass(frozen=True, slots=True)
 class DepruneSettings:
