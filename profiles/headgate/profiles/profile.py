@@ -75,6 +75,15 @@ def load_profile(name: str) -> Profile:
     return profile_from_json(read_toml(path, error=ProfileError), where=name)
 
 
+def profile_text(name: str) -> str:
+    """Return the TOML of a profile that `load_profile` takes, comments and all."""
+    load_profile(name)  # what is wrong with it is said first
+    preset = resources.files("headgate.profiles") / "presets" / f"{name}.toml"
+    if name in {profile.name for profile in list_presets()}:
+        return preset.read_text()
+    return Path(name).read_text(encoding="utf-8")
+
+
 def profile_from_json(value: Any, *, where: str) -> Profile:
     """Return the profile an object describes, or raise ProfileError saying what is wrong."""
     schema = value.get("schema", SCHEMA) if isinstance(value, dict) else SCHEMA

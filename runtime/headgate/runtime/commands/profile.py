@@ -8,14 +8,22 @@ from typing import Any
 
 import click
 
-from headgate.profiles.profile import DEFAULT_PROFILE, Profile, list_presets, load_profile
+from headgate.profiles.errors import UsageError
+from headgate.profiles.parse import unparse
+from headgate.profiles.profile import (
+    DEFAULT_PROFILE,
+    Profile,
+    list_presets,
+    load_profile,
+    profile_text,
+)
 
 AUTO = "auto"
 
 
 @click.group()
 def profile() -> None:
-    """List profiles; show or switch a device's."""
+    """List and show profiles; show or switch a device's."""
 
 
 def _device_options(command: Any) -> Any:
@@ -53,9 +61,24 @@ def list_profiles(as_json: bool) -> None:
 
 
 @profile.command()
+@click.argument("name", required=False)
 @_device_options
-def show(device: str | None, keys: Path | None, insecure: bool, as_json: bool) -> None:
-    """Show the profile a running device follows."""
+def show(
+    name: str | None, device: str | None, keys: Path | None, insecure: bool, as_json: bool
+) -> None:
+    """Show NAME, a preset or a TOML file, or the profile a running device follows.
+
+    That of NAME is shown as TOML, to start one of your own from.
+    """
+    if name is not None:
+        if device is not None or keys is not None or insecure:
+            raise UsageError(
+                f"profile show {name}: found a device's options too; leave them out, or leave out "
+                "the name to ask a device"
+            )
+        text = json.dumps(unparse(load_profile(name))) if as_json else profile_text(name).rstrip()
+        click.echo(text)
+        return
     _ask(device, keys=keys, insecure=insecure, as_json=as_json, wanted=None)
 
 
@@ -83,7 +106,6 @@ def _ask(
     as_json: bool,
     wanted: Profile | None,
 ) -> None:
-    from headgate.profiles.parse import unparse
     from headgate.runtime.device import control
     from headgate.runtime.sockets.keys import check_endpoint, check_exposure, load_device_keys
 
