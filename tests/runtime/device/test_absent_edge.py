@@ -59,3 +59,23 @@ def test_an_edge_that_is_not_there_is_named_once_and_one_that_went_is_not(
         f"edge {endpoint}: nobody answers there; is the edge up, and is that its address?; "
         "staying on local and trying again"
     ]
+
+
+def test_an_edge_whose_name_has_no_address_is_named_so_while_frames_are_answered(
+    tiny_family: Family, tiny_set: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def told() -> list[str]:
+        return [each for each in caplog.messages if "staying on local" in each]
+
+    with RunningDevice(
+        tiny_family,
+        f"npz:{tiny_set}",
+        edge=f"tcp://{'a' * 64}.example:7700",
+        playback=Playback(fps=100, loop=True),
+        until=lambda _: bool(told()),
+    ) as running:
+        records = running.join()
+    assert running.failure is None
+    assert records
+    assert len(told()) == 1
+    assert f"the name {'a' * 64}.example has no address" in told()[0]

@@ -7,7 +7,13 @@ import pytest
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from headgate.runtime.sockets.handshakes import FAILED_HANDSHAKES, device_complaint, edge_complaint
+from headgate.runtime.sockets.handshakes import (
+    FAILED_HANDSHAKES,
+    NO_ANSWER,
+    device_complaint,
+    edge_complaint,
+    silence_complaint,
+)
 from headgate.runtime.sockets.keys import Context, Socket
 
 PATIENCE_MS = 20_000
@@ -34,6 +40,15 @@ def test_keys_on_one_side_only_are_named_on_both() -> None:
     assert "it asks for keys and we have none" in device_complaint(kind, value, has_keys=False)
     assert "start the device with --keys" in edge_complaint(kind, value, has_keys=True)
     assert "start this edge with --keys" in edge_complaint(kind, value, has_keys=False)
+
+
+def test_an_edge_whose_name_has_no_address_is_told_from_one_that_is_down() -> None:
+    label = "a" * 64  # longer than any name's part may be: refused without asking the network
+    assert f"the name {label}.example has no address" in silence_complaint(
+        f"tcp://{label}.example:7700"
+    )
+    for endpoint in ("tcp://127.0.0.1:7700", "tcp://[::1]:7700", "ipc:///tmp/edge"):
+        assert silence_complaint(endpoint) == NO_ANSWER
 
 
 def test_an_edge_without_keys_does_not_ask_for_one() -> None:

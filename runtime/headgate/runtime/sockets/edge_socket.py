@@ -10,6 +10,7 @@ is spent, though what is wrong at the other end may be mended.
 """
 
 import logging
+import threading
 from enum import Enum
 
 import zmq
@@ -20,6 +21,7 @@ from headgate.runtime.sockets.handshakes import (
     FAILED_HANDSHAKES,
     NO_ANSWER,
     device_complaint,
+    silence_complaint,
 )
 from headgate.runtime.sockets.keys import Context, DeviceKeys, Socket, secure_client
 from headgate.runtime.sockets.tcp_info import ConnectionTap, TcpInfo
@@ -169,7 +171,7 @@ class EdgeSocket:
             if kind == zmq.EVENT_CONNECT_RETRIED:
                 self._num_unanswered += 1
                 if self._num_unanswered == NO_ANSWER_TRIES:
-                    self._complain(NO_ANSWER)
+                    self._complain_of_silence()
                 continue
             if kind == zmq.EVENT_CONNECTED:
                 self._num_unanswered = -1  # when this attempt has failed it will be tried again
@@ -212,11 +214,27 @@ class EdgeSocket:
             self._tap.close()
             self._tap = None
 
+    def _complain_of_silence(self) -> None:
+        """Log once that nobody answers, aside: frames must not wait until a name is looked up."""
+        if NO_ANSWER in self._complained:
+            return
+        self._complained.add(NO_ANSWER)
+
+        def look_up() -> None:
+            text = silence_complaint(self.endpoint)
+            if not self._is_up:
+                self._warn(text)
+
+        threading.Thread(target=look_up, name="edge-name", daemon=True).start()
+
     def _complain(self, text: str) -> None:
         """Log a refusal once, not at each of the attempts that follow."""
         if text not in self._complained:
-            log.warning("edge %s: %s; staying on local and trying again", self.endpoint, text)
+            self._warn(text)
             self._complained.add(text)
+
+    def _warn(self, text: str) -> None:
+        log.warning("edge %s: %s; staying on local and trying again", self.endpoint, text)
 
 
 def has_message(socket: Socket) -> bool:

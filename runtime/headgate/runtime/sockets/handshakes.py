@@ -5,6 +5,8 @@ side just sees the connection end. So does a device that has another edge's key,
 that hangs, or a relay whose edge is down.
 """
 
+import socket
+
 import zmq
 
 FAILED_HANDSHAKES = (
@@ -14,6 +16,22 @@ FAILED_HANDSHAKES = (
 )
 
 NO_ANSWER = "nobody answers there; is the edge up, and is that its address?"
+
+
+def silence_complaint(endpoint: str) -> str:
+    """Return what to tell of an edge that does not answer. Looking up its name may take seconds."""
+    host = endpoint.partition("://")[2].rpartition(":")[0].strip("[]")
+    if not endpoint.startswith("tcp://"):
+        return NO_ANSWER
+    try:
+        socket.getaddrinfo(host, None)
+    except (OSError, UnicodeError) as reason:
+        said = getattr(reason, "strerror", None) or "it is no name"
+        return (
+            f"the name {host} has no address ({said}); is it spelt right, and does this machine "
+            "know it? Its numeric address works without"
+        )
+    return NO_ANSWER
 
 
 def device_complaint(kind: int, value: int, *, has_keys: bool) -> str:
