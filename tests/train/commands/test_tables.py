@@ -163,6 +163,17 @@ def test_layers_that_cannot_be_split_after_are_counted(num_refused: int, said: s
     assert "--split NAME" not in known
 
 
+def test_the_name_of_a_block_is_said_to_stand_for_its_last_layer() -> None:
+    network = nn.Sequential()
+    network.add_module("block", nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
+    network.add_module("head", nn.Sequential(nn.Conv2d(4, 5, 6), nn.Flatten()))
+    points = list_splits(network, torch.zeros(1, 3, 8, 8))
+    text = " ".join(printed(splits_table(points, title="x", with_refused=False)).split())
+    assert "a block's name stands for its last layer, as block for block.1" in text
+    plain = [replace(point, aliases=()) for point in points]
+    assert "a block's name" not in printed(splits_table(plain, title="x", with_refused=False))
+
+
 class Concatenating(nn.Module):
     """Every layer sees the picture and all before it."""
 

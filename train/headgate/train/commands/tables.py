@@ -188,6 +188,7 @@ def splits_table(
         table.caption += f"\nwithout --split, trainings cut after {default}"
     elif not nowhere:
         table.caption += "\ntrainings need one of these names: --split NAME"
+    table.caption += _of_containers(points)
     if with_refused:
         table.add_column("why not")
     elif num_refused:
@@ -208,6 +209,15 @@ def splits_table(
         ]
         table.add_row(*cells, style=None if point.valid else "dim")
     return table
+
+
+def _of_containers(points: list[SplitPoint]) -> str:
+    """Say that a block's name is taken too, where a split is its last layer."""
+    for point in points:
+        for name in point.aliases:
+            if point.valid and point.name.startswith(f"{name}."):
+                return f"\na block's name stands for its last layer, as {name} for {point.name}"
+    return ""
 
 
 def _remedy(points: list[SplitPoint]) -> str:

@@ -59,10 +59,11 @@ def bench_family(
 ) -> None:
     """Write one page on FAMILY: accuracy against bytes, and where splitting pays.
 
-    Without --data it says what the family's manifest knows, in seconds. The map and the recorded
-    links are runs of the device's own controller in the simulator. --device-factor and --profile
-    make it your device instead of this machine. Writes family.html, family.md and family.json.
-    FAMILY may also be a ladder of points in a TOML file (examples/ladder.toml).
+    Without --data it says what the family's manifest knows. The map and the recorded links are runs
+    of the device's own controller in the simulator: about ten seconds for each SLA, and a few more
+    for each link and SLA. --device-factor and --profile make it your device instead of this
+    machine. Writes family.html, family.md and family.json. FAMILY may also be a ladder of points in
+    a TOML file (examples/ladder.toml).
     """
     from headgate.export.bench.family.family_page import family_page
     from headgate.export.bench.family.family_report import FamilyOptions, open_target, report_family
