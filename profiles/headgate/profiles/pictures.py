@@ -167,9 +167,10 @@ def _decode(data: bytes, *, formats: tuple[str, ...], max_pixels: int, where: st
         reason = (str(broken).splitlines() or [""])[0]
         if "BytesIO" in reason or not reason:
             reason = "no picture"
+        remedy = "make it again" if formats is _WIRE_FORMATS else "make it again, or remove it"
         raise DataError(
             f"{where}: {len(data)} bytes, {reason[:100]}, expected one whole "
-            f"{' or '.join(formats)}; make it again"
+            f"{' or '.join(formats)}; {remedy}"
         ) from None
 
 

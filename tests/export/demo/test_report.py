@@ -239,6 +239,7 @@ def test_every_simulated_row_is_labelled_so(content: ReportContent, tmp_path: Pa
 def test_the_sentences_name_the_rivals_and_the_difference(content: ReportContent) -> None:
     said = " ".join(sentences(content))
     assert "240 frames" in said
+    assert f"at {content.adaptive.mean_bytes:,.0f} bytes a frame" in said
     assert "best fixed point in hindsight: jpeg-q90" in said
     assert "no rivals: local-full" in said
     assert "in place of the truth, that is" in said  # two accuracies: what parts them is said

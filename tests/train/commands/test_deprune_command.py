@@ -41,12 +41,21 @@ def test_local_writes_a_run_and_a_json_line_per_epoch(pictures: Path, tmp_path: 
     assert load_run(out).member_ids == ("b6r1",)
 
 
+def test_one_map_and_one_batch_are_not_told_as_several(pictures: Path, tmp_path: Path) -> None:
+    given = [*settings(pictures), "--batch-size", "16", "--clients", "2"]
+    result = run(*given, "--out", str(tmp_path / "run"))
+    assert result.exit_code == 0, result.output
+    assert "epoch 1/2, 1 map: loss" in result.stderr
+    assert "epoch 2/2, 6 maps: loss" in result.stderr
+    assert "client1: 1 batch, " in result.stderr
+
+
 def test_a_run_that_learnt_next_to_nothing_says_so_at_its_end(
     pictures: Path, tmp_path: Path
 ) -> None:
     result = run(*settings(pictures, "6:1"), "--lr", "1e-9", "--out", str(tmp_path / "run"))
     assert result.exit_code == 0, result.output
-    assert "hardly more than guessing among" in result.stderr
+    assert "more than guessing among" in result.stderr
     assert "train for longer (--schedule)" in result.stderr
 
 

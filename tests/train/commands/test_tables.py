@@ -80,6 +80,8 @@ def test_an_exit_that_beats_the_backbone_is_explained_with_what_to_do(
     [
         (0.299, 3, "29.9 % is hardly more than guessing among 5 classes (20.0 %)"),
         (0.301, 3, None),
+        (0.2, 3, "20.0 % is no more than guessing among 5 classes (20.0 %)"),
+        (0.19, 3, "19.0 % is no more than guessing"),
         (0.2, 3, "a smaller --batch-size"),
         (0.2, 0, "--normalise"),
     ],

@@ -97,7 +97,7 @@ def _print(content: ReportContent, out: Path) -> None:
             "measured" if run.measured else "simulated",
             f"{100 * run.credited:.1f} %",
             f"{100 * run.in_time:.1f} %",
-            f"{run.mean_bytes:.0f}",
+            f"{run.mean_bytes:,.0f}",
         )
     Console(markup=False).print(table)
     for sentence in sentences(content):

@@ -81,7 +81,7 @@ def sentences(content: ReportContent) -> list[str]:
     lines = [
         _link(content),
         f"{run.summary.frames} frames were captured; {_percent(run.in_time)} were answered within "
-        f"{sla_ms:g} ms, at {run.mean_bytes:.0f} bytes a frame on average.",
+        f"{sla_ms:g} ms, at {run.mean_bytes:,.0f} bytes a frame on average.",
         _who_answered(content),
     ]
     if run.summary.credited is not None:
@@ -235,7 +235,7 @@ def _table(rows: Sequence[tuple[str, RunScore]], *, caption: str) -> str:
         f'<th scope="row">{html.escape(title)}</th>'
         f"<td>{'measured' if run.measured else 'simulated'}</td>"
         f"<td>{_percent(run.credited)}</td><td>{_percent(run.in_time)}</td>"
-        f"<td>{_milliseconds(run.summary.latency_p50_s)}</td><td>{run.mean_bytes:.0f}</td></tr>\n"
+        f"<td>{_milliseconds(run.summary.latency_p50_s)}</td><td>{run.mean_bytes:,.0f}</td></tr>\n"
         for title, run in rows
     )
     heads = ("run", "how", "accuracy, late = wrong", "in time", "median ms", "bytes/frame")

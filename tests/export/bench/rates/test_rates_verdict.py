@@ -209,6 +209,19 @@ def test_more_bytes_than_webp_are_not_called_times_fewer() -> None:
     assert "times fewer" not in said
 
 
+def test_what_is_as_many_times_fewer_of_either_webp_is_said_once() -> None:
+    verdict = judge(RATES)
+    assert verdict is not None
+    (level, *others) = verdict.levels
+    assert level.webp.measured is not None
+    assert level.ours is not None
+    sizes = replace(level.webp.measured.bytes, mean=4 * level.ours.mean_bytes)
+    measured = replace(level.webp.measured, bytes=sizes)
+    same = replace(level, ratio=0.25, webp=replace(level.webp, measured=measured))
+    said = " ".join(verdict_lines(replace(verdict, levels=(same, *others))))
+    assert "4.0 times fewer (also against the measured one)" in said
+
+
 def test_a_verdict_that_nobody_meets_is_still_said_and_is_valid_json() -> None:
     perfect = Rates(ROWS, Full(1.0, 0.0, right(NUM)), NUM)
     verdict = judge(perfect, resamples=20)

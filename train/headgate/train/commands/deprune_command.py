@@ -186,16 +186,21 @@ def _told(record: DepruneEpoch, *, adasplit: AdaSplitSettings | None) -> None:
         return
     loss = f"loss {record.loss:.3f}" if record.num_batches else "no batch was trained"
     text = (
-        f"epoch {record.epoch}/{record.num_epochs}, {record.budget} maps: {loss}, "
+        f"epoch {record.epoch}/{record.num_epochs}, {_counted(record.budget, 'map')}: {loss}, "
         f"accuracy {100 * record.accuracy:.1f} %, {record.bytes_up / 1e6:.1f} MB up, "
         f"{record.bytes_down / 1e6:.1f} MB down, {record.train_s:.1f} s"
     )
     for name, client in record.clients.items() if len(record.clients) > 1 else ():
         text += (
-            f"\n  {name}: {client.num_batches} batches, {client.bytes_up / 1e6:.1f} MB up, "
-            f"{client.bytes_down / 1e6:.1f} MB down"
+            f"\n  {name}: {_counted(client.num_batches, 'batch', 'es')}, "
+            f"{client.bytes_up / 1e6:.1f} MB up, {client.bytes_down / 1e6:.1f} MB down"
         )
     click.echo(text, err=True)
+
+
+def _counted(num: int, noun: str, plural: str = "s") -> str:
+    """Return so many of them, in words."""
+    return f"{num:,} {noun}{'' if num == 1 else plural}"
 
 
 def _listening(endpoint: str) -> None:

@@ -130,8 +130,9 @@ def guessing(accuracy: float, *, record: RunRecord) -> str:
             f"{_percent(accuracy)} is no more than the commonest of {len(record.labels)} classes "
             f"earns if it is always given ({_percent(commonest)})"
         )
+    is_more = "hardly" if accuracy > chance else "no"
     return (
-        f"{_percent(accuracy)} is hardly more than guessing among {len(record.labels)} classes "
+        f"{_percent(accuracy)} is {is_more} more than guessing among {len(record.labels)} classes "
         f"({_percent(chance)})"
     )
 

@@ -132,7 +132,7 @@ def _map_cell(cell: Cell) -> str:
         small += f" <b>{100 * outcome.gain:+.1f}</b>"
     shares = ", ".join(f"{way.value} {100 * part:.0f} %" for way, part in outcome.shares.items())
     title = (
-        f"{100 * outcome.in_time:.1f} % in time, {outcome.mean_bytes:.0f} bytes a frame; {shares}"
+        f"{100 * outcome.in_time:.1f} % in time, {outcome.mean_bytes:,.0f} bytes a frame; {shares}"
     )
     return f'<td class="{kind}" title="{title}">{html.escape(name)}<small>{small}</small></td>'
 
@@ -178,7 +178,7 @@ def trace_row(run: OverTrace) -> tuple[str, ...]:
         f"{100 * outcome.credited:.1f}",
         without,
         f"{100 * outcome.in_time:.1f}",
-        f"{outcome.mean_bytes:.0f}",
+        f"{outcome.mean_bytes:,.0f}",
         *(f"{100 * outcome.shares.get(way, 0.0):.0f}" for way in ways),
     )
 

@@ -140,8 +140,9 @@ def _times(level: Level) -> str:
     assert level.ours is not None
     text = _times_fewer(1 / level.ratio)
     if level.webp.measured is not None:
-        measured = level.webp.measured.mean_bytes / level.ours.mean_bytes
-        text += f" ({_times_fewer(measured)} against the measured one)"
+        measured = _times_fewer(level.webp.measured.mean_bytes / level.ours.mean_bytes)
+        also = "also" if measured == text else measured
+        text += f" ({also} against the measured one)"
     return text
 
 
