@@ -66,9 +66,9 @@ def list_profiles(as_json: bool) -> None:
 def show(
     name: str | None, device: str | None, keys: Path | None, insecure: bool, as_json: bool
 ) -> None:
-    """Show NAME, a preset or a TOML file, or the profile a running device follows.
+    """Show a running device's profile, or that of NAME.
 
-    That of NAME is shown as TOML, to start one of your own from.
+    NAME is a preset or a TOML file, and shown as TOML, to start one of your own from.
     """
     if name is not None:
         if device is not None or keys is not None or insecure:

@@ -13,9 +13,8 @@ from headgate.train.pact.plan_file import TrainingPlan
 from headgate.train.pact.planning import Planned
 from headgate.train.split_training.epoch_record import DepruneEpoch
 
-LEAST_FLOOR = (
-    0.005  # of errors: a smaller one is no finding, but where the fit had no reason to stop
-)
+# Of the least error that a pilot saw: a floor below it is no finding, but where the fit was let go.
+LEAST_FLOOR = 0.25
 
 
 def trials_table(pilot: Pilot) -> Table:
@@ -44,22 +43,23 @@ def curve_table(pilot: Pilot) -> Table:
     """Show what a picture teaches by the number of maps, and what it costs."""
     headings = ("maps", "teaches", "best accuracy", "B up", "B down", "MMACs client", "server")
     table = _table("a picture, by the maps that cross", headings)
+    least = LEAST_FLOOR * min(1.0 - run.accuracy for run in pilot.trained)
     for costs, share, floor in zip(
         pilot.costs.budgets, pilot.curve.shares, pilot.curve.floors, strict=True
     ):
         table.add_row(
             str(costs.budget),
             _percent(share),
-            _percent(1.0 - floor) if floor >= LEAST_FLOOR else "not determined",
+            _percent(1.0 - floor) if floor >= least else "not determined",
             f"{costs.bytes_up:,.0f}",
             f"{costs.bytes_down:,.0f}",
             f"{costs.client_macs / 1e6:,.1f}",
             f"{costs.server_macs / 1e6:,.1f}",
         )
-    if min(pilot.curve.floors) < LEAST_FLOOR:
+    if min(pilot.curve.floors) < least:
         table.caption = (
-            "best accuracy not determined by this pilot: nothing in its short trainings says where "
-            "longer\nones end; more of --epochs, or more pictures, may"
+            "not determined by this pilot: its trainings are too short to tell where long ones "
+            "end; more of --epochs, or more pictures, may"
         )
     return table
 
@@ -155,8 +155,12 @@ class _Unit:
 
 
 def _time_in(largest_s: float) -> _Unit:
-    return _Unit("min", 60.0, 1) if largest_s >= 120 else _Unit("s", 1.0, 0)
+    if largest_s >= 120:
+        return _Unit("time, min", 60.0, 1)
+    return _Unit("time, s", 1.0, 0 if largest_s >= 10 else 1)
 
 
 def _energy_in(largest_j: float) -> _Unit:
-    return _Unit("Wh", 3600.0, 2) if largest_j >= 3600 else _Unit("J", 1.0, 0)
+    if largest_j >= 3600:
+        return _Unit("energy, Wh", 3600.0, 2)
+    return _Unit("energy, J", 1.0, 0 if largest_j >= 10 else 1)
