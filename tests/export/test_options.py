@@ -86,3 +86,21 @@ def test_force_replaces_families_only(run: Path, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="cannot lie in one another"):
             export_family(run, target, forced, print)
     assert (tmp_path / "precious" / "thesis.tex").read_text() == "mine"
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_comes_to_lie_at_the_target_during_an_export_stays(
+    force: bool, run: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "family"
+
+    def put(line: str) -> None:
+        if line.startswith("full:"):
+            target.mkdir(exist_ok=True)
+            (target / "thesis.tex").write_text("mine")
+
+    said = "is not a family folder .*holds 'thesis.tex'" if force else "exists already"
+    with pytest.raises(UsageError, match=said):
+        export_family(run, target, replace(OPTIONS, force=force), put)
+    assert [path.name for path in tmp_path.iterdir()] == ["family"]
+    assert (target / "thesis.tex").read_text() == "mine"

@@ -22,6 +22,10 @@ from headgate.profiles.storage import (
 )
 
 
+def gladly(target: Path) -> None:
+    """Let any folder be replaced."""
+
+
 def test_a_published_folder_appears_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
     target = tmp_path / "family"
     with publish_folder(target) as folder:
@@ -37,7 +41,7 @@ def test_an_error_while_writing_keeps_the_old_folder(tmp_path: Path) -> None:
     (target / "a.txt").write_text("old")
 
     def write_half() -> None:
-        with publish_folder(target, replace=True) as folder:
+        with publish_folder(target, may_replace=gladly) as folder:
             (folder / "a.txt").write_text("half")
             raise ZeroDivisionError
 
@@ -95,6 +99,27 @@ def test_a_folder_that_another_process_published_meanwhile_is_not_replaced(tmp_p
     assert [item.name for item in tmp_path.iterdir()] == ["family"]
 
 
+def test_what_may_be_replaced_is_looked_at_once_more_when_the_new_folder_is_whole(
+    tmp_path: Path,
+) -> None:
+    target = tmp_path / "family"
+    target.mkdir()
+
+    def only_empty(found: Path) -> None:
+        if any(found.iterdir()):
+            raise UsageError(f"{found}: holds what is not ours")
+
+    def write_slowly() -> None:
+        with publish_folder(target, may_replace=only_empty) as folder:
+            (folder / "a.txt").write_text("late")
+            (target / "notes.txt").write_text("precious")
+
+    with pytest.raises(UsageError, match="not ours"):
+        write_slowly()
+    assert (target / "notes.txt").read_text() == "precious"
+    assert [item.name for item in tmp_path.iterdir()] == ["family"]
+
+
 def test_a_swap_that_was_killed_between_its_renames_is_undone(tmp_path: Path) -> None:
     old = tmp_path / ".family.old"
     old.mkdir()
@@ -120,7 +145,7 @@ def test_a_folder_whose_folders_are_read_only_is_replaced_and_leaves_nothing(
     (target / "heads" / "b4" / "model.onnx").touch()
     for folder in (target / "heads" / "b4", target / "heads", target):
         folder.chmod(0o500)
-    with publish_folder(target, replace=True) as folder:
+    with publish_folder(target, may_replace=gladly) as folder:
         (folder / "a.txt").write_text("new")
     assert (target / "a.txt").read_text() == "new"
     assert [item.name for item in tmp_path.iterdir()] == ["family"]
@@ -132,7 +157,7 @@ def test_what_cannot_be_removed_of_an_earlier_swap_is_named_before_any_work(tmp_
     (tmp_path / ".family.old").touch()  # of a file, as of another user's folder, nothing is removed
     with (
         pytest.raises(UsageError, match=r"\.family\.old: is left of an earlier family"),
-        publish_folder(target, replace=True),
+        publish_folder(target, may_replace=gladly),
     ):
         raise AssertionError("the block must not run")
 
@@ -162,7 +187,7 @@ def test_two_processes_that_replace_one_folder_again_and_again_both_succeed(tmp_
         "import sys\nfrom pathlib import Path\n"
         "from headgate.profiles.storage import publish_folder\n"
         "for turn in range(30):\n"
-        "    with publish_folder(Path(sys.argv[1]), replace=True) as folder:\n"
+        "    with publish_folder(Path(sys.argv[1]), may_replace=print) as folder:\n"
         "        (folder / sys.argv[2]).write_text('whole')\n"
     )
     writers = [subprocess.Popen([sys.executable, "-c", script, str(target), name]) for name in "ab"]
@@ -220,7 +245,7 @@ def test_json_and_toml_without_an_end_are_refused(tmp_path: Path) -> None:
 def test_a_folder_behind_a_link_is_published_and_the_link_stays(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    with publish_folder(tmp_path / "link", replace=True) as folder:
+    with publish_folder(tmp_path / "link", may_replace=gladly) as folder:
         (folder / "a.txt").write_text("new")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real" / "a.txt").read_text() == "new"

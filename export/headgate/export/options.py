@@ -12,7 +12,7 @@ from headgate.profiles.errors import UsageError
 from headgate.profiles.family import FAMILY_NAMES, MANIFEST_NAME, is_left_by_desktop
 from headgate.profiles.manifest import CODECS
 from headgate.profiles.quantise import MAX_LEVELS, MIN_LEVELS
-from headgate.profiles.storage import check_place, recover_folder
+from headgate.profiles.storage import check_place, recover_folder, refuse_existing
 from headgate.runtime.wire.headers import MAX_LAYERS
 
 if TYPE_CHECKING:
@@ -131,7 +131,12 @@ def check_target(family_path: Path, *, run_path: Path, force: bool) -> None:
     if not family_path.exists():
         return
     if not force:
-        raise UsageError(f"{family_path}: exists already; choose another folder or say --force")
+        refuse_existing(family_path)
+    check_is_family(family_path)
+
+
+def check_is_family(family_path: Path) -> None:
+    """Refuse to replace what is there if it is more than a family."""
     if not family_path.is_dir():
         raise UsageError(f"{family_path}: is a file, expected a folder; choose another one")
     found = {path.name for path in family_path.iterdir() if not is_left_by_desktop(path.name)}

@@ -29,7 +29,13 @@ from headgate.export.graphs.deploy import Deployed, MemberReference, PlainRefere
 from headgate.export.graphs.graphs import FullGraph
 from headgate.export.graphs.picture_network import with_picture_network
 from headgate.export.graphs.whole_network import whole_network
-from headgate.export.options import ExportOptions, check_members, check_options, check_target
+from headgate.export.options import (
+    ExportOptions,
+    check_is_family,
+    check_members,
+    check_options,
+    check_target,
+)
 from headgate.export.points.candidates import LOCAL_FULL, local_points, offload_points, split_points
 from headgate.export.points.exit_confidence import with_confidence
 from headgate.export.points.measure import Engines, machine_name, measure_points, open_engines
@@ -42,7 +48,7 @@ from headgate.export.samples import Samples, load_samples
 from headgate.export.video import Video, open_video
 from headgate.profiles.family import Family, open_family
 from headgate.profiles.manifest import Manifest, Member, MetricSpec, OperatingPoint, PointKind
-from headgate.profiles.storage import publish_folder, sha256_file
+from headgate.profiles.storage import publish_folder, refuse_existing, sha256_file
 from headgate.train.folder.run_folder import Run, load_run
 from headgate.train.networks.split_model import SplitModel
 
@@ -89,7 +95,8 @@ def export_family(
         limit=options.limit,
         num_confidence=options.num_confidence,
     )
-    with publish_folder(family_path, replace=options.force) as folder:
+    may_replace = check_is_family if options.force else refuse_existing
+    with publish_folder(family_path, may_replace=may_replace) as folder:
         built = [_build_member(run, member_id, folder, progress) for member_id in run.member_ids]
         candidate = _candidate(run, plain, built, samples, options, folder, progress)
         engines = open_engines(Family(folder, candidate), threads=options.threads)

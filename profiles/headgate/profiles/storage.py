@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -53,12 +53,20 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
+def refuse_existing(target: Path) -> None:
+    """Refuse whatever lies where a folder is to be published."""
+    raise UsageError(f"{target}: exists already; choose another folder or say --force")
+
+
 @contextmanager
-def publish_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
+def publish_folder(
+    target: Path, *, may_replace: Callable[[Path], None] = refuse_existing
+) -> Iterator[Path]:
     """Yield an empty folder that becomes `target` when the block ends without an error.
 
-    An existing `target` is refused unless `replace`; then it stays untouched until the new one is
-    complete. Raises UsageError where `target` may not be written.
+    An existing `target` stays untouched until the new one is complete. `may_replace` raises where
+    it must not go, and looks twice: others may put files there while the block runs.
+    Raises UsageError where `target` may not be written.
     """
     check_place(target)
     target = Path(os.path.realpath(target))  # a link stays, what it leads to is replaced
@@ -66,7 +74,8 @@ def publish_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
         _repair(target)
         _refuse_remains(target)
     _remove_orphans(target)
-    _refuse_existing(target, replace=replace)
+    if target.exists():
+        may_replace(target)
     fresh = target.with_name(f".{target.name}.{os.getpid()}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     make_folder(fresh, shown=target)
@@ -76,21 +85,16 @@ def publish_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
         with naming(target):
             _sync_tree(fresh)
             with _swapping_in(target.parent):
-                _refuse_existing(target, replace=replace)  # another process may have been quicker
                 _repair(target)
                 old = _old_name(target)
                 if target.exists():
+                    may_replace(target)
                     os.rename(target, old)
                 os.rename(fresh, target)
                 _sync_folder(target.parent)
                 _remove_tree(old)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _refuse_existing(target: Path, *, replace: bool) -> None:
-    if target.exists() and not replace:
-        raise UsageError(f"{target}: exists already; choose another folder or say --force")
 
 
 def drop_folder(folder: Path, *, target: Path) -> None:

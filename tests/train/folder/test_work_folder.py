@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from headgate.profiles.errors import UsageError
-from headgate.train.folder.run_folder import Run, load_run
+from headgate.train.folder.epoch_log import EpochRecord
+from headgate.train.folder.run_folder import Run, load_run, partial_folder
+from headgate.train.run.progress import Silent
 from headgate.train.run.prune import train_prune
 from train.tiny_runs import (
     StopAfter,
@@ -67,6 +69,59 @@ def test_a_folder_that_is_not_a_run_is_never_written_to(pictures: Path, tmp_path
     with pytest.raises(UsageError, match="is not a training run"):
         train_prune(tiny_config(pictures), out, force=True)
     assert [path.name for path in out.iterdir()] == ["thesis.txt"]
+
+
+class PutsAfterFirstEpoch(Silent):
+    """Stands for another program that writes where the run is to be."""
+
+    def __init__(self, path: Path, content: str) -> None:
+        self._path, self._content = path, content
+
+    def epoch_done(self, record: EpochRecord) -> None:
+        self._path.parent.mkdir(exist_ok=True)
+        self._path.write_text(self._content)
+
+
+@pytest.mark.parametrize(
+    ("name", "force", "said"),
+    [
+        ("notes.txt", False, r"it holds 'notes.txt'.*move it away"),
+        ("notes.txt", True, r"it holds 'notes.txt'.*move it away"),
+        ("run.json", False, "came to be while the run was trained"),
+        (".env", False, "came to be while the run was trained"),
+    ],
+)
+def test_what_comes_to_lie_at_out_while_a_run_is_trained_stays_and_so_does_the_run(
+    name: str, force: bool, said: str, pictures: Path, tmp_path: Path
+) -> None:
+    out, config = tmp_path / "run", tiny_config(pictures, budgets=(6,), epochs=1)
+    meanwhile = PutsAfterFirstEpoch(out / name, "precious")
+    with pytest.raises(UsageError, match=said) as refused:
+        train_prune(config, out, force=force, progress=meanwhile)
+    assert (out / name).read_text() == "precious"
+    (note,) = refused.value.__notes__
+    assert note.startswith(f"{partial_folder(out)} holds the trained run")
+    assert "--resume" in note
+    if name == "notes.txt":  # also the one who resumes does not ask to lose it
+        with pytest.raises(UsageError, match=r"it holds 'notes.txt'"):
+            train_prune(config, out, resume=True)
+    out.rename(tmp_path / "moved")
+    train_prune(config, out, resume=True, progress=StopAfter(steps=1))
+    assert load_run(out).record.members
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "moved"}
+
+
+def test_an_empty_folder_is_filled_but_not_in_place_of_what_came_to_lie_in_it(
+    pictures: Path, tmp_path: Path
+) -> None:
+    out, config = tmp_path / "run", tiny_config(pictures, budgets=(6,), epochs=1)
+    out.mkdir()
+    with pytest.raises(UsageError, match="came to be while the run was trained"):
+        train_prune(config, out, progress=PutsAfterFirstEpoch(out / "run.json", "another's"))
+    assert (out / "run.json").read_text() == "another's"
+    (out / "run.json").unlink()
+    train_prune(config, out, resume=True, progress=StopAfter(steps=1))
+    assert load_run(out).record.members
 
 
 def test_a_run_is_not_put_in_place_of_the_current_folder(

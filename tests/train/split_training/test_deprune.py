@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from headgate.profiles.errors import UsageError
 from headgate.profiles.train_messages import Kind
-from headgate.train.folder.run_folder import partial_folder
+from headgate.train.folder.run_folder import load_run, partial_folder
 from headgate.train.split_training.deprune import deprune_locally
 from headgate.train.split_training.epoch_record import DepruneEpoch
 from headgate.train.split_training.wire_parcels import carry
@@ -150,3 +151,44 @@ def test_a_run_in_one_process_that_was_stopped_goes_on_as_if_it_had_not(
         for name, resume in (("run", True), ("whole", False))
     )
     assert resumed.record.members[0].sha256 == whole.record.members[0].sha256
+
+
+@pytest.mark.parametrize("keeps_checkpoints", [True, False])
+def test_a_run_whose_place_is_taken_meanwhile_is_published_later_without_training_again(
+    keeps_checkpoints: bool, pictures: Path, tmp_path: Path
+) -> None:
+    out, config, settings = (
+        tmp_path / "run",
+        tiny_config(pictures, rate_weight=0.0),
+        small_settings(),
+    )
+    epochs: list[int] = []
+
+    def taken(record: DepruneEpoch) -> None:
+        epochs.append(record.epoch)
+        out.mkdir(exist_ok=True)
+        (out / "notes.txt").write_text("precious")
+
+    with pytest.raises(UsageError, match=r"it holds 'notes.txt'") as refused:
+        deprune_locally(
+            config,
+            settings,
+            out,
+            num_clients=2,
+            keeps_checkpoints=keeps_checkpoints,
+            epoch_done=taken,
+        )
+    assert "holds the trained run" in refused.value.__notes__[0]
+    assert (out / "notes.txt").read_text() == "precious"
+    out.rename(tmp_path / "moved")
+    deprune_locally(
+        config,
+        settings,
+        out,
+        num_clients=2,
+        keeps_checkpoints=keeps_checkpoints,
+        resume=True,
+        epoch_done=taken,
+    )
+    assert epochs == [1, 2]
+    assert len((load_run(out).path / "epochs.jsonl").read_text().splitlines()) == 2

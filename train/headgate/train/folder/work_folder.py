@@ -5,7 +5,7 @@ a kill leaves at OUT what was there before, or the new run, and never a part of 
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -52,9 +52,10 @@ def check_output(out: Path, config: PruneConfig, *, resume: bool, force: bool) -
     check_place(out)
     partial = partial_folder(out)
     for folder in (out, partial):
-        if folder.exists() and not (folder.is_dir() and _is_ours(folder)):
+        if foreign := _foreign(folder):
             raise UsageError(
-                f"{folder}: exists and is not a training run; choose another folder for --out"
+                f"{folder}: exists and is not a training run ({foreign}); choose another folder "
+                "for --out"
             )
     found = partial if (partial / RUN_FILE).is_file() else out
     has_run = (found / RUN_FILE).is_file()
@@ -72,6 +73,28 @@ def check_output(out: Path, config: PruneConfig, *, resume: bool, force: bool) -
             "give the same ones, or start over with --force"
         )
     return record
+
+
+def replacement_rule(out: Path, *, resume: bool, force: bool) -> Callable[[Path], None]:
+    """Return what refuses, once a run is trained, to put it in place of what came to `out` since.
+
+    To be asked for when `check_output` has passed. A training takes hours, and `out` is anybody's.
+    """
+    was_there = out.exists()
+
+    def may_replace(target: Path) -> None:
+        if foreign := _foreign(target):
+            raise UsageError(
+                f"{target}: is not a training run any more ({foreign}), and is not replaced; move "
+                "it away"
+            )
+        if not (resume or force) and (not was_there or (target / RUN_FILE).exists()):
+            raise UsageError(
+                f"{target}: came to be while the run was trained, and is not replaced without "
+                "--force; move it away"
+            )
+
+    return may_replace
 
 
 @contextmanager
@@ -93,10 +116,28 @@ def write_record(folder: Path, record: RunRecord) -> None:
     write_atomic(folder / RUN_FILE, seal_json(unparse(record)))
 
 
-def publish(folder: Path, out: Path, record: RunRecord) -> None:
-    """Make a finished work folder the run `out`, in place of what may have been there."""
+def publish(
+    folder: Path, out: Path, record: RunRecord, *, may_replace: Callable[[Path], None]
+) -> None:
+    """Make a finished work folder the run `out`, in place of what may have been there.
+
+    Where `may_replace` refuses, the work folder stays, and the error says how to go on.
+    """
     recover_folder(out)
-    with publish_folder(out, replace=True) as target:
+    try:
+        _publish(folder, out, record, may_replace)
+    except UsageError as error:
+        error.add_note(
+            f"{folder} holds the trained run, repeat the command with --resume to publish it"
+        )
+        raise
+    drop_folder(folder, target=out)  # half of it could neither be resumed nor begun anew
+
+
+def _publish(
+    folder: Path, out: Path, record: RunRecord, may_replace: Callable[[Path], None]
+) -> None:
+    with publish_folder(out, may_replace=may_replace) as target:
         (target / WEIGHTS).mkdir()
         (folder / LOG_FILE).touch()  # a run of no epochs has none yet
         shutil.copy2(folder / LOG_FILE, target / LOG_FILE)
@@ -105,7 +146,6 @@ def publish(folder: Path, out: Path, record: RunRecord) -> None:
         if (folder / NETWORKS).is_dir():
             shutil.copytree(folder / NETWORKS, target / NETWORKS)
         write_record(target, replace(record, status=COMPLETE))
-    drop_folder(folder, target=out)  # half of it could neither be resumed nor begun anew
 
 
 def _clear(partial: Path) -> None:
@@ -117,10 +157,17 @@ def _clear(partial: Path) -> None:
         (partial / name).unlink(missing_ok=True)
 
 
-def _is_ours(folder: Path) -> bool:
-    """Say whether a folder is a run, or empty: hidden files are left by kills."""
-    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    return not names or (RUN_FILE in names and names <= _OURS)
+def _foreign(place: Path) -> str | None:
+    """Say what makes a place neither free nor a run nor an empty folder; None if nothing does."""
+    if not place.exists():
+        return None
+    if not place.is_dir():
+        return "it is a file"
+    # Hidden files are left by kills.
+    names = {path.name for path in place.iterdir() if not path.name.startswith(".")}
+    if others := sorted(names - _OURS):
+        return f"it holds {others[0]!r}"
+    return f"it holds no {RUN_FILE}" if names and RUN_FILE not in names else None
 
 
 @contextmanager

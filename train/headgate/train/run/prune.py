@@ -7,6 +7,7 @@ bit, as one that was never stopped (in one process, on a CPU, with equally many 
 """
 
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from headgate.train.folder.work_folder import (
     CHECKPOINT,
     check_output,
     publish,
+    replacement_rule,
     work_folder,
     write_record,
 )
@@ -58,6 +60,7 @@ def train_prune(
     record = check_output(out, config, resume=resume, force=force)
     if record is not None and record.status == COMPLETE:
         return load_run(out)
+    may_replace = replacement_rule(out, resume=resume, force=force)
     fabric = start_fabric(config)
     check_batch_size(config.batch_size, num_processes=fabric.world_size)
     fabric.barrier()  # all have looked at `out` before the first changes it
@@ -70,7 +73,7 @@ def train_prune(
         if record is not None:
             check_same_run(plan, record, where=out)
         shown.noted(plan.data_note())
-        _train(fabric, plan, out, fresh=record is None, progress=shown)
+        _train(fabric, plan, out, fresh=record is None, may_replace=may_replace, progress=shown)
     finally:
         shown.run_ended()
         torch.set_num_threads(threads_before)
@@ -79,7 +82,13 @@ def train_prune(
 
 
 def _train(
-    fabric: Fabric, plan: Plan, out: Path, *, fresh: bool, progress: TrainingProgress
+    fabric: Fabric,
+    plan: Plan,
+    out: Path,
+    *,
+    fresh: bool,
+    may_replace: Callable[[Path], None],
+    progress: TrainingProgress,
 ) -> None:
     with ExitStack() as held:
         if fabric.is_global_zero:
@@ -109,6 +118,7 @@ def _train(
                     members=done.members,
                     sides=done.sides,
                 ),
+                may_replace=may_replace,
             )
 
 

@@ -25,6 +25,7 @@ from headgate.train.folder.work_folder import (
     CHECKPOINT,
     check_output,
     publish,
+    replacement_rule,
     work_folder,
     write_record,
 )
@@ -126,6 +127,7 @@ def open_server(
     check_resumed(plan, settings, record, where=out)
     if record is not None and record.status == COMPLETE:
         raise UsageError(f"{out}: is complete already; nothing is left to do, or use --force")
+    may_replace = replacement_rule(out, resume=options.resume, force=options.force)
     plan = replace(plan, data=plan.data.to(device))
     with work_folder(out, fresh=record is None) as folder:
         if record is None:
@@ -152,7 +154,9 @@ def open_server(
         if server.is_finished:
             record = replace(plan.record(), deprune=settings)
             entry = write_networks(server, plan.data, folder, record)
-            publish(folder, out, replace(record, members=(entry,)))
+            if not options.keeps_checkpoints:  # the run may be refused its place, and then goes on
+                _write_checkpoint(server, folder, num_epoch_lines=settings.num_epochs)
+            publish(folder, out, replace(record, members=(entry,)), may_replace=may_replace)
 
 
 def check_resumed(
