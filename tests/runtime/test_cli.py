@@ -111,6 +111,26 @@ def test_an_interruption_that_is_lost_in_a_destructor_comes_once_more() -> None:
     assert result.stderr == "headgate: interrupted\n"
 
 
+def test_an_interruption_amid_an_exec_ends_by_its_code_and_not_by_the_signal(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "stub.py").write_text(
+        "from headgate.runtime import cli\n"
+        "group = cli.HeadgateGroup()\n"
+        "@group.command()\n"
+        "def load():\n"
+        "    exec('raise KeyboardInterrupt')\n"
+        "group(['load'])\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    # By -m: of a file or a text, Python ends with the code before it looks at the note.
+    ended = subprocess.run(
+        [sys.executable, "-m", "stub"],
+        env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (130, "headgate: interrupted\n")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize(
     "command", [["profile", "list"], ["--help"], ["profile", "list", "--json"]]

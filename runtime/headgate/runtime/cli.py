@@ -10,9 +10,11 @@ Exit codes: 0 done, 1 runtime failure, 2 usage or configuration, 3 a quality or 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -158,6 +160,11 @@ class HeadgateGroup(click.Group):
                 raise
             click.echo(text, err=True)
         _check_stdout()
+        if code == INTERRUPTED_EXIT_CODE:
+            # A KeyboardInterrupt that passed through `exec` of a text, as of a dataclass that is
+            # being made, leaves CPython a note to end by SIGINT instead (seen with `python -m`).
+            # Blocked at the very end only: whoever called from Python may go on.
+            atexit.register(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGINT})
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
