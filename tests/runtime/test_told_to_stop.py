@@ -120,3 +120,33 @@ def test_a_device_that_is_told_to_stop_while_its_stream_connects_stops_at_once(
             stdout, stderr = process.communicate(timeout=PATIENCE_S)
     said = f"{stream}: stopped before it was open\n"  # and not that nothing came for 10 s
     assert (process.returncode, stdout, stderr) == (0, "", said)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["device", "link"])
+def test_a_command_whose_pipe_has_no_other_end_stops_when_it_is_told_to(
+    tiny_family: Family, tmp_path: Path, command: str, number: signal.Signals
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    arguments, loaded, said = {
+        "device": (
+            [str(tiny_family.path), "fake://16x16", str(pipe), "--edge", NO_EDGE],
+            "headgate.runtime.device.sinks",  # it stands behind what the signals are for
+            f"OUTPUT {pipe}: stopped before anybody read it\n",
+        ),
+        "link": (
+            [str(pipe), "--listen", "tcp://127.0.0.1:0"],
+            "headgate.profiles.trace_files",
+            f"{pipe}: stopped before it was read\n",
+        ),
+    }[command]
+    told = subprocess.run(
+        [sys.executable, "-c", TOLD_ON_IMPORT, loaded, str(int(number)), command, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert told.returncode == 0, told.stderr
+    assert said in told.stderr
+    assert "Traceback" not in told.stderr

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from headgate.profiles.errors import HeadgateError, UsageError
+from headgate.runtime.device.aside import StoppedError
 from headgate.runtime.device.sinks import JsonLines, print_summary, summary_rows
 from headgate.runtime.records import Estimate, FrameRecord, Source, Stages, record_from_line
 from headgate.runtime.session.summary import Tally
@@ -55,6 +56,17 @@ def test_records_go_to_standard_output_on_request(capsys: pytest.CaptureFixture[
     lines.write(record(7))
     lines.close()
     assert json.loads(capsys.readouterr().out)["frame"] == 7
+
+
+def test_a_pipe_that_nobody_reads_is_waited_for_until_the_device_is_stopped(
+    tmp_path: Path,
+) -> None:
+    pipe = tmp_path / "frames"
+    os.mkfifo(pipe)
+    looks = iter([False, False])
+    with pytest.raises(StoppedError):
+        JsonLines(str(pipe), on_failure=unused, is_stopped=lambda: next(looks, True))
+    os.close(os.open(pipe, os.O_RDONLY))  # lets the thread go that is left behind
 
 
 def test_an_output_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:

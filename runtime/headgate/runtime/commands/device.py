@@ -14,6 +14,7 @@ from headgate.runtime.config import DeviceConfig
 
 if TYPE_CHECKING:
     from headgate.runtime.device.device import Device
+    from headgate.runtime.device.sinks import JsonLines
     from headgate.runtime.records import FrameRecord
     from headgate.runtime.session.events import Answer
     from headgate.runtime.signals import StopWish
@@ -165,13 +166,12 @@ def _run(
 ) -> Exception | None:
     """Run a device, its records going to `output` and the live view; return what failed."""
     from headgate.runtime.device.live import LiveView
-    from headgate.runtime.device.sinks import JsonLines
     from headgate.runtime.networks.memory import freeze_loaded
 
     failure: Exception | None = None
     with contextlib.ExitStack() as stack:
         stack.callback(device.close)
-        lines = None if output is None else JsonLines(output, on_failure=device.stop)
+        lines = _opened(output, device)
         if lines is not None:
             consumers.append(lines.write)
         if sys.stderr.isatty() and not (output == "-" and _is_terminal(sys.stdout)):
@@ -192,6 +192,20 @@ def _run(
                 unwritten = lines.close(is_stopped=lambda: device.stopped)
                 failure = failure or unwritten
     return failure
+
+
+def _opened(output: str | None, device: "Device") -> "JsonLines | None":
+    """Return where records go, if anywhere; nowhere either if the device is stopped before."""
+    from headgate.runtime.device.aside import StoppedError
+    from headgate.runtime.device.sinks import JsonLines
+
+    if output is None:
+        return None
+    try:
+        return JsonLines(output, on_failure=device.stop, is_stopped=lambda: device.stopped)
+    except StoppedError:
+        click.echo(f"OUTPUT {output}: stopped before anybody read it", err=True)
+        return None
 
 
 def _is_terminal(stream: "IO[str] | None") -> bool:

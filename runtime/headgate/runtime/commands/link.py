@@ -71,13 +71,22 @@ def link(
     edge after it, with --bind there and --insecure. Without root: start all in `unshare -rn sh`.
     """
     from headgate.runtime.commands.logs import log_to_stderr
+    from headgate.runtime.device.aside import StoppedError, run_aside
     from headgate.runtime.signals import StopWish, stopping_on_signals
 
     wish = StopWish()
     with stopping_on_signals(wish.make):  # a long trace takes a while to read
         listen_address, to_address = _addresses(listen, to, packets=packets, insecure=insecure)
         _refuse_loss(loss_percent, packets=packets)
-        plan = _plan(trace, down, delay_ms, stalls, cuts, loop=loop, queue_bytes=queue_bytes)
+
+        def read_plan() -> LinkPlan:
+            return _plan(trace, down, delay_ms, stalls, cuts, loop=loop, queue_bytes=queue_bytes)
+
+        try:  # a named pipe may wait for its writer for ever
+            plan = run_aside(read_plan, timeout_s=None, is_stopped=wish.is_made)
+        except StoppedError:
+            click.echo(f"{trace}: stopped before it was read", err=True)
+            return
         log_to_stderr()
         opened = _opened(
             listen_address, to_address, plan, loss=loss_percent / 100 if packets else None

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from headgate.profiles.errors import HeadgateError, UsageError
+from headgate.runtime.device.aside import run_aside
 from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.session.summary import Summary, sent_text
 
@@ -32,11 +33,21 @@ class JsonLines:
     the disk or the reader is slow, but not without bound; too many are a failure like a full disk.
     """
 
-    def __init__(self, output: str, *, on_failure: Callable[[], None]) -> None:
-        """`on_failure` is called once, when a write fails, from the thread that noticed."""
+    def __init__(
+        self,
+        output: str,
+        *,
+        on_failure: Callable[[], None],
+        is_stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`on_failure` is called once, when a write fails, from the thread that noticed.
+
+        A named pipe is waited for until somebody reads it. Raises StoppedError if `is_stopped`
+        comes true before that.
+        """
         self._output = output
         self._on_failure = on_failure
-        self._stream = _open(output)
+        self._stream = _open(output, is_stopped=is_stopped)
         self._outlet = _pollable(self._stream)
         self._records: queue.SimpleQueue[FrameRecord | None] = queue.SimpleQueue()
         self._num_written = self._num_bytes = 0
@@ -205,7 +216,7 @@ def _give_up_stdout() -> None:
     os.close(null)
 
 
-def _open(output: str) -> IO[str]:
+def _open(output: str, *, is_stopped: Callable[[], bool]) -> IO[str]:
     if output == STANDARD_OUTPUT:
         if sys.stdout is None:
             raise HeadgateError("OUTPUT: standard output is closed; name a file")
@@ -217,11 +228,17 @@ def _open(output: str) -> IO[str]:
                 f"OUTPUT {output}: exists and holds no records of frames, so it is not replaced; "
                 "name another file (of `*.mp4` a shell makes an INPUT and an OUTPUT)"
             )
-        return path.open("w", encoding="utf-8")
+        if path.is_fifo():  # opening it blocks, and Python goes on with that after each signal
+            return run_aside(lambda: _writable(path), timeout_s=None, is_stopped=is_stopped)
+        return _writable(path)
     except OSError as reason:
         raise UsageError(
             f"OUTPUT {output}: cannot be written ({reason.strerror}); choose another file"
         ) from None
+
+
+def _writable(path: Path) -> IO[str]:
+    return path.open("w", encoding="utf-8")
 
 
 def _holds_records_or_nothing(path: Path) -> bool:
