@@ -91,10 +91,25 @@ class GraphRunError(HeadgateError):
     """A graph that loaded could not be run on this input."""
 
 
+def _check_name(path: Path) -> None:
+    """Refuse a name that onnxruntime cannot be told.
+
+    It could be given the bytes of the file instead, but would then find no weights that lie beside
+    it, and hold the file twice while it loads: too much for a small device.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{path}: this path is not UTF-8, and onnxruntime opens no other; rename its folders"
+        ) from None
+
+
 class Graph:
     """One loaded ONNX graph."""
 
     def __init__(self, path: Path, *, options: EngineOptions) -> None:
+        _check_name(path)
         session_options = ort.SessionOptions()
         session_options.intra_op_num_threads = options.threads
         session_options.inter_op_num_threads = 1
