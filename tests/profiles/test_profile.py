@@ -42,7 +42,7 @@ def test_a_profile_narrows_points_by_kind_pattern_accuracy_and_bytes(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("sla = 3", r"unknown keys \['sla'\]"),
+        ("sla = 3", r"unknown keys 'sla'"),
         ("sla_ms = 0", "must be above 0"),
         ("sla_ms = -3", "not within 0"),
         ("miss_rate = 1.5", "not within 0 to 1"),

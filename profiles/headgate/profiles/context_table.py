@@ -17,6 +17,8 @@ Texts instead of lists keep family.json short: a row is one line.
 
 from dataclasses import dataclass
 
+from headgate.profiles.parse import shown
+
 NEIGHBOURS = ("left", "up", "corner")
 LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 MIN_PRECISION_BITS, MAX_PRECISION_BITS = 8, 14
@@ -65,7 +67,7 @@ def table_fault(table: ContextTable, *, levels: int) -> str | None:
     if not names or names[0] != "left" or len(set(names)) != len(names):
         return f"neighbours: {list(names)}, expected left first and none twice"
     if not set(names) <= set(NEIGHBOURS):
-        return f"neighbours: {list(names)}, known are {list(NEIGHBOURS)}; update Headgate"
+        return f"neighbours: {list(names)}, known are {list(NEIGHBOURS)}"
     if not 1 <= table.bins <= levels:
         return f"bins: {table.bins}, expected 1 to {levels}"
     num_contexts = (table.bins + 1) ** len(names)
@@ -75,8 +77,10 @@ def table_fault(table: ContextTable, *, levels: int) -> str | None:
             f"bins need {num_contexts}, at most {MAX_CONTEXTS}"
         )
     known = set(LETTERS[: len(table.rows)])
-    if len(table.rows) > len(LETTERS) or not set(table.contexts) <= known:
-        return f"contexts: letters beyond the {len(table.rows)} rows, at most {len(LETTERS)}"
+    if len(table.rows) > len(LETTERS):
+        return f"rows: {len(table.rows)} of them, expected {len(LETTERS)} at most"
+    if beyond := "".join(sorted(set(table.contexts) - known)):
+        return f"contexts: found {shown(beyond)}, expected letters of the {len(table.rows)} rows"
     return _rows_fault(table, levels=levels)
 
 
@@ -86,10 +90,13 @@ def _rows_fault(table: ContextTable, *, levels: int) -> str | None:
         texts = row.split(" ")
         plain = all(text.isascii() and text.isdigit() and len(text) <= 5 for text in texts)
         if not plain or len(texts) != levels:
-            return f"rows[{index}]: expected {levels} whole numbers with one space between them"
+            return (
+                f"rows[{index}]: found {shown(row)}, expected {levels} whole numbers with one "
+                "space between them"
+            )
         numbers = [int(text) for text in texts]
         if min(numbers) < 1:
-            return f"rows[{index}]: every value needs a frequency of 1 or more"
+            return f"rows[{index}]: found a frequency of {min(numbers)}, expected 1 or more"
         totals.add(sum(numbers))
     allowed = {1 << bits for bits in range(MIN_PRECISION_BITS, MAX_PRECISION_BITS + 1)}
     if len(totals) != 1 or not totals <= allowed:

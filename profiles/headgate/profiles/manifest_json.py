@@ -214,7 +214,10 @@ def _check_codec(point: OperatingPoint, where: str) -> None:
         return
     fault = table_fault(point.table, levels=point.levels)
     if fault is not None:
-        raise FamilyError(f"{where}.table.{fault}")
+        raise FamilyError(
+            f"{where}.table.{fault}; export or copy the family again, or update Headgate where a "
+            "newer one wrote it"
+        )
 
 
 def _check_listed(manifest: Manifest, path: str, where: str) -> None:

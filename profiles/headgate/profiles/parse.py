@@ -20,6 +20,7 @@ from headgate.profiles.errors import HeadgateError
 T = TypeVar("T")
 
 ADDED = {"headgate.added": True}  # `field(default=..., metadata=ADDED)`
+_MAX_SHOWN = 8  # keys that a message names
 _NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -78,7 +79,10 @@ def _parse_record(kind: Any, value: Any, where: str, error: type[HeadgateError])
     fields = {f.name: f for f in dataclasses.fields(kind)}
     unknown = value.keys() - fields.keys()
     if unknown:
-        raise error(f"{where}: unknown keys {sorted(unknown)}; known are {sorted(fields)}")
+        raise error(
+            f"{where}: unknown {_keys(sorted(unknown))}, known are {', '.join(sorted(fields))}; "
+            "correct the names, or update Headgate where a newer one wrote them"
+        )
     missing = [
         name
         for name, f in fields.items()
@@ -87,12 +91,18 @@ def _parse_record(kind: Any, value: Any, where: str, error: type[HeadgateError])
         and f.default_factory is dataclasses.MISSING
     ]
     if missing:
-        raise error(f"{where}: keys {missing} are missing")
+        raise error(f"{where}: misses {_keys(missing)}; add them, or have the file written again")
     hints = _hints(kind)
     parsed = {
         name: _parse(hints[name], item, f"{where}.{name}", error) for name, item in value.items()
     }
     return kind(**parsed)
+
+
+def _keys(names: list[str]) -> str:
+    few = ", ".join(map(shown, names[:_MAX_SHOWN]))
+    more = f" and {len(names) - _MAX_SHOWN} more" if len(names) > _MAX_SHOWN else ""
+    return f"keys {few}{more}"
 
 
 def _parse_enum(kind: Any, value: Any, where: str, error: type[HeadgateError]) -> Any:

@@ -238,9 +238,14 @@ def test_bad_numbers_are_refused(
         ('name = "bo"', 'name = "ann"', "nodes[1].name: 'ann' is there twice"),
         ('name = "bo"', 'name = ""', "nodes[1].name: found ''"),
         ('name = "bo"', 'name = "bo"\nlabels = ["x"]', "label 'x' is none of the pilot's"),
-        ("[server]", "[srv]", "unknown keys ['srv']"),
+        ("[server]", "[srv]", "unknown keys 'srv', known are nodes, schema, server"),
         ("[server]\ngmacs_per_s = 100.0", "[server]\ngmacs_per_s = 0.0", "server.gmacs_per_s"),
         ("[server]", "[server", "not TOML"),
+        (
+            NODES,
+            "[edge]",
+            "says nothing of nodes, expected [server] and [[nodes]]; give a file such",
+        ),
     ],
 )
 def test_bad_nodes_are_refused(pilot: Path, tmp_path: Path, old: str, new: str, words: str) -> None:

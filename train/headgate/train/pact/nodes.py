@@ -58,7 +58,13 @@ class NodeList:
 
 def read_nodes(path: Path) -> NodeList:
     """Return the nodes of a file; raises UsageError naming file and place."""
-    found = parse(NodeList, read_toml(path, error=UsageError), where=str(path), error=UsageError)
+    said = read_toml(path, error=UsageError)
+    if said.keys().isdisjoint({"server", "nodes"}):
+        raise UsageError(
+            f"{path}: says nothing of nodes, expected [server] and [[nodes]]; give a file such as "
+            "examples/nodes.toml"
+        )
+    found = parse(NodeList, said, where=str(path), error=UsageError)
     check_nodes(found, where=str(path))
     return found
 
