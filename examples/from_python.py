@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from headgate.profiles.errors import HeadgateError, UsageError
 from headgate.profiles.family import Family, open_family
 from headgate.profiles.manifest import OperatingPoint
 from headgate.profiles.pictures import Picture, load_picture
@@ -21,6 +22,8 @@ from headgate.runtime.edge.edge_rules import graph_key
 from headgate.runtime.networks.device_engine import DeviceEngine
 from headgate.runtime.networks.edge_engine import EdgeEngine
 from headgate.runtime.simulation.simulate import Link, Pace, Scenario, simulate
+
+USAGE = "usage: python examples/from_python.py FAMILY PICTURE TRACE"
 
 
 def answer(
@@ -46,10 +49,22 @@ def choices(family: Family, trace: str, *, sla_s: float) -> Counter[str]:
     return Counter(str(record.point) for record in simulate(family.manifest, scenario))
 
 
-if __name__ == "__main__":
-    family = open_family(Path(sys.argv[1]))
+def main(folder: str, picture: str, trace: str) -> None:
+    """Print what every point answers for the picture, and which ones the link would let through."""
+    family = open_family(Path(folder))
     device, edge = DeviceEngine(family), EdgeEngine(family)
     for point in family.manifest.points:
-        label, num_bytes = answer(point, load_picture(Path(sys.argv[2])), device=device, edge=edge)
+        label, num_bytes = answer(point, load_picture(Path(picture)), device=device, edge=edge)
         print(f"{point.id:14} {num_bytes:6} bytes  {family.manifest.labels[label]}")
-    print(dict(choices(family, sys.argv[3], sla_s=0.1)))
+    print(dict(choices(family, trace, sla_s=0.1)))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        print(f"error: found {len(sys.argv) - 1} arguments, expected 3; {USAGE}", file=sys.stderr)
+        sys.exit(UsageError.exit_code)
+    try:
+        main(*sys.argv[1:])
+    except HeadgateError as error:
+        print(f"error: {error}; {USAGE}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -260,6 +260,9 @@ def test_a_plan_or_pilot_that_is_none_is_refused(pilot: Path, nodes: Path, tmp_p
     missing = planned(tmp_path, nodes, tmp_path / "plan.json", "--accuracy", 0.3)
     assert missing.exit_code == 2
     assert "`headgate train pact pilot` makes one" in missing.output
+    nowhere = planned(tmp_path / "nosuch", nodes, tmp_path / "plan.json", "--accuracy", 0.3)
+    assert nowhere.exit_code == 2
+    assert f"{tmp_path / 'nosuch'}: no such folder, expected one of a pilot" in nowhere.output
     odd = tmp_path / "odd.json"
     odd.write_text("{}")
     result = pact("run", odd, "--out", tmp_path / "run")

@@ -42,6 +42,11 @@ def write_pilot(folder: Path, pilot: Pilot) -> Path:
 
 def read_pilot(folder: Path) -> Pilot:
     """Read FOLDER/pilot.json; raises UsageError where there is none, or another schema."""
+    if not folder.exists():
+        raise UsageError(
+            f"{folder}: no such folder, expected one of a pilot; check the path, or make one with "
+            "`headgate train pact pilot`"
+        )
     path = folder / PILOT_FILE if folder.is_dir() else folder
     if not path.is_file():
         raise UsageError(f"{path}: no such file; `headgate train pact pilot` makes one")
