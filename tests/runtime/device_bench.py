@@ -1,8 +1,10 @@
 """A device session in virtual time that a test plays the edge and the engine to."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from headgate.profiles.manifest import OperatingPoint, PointKind
+from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Profile, allowed_points
 from headgate.runtime.choice.controller import Controller
 from headgate.runtime.choice.policy import PolicyMaker
@@ -39,10 +41,12 @@ class Bench:
         *,
         sla_s: float | None = 0.1,
         policy: PolicyMaker = Controller,
+        manifest: Manifest = MANIFEST,
     ) -> None:
-        points = allowed_points(profile, MANIFEST)
+        points = allowed_points(profile, manifest)
+        self._welcome = replace(WELCOME, family_digest=manifest.digest)
         self.session = DeviceSession(
-            manifest=MANIFEST, profile=profile, points=points, sla_s=sla_s, policy=policy
+            manifest=manifest, profile=profile, points=points, sla_s=sla_s, policy=policy
         )
         self.now_s = 100.0
         self.sent: list[Message] = []
@@ -67,7 +71,7 @@ class Bench:
         """Connect, and answer the greeting and the probes 20 ms later."""
         self.take(self.session.connected(now_s=self.now_s))
         self.now_s += 0.02
-        self.receive(WELCOME)
+        self.receive(self._welcome)
         self.answer_probes()
         return self
 

@@ -49,3 +49,9 @@ def test_an_exit_is_that_of_the_points_own_member_and_measured_by_the_first_metr
 def test_an_exit_is_better_by_less_of_a_metric_whose_lower_values_are_better() -> None:
     manifest = with_exits({"top1": 0.4}, direction="lower")
     assert exit_quality(manifest, replace(SPLIT, member="m0")) == -0.4
+
+
+def test_an_exit_that_was_not_measured_is_not_taken_for_a_perfect_one() -> None:
+    manifest = with_exits({"other": 0.9}, direction="lower")
+    worst = max(point.metrics["top1"] for point in manifest.points)
+    assert exit_quality(manifest, replace(SPLIT, member="m0")) == -worst

@@ -1,11 +1,16 @@
 """Pictures whose edge is late or lost are answered by a local point, if there is time."""
 
-from headgate.profiles.manifest import PointKind
+from dataclasses import replace
+
+import pytest
+
+from headgate.profiles.manifest import MetricSpec, PointKind
+from headgate.profiles.profile import Profile
 from headgate.runtime.records import Source
 from headgate.runtime.session.events import ComputeFailed
 from headgate.runtime.wire.messages import Frame
 from runtime.device_bench import HELPED, Bench, result
-from runtime.ladders import LOCAL_ACCURACY, LOCAL_S
+from runtime.ladders import LOCAL_ACCURACY, LOCAL_S, ladder_manifest
 
 
 def offloaded(bench: Bench) -> int:
@@ -74,6 +79,35 @@ def test_picture_that_is_not_answered_by_the_last_call_is_insured_and_answered_i
     bench.receive(result(frame_id))
     assert len(bench.records) == 1
     assert bench.session.num_open == 0
+
+
+@pytest.mark.parametrize("direction", ["higher", "lower"])
+def test_a_split_frame_whose_exit_was_not_measured_is_rescued_by_a_local_point(
+    direction: str,
+) -> None:
+    """Of errors, which are better when lower, an exit without a number once passed for perfect."""
+    manifest = ladder_manifest()
+    points = manifest.points
+    if direction == "lower":
+        points = tuple(replace(p, metrics={"top1": 1 - p.metrics["top1"]}) for p in points)
+    manifest = replace(
+        manifest,
+        members=tuple(replace(member, exit_metrics={}) for member in manifest.members),
+        points=points,
+        metrics=(MetricSpec("top1", direction),),
+    )
+    profile = Profile(name="test", kinds=(PointKind.SPLIT, PointKind.LOCAL))
+    bench = Bench(profile, sla_s=0.3, manifest=manifest).welcomed()
+    while bench.compute_next().kind is PointKind.LOCAL:
+        bench.now_s += 0.03
+        bench.answer_probes()
+    frame_id = bench.capture()
+    assert bench.compute().kind is PointKind.SPLIT
+    bench.records.clear()
+    while not bench.computes:
+        assert not bench.records
+        bench.timer()
+    assert (bench.computes[-1].frame_id, bench.computes[-1].point.id) == (frame_id, "local-full")
 
 
 def test_a_last_call_as_late_as_timers_may_be_still_leaves_time_for_the_local_point() -> None:

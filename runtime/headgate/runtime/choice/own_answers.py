@@ -19,9 +19,14 @@ def best_local(
 
 
 def exit_quality(manifest: Manifest, point: OperatingPoint) -> float:
-    """Return the quality of the early exit on the head of a split point, higher is better."""
+    """Return the quality of the early exit on the head of a split point, higher is better.
+
+    One that was not measured is taken for no better than anything that was, nor than 0.
+    """
     assert point.member is not None
-    value = manifest.member(point.member).exit_metrics.get(manifest.primary_metric, 0.0)
+    if not has_exit(manifest, point):
+        return min([0.0, *map(manifest.quality, manifest.points)])
+    value = manifest.member(point.member).exit_metrics[manifest.primary_metric]
     return value if manifest.metrics[0].direction == "higher" else -value
 
 

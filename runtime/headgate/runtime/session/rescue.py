@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.runtime.choice.costs import PointCosts
 from headgate.runtime.choice.guard import Guard
-from headgate.runtime.choice.own_answers import exit_quality
+from headgate.runtime.choice.own_answers import exit_quality, has_exit
 from headgate.runtime.choice.policy import Policy
 from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.session.events import Computed, ComputeFailed
@@ -157,6 +157,8 @@ class Rescues:
     def _is_better(self, point: OperatingPoint, *, than_exit_of: OperatingPoint) -> bool:
         if than_exit_of.kind is not PointKind.SPLIT:
             return False
+        if not has_exit(self._manifest, than_exit_of):
+            return True  # of a local point it is known how good it is
         return self._manifest.quality(point) > exit_quality(self._manifest, than_exit_of)
 
     def computed(self, frame: FrameOnItsWay, outcome: Computed | ComputeFailed) -> None:
