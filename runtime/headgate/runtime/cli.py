@@ -10,11 +10,9 @@ Exit codes: 0 done, 1 runtime failure, 2 usage or configuration, 3 a quality or 
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import errno
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -163,8 +161,9 @@ class HeadgateGroup(click.Group):
         if code == INTERRUPTED_EXIT_CODE:
             # A KeyboardInterrupt that passed through `exec` of a text, as of a dataclass that is
             # being made, leaves CPython a note to end by SIGINT instead (seen with `python -m`).
-            # Blocked at the very end only: whoever called from Python may go on.
-            atexit.register(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGINT})
+            # The next `exec` of a text removes it. To block SIGINT would not do: threads of torch
+            # that do not block it take it.
+            exec("")
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:

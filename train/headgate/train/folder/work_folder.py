@@ -85,8 +85,8 @@ def replacement_rule(out: Path, *, resume: bool, force: bool) -> Callable[[Path]
     def may_replace(target: Path) -> None:
         if foreign := _foreign(target):
             raise UsageError(
-                f"{target}: is not a training run any more ({foreign}), and is not replaced; move "
-                "it away"
+                f"{target}: came to be something else than a training run ({foreign}), and is not "
+                "replaced; move it away"
             )
         if not (resume or force) and (not was_there or (target / RUN_FILE).exists()):
             raise UsageError(
