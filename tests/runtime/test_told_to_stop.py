@@ -31,6 +31,18 @@ main()
 """
 
 
+def told_on_import(
+    loaded: str, number: signal.Signals, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that gets the signal while it imports that module."""
+    return subprocess.run(
+        [sys.executable, "-c", TOLD_ON_IMPORT, loaded, str(int(number)), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_device_that_is_told_to_stop_sums_up_and_leaves_whole_lines(
     tiny_family: Family, tmp_path: Path, number: signal.Signals
@@ -75,12 +87,7 @@ def test_a_command_that_is_told_to_stop_while_it_loads_stops_as_it_does_later(
         "link": ["demo", "--listen", "tcp://127.0.0.1:0"],
     }[command]
     loaded = "headgate.runtime.emulator.relay" if command == "link" else "onnxruntime"
-    told = subprocess.run(
-        [sys.executable, "-c", TOLD_ON_IMPORT, loaded, str(int(number)), command, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
+    told = told_on_import(loaded, number, command, *arguments)
     assert told.returncode == 0, told.stderr
     assert "Traceback" not in told.stderr
     assert ("answered by" in told.stderr) == (command == "device")
@@ -141,12 +148,7 @@ def test_a_command_whose_pipe_has_no_other_end_stops_when_it_is_told_to(
             f"{pipe}: stopped before it was read\n",
         ),
     }[command]
-    told = subprocess.run(
-        [sys.executable, "-c", TOLD_ON_IMPORT, loaded, str(int(number)), command, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
+    told = told_on_import(loaded, number, command, *arguments)
     assert told.returncode == 0, told.stderr
     assert said in told.stderr
     assert "Traceback" not in told.stderr

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headgate.profiles.trace import Trace, named_trace
+from headgate.runtime.link.belief import RateBelief
 from headgate.runtime.link.link import LinkEstimator
 from headgate.runtime.wire.messages import NO_BURST, Burst
 
@@ -102,8 +103,12 @@ def test_an_edge_whose_clock_stood_still_does_not_spoil_the_estimate_for_long() 
 
 
 @pytest.mark.parametrize("held_up", [True, False])
-def test_a_frame_that_waited_for_its_senders_window_does_not_tell_the_rate(held_up: bool) -> None:
+def test_a_frame_that_waited_for_its_senders_window_does_not_tell_the_rate(
+    held_up: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """40 kB take 10.6 ms of this link; the window made it 40 ms more."""
+    told: list[int] = []
+    monkeypatch.setattr(RateBelief, "alone", lambda _, num_bytes, **__: told.append(num_bytes))
     fluid = Fluid(named_trace("steady:30"), delay_s=0.05)
     now_s = fluid.exchange(40, now_s=0.0)
     for _ in range(20):
@@ -115,7 +120,9 @@ def test_a_frame_that_waited_for_its_senders_window_does_not_tell_the_rate(held_
     rate_bps = fluid.link.outlook(now_s=back_s).rate_bps
     if held_up:
         assert rate_bps == pytest.approx(30e6, rel=0.05)
+        assert told[-1] == 10_000
     else:  # the link was as slow as that
+        assert told[-1] == 40_000
         assert rate_bps < 25e6
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -169,26 +170,20 @@ def test_a_run_whose_place_is_taken_meanwhile_is_published_later_without_trainin
         out.mkdir(exist_ok=True)
         (out / "notes.txt").write_text("precious")
 
-    with pytest.raises(UsageError, match=r"it holds 'notes.txt'") as refused:
-        deprune_locally(
-            config,
-            settings,
-            out,
-            num_clients=2,
-            keeps_checkpoints=keeps_checkpoints,
-            epoch_done=taken,
-        )
-    assert "holds the trained run" in refused.value.__notes__[0]
-    assert (out / "notes.txt").read_text() == "precious"
-    out.rename(tmp_path / "moved")
-    deprune_locally(
+    train = partial(
+        deprune_locally,
         config,
         settings,
         out,
         num_clients=2,
         keeps_checkpoints=keeps_checkpoints,
-        resume=True,
         epoch_done=taken,
     )
+    with pytest.raises(UsageError, match=r"it holds 'notes.txt'") as refused:
+        train()
+    assert "holds the trained run" in refused.value.__notes__[0]
+    assert (out / "notes.txt").read_text() == "precious"
+    out.rename(tmp_path / "moved")
+    train(resume=True)
     assert epochs == [1, 2]
     assert len((load_run(out).path / "epochs.jsonl").read_text().splitlines()) == 2

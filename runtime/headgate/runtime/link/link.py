@@ -177,11 +177,12 @@ class LinkEstimator:
             window_bytes=message.window_bytes,
             delay_s=self.delay_s or 0.0,
         )
-        held_up = inside is not None and inside.held_up  # by its sender: says nothing of the link
+        if inside is not None and inside.held_up:  # by its sender: says nothing of the link
+            return trip_s
         if alone:
             self._observe_alone(message, served, now_s=now_s)
         service = service_of(num_bytes, served, start_s=start_s, message=message)
-        if service is not None and not held_up:
+        if service is not None:
             self._observe_service(service, now_s=now_s)
         return trip_s
 
@@ -234,10 +235,7 @@ class LinkEstimator:
             behind=service.behind,
             now_s=now_s,
         )
-        self._note_clear(
-            service.service_s >= CLEAR_OF_NOISE * service.noise_s,
-            now_s=now_s,
-        )
+        self._note_clear(service.service_s >= CLEAR_OF_NOISE * service.noise_s, now_s=now_s)
 
     def _note_clear(self, clear: bool, *, now_s: float) -> None:
         """Take note whether a service was clear of the noise; one in many that are not is noise."""

@@ -8,7 +8,7 @@ from headgate.runtime.link.forecast import Forecast
 PROBE_TAKES_S = 0.05  # of the link's time, at most
 # The times of the usual noise that a probe takes by the level which is to tell if that is too low:
 # services within twice the noise are not measured, so it shows up to four times the rate.
-CLEAR_OF_NOISE = 8.0
+PROBE_NOISE_TIMES = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Outlook:
 
     def clear_bytes(self) -> float:
         """Return with how many bytes a probe tells more than the noise, or the most it may have."""
-        return self._bytes_in(min(PROBE_TAKES_S, CLEAR_OF_NOISE * self.noise_s))
+        return self._bytes_in(min(PROBE_TAKES_S, PROBE_NOISE_TIMES * self.noise_s))
 
     def _bytes_in(self, seconds: float) -> float:
         return math.exp(self.forecast.level) / 8 * seconds

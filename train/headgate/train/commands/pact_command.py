@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 PILOT_DEFAULTS = {"client_sync": "fedavg"}  # a node that was away goes on from what others learnt
 
 
+_pilot_option = click.option(
+    "--pilot",
+    "pilot_folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="folder of `train pact pilot`",
+)
+
+
 @click.group(cls=SentenceGroup)
 def pact() -> None:
     """Plan split training for the least energy: which maps, from which nodes, in which epoch."""
@@ -66,13 +75,7 @@ def pilot(out: Path, budgets: tuple[int, ...], epochs: int, as_json: bool, **tra
 
 @pact.command()
 @click.argument("nodes", type=click.Path(path_type=Path))
-@click.option(
-    "--pilot",
-    "pilot_folder",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="folder of `train pact pilot`",
-)
+@_pilot_option
 @click.option("--accuracy", type=float, required=True, help="that the network is to have, 0 to 1")
 @click.option("--within-min", type=float, help="minutes that all of it may take  [default: any]")
 @click.option(
@@ -196,13 +199,7 @@ def run(
 
 
 @pact.command()
-@click.option(
-    "--pilot",
-    "pilot_folder",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="folder of `train pact pilot`",
-)
+@_pilot_option
 @click.option(
     "--side",
     type=click.Choice(["client", "server"]),

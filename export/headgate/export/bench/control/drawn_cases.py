@@ -42,7 +42,7 @@ class DrawnCase:
 def draw_case(seed: int, *, layers: bool, turns: bool = False) -> DrawnCase:
     """Return the case of a seed; its split points are prefixes of one member, if in `layers`.
 
-    `turns`: its link carries packets, each in its turn, and some of them a second at least.
+    `turns`: its link carries packets, each in its turn, LEAST_PACKETS_PER_S about or more.
     """
     source = Random(seed)
     points = _splits(source, layers=layers) + _pictures(source)
