@@ -76,9 +76,17 @@ def test_the_json_of_a_result_holds_the_same_as_its_table(tmp_path: Path) -> Non
 def test_a_command_is_shown_without_the_folders_of_this_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    arguments = ["/usr/bin/headgate", "bench", "--data", "folder:/home/me/pictures", "--out=out/x"]
-    monkeypatch.setattr("sys.argv", arguments)
-    assert command_line() == "headgate bench --data folder:.../pictures --out=out/x"
+    arguments = [
+        "bench",
+        "out/demo/family",
+        "--data",
+        "folder:/home/me/pictures",
+        "--out=/tmp/me/x",
+    ]
+    monkeypatch.setattr("sys.argv", ["/usr/bin/headgate", *arguments])
+    assert command_line() == (
+        "headgate bench out/demo/family --data folder:.../pictures --out=.../x"
+    )
 
 
 def test_the_median_of_an_even_number_is_the_lower_of_the_middle_two() -> None:

@@ -97,7 +97,8 @@ def provenance() -> dict[str, str]:
 
 def command_line() -> str:
     """Return the command as it was typed, with absolute paths cut to their last part."""
-    arguments = [re.sub(r"/(?:[^/:=]+/)+", ".../", argument) for argument in sys.argv[1:]]
+    whole = r"(?<![^:=,])/(?:[^/:=,]+/)+"  # not the slashes of a path that is relative, or of a URL
+    arguments = [re.sub(whole, ".../", argument) for argument in sys.argv[1:]]
     return shlex.join([Path(sys.argv[0]).name, *arguments])
 
 
