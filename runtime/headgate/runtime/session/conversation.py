@@ -127,7 +127,14 @@ class Conversation:
 
     def layers_outlook(self, *, now_s: float) -> Outlook | None:
         """Return what to expect of a layer sent now, or None if none may be sent."""
-        if self._state is not State.READY or not self.takes_layers or self._is_paused(now_s=now_s):
+        return self.next_outlook(now_s=now_s) if self.takes_layers else None
+
+    def next_outlook(self, *, now_s: float) -> Outlook | None:
+        """Return what to expect of the next frame, or None while the edge takes none.
+
+        By the time that it is sent there may be room for it.
+        """
+        if self._state is not State.READY or self._is_paused(now_s=now_s):
             return None
         return self._traffic.outlook(now_s=now_s)
 

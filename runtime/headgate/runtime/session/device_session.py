@@ -37,6 +37,7 @@ from headgate.runtime.session.frame_fate import (
     SessionSettings,
 )
 from headgate.runtime.session.greeting import State
+from headgate.runtime.session.next_frame import NextFrame
 from headgate.runtime.session.outbox import Outbox
 from headgate.runtime.session.references import DeviceReferences
 from headgate.runtime.session.rescue import Rescues
@@ -100,6 +101,7 @@ class DeviceSession:
             waiting=waiting,
             settings=settings,
             guard=guard,
+            next_frame=NextFrame(manifest, edge=edge, costs=costs, guard=guard, terms=terms),
         )
         self._chooser = Chooser(
             controller,

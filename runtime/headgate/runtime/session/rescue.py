@@ -11,8 +11,9 @@ a case of doubt as well, but nothing waits for it:
 The last call is the latest moment from which a local answer is sure to be in time, however late
 the device's timers usually are (`guard`): the later, the more is known. It comes earlier where
 another frame's compute is about to begin that would not be over by then. Only a frame whose answer
-has then become doubtful is computed twice, and only where no other frame is lost for it: on a link
-that keeps its promises, or a device that has no time to spare, nothing is.
+has then become doubtful is computed twice, and only where the next frame does not lose more by
+waiting for it (`next_frame`): on a link that keeps its promises, or a device that has no time to
+spare, nothing is.
 """
 
 from collections import deque
@@ -26,6 +27,7 @@ from headgate.runtime.choice.policy import Policy
 from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.session.events import Computed, ComputeFailed
 from headgate.runtime.session.frame_fate import FrameOnItsWay, SessionSettings
+from headgate.runtime.session.next_frame import NextFrame
 from headgate.runtime.session.outbox import Outbox
 
 # Chance of an answer in time. A rescue costs compute only, for the edge's answer still counts.
@@ -47,11 +49,12 @@ class Rescues:
         waiting: Mapping[int, FrameOnItsWay],
         settings: SessionSettings,
         guard: Guard,
+        next_frame: NextFrame,
     ) -> None:
         """`waiting` are the session's frames that wait for the edge; only it changes them."""
         self._manifest, self._outbox, self._waiting = manifest, outbox, waiting
         self._controller, self._costs, self._settings = controller, costs, settings
-        self._guard = guard
+        self._guard, self._next = guard, next_frame
         self._queue: deque[FrameOnItsWay] = deque()
         self._captured_s = 0.0  # the last frame
 
@@ -113,10 +116,13 @@ class Rescues:
         assert frame.point is not None
         if frame.insurance is not None and not self._is_better(point, than_exit_of=frame.point):
             return None
-        # The timer of the call may be as late as that of the hand-out, which the guard is for.
-        begin_s = max(BEGIN_S, self._guard.late_s)
-        needed_s = self._costs.device_s(point.id) + begin_s + self._guard.guard_s
+        needed_s = self._costs.device_s(point.id) + self._begin_s + self._guard.guard_s
         return max(now_s, frame.deadline_s - needed_s)
+
+    @property
+    def _begin_s(self) -> float:
+        """How late the timer of a last call may be: as that of the hand-out is by the guard."""
+        return max(BEGIN_S, self._guard.late_s)
 
     def go_before(self, point: OperatingPoint, *, now_s: float) -> bool:
         """Look at the frames whose last call falls into the compute of a pending frame's point.
@@ -124,7 +130,8 @@ class Rescues:
         Return whether one was queued: it goes first.
         """
         until_s = now_s + self._costs.device_s(point.id)
-        return self.last_calls(by_s=until_s, pending=True, now_s=now_s)
+        # Its end is no timer, and calls them at once.
+        return self.last_calls(by_s=until_s - self._begin_s, pending=True, now_s=now_s)
 
     def last_calls(self, *, by_s: float, pending: bool, now_s: float) -> bool:
         """Look at the frames whose last call is due by then; return whether one was queued.
@@ -148,11 +155,32 @@ class Rescues:
         if chance >= (RESCUE_PICTURE_BELOW if frame.insurance is None else RESCUE_BELOW):
             return False
         point = self.point_for(frame, now_s=now_s)
-        # The next frame waits meanwhile, and is superseded by the one after it: no gain.
-        lost_from_s = next_s + self._controller.period_s
-        if point is None or now_s + self._costs.device_s(point.id) > lost_from_s:
+        if point is None:
+            return False
+        # The next frame waits meanwhile, and may be superseded by the one after it: no gain.
+        over_s = now_s + self._costs.device_s(point.id)
+        if over_s > next_s + self._controller.period_s:
+            return False
+        quality = self._manifest.quality(point)
+        begins_s = max(now_s, next_s)
+        loss = self._next.loss(
+            over_s - begins_s,
+            begins_s=begins_s,
+            deadline_s=next_s + frame.deadline_s - frame.captured_s,
+            local=quality,
+            now_s=now_s,
+        )
+        gain = (1 - chance) * (quality - self._own_quality(frame))
+        if loss > 0 and gain <= loss:
             return False
         return self.add(frame, "edge too late", now_s=now_s)
+
+    def _own_quality(self, frame: FrameOnItsWay) -> float:
+        """Return what a frame earns with neither the edge nor a rescue."""
+        assert frame.point is not None
+        if frame.point.kind is PointKind.SPLIT:
+            return exit_quality(self._manifest, frame.point)
+        return min([0.0, *map(self._manifest.quality, self._manifest.points)])
 
     def _is_better(self, point: OperatingPoint, *, than_exit_of: OperatingPoint) -> bool:
         if than_exit_of.kind is not PointKind.SPLIT:
