@@ -231,7 +231,12 @@ class Conversation:
 
     def _probe_due(self, need: ProbeNeed) -> Due:
         traffic = self._traffic
-        return self._probing.due(need, sent_s=traffic.sent_s, is_waiting=traffic.is_waiting)
+        return self._probing.due(
+            need,
+            sent_s=traffic.sent_s,
+            answered_s=traffic.probe_answered_s,
+            is_waiting=traffic.is_waiting,
+        )
 
     def _probe(self, num_bytes: int, *, upward: bool = False, now_s: float) -> Send:
         probe = self._probing.make(num_bytes, upward=upward, now_s=now_s)

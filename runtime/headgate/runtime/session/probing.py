@@ -3,8 +3,13 @@
 Probes keep the estimate alive when no frame does: small ones while frames are answered locally, a
 tiny one each second for the fixed delay, and now and then one as large as the next operating point,
 where the frames sent are too small to show what the link could carry.
+
+A small one does not follow at once on the answer of the one before. Where a link carries messages
+in turns (cellular grants, a radio that sleeps in between) that comes with a turn: the next probe
+would go just after it, wait for all of the next one, and no probe ever would see a shorter way.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +17,7 @@ from headgate.runtime.wire.messages import Probe, stamp_us
 
 LOCAL_PROBE_S, LOCAL_PROBE_BYTES = 0.1, 1000  # while frames are answered locally
 DELAY_PROBE_S = 1.0  # between tiny ones for the fixed delay
+SCATTER = (math.sqrt(5) - 1) / 2  # its multiples, less whole ones, spread evenly over 0 to 1
 PATIENCE = 3  # delay probes wait so much longer while something is out
 UPWARD_PROBE_S, MAX_UPWARD_PROBE_BYTES = 2.0, 32 * 1024  # as large as the next point
 
@@ -45,19 +51,21 @@ class Probing:
         self._delay_probe_s = 0.0
         self._upward_probe_s = 0.0
 
-    def due(self, need: ProbeNeed, *, sent_s: float, is_waiting: bool) -> Due:
+    def due(self, need: ProbeNeed, *, sent_s: float, answered_s: float, is_waiting: bool) -> Due:
         """Return the next probe that is due.
 
-        `sent_s` is when anything was sent last. While something is out (`is_waiting`) its answer
-        will tell: ask only if that seems lost, or if there has been something out for so long that
-        the delay was not measured.
+        `sent_s` is when anything was sent last, `answered_s` when a probe was answered. While
+        something is out (`is_waiting`) its answer will tell: ask only if that seems lost, or if
+        there has been something out for so long that the delay was not measured.
         """
         if is_waiting:
             lost = Due(sent_s + DELAY_PROBE_S, need.local_bytes)
             return min(lost, Due(self._delay_probe_s + PATIENCE * DELAY_PROBE_S, 0))
         due = [Due(self._delay_probe_s + DELAY_PROBE_S, 0)]
         if need.local_bytes:
-            due.append(Due(sent_s + LOCAL_PROBE_S, need.local_bytes))
+            apart_s = LOCAL_PROBE_S * (self._num_probes * SCATTER % 1)
+            due_s = max(sent_s + LOCAL_PROBE_S, answered_s + apart_s)
+            due.append(Due(due_s, need.local_bytes))
         if need.upward_bytes:
             num_bytes = min(need.upward_bytes, MAX_UPWARD_PROBE_BYTES)
             due.append(Due(self._upward_probe_s + UPWARD_PROBE_S, num_bytes, upward=True))

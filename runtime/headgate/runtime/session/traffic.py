@@ -32,7 +32,7 @@ class Traffic:
         self._answered_s: deque[float] = deque()  # when frames were, in the last round trip
         self._layers = SentLayers()
         self._num_layer_messages = 0
-        self._sent_s = 0.0
+        self._sent_s = self._probe_answered_s = 0.0
 
     @property
     def sent_s(self) -> float:
@@ -52,6 +52,11 @@ class Traffic:
     def counted_delay_s(self, *, now_s: float) -> float:
         """Return the delay there and back by which the edge's deadlines must be early."""
         return self._link.counted_delay_s(now_s=now_s)
+
+    @property
+    def probe_answered_s(self) -> float:
+        """When the last probe was answered; 0 before the first."""
+        return self._probe_answered_s
 
     @property
     def is_waiting(self) -> bool:
@@ -180,6 +185,7 @@ class Traffic:
 
     def probe_answered(self, reply: ProbeReply, *, now_s: float) -> None:
         """Learn from a probe."""
+        self._probe_answered_s = now_s
         self._link.answered(
             -1 - reply.probe_id,
             residence_s=reply.residence_us / 1e6,
