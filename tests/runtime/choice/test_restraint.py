@@ -8,8 +8,10 @@ HOPELESS = 0.1
 NONE, ALL_BUT_A_TRIAL = [False] * 8, [True] * 7 + [False]
 
 
-def held_back(restraint: Restraint, *, on_time: float = HOPELESS) -> list[bool]:
-    return [restraint.holds_back(on_time=on_time) for _ in range(8)]
+def held_back(
+    restraint: Restraint, *, on_time: float = HOPELESS, gain: float = -0.1, at_stake: float = 0.5
+) -> list[bool]:
+    return [restraint.holds_back(on_time=on_time, gain=gain, at_stake=at_stake) for _ in range(8)]
 
 
 def learned(*, in_time: bool, times: int = 10, on_time: float | None = HOPELESS) -> Restraint:
@@ -54,3 +56,21 @@ def test_frames_that_were_expected_in_time_and_late_teach_nothing_of_the_others(
 
 def test_frames_that_had_to_be_sent_teach_nothing_of_the_others() -> None:
     assert held_back(learned(in_time=False, on_time=None)) == NONE
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(0.02, ALL_BUT_A_TRIAL), (0.2, NONE)])
+def test_a_small_chance_that_never_comes_true_is_no_gain(gain: float, expected: list[bool]) -> None:
+    restraint = learned(in_time=False)
+    assert held_back(restraint, gain=gain, at_stake=0.5) == expected
+
+
+def test_a_small_chance_that_comes_true_as_often_as_foretold_is_one() -> None:
+    restraint = Restraint()
+    for turn in range(200):
+        restraint.learn(on_time=0.2, missed=turn % 5 != 0)
+    assert held_back(restraint, on_time=0.2, gain=0.04, at_stake=0.5) == NONE
+
+
+def test_frames_without_any_chance_leave_nothing_to_gain() -> None:
+    restraint = learned(in_time=False, times=100, on_time=0.0)
+    assert held_back(restraint, on_time=0.0, gain=0.0) == ALL_BUT_A_TRIAL

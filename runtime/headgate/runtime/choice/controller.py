@@ -225,11 +225,11 @@ class Controller:
 
         A frame is in nobody's way on an uplink that is free, or where the source waits for its end.
         """
-        if self._source_waits or outlook is None or not outlook.ahead_bytes:
+        if self._source_waits or outlook is None or not outlook.ahead_bytes or chosen.layers:
             return False
-        if chosen.layers or chosen.credit >= fallback:
-            return False
-        return self._restraint.holds_back(on_time=chosen.on_time)
+        at_stake = self._quality[chosen.point.id] - fallback
+        gain = chosen.credit - fallback
+        return self._restraint.holds_back(on_time=chosen.on_time, gain=gain, at_stake=at_stake)
 
     def _reachable(self, outlook: Outlook) -> tuple[OperatingPoint, ...]:
         """Return the rungs that the next frame may be sent at."""
