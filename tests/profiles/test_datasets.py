@@ -229,6 +229,14 @@ def test_file_names_need_not_be_text(tmp_path: Path) -> None:
     assert sum(map(len, halves)) == 6
 
 
+def test_a_class_whose_name_is_no_text_is_refused_by_its_name(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"do\xff")
+    for half in ("train", "val"):
+        write_picture(tmp_path / half / odd / "a.png", shade=1)
+    with pytest.raises(DataError, match=r"train: class 'do\\udcff' has a name that is not UTF-8"):
+        open_folder(tmp_path, "train")
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
@@ -292,6 +300,14 @@ def test_sizes_are_read_from_headers_upright(tmp_path: Path) -> None:
     write_picture(tmp_path / "val" / "cat" / "a.png", shade=1)
     assert open_folder(tmp_path, "train").some_sizes_px(64) == [(30, 40), (40, 30)]
     assert open_folder(tmp_path, "train").some_sizes_px(1) == [(30, 40)]
+
+
+def test_a_pipe_among_pictures_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    for half in ("train", "val"):
+        write_picture(tmp_path / half / "cat" / "a.png", shade=1)
+    os.mkfifo(tmp_path / "train" / "cat" / "b.png")
+    with pytest.raises(DataError, match=r"b\.png: is a pipe or a device, expected a readable file"):
+        open_folder(tmp_path, "train").some_sizes_px(64)
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:

@@ -54,6 +54,8 @@ def test_npz_class_names_are_read(tmp_path: Path) -> None:
         ({"train_labels": np.array([0, 1, 2**40, 1, 0])}, "largest label"),
         ({"label_names": np.array(["cat", "dog"])}, r"label 2 of picture 2, expected 0 to 1"),
         ({"label_names": np.array([1, 2])}, "label_names is int64"),
+        ({"label_names": np.array([*"abca"])}, "label_names: two classes are called 'a', expected"),
+        ({"label_names": np.array([*"abc", "\udcff"])}, r"class '\\udcff' has a name that is not"),
         ({"train_pictures": np.array([{}], dtype=object)}, "Object arrays cannot be loaded"),
     ],
 )

@@ -189,6 +189,13 @@ def test_files_of_every_mode_are_read_as_rgb(tmp_path: Path, mode: str) -> None:
     assert load_picture(file).shape == (6, 9, 3)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_palette_with_transparent_colours_is_read_without_a_warning(tmp_path: Path) -> None:
+    picture = Image.fromarray(smooth_picture(6, 9)).quantize(4)
+    picture.save(tmp_path / "a.png", transparency=bytes([0, 128, 255, 255]))
+    np.testing.assert_array_equal(load_picture(tmp_path / "a.png"), picture.convert("RGB"))
+
+
 def test_a_photograph_is_turned_upright(tmp_path: Path) -> None:
     file = tmp_path / "turned.jpg"
     exif = Image.Exif()

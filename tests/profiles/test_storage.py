@@ -306,3 +306,9 @@ def test_a_file_that_cannot_be_written_is_named_not_the_one_beside_it(tmp_path: 
 def test_a_name_that_leaves_no_room_for_others_beside_it_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="a name of 300 bytes, expected at most 200"):
         check_place(tmp_path / ("x" * 300))
+
+
+def test_a_place_whose_path_is_no_text_is_refused_before_any_work(tmp_path: Path) -> None:
+    for odd in (os.fsdecode(b"run\xff"), os.path.join(os.fsdecode(b"runs\xff"), "run")):
+        with pytest.raises(UsageError, match=r"\\udcff.*this path is not UTF-8"):
+            check_place(tmp_path / odd)

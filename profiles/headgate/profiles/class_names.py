@@ -1,4 +1,4 @@
-"""Which class of a family each class of a data set is: by name, wherever both have names."""
+"""What names classes may have, and which class of a family is which of a data set: by name."""
 
 from collections.abc import Sequence
 
@@ -29,6 +29,24 @@ def match_classes(found: Sequence[str], known: Sequence[str], *, where: str) -> 
         f"({_some(unknown)}; the family has {_some(known)}); give pictures of the family's "
         "classes, in folders of their names"
     )
+
+
+def check_names(names: Sequence[str], *, where: str) -> None:
+    """Refuse names that tell no classes apart, or that are no text, which families need."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise DataError(
+                f"{where}: two classes are called {name!r}, expected a name of its own for each; "
+                "rename one of them"
+            )
+        seen.add(name)
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"{where}: class {name!r} has a name that is not UTF-8, expected text; rename it"
+            ) from None
 
 
 def _some(names: Sequence[str]) -> str:

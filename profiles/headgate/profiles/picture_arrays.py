@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from headgate.profiles.class_names import check_names
 from headgate.profiles.errors import DataError
 from headgate.profiles.labelled import ArrayDataset, Labels, Split, check_labels, digest_arrays
 
@@ -97,6 +98,7 @@ def _read_labels(
                 f"{_REMEDY}"
             )
         names = tuple(str(name) for name in found)
+        check_names(names, where=f"npz {path}: label_names")
     else:
         largest = max(int(labels.max(initial=0)) for labels in raw.values())
         total = sum(len(labels) for labels in raw.values())

@@ -13,6 +13,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from headgate.profiles.class_names import check_names
 from headgate.profiles.errors import DataError
 from headgate.profiles.labelled import Picture, Split
 from headgate.profiles.pictures import (
@@ -119,6 +120,7 @@ def open_folder(path: Path, split: Split, *, keep_decoded: bool = False) -> Fold
                 f"folder {path}: {len(both_sides)} pictures, too few to be split 80 to 20: none "
                 f"falls to {split}; add some, or make PATH/train/CLASS/ and PATH/val/CLASS/"
             )
+    check_names(names, where=f"folder {root}")
     if not files:
         raise DataError(
             f"folder {root}: no picture for {split} (of {', '.join(sorted(PICTURE_SUFFIXES))}), "

@@ -145,6 +145,8 @@ def load_picture(path: Path, *, max_pixels: int = MAX_FILE_PX) -> Picture:
 def picture_size_px(path: Path) -> tuple[int, int]:
     """Return height and width of a picture file, upright, from its header alone."""
     try:
+        if not path.is_file():
+            raise OSError("is no file")  # to open a pipe would wait for its other end
         with Image.open(path, formats=_FILE_FORMATS) as image:
             width_px, height_px = image.size
             lies = image.getexif().get(ExifTags.Base.Orientation, 1) in _QUARTER_TURNS
@@ -193,6 +195,8 @@ def _rgb(image: Image.Image) -> Picture:
             raise ValueError("its pixels have more than 16 bits")
         grey_HW = (deep_HW >> 8).astype(np.uint8)
         return np.repeat(grey_HW[:, :, None], 3, axis=2)
+    # Pillow would print a warning that it leaves out how transparent the colours of a palette are.
+    image.info.pop("transparency", None)
     return np.array(image.convert("RGB"), dtype=np.uint8)
 
 

@@ -124,7 +124,8 @@ def _named_by(fresh: Path, target: Path) -> Iterator[None]:
 def check_place(target: Path) -> None:
     """Refuse a folder that cannot be swapped, before any work.
 
-    It is where we are, or holds that; it has an endless name; or nothing may be written beside it.
+    It is where we are, or holds that; it has an endless name, or one that is no text; or nothing
+    may be written beside it.
     """
     if Path.cwd().is_relative_to(os.path.realpath(target)):
         raise UsageError(
@@ -136,7 +137,19 @@ def check_place(target: Path) -> None:
             f"{target.name[:40]}...: a name of {len(os.fsencode(target.name))} bytes, expected at "
             f"most {_MAX_NAME_BYTES}; shorten it"
         )
+    _check_is_text(target)
     check_can_hold_files(Path(os.path.realpath(target)).parent, wanted=target)
+
+
+def _check_is_text(target: Path) -> None:
+    """Refuse a path that the libraries which read weights and graphs cannot be told."""
+    try:
+        os.path.realpath(target).encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{str(target)!r}: this path is not UTF-8, and what reads weights and graphs opens no "
+            "other; choose another folder, or rename those above it"
+        ) from None
 
 
 def make_folder(path: Path, *, shown: Path | None = None) -> None:

@@ -34,6 +34,8 @@ from headgate.train.run.recipe_checks import check_config
         ({"checkpoint_steps": 0}, "--checkpoint-steps"),
         ({"backbone": "a", "from_scratch": True}, "--backbone"),
         ({"distill": 0.5, "from_scratch": True}, "--distill"),
+        ({"data": "npz:/tmp/\udcff.npz"}, r"--data: 'npz:/tmp/\\udcff.npz' is not UTF-8"),
+        ({"backbone": "\udcff"}, "--backbone: .* is not UTF-8, expected text"),
     ],
 )
 def test_senseless_settings_are_refused_by_the_name_of_their_option(

@@ -24,12 +24,26 @@ MAX_DELTA = 10.0  # e^10 is 22026; steeper, the first steps of a small budget th
 
 def check_config(config: PruneConfig) -> None:
     """Refuse settings that no data set or network could make sense of."""
+    _check_text(config)
     _check_whole_numbers(config)
     _check_numbers(config)
     _check_levels(config.levels)
     _check_words(config)
     check_progressive_run(config)
     _check_together(config)
+
+
+def _check_text(config: PruneConfig) -> None:
+    """Refuse what the record of a run could not hold, as a path of other bytes."""
+    named = {"--data": config.data, "--model": config.model, "--backbone": config.backbone}
+    for option, value in named.items():
+        try:
+            (value or "").encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"{option}: {value!r} is not UTF-8, expected text, for it is written down with the "
+                "run; rename its folders, or give a link to it"
+            ) from None
 
 
 def _check_numbers(config: PruneConfig) -> None:
