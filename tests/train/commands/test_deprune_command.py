@@ -12,6 +12,7 @@ from click.testing import Result
 from headgate.train.commands.deprune_command import deprune
 from headgate.train.commands.deprune_options import config_of, options_of, training_options
 from headgate.train.folder.run_folder import load_run
+from headgate.train.folder.work_folder import held
 from train.commands import split_commands
 from train.commands.split_commands import killed_and_resumed
 from train.tiny_runs import write_pictures
@@ -150,7 +151,16 @@ def test_a_clients_state_is_not_overwritten_unless_asked(pictures: Path, tmp_pat
     assert "--resume goes on with it, --force replaces it" in refused.output
     assert run(*arguments, "--force", "--resume").exit_code == 2
     assert run(*arguments, "--force").exit_code == 5
-    assert list(state.iterdir()) == []
+    assert [path.name for path in state.iterdir()] == [".lock"]
+
+
+def test_two_clients_do_not_keep_their_state_in_one_folder(pictures: Path, tmp_path: Path) -> None:
+    given = [*settings(pictures), "--role", "client", "--state", str(tmp_path / "state")]
+    (tmp_path / "state").mkdir()
+    with held(tmp_path / "state", what="client", option="--state"):
+        result = run(*given, "--server", "tcp://127.0.0.1:9", "--give-up-s", "0.2")
+    assert result.exit_code == 2
+    assert "another client keeps its state here; wait for it, or choose" in result.output
 
 
 def test_a_client_whose_state_has_no_place_does_not_begin(pictures: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from headgate.profiles.errors import UsageError
 from headgate.train.folder.epoch_log import EpochRecord
 from headgate.train.folder.run_folder import Run, load_run, partial_folder
+from headgate.train.folder.work_folder import publish, work_folder
 from headgate.train.run.progress import Silent
 from headgate.train.run.prune import train_prune
 from train.tiny_runs import (
@@ -122,6 +123,29 @@ def test_an_empty_folder_is_filled_but_not_in_place_of_what_came_to_lie_in_it(
     (out / "run.json").unlink()
     train_prune(config, out, resume=True, progress=StopAfter(steps=1))
     assert load_run(out).record.members
+
+
+def test_what_the_system_refuses_of_clients_networks_is_told_as_of_other_files(
+    whole: Run, tmp_path: Path
+) -> None:
+    partial = tmp_path / "run.partial"
+    shutil.copytree(whole.path, partial)
+    (partial / "networks" / "client1").mkdir(parents=True)
+    (partial / "networks" / "client1" / "run.json").symlink_to("nowhere")
+    with pytest.raises(FileNotFoundError) as caught:  # shutil's own error has no number
+        publish(partial, tmp_path / "run", whole.record, may_replace=lambda _: None)
+    assert caught.value.filename == str(partial / "networks" / "client1" / "run.json")
+
+
+def test_a_run_that_another_training_ended_meanwhile_is_not_trained_once_more(
+    tmp_path: Path,
+) -> None:
+    with (
+        pytest.raises(UsageError, match=r"the run to go on with is gone.*repeat the command"),
+        work_folder(tmp_path / "run", fresh=False),
+    ):
+        raise AssertionError
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_is_not_put_in_place_of_the_current_folder(

@@ -17,6 +17,7 @@ from headgate.train.split_training.adasplit import AdaSplitSettings
 from headgate.train.split_training.deprune import deprune_locally
 from headgate.train.split_training.epoch_record import DepruneEpoch
 from headgate.train.split_training.finished_networks import folder_of
+from headgate.train.split_training.greeting import MAX_NAME
 from headgate.train.split_training.settings import DepruneSettings
 from train.split_training.small import (
     NUM_STEPS,
@@ -154,10 +155,15 @@ def test_each_clients_network_is_published_and_the_runs_own_is_the_best_of_them(
     assert len({found.record.members[0].sha256 for found in own.values()}) == 2
 
 
-@pytest.mark.parametrize("name", ["../up", "a/b", ".", "..", "cam 1", "ä"])
+@pytest.mark.parametrize("name", ["../up", "a/b", ".", "..", "cam 1", "ä", MAX_NAME * "ä"])
 def test_any_name_of_a_client_is_that_of_one_folder(name: str, tmp_path: Path) -> None:
     assert (tmp_path / folder_of(name)).parent == tmp_path
     assert (tmp_path / folder_of(name)).resolve().parent == tmp_path.resolve()
+    (tmp_path / folder_of(name)).mkdir()
+
+
+def test_long_names_that_begin_alike_are_those_of_two_folders() -> None:
+    assert folder_of((MAX_NAME - 1) * "ä" + "1") != folder_of((MAX_NAME - 1) * "ä" + "2")
 
 
 @pytest.mark.parametrize("changes", [{}, {"feature_bits": 4, "compress": True}])

@@ -152,6 +152,10 @@ def test_a_run_in_one_process_that_was_stopped_goes_on_as_if_it_had_not(
         for name, resume in (("run", True), ("whole", False))
     )
     assert resumed.record.members[0].sha256 == whole.record.members[0].sha256
+    complete = deprune_locally(
+        config, settings, tmp_path / "run", num_clients=2, resume=True, epoch_done=stop
+    )
+    assert complete == resumed
 
 
 @pytest.mark.parametrize("keeps_checkpoints", [True, False])

@@ -102,12 +102,22 @@ def work_folder(out: Path, *, fresh: bool) -> Iterator[Path]:
     """Yield the folder to train in, held against other trainings of the same run.
 
     With `fresh` an unfinished run that lies there is removed; `out` itself stays untouched.
+    Without, refuses where the run is gone: another training ended it since `check_output` saw it.
     """
     partial = partial_folder(out)
-    make_folder(partial)
-    with _held(partial):
+    gone = UsageError(
+        f"{partial}: the run to go on with is gone, another training ended or replaced it just "
+        f"now; look at {out}, and repeat the command"
+    )
+    if fresh:
+        make_folder(partial)
+    elif not (partial / RUN_FILE).is_file():
+        raise gone
+    with held(partial, what="training is writing this run", option="--out"):
         if fresh:
             _clear(partial)
+        elif not (partial / RUN_FILE).is_file():
+            raise gone
         yield partial
 
 
@@ -144,8 +154,19 @@ def _publish(
         for file in record.files:
             shutil.copy2(folder / file, target / file)
         if (folder / NETWORKS).is_dir():
-            shutil.copytree(folder / NETWORKS, target / NETWORKS)
+            _copy_tree(folder / NETWORKS, target / NETWORKS)
         write_record(target, replace(record, status=COMPLETE))
+
+
+def _copy_tree(folder: Path, copy: Path) -> None:
+    """Copy a folder; unlike shutil's own, end with what the system says of the first file."""
+    copy.mkdir()
+    for path in sorted(folder.rglob("*")):
+        place = copy / path.relative_to(folder)
+        if path.is_dir():
+            place.mkdir()
+        else:
+            shutil.copy2(path, place)
 
 
 def _clear(partial: Path) -> None:
@@ -171,15 +192,17 @@ def _foreign(place: Path) -> str | None:
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Hold a lock on `folder`; the system lets go of it when the process ends, however it ends."""
+def held(folder: Path, *, what: str, option: str) -> Iterator[None]:
+    """Hold a lock on `folder`; the system lets go of it when the process ends, however it ends.
+
+    Raises UsageError where another process holds it, saying `what` that does.
+    """
     with (folder / _LOCK_FILE).open("w") as file:
         if fcntl is not None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UsageError(
-                    f"{folder}: another training is writing this run; wait for it, or choose "
-                    "another folder for --out"
+                    f"{folder}: another {what}; wait for it, or choose another folder for {option}"
                 ) from None
         yield

@@ -12,9 +12,10 @@ import numpy.typing as npt
 import torch
 
 from headgate.profiles.errors import DataError, UsageError
+from headgate.profiles.storage import make_folder
 from headgate.train.devices import compute_device
 from headgate.train.folder.run_folder import Run, load_run, partial_folder
-from headgate.train.folder.work_folder import CLIENTS
+from headgate.train.folder.work_folder import CLIENTS, held
 from headgate.train.learning.material import Pictures
 from headgate.train.recipe import PruneConfig
 from headgate.train.run.plan import Plan, make_plan
@@ -30,6 +31,7 @@ from headgate.train.split_training.server_run import (
     EpochDone,
     ServerOptions,
     agreement_of,
+    finished_run,
     fresh_model,
     open_server,
 )
@@ -197,6 +199,12 @@ def deprune_locally(
             f"--clients: found {num_clients} for {num_train} training pictures, expected "
             f"{MIN_BATCH} pictures each at least; use fewer clients or more pictures"
         )
+    options = ServerOptions(
+        num_clients, keeps_checkpoints=keeps_checkpoints, resume=resume, force=force
+    )
+    done = finished_run(plan, settings, out, options=options)
+    if done is not None:
+        return done
     device = compute_device(plan.config)
     with (
         threads_of(config),
@@ -204,9 +212,7 @@ def deprune_locally(
             plan,
             settings,
             out,
-            options=ServerOptions(
-                num_clients, keeps_checkpoints=keeps_checkpoints, resume=resume, force=force
-            ),
+            options=options,
             device=device,
             epoch_done=epoch_done,
         ) as server,
@@ -256,6 +262,9 @@ def deprune_as_server(
     `listening` hears the endpoint, `attended` of clients that come and go.
     """
     plan = prepare(config, settings)
+    done = finished_run(plan, settings, out, options=options)
+    if done is not None:
+        return done
     device = compute_device(plan.config)
     socket = ServerSocket(bind, security)  # first: what is wrong with it leaves no folder
     with (
@@ -300,7 +309,7 @@ def deprune_as_client(
     keys_to(endpoint, security)  # before the data: loading it takes a while
     plan = prepare(config, settings)
     device = compute_device(plan.config)
-    with threads_of(config):
+    with threads_of(config), _holding(folder):
         client = make_client(
             plan,
             settings,
@@ -321,6 +330,17 @@ def deprune_as_client(
                 say=say,
             )
     return client
+
+
+@contextmanager
+def _holding(folder: Path | None) -> Iterator[None]:
+    """Hold a client's folder: of two that write there each would remove what the other keeps."""
+    if folder is None:
+        yield
+        return
+    make_folder(folder)
+    with held(folder, what="client keeps its state here", option="--state"):
+        yield
 
 
 @contextmanager

@@ -8,6 +8,7 @@ it is that of the client whose answers are best, and each client's own lies besi
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,9 @@ from headgate.train.split_training.evaluation import evaluate, evaluate_levels
 from headgate.train.split_training.kept_halves import Half
 from headgate.train.split_training.server import SplitServer
 from headgate.train.stages import member_id
+
+_MAX_FOLDER_NAME = 255  # of file systems; a name of 64 characters may have more when it is quoted
+_NUM_SHOWN = 60  # characters of such a name
 
 
 def write_networks(
@@ -44,8 +48,11 @@ def write_networks(
 
 
 def folder_of(name: str) -> str:
-    """Return a client's name as that of a folder."""
-    return quote(name, safe=" ").replace(".", "%2E")
+    """Return a client's name as that of a folder; of a long one the begin, and its digest."""
+    quoted = quote(name, safe=" ").replace(".", "%2E")
+    if len(quoted) <= _MAX_FOLDER_NAME:
+        return quoted
+    return f"{quoted[:_NUM_SHOWN]}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 
 
 def _write_of(server: SplitServer, folder: Path, record: RunRecord, name: str) -> MemberEntry:

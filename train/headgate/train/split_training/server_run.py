@@ -20,6 +20,7 @@ from headgate.profiles.errors import UsageError
 from headgate.profiles.parse import ADDED, unparse
 from headgate.profiles.train_messages import Place
 from headgate.train.folder.epoch_log import append_line, keep_epochs
+from headgate.train.folder.run_folder import Run, load_run
 from headgate.train.folder.run_record import COMPLETE, RunRecord
 from headgate.train.folder.work_folder import (
     CHECKPOINT,
@@ -157,6 +158,15 @@ def open_server(
             if not options.keeps_checkpoints:  # the run may be refused its place, and then goes on
                 _write_checkpoint(server, folder, num_epoch_lines=settings.num_epochs)
             publish(folder, out, replace(record, members=(entry,)), may_replace=may_replace)
+
+
+def finished_run(
+    plan: Plan, settings: DepruneSettings, out: Path, *, options: ServerOptions
+) -> Run | None:
+    """Return the run that `resume` finds complete: a kill may come when all is done."""
+    record = check_output(out, plan.config, resume=options.resume, force=options.force)
+    check_resumed(plan, settings, record, where=out)
+    return load_run(out) if record is not None and record.status == COMPLETE else None
 
 
 def check_resumed(
