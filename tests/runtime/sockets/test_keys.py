@@ -41,6 +41,35 @@ def test_keys_are_never_overwritten(tmp_path: Path) -> None:
         keys.write_pair(tmp_path / "edge", "edge")
 
 
+@pytest.mark.parametrize(
+    "missing", [("edge/devices/cam1.key", "cam1/edge.key"), ("cam1/edge.key",)]
+)
+def test_a_set_that_a_kill_left_half_made_is_completed_with_the_same_secrets(
+    missing: tuple[str, ...], tmp_path: Path
+) -> None:
+    edge, device = keys.make_set(tmp_path, device="cam1")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.key*")}
+    for name in missing:
+        (tmp_path / name).unlink()
+    assert keys.make_set(tmp_path, device="cam1") == (edge, device)
+    pair = keys.load_device_keys(device)
+    assert pair.edge_public == keys.load_edge_keys(edge).own.public
+    for path in before:
+        if path.suffix == ".key_secret":
+            assert path.read_bytes() == before[path]
+
+
+def test_a_full_disk_names_the_public_key_that_it_has_no_room_for(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(OSError) as caught:
+            keys.write_public(tmp_path, "edge", b"0" * 32)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.filename == str(tmp_path / "edge.key")
+
+
 def test_a_full_disk_leaves_no_part_of_a_key(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))

@@ -158,6 +158,21 @@ def test_a_run_in_one_process_that_was_stopped_goes_on_as_if_it_had_not(
     assert complete == resumed
 
 
+def test_a_run_whose_folder_is_moved_away_meanwhile_does_not_begin_another(
+    pictures: Path, tmp_path: Path
+) -> None:
+    def moved(record: DepruneEpoch) -> None:
+        partial_folder(tmp_path / "run").rename(tmp_path / "moved.partial")
+
+    config, settings = tiny_config(pictures, rate_weight=0.0), small_settings()
+    with pytest.raises(FileNotFoundError) as caught:
+        deprune_locally(config, settings, tmp_path / "run", epoch_done=moved)
+    assert str(partial_folder(tmp_path / "run")) in caught.value.filename
+    assert [path.name for path in tmp_path.iterdir()] == ["moved.partial"]
+    resumed = deprune_locally(config, settings, tmp_path / "moved", resume=True)
+    assert len((resumed.path / "epochs.jsonl").read_text().splitlines()) == 2
+
+
 @pytest.mark.parametrize("keeps_checkpoints", [True, False])
 def test_a_run_whose_place_is_taken_meanwhile_is_published_later_without_training_again(
     keeps_checkpoints: bool, pictures: Path, tmp_path: Path

@@ -27,6 +27,7 @@ from zmq.auth.thread import ThreadAuthenticator
 from zmq.utils import z85
 
 from headgate.profiles.errors import UsageError
+from headgate.profiles.storage import naming
 from headgate.runtime.sockets.allow_list import AllowList
 
 log = logging.getLogger(__name__)
@@ -101,17 +102,19 @@ def check_name(name: str) -> str:
 def make_set(folder: Path, *, device: str) -> tuple[Path, Path]:
     """Make (or complete) an edge folder and one device folder that trust each other.
 
-    Returns both, ready for `--keys`. A second call with another name admits a second device.
+    Returns both, ready for `--keys`. A second call with another name admits a second device. The
+    edge's key in the device's folder comes last: without it a kill or a full disk came before.
     """
     edge, own = folder / EDGE_NAME, folder / check_name(device)
-    if (own / f"{DEVICE_NAME}.key_secret").exists():
+    has_pair = (own / f"{DEVICE_NAME}.key_secret").exists()
+    if has_pair and (own / f"{EDGE_NAME}.key").exists():
         raise UsageError(f"{own}: has keys already; choose another --name")
     if not (edge / f"{EDGE_NAME}.key_secret").exists():
         write_pair(edge, EDGE_NAME)
     edge_pair = _read_pair(edge, EDGE_NAME)
-    pair = write_pair(own, DEVICE_NAME)
-    write_public(own, EDGE_NAME, edge_pair.public)
+    pair = _read_pair(own, DEVICE_NAME) if has_pair else write_pair(own, DEVICE_NAME)
     write_public(edge / DEVICES_FOLDER, device, pair.public)
+    write_public(own, EDGE_NAME, edge_pair.public)
     return edge, own
 
 
@@ -268,7 +271,7 @@ def _write(path: Path, text: str, *, mode: int) -> None:
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+        with naming(path), os.fdopen(descriptor, "w", encoding="ascii") as stream:
             os.fchmod(stream.fileno(), mode)
             stream.write(text)
     except OSError:

@@ -64,9 +64,14 @@ class ClientCheckpoints:
     def start_over(self) -> None:
         """Make the folder one of a client without any state: none of another run is resumed."""
         if self._folder is not None:
-            make_folder(self._folder)
+            self._make_folder()
             for name in (BEGIN, NOW):
                 forget_state(self._folder, name)
+
+    def _make_folder(self) -> None:
+        """Make the folder, once: one that vanishes later is an error, as is that of the run."""
+        if self._folder is not None:
+            make_folder(self._folder)
 
     def epoch_begins(self, session: ClientSession) -> None:
         """Keep what the client is, to return to."""
@@ -87,6 +92,7 @@ class ClientCheckpoints:
 
     def resume(self, fresh: Callable[..., ClientSession]) -> ClientSession:
         """Return a session that goes on where the folder says, or a `fresh` one."""
+        self._make_folder()
         begin = self._read(BEGIN)
         if begin is None:
             return fresh()

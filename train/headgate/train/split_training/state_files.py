@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 def write_state(folder: Path, name: str, state: Any, *, tensors: Mapping[str, Tensor]) -> None:
     """Make `state`, a dataclass, and its tensors the current ones of that name."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)  # not those above it: a run that was moved away is no new one
     taken = [int(path.stem.rpartition("-")[2]) for path in _tensor_files(folder, name)]
     file = f"{name}-{max(taken, default=0) + 1}.safetensors"
     write_tensors(folder / file, tensors)
