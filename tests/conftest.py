@@ -4,6 +4,7 @@ One torch thread per process: tiny networks gain nothing from more, and workers 
 deadlines: a drawn case that is slow on a busy machine is no failure.
 """
 
+import gc
 import os
 
 from hypothesis import settings
@@ -14,3 +15,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 settings.register_profile("headgate", deadline=None)
 settings.load_profile("headgate")
+
+
+def pytest_collection_finish() -> None:
+    """Take what was loaded out of the collector's sight: torch alone is half a second to look at.
+
+    Each engine that opens its graphs collects garbage; it should find a test's, not a library's.
+    """
+    gc.freeze()

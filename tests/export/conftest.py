@@ -1,5 +1,6 @@
 """What export's tests share: torch's table of ONNX translations, made once."""
 
+import gc
 from collections.abc import Iterator
 from functools import cache
 
@@ -14,7 +15,15 @@ def one_table_of_translations() -> Iterator[None]:
     """
     from torch.onnx._internal.exporter._registration import ONNXRegistry
 
+    make_table = ONNXRegistry.from_torchlib
+
+    @cache
+    def made_once(**opset: int) -> ONNXRegistry:
+        table = make_table(**opset)
+        gc.collect()
+        gc.freeze()  # as much as torch itself: no collector need look at it again
+        return table
+
     with pytest.MonkeyPatch.context() as patch:
-        made_once = staticmethod(cache(ONNXRegistry.from_torchlib))
-        patch.setattr(ONNXRegistry, "from_torchlib", made_once)
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(made_once))
         yield
