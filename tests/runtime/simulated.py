@@ -2,6 +2,7 @@
 
 import pytest
 
+from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.profiles.profile import Profile
 from headgate.profiles.trace import Trace
 from headgate.runtime.records import FrameRecord
@@ -30,6 +31,17 @@ def summary(records: list[FrameRecord]) -> Summary:
     for record in records:
         tally.add(record)
     return tally.summary()
+
+
+def most_credit(point: OperatingPoint, manifest: Manifest = MANIFEST) -> float:
+    """Return what no run that always sends `point` is credited more than.
+
+    A frame is answered at its point, by layers of it, or where nothing arrives by what the device
+    answers alone. So whoever earned as much need not be held against a run of that point.
+    """
+    here = [p.metrics["top1"] for p in manifest.points if p.kind is PointKind.LOCAL]
+    exits = [member.exit_metrics.get("top1", 0.0) for member in manifest.members]
+    return max(point.metrics["top1"], *here, *exits)
 
 
 def after(records: list[FrameRecord], start_s: float, end_s: float = 1e9) -> list[FrameRecord]:

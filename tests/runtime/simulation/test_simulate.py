@@ -195,8 +195,9 @@ def test_byte_cap_and_preference_for_bytes_are_obeyed() -> None:
 
 def test_preference_for_latency_sends_less_than_preference_for_accuracy() -> None:
     link = Link(named_trace("steady:12"), 0.02)
-    quick = summary(run(link, profile=Profile(name="quick", prefer=Preference.LATENCY)))
-    best = summary(run(link))
+    brief = Pace(fps=30, duration_s=10)
+    quick = summary(run(link, pace=brief, profile=Profile("quick", prefer=Preference.LATENCY)))
+    best = summary(run(link, pace=brief))
     assert quick.latency_p50_s is not None
     assert best.latency_p50_s is not None
     assert quick.latency_p50_s < best.latency_p50_s
@@ -234,8 +235,8 @@ def test_jitter_delays_answers_and_is_the_same_in_every_run() -> None:
     link = Link(named_trace("steady:8"), 0.02, jitter_s=0.004)
     brief = Pace(fps=30, duration_s=8)
     assert run(link, pace=brief) == run(link, pace=brief)
-    calm = run(Link(named_trace("steady:8"), 0.02), fixed="b1r1-l16")
-    shaken = run(link, fixed="b1r1-l16")
+    calm = run(Link(named_trace("steady:8"), 0.02), pace=brief, fixed="b1r1-l16")
+    shaken = run(link, pace=brief, fixed="b1r1-l16")
 
     def mean_s(records: list[FrameRecord]) -> float:
         return sum(record.stages.total_s or 0.0 for record in records) / len(records)
@@ -249,7 +250,7 @@ def test_devices_that_share_a_link_all_get_their_share() -> None:
         Scenario(
             profile=PROFILE,
             link=Link(named_trace("steady:12"), 0.02),
-            pace=PACE,
+            pace=Pace(fps=30, duration_s=12),
             sla_s=0.1,
         ),
         num_devices=4,
@@ -276,7 +277,7 @@ def small_frames(late_s: float) -> list[FrameRecord]:
         Scenario(
             profile=PROFILE,
             link=Link(steps((1.5, 20.0), (0.02, 12.0), (1.5, 100.0)), 0.02),
-            pace=Pace(15, 60),
+            pace=Pace(15, 45),
             sla_s=0.1,
             machines=Machines(late, late),
         ),
