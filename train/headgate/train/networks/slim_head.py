@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 from headgate.profiles.errors import UsageError
 from headgate.train.networks.backbones import build_backbone
 from headgate.train.networks.split_names import PICTURE
-from headgate.train.networks.splits import SplitPoint, cut, find_split
+from headgate.train.networks.splits import SplitPoint, find_and_cut
 
 # Shapes: B batch, P maps at the split, S maps of the slim layers, H x W
 
@@ -74,8 +74,7 @@ def build_slim_head(
         narrow = build_backbone(
             model, num_classes=num_classes, input_px=size_px, width=width * slim
         )
-        point = find_split(narrow, whole.name, example_BCHW)
-        trunk, _ = cut(narrow, whole.name, example_BCHW)
+        point, trunk, _ = find_and_cut(narrow, whole.name, example_BCHW)
     except UsageError as reason:
         what = str(reason).partition(";")[0]  # its remedy is for another option
         raise UsageError(

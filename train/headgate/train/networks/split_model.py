@@ -16,7 +16,7 @@ from headgate.train.networks.crossing import Crossing
 from headgate.train.networks.link_loss import Grid, lossy
 from headgate.train.networks.quantiser import CodeRange, quantise_straight_through
 from headgate.train.networks.rate import DEFAULT_LEVELS, FactorisedPrior
-from headgate.train.networks.splits import SplitPoint, cut, find_split
+from headgate.train.networks.splits import SplitPoint, find_and_cut
 
 # Shapes: B batch, P maps at the split, C maps that cross, H x W there, h x w in the code, K classes
 
@@ -232,8 +232,7 @@ def cut_network(
 
     `make_head` puts another head in the place of the backbone's own.
     """
-    point = find_split(backbone, split, example_BCHW)
-    own_head, tail = cut(backbone, split, example_BCHW)
+    point, own_head, tail = find_and_cut(backbone, split, example_BCHW)
     channels, height, width = point.shape
     signed = can_be_negative(own_head, example_BCHW)
     head: nn.Module = own_head

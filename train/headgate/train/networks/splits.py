@@ -66,15 +66,23 @@ def cut(
 
     Layers keep their names in both halves. The split 0 gives a head that returns its input.
     """
+    _, head, tail = find_and_cut(model, split, example_BCHW)
+    return head, tail
+
+
+def find_and_cut(
+    model: nn.Module, split: str | int, example_BCHW: Tensor
+) -> tuple[SplitPoint, fx.GraphModule, fx.GraphModule]:
+    """Do what `find_split` and `cut` do, at one look: to trace a network is most of either."""
     graph = trace(model)
-    _, node = _choose_valid(_find_splits(model, graph, example_BCHW), split)
+    point, node = _choose_valid(_find_splits(model, graph, example_BCHW), split)
     head, tail = _build_halves(model, graph, node)
     if _overwrites_input(head, tail, example_BCHW):
         with tail.graph.inserting_after(features := next(iter(tail.graph.nodes))):
             copied = tail.graph.call_method("clone", (features,))
         features.replace_all_uses_with(copied, delete_user_cb=lambda user: user is not copied)
         tail.recompile()
-    return head, tail
+    return point, head, tail
 
 
 def _choose_valid(
@@ -114,7 +122,7 @@ def _find_splits(
     with mode_kept(model), torch.no_grad():
         model.eval()
         try:
-            with every_multiply_counted():
+            with every_multiply_counted(), costs.counter:
                 costs.run(example_BCHW)
         except Exception as error:  # the model's own code again
             raise UsageError(
@@ -125,11 +133,12 @@ def _find_splits(
     total_macs = sum(costs.macs.values())
     found: list[tuple[SplitPoint, fx.Node]] = []
     all_names = cut_names(graph)
+    state = {node: _state(model, node) for node in graph.nodes}
     for node, names in all_names.items():
         head = _ancestors(node)
         head_macs = sum(costs.macs[member] for member in head)
         shape = costs.shapes[node]
-        reason = _why_not(model, graph, node, head, shape, all_names)
+        reason = _why_not(state, graph, node, head, shape, all_names)
         point = SplitPoint(
             index=len(found),
             name=names[0],
@@ -146,18 +155,19 @@ def _find_splits(
 
 
 class _Costs(fx.Interpreter):
-    """Runs a traced network once and notes shape and multiply-adds of every node."""
+    """Runs a traced network once, within `counter`, and notes shape and costs of every node."""
 
     def __init__(self, model: nn.Module, graph: fx.Graph) -> None:
         super().__init__(model, graph=graph)
+        self.counter = FlopCounterMode(display=False)
         self.macs: dict[fx.Node, int] = {}
         self.shapes: dict[fx.Node, tuple[int, ...]] = {}
         self.item_bytes: dict[fx.Node, int] = {}
 
     def run_node(self, n: fx.Node) -> Any:
-        with FlopCounterMode(display=False) as counter:
-            result = super().run_node(n)
-        self.macs[n] = counter.get_total_flops() // 2
+        before = self.counter.get_total_flops()
+        result = super().run_node(n)
+        self.macs[n] = (self.counter.get_total_flops() - before) // 2
         is_tensor = isinstance(result, Tensor)
         self.shapes[n] = tuple(result.shape[1:]) if is_tensor else ()
         self.item_bytes[n] = result.element_size() if is_tensor else 0
@@ -189,7 +199,7 @@ def _ancestors(node: fx.Node) -> set[fx.Node]:
 
 
 def _why_not(
-    model: nn.Module,
+    state: dict[fx.Node, set[int]],
     graph: fx.Graph,
     node: fx.Node,
     head: set[fx.Node],
@@ -211,24 +221,21 @@ def _why_not(
         return "nothing is computed behind it"
     if len(shape) != 3:
         return f"{NO_MAPS} {shape}, expected feature maps (C, h, w)"
-    shared = _state(model, head) & _state(model, tail)
-    if shared:
+    in_head = set().union(*(state[member] for member in head))
+    if any(not in_head.isdisjoint(state[member]) for member in tail):
         return "a weight is used on both sides of it"
     return ""
 
 
-def _state(model: nn.Module, nodes: Iterable[fx.Node]) -> set[int]:
-    """Return the identities of the parameters and buffers that `nodes` use."""
-    found: set[int] = set()
-    for node in nodes:
-        if node.op == "call_module":
-            module = model.get_submodule(str(node.target))
-            found.update(id(parameter) for parameter in module.parameters())
-            found.update(id(buffer) for buffer in module.buffers())
-        elif node.op == "get_attr":
-            owner, _, attribute = str(node.target).rpartition(".")
-            found.add(id(getattr(model.get_submodule(owner), attribute)))
-    return found
+def _state(model: nn.Module, node: fx.Node) -> set[int]:
+    """Return the identities of the parameters and buffers that `node` uses."""
+    if node.op == "call_module":
+        module = model.get_submodule(str(node.target))
+        return {id(held) for held in (*module.parameters(), *module.buffers())}
+    if node.op == "get_attr":
+        owner, _, attribute = str(node.target).rpartition(".")
+        return {id(getattr(model.get_submodule(owner), attribute))}
+    return set()
 
 
 def _build_halves(

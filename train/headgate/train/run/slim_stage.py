@@ -26,7 +26,7 @@ from headgate.train.networks.backbones import Normalise
 from headgate.train.networks.layout import lay_channels_last
 from headgate.train.networks.slim_head import SlimHead
 from headgate.train.networks.split_model import can_be_negative
-from headgate.train.networks.splits import cut, find_split
+from headgate.train.networks.splits import find_and_cut
 from headgate.train.run.setting import Setting
 from headgate.train.run.side_stage import SideStage
 from headgate.train.run.stage_models import trained_network
@@ -82,9 +82,9 @@ class SlimStage(SideStage):
         plan, device = setting.plan, setting.fabric.device
         plain = trained_network(setting)
         blueprint = plan.blueprint
-        whole = find_split(plain.network, blueprint.split, blueprint.example())
-        whole_head, tail = cut(plain.network, blueprint.split, blueprint.example())
-        signed = can_be_negative(whole_head, blueprint.example())
+        example_BCHW = blueprint.example()
+        whole, whole_head, tail = find_and_cut(plain.network, blueprint.split, example_BCHW)
+        signed = can_be_negative(whole_head, example_BCHW)
         slim, slim_macs = blueprint.build_slim_head(whole, signed=signed)
         slim.start_from(whole_head)
         super().__init__(stage, setting, SlimNetwork(blueprint.build_normalise(), slim).to(device))
