@@ -14,15 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from headgate.runtime.cli import main
-
-# `torch._dynamo` is what a first step of an optimizer imports.
-PRELOADED = (
-    "torch._dynamo",
-    "headgate.train.commands.deprune_command",
-    "headgate.train.split_training.deprune",
-    "headgate.train.split_training.server_run",
-    "headgate.train.split_training.transport",
-)
+from train.forked_command import PRELOADED
 
 
 class Forked:

@@ -14,6 +14,7 @@ from headgate.train.commands.deprune_sides import side_of
 from headgate.train.folder.run_folder import load_run
 from train.commands import split_commands
 from train.commands.split_commands import killed_and_resumed
+from train.forked_command import ForkedCommand
 from train.tiny_runs import write_pictures
 
 
@@ -87,7 +88,13 @@ def test_a_server_that_is_killed_goes_on_and_nothing_differs_in_the_end(
 ) -> None:
     far, near = tmp_path / "far", tmp_path / "near"
     common = [*settings(pictures, "6:4"), "--local-epochs", "1", "--cross-share", "0.5"]
-    killed_and_resumed("adasplit", common, far, is_time=lambda line: line["num_batches"] == 2)
+    killed_and_resumed(
+        "adasplit",
+        common,
+        far,
+        is_time=lambda line: line["num_batches"] == 2,
+        start=ForkedCommand,
+    )
     assert run(*common, "--out", str(near)).exit_code == 0
     digests = [load_run(path).record.members[0].sha256 for path in (far, near)]
     assert digests[0] == digests[1]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,8 @@ from click.testing import Result
 
 from headgate.train.folder.run_folder import load_run
 from headgate.train.pact.plan_file import read_plan
-from train.commands.split_commands import run
+from train.commands.split_commands import end, run
+from train.forked_command import ForkedCommand
 from train.pact.small_plans import NODES
 
 
@@ -144,24 +143,13 @@ def test_sides_of_a_plan_train_across_a_network(
     plan = tmp_path / "plan.json"
     assert planned(pilot, nodes, plan, "--accuracy", reachable(pilot)).exit_code == 0
     names = read_plan(plan).names
-    command = [sys.executable, "-m", "headgate.runtime.cli", "train", "pact", "run", str(plan)]
-    server = subprocess.Popen(
-        [*command, "--role", "server", "--bind", "tcp://127.0.0.1:*", "--out", str(tmp_path / "r")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = ["train", "pact", "run", str(plan)]
+    serve = ["--role", "server", "--bind", "tcp://127.0.0.1:*", "--out", str(tmp_path / "r")]
+    server = ForkedCommand([*command, *serve])
     assert server.stderr is not None
     endpoint = json.loads(server.stderr.readline())["endpoint"]
-    clients = [
-        subprocess.Popen(
-            [*command, "--role", "client", "--server", endpoint, "--name", name, "--deal"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for name in sorted(names)
-    ]
+    learn = ["--role", "client", "--server", endpoint, "--deal", "--name"]
+    clients = [ForkedCommand([*command, *learn, name], together=True) for name in sorted(names)]
     try:
         for client in clients:
             told, _ = client.communicate(timeout=120)
@@ -169,10 +157,7 @@ def test_sides_of_a_plan_train_across_a_network(
         _, told = server.communicate(timeout=120)
         assert server.returncode == 0, told
     finally:
-        for process in (server, *clients):
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+        end([server, *clients])
     assert load_run(tmp_path / "r").record.deprune == read_plan(plan).settings
 
 
