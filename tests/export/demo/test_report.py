@@ -173,6 +173,12 @@ def content() -> ReportContent:
     )
 
 
+@pytest.fixture(scope="module")
+def written(content: ReportContent, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the page of a report, its pictures beside it."""
+    return write_report(content, tmp_path_factory.mktemp("report"))
+
+
 def test_a_late_frame_earns_nothing() -> None:
     records = [record(0, point="b16r1-l16"), record(1, point="b16r1-l16", total_s=0.2)]
     score = score_run(records, name="x", measured=True)
@@ -198,10 +204,8 @@ def test_the_summary_of_a_run_says_whether_it_was_measured() -> None:
     assert score_run([], name="x", measured=True).to_json()["how"] == "measured"
 
 
-def test_the_report_is_one_file_that_refers_to_nothing_else(
-    content: ReportContent, tmp_path: Path
-) -> None:
-    text = write_report(content, tmp_path).read_text()
+def test_the_report_is_one_file_that_refers_to_nothing_else(written: Path) -> None:
+    text = written.read_text()
     targets = re.findall(r'(?:src|href|srcset)="([^"]{0,30})', text)
     assert targets
     assert all(target.startswith("data:image/png;base64,") for target in targets)
@@ -211,10 +215,9 @@ def test_the_report_is_one_file_that_refers_to_nothing_else(
     assert '<th scope="col"></th>' not in text
 
 
-def test_the_pictures_are_written_beside_the_report(content: ReportContent, tmp_path: Path) -> None:
-    write_report(content, tmp_path)
+def test_the_pictures_are_written_beside_the_report(written: Path) -> None:
     for name in ("timeline", "points", "comparison"):
-        with Image.open(tmp_path / f"{name}.png") as picture:
+        with Image.open(written.with_name(f"{name}.png")) as picture:
             assert picture.format == "PNG"
             assert picture.width > 1000
 
@@ -224,8 +227,8 @@ def test_a_phone_gets_a_narrower_picture_than_a_desk(content: ReportContent) -> 
     assert Image.open(io.BytesIO(narrow)).width < 0.6 * Image.open(io.BytesIO(wide)).width
 
 
-def test_every_simulated_row_is_labelled_so(content: ReportContent, tmp_path: Path) -> None:
-    text = write_report(content, tmp_path).read_text()
+def test_every_simulated_row_is_labelled_so(written: Path) -> None:
+    text = written.read_text()
     rows = re.findall(r"<tr.*?</tr>", text, flags=re.DOTALL)
     for point in POINTS:
         own = [row for row in rows if f">{point.id}" in row]
@@ -249,7 +252,7 @@ def test_the_sentences_name_the_rivals_and_the_difference(content: ReportContent
 
 
 def test_the_report_says_over_which_link_in_percent_and_what_names_mean(
-    content: ReportContent, tmp_path: Path
+    content: ReportContent, written: Path
 ) -> None:
     assert "The link is made-up: 0.4 to 6 Mbit/s." in sentences(content)
     broken = replace(TRACE, rates_bps=(6e6, 0.0, 3e6))
@@ -259,7 +262,7 @@ def test_the_report_says_over_which_link_in_percent_and_what_names_mean(
     begun = replace(content.timeline, trace=broken, records=content.timeline.records[:70])
     said = sentences(replace(content, timeline=begun))
     assert "The link is made-up: 6 to 6 Mbit/s." in said  # what was not played is not told
-    text = write_report(content, tmp_path).read_text()
+    text = written.read_text()
     assert "b16r1-l16: 16 feature maps, 16 levels a number" in text
     assert "jpeg-q90: a picture of quality 90" in text
     assert re.search(r"\b0\.\d{3}\b", text.partition("</style>")[2].partition("data:")[0]) is None

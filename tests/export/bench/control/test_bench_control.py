@@ -75,6 +75,8 @@ def test_progressive_family_is_shown_beside_its_points_sent_whole_and_beside_pic
     tmp_path: Path,
 ) -> None:
     write_traces(tmp_path)
+    for odd in ("coarse", "zero", "short", "huge", "broken"):
+        (tmp_path / f"{odd}.csv").unlink()
     target = LADDER.with_name("progressive.toml")
     command = ["control", str(target), "--traces", str(tmp_path), "--sla-ms", "100"]
     command += ["--rtt-ms", "20", "--duration-s", "3", "--workers", "1", "--mode", "insured"]
