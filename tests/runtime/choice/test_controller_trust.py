@@ -10,7 +10,7 @@ from headgate.profiles.manifest import OperatingPoint, PointKind
 from headgate.profiles.profile import Profile, allowed_points
 from headgate.runtime.choice.controller import Controller
 from headgate.runtime.choice.costs import PointCosts
-from headgate.runtime.choice.situation import Situation
+from headgate.runtime.choice.situation import Choice, Situation
 from headgate.runtime.link.forecast import Forecast
 from headgate.runtime.link.outlook import Outlook
 
@@ -35,13 +35,17 @@ def controller(*points: LadderPoint) -> Controller:
     )
 
 
-def chosen(chooser: Controller) -> OperatingPoint:
-    """Return the choice on a calm link of 9 Mbit/s, on which 20 kB are in time by a hair."""
+def choose(chooser: Controller) -> Choice:
+    """Choose on a calm link of 9 Mbit/s, on which 20 kB are in time by a hair."""
     forecast = Forecast(math.log(9e6), [0.0005 * i for i in range(-100, 101)])
     prospect = Outlook(
         now_s=0.0, delay_s=0.02, forecast=forecast, ahead_bytes=0, busy_since_s=0.0, age_s=0.0
     )
-    point = chooser.choose(Situation(0.0, 0.0, prospect)).point
+    return chooser.choose(Situation(0.0, 0.0, prospect))
+
+
+def chosen(chooser: Controller) -> OperatingPoint:
+    point = choose(chooser).point
     assert point is not None
     return point
 
@@ -73,3 +77,13 @@ def test_a_point_that_was_late_is_tried_again() -> None:
         late = point.id == "large"
         chooser.finished(point, missed=False, on_time=0.95, by_edge=not late)
     assert 10 < tried < 300
+
+
+def test_a_chance_is_counted_as_it_was_before_it_was_discounted() -> None:
+    """By the discount of its choice: a frame that ends when there is another was no surer of it."""
+    early, late = controller(SMALL), controller(SMALL)
+    small = chosen(early)
+    for _ in range(12):
+        early.finished(small, missed=False, on_time=0.9, trusted=1.0, by_edge=False)
+        late.finished(small, missed=False, on_time=0.45, trusted=0.5, by_edge=False)
+    assert choose(early).trusted == choose(late).trusted < 0.9

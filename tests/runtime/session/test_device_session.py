@@ -113,6 +113,7 @@ def test_pictures_that_cannot_be_read_raise_no_price_of_a_miss() -> None:
             *,
             missed: bool,
             on_time: float | None,
+            trusted: float = 1.0,
             by_edge: bool | None,
         ) -> None:
             told.append(missed)
@@ -178,6 +179,7 @@ def test_a_compute_that_fails_says_nothing_of_the_edge() -> None:
             *,
             missed: bool,
             on_time: float | None,
+            trusted: float = 1.0,
             by_edge: bool | None,
         ) -> None:
             told.append(("finished", by_edge))

@@ -220,6 +220,7 @@ def test_a_frame_that_is_kept_back_is_no_sign_of_the_link() -> None:
             *,
             missed: bool,
             on_time: float | None,
+            trusted: float = 1.0,
             by_edge: bool | None,
         ) -> None:
             asked.append(by_edge)

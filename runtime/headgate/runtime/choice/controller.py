@@ -147,24 +147,23 @@ class Controller:
         *,
         missed: bool,
         on_time: float | None,
+        trusted: float = 1.0,
         by_edge: bool | None,
     ) -> None:
-        """Learn whether a frame missed the SLA, and what chance it was thought to have.
+        """Learn whether a frame missed the SLA, and what chance it had, `trusted` so far.
 
         `by_edge` says whether the edge answered it in time; None if the edge was not to: it was
-        for a local point, or the early exit was sure enough.
-
-        The price of a miss rises with every miss and falls without, so that in the long run the
-        share of misses comes down to the profile's `miss_rate` where the points allow it.
+        for a local point, or the early exit was sure enough. The price of a miss rises with every
+        miss and falls without, so that in the long run the share of misses comes down to the
+        profile's `miss_rate` where the points allow it.
         """
         price = self._miss_price + MISS_GAIN * (missed - self._profile.miss_rate)
         self._miss_price = min(MAX_MISS_PRICE, max(0.0, price))
-        self._restraint.learn(on_time=on_time, missed=missed)
         if point is None or by_edge is None or on_time is None:
             self._trust.unsent()
         else:
-            forecast = min(1.0, on_time / self._trusted(point))
-            self._trust.learn(point, on_time=forecast, by_edge=by_edge)
+            self._trust.learn(point, on_time=min(1.0, on_time / trusted), by_edge=by_edge)
+            self._restraint.learn(on_time=on_time, by_edge=by_edge)
 
     def let_down(self, point: OperatingPoint, *, rescued: bool) -> None:
         """Learn whether a frame that the edge did not answer in time was answered here instead."""
@@ -211,7 +210,8 @@ class Controller:
             if alone is None:
                 alone = self._alone[chosen.point.id] = Series(self._manifest, chosen.point)
             layers = self._judge_series(alone, situation, outlook, fallback=fallback).layers
-        return Choice(chosen.point, situation.estimate(chosen.on_time), layers)
+        estimate, trusted = situation.estimate(chosen.on_time), self._trusted(chosen.point)
+        return Choice(chosen.point, estimate, layers, trusted)
 
     def _likely(self, chosen: Candidate) -> OperatingPoint:
         """Return the point that a frame likely ends as: of layers, those that look worth it."""
@@ -227,8 +227,8 @@ class Controller:
         """
         if self._source_waits or outlook is None or not outlook.ahead_bytes or chosen.layers:
             return False
-        at_stake = self._quality[chosen.point.id] - fallback
-        gain = chosen.credit - fallback
+        late = max(fallback, self._exit_quality.get(chosen.point.id, fallback))
+        gain, at_stake = chosen.credit - fallback, self._quality[chosen.point.id] - late
         return self._restraint.holds_back(on_time=chosen.on_time, gain=gain, at_stake=at_stake)
 
     def _reachable(self, outlook: Outlook) -> tuple[OperatingPoint, ...]:

@@ -41,6 +41,7 @@ class Policy(Protocol):
         *,
         missed: bool,
         on_time: float | None,
+        trusted: float = 1.0,
         by_edge: bool | None,
     ) -> None:
         """Take note of whether a frame missed the SLA, of its chance, and of the edge's answer."""

@@ -30,10 +30,10 @@ class Restraint:
         self._foretold = PRIOR_SHARE  # that would be
         self._num_asked = 0
 
-    def learn(self, *, on_time: float | None, missed: bool) -> None:
-        """Take what became of a frame that was sent with such a chance (None: no other choice)."""
-        if on_time is not None and on_time < LIKELY_LATE:
-            self._share += GAIN * (float(not missed) - self._share)
+    def learn(self, *, on_time: float, by_edge: bool) -> None:
+        """Take whether the edge answered a frame in time that was sent with such a chance."""
+        if on_time < LIKELY_LATE:
+            self._share += GAIN * (float(by_edge) - self._share)
             self._foretold += GAIN * (on_time - self._foretold)
 
     def holds_back(self, *, on_time: float, gain: float, at_stake: float) -> bool:

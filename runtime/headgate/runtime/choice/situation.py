@@ -34,9 +34,10 @@ class Choice:
     """The point for the next frame, or None if no allowed point can be used now.
 
     `layers` says how to send a progressive point layer by layer; without it all its layers are sent
-    at once.
+    at once. `trusted` is how far the point's chance was believed, and is part of it (`trust`).
     """
 
     point: OperatingPoint | None
     estimate: Estimate
     layers: LayerPlan | None = None
+    trusted: float = 1.0

@@ -100,6 +100,7 @@ class ComputeSlot:
             return self.start_next(now_s=now_s)
         self._pending = None
         frame.point, frame.estimate, frame.layers = choice.point, choice.estimate, choice.layers
+        frame.trusted = choice.trusted
         if choice.point is None:
             reason = "uplink full" if self._edge.state is State.READY else "no edge"
             return [self._endings.here(frame, None, reason, now_s=now_s)]

@@ -104,7 +104,11 @@ class Endings:
             on_time = record.estimate.on_time
             by_edge = source is Source.EDGE and record.deadline_met if asked else None
             self._controller.finished(
-                frame.point, missed=not record.deadline_met, on_time=on_time, by_edge=by_edge
+                frame.point,
+                missed=not record.deadline_met,
+                on_time=on_time,
+                trusted=frame.trusted,
+                by_edge=by_edge,
             )
         return Deliver(record, answer)
 

@@ -51,6 +51,7 @@ class FrameOnItsWay:
     rescued: bool = False  # `insurance` is the answer of `rescue`
     chances: Chances | None = None  # of being right, where sure frames are skipped
     layers: LayerPlan | None = None  # how to send it layer by layer
+    trusted: float = 1.0  # how far the chance in `estimate` was believed
     answered: OperatingPoint | None = None  # the point of the edge's answer: a prefix of `point`
     ended: bool = False  # it has its record
 

@@ -89,6 +89,7 @@ class Rival(ABC):
         *,
         missed: bool,
         on_time: float | None,
+        trusted: float = 1.0,
         by_edge: bool | None,
     ) -> None:
         """Take no note: none of these rules corrects itself by its misses."""
