@@ -26,6 +26,9 @@ class PointCosts:
         self._edge = ComputeTimes({key: time.edge_s for key, time in priors.items()})
         self._queue = Fading(0.0, at=0)
         self._num_choices = 0
+        # Until the next choice or measurement: a choice asks for them some twenty times.
+        self._device_s: dict[str, float] = {}
+        self._edge_s: dict[str, float] = {}
         # Bytes seen over mean bytes measured at export: by point, and over points of one kind.
         self._size_ratio: dict[str, Fading] = {}
         self._kind_ratio: dict[PointKind, Fading] = {}
@@ -34,10 +37,13 @@ class PointCosts:
     def choosing(self) -> None:
         """Take note that a choice is made now: estimates age by choices."""
         self._num_choices += 1
+        self._device_s.clear()
+        self._edge_s.clear()
 
     def device_took(self, point_id: str, *, device_s: float) -> None:
         """Learn from one frame's compute on the device: network plus encoding."""
         self._device.add(point_id, device_s, at=self._num_choices)
+        self._device_s.clear()
 
     def payload_was(self, point_id: str, *, num_bytes: int) -> None:
         """Learn from one payload's size."""
@@ -59,6 +65,7 @@ class PointCosts:
 
     def edge_took(self, point_id: str, *, queue_s: float, serve_s: float) -> None:
         """Learn from one answer: time in the edge's queue, and time from there to sending."""
+        self._edge_s.clear()
         self._queue.add(queue_s, at=self._num_choices, rest=0.0)
         self._edge.add(point_id, serve_s, at=self._num_choices)
 
@@ -86,18 +93,28 @@ class PointCosts:
         if left_s > self.edge_s(point.id):  # else the link was late
             at = self._num_choices
             queue_s = max(REFUSED * left_s, self._queue.mean(at=at, rest=0.0))
+            self._edge_s.clear()
             self._queue.add(queue_s, at=at, rest=0.0)
 
     def device_s(self, point_id: str) -> float:
         """Return the likely compute time on the device."""
-        return self._device.likely_s(point_id, at=self._num_choices)
+        known_s = self._device_s.get(point_id)
+        if known_s is None:
+            known_s = self._device_s[point_id] = self._device.likely_s(
+                point_id, at=self._num_choices
+            )
+        return known_s
 
     def edge_s(self, point_id: str) -> float:
         """Return the likely residence at the edge, queue included; 0 for local points."""
         if self._points[point_id].kind is PointKind.LOCAL:
             return 0.0
-        at = self._num_choices
-        return self._queue.likely(at=at, rest=0.0) + self._edge.likely_s(point_id, at=at)
+        known_s = self._edge_s.get(point_id)
+        if known_s is None:
+            at = self._num_choices
+            queue_s = self._queue.likely(at=at, rest=0.0)
+            known_s = self._edge_s[point_id] = queue_s + self._edge.likely_s(point_id, at=at)
+        return known_s
 
     def sizes_bytes(self, point: OperatingPoint) -> tuple[float, float, float]:
         """Return a small, a middling and a large payload: the 5, 50 and 95 % quantiles."""
