@@ -11,6 +11,7 @@ from headgate.profiles.profile import Profile, allowed_points
 from headgate.runtime.choice.controller import Controller
 from headgate.runtime.records import Source
 from headgate.runtime.session.events import ComputeFailed
+from headgate.runtime.session.traffic import MAX_AHEAD_BYTES
 from headgate.runtime.wire.messages import Frame, Goodbye, Reject, RejectReason, Welcome
 from runtime.device_bench import HELPED, MANIFEST, OFFLOAD, PROFILE, SPLIT, WELCOME, Bench, result
 from runtime.ladders import EXIT_ACCURACY
@@ -224,6 +225,28 @@ def test_no_more_frames_are_in_flight_than_the_edge_takes() -> None:
         bench.compute()
     bench.capture()
     assert bench.computes == []
+    assert bench.records[0].reason == "edge busy"
+
+
+def test_in_a_pause_that_the_edge_asked_for_the_uplink_is_not_called_full() -> None:
+    bench = Bench(SPLIT).welcomed()
+    frame_id = bench.capture()
+    bench.compute()
+    bench.receive(Reject(frame_id, RejectReason.BUSY, ""))
+    bench.capture()
+    assert [record.reason for record in bench.records] == ["edge rejected: busy", "edge busy"]
+
+
+def test_a_link_on_which_too_much_is_under_way_already_is_full() -> None:
+    bench = Bench(SPLIT, sla_s=None)
+    bench.take(bench.session.connected(now_s=bench.now_s))
+    bench.receive(replace(WELCOME, max_in_flight=2000))
+    bench.answer_probes()
+    while not bench.records:
+        bench.capture()
+        if bench.computes:
+            bench.compute()
+    assert 564 * (bench.next_id - 1) >= MAX_AHEAD_BYTES  # of those before it
     assert bench.records[0].reason == "uplink full"
 
 

@@ -32,7 +32,7 @@ def answer(frame_id: int, *, now_s: float) -> Result:
 
 def test_there_is_no_room_once_the_bound_of_bytes_on_their_way_is_reached() -> None:
     traffic, num_frames = known(), 0
-    while traffic.has_room(max_in_flight=100, now_s=0.1):
+    while not traffic.is_overfull:
         traffic.frame_sent(frame(50_000, frame_id=num_frames), num_messages=10, now_s=0.1)
         num_frames += 1
     assert num_frames == -(-MAX_AHEAD_BYTES // 50_640)

@@ -102,9 +102,14 @@ class ComputeSlot:
         frame.point, frame.estimate, frame.layers = choice.point, choice.estimate, choice.layers
         frame.trusted = choice.trusted
         if choice.point is None:
-            reason = "uplink full" if self._edge.state is State.READY else "no edge"
-            return [self._endings.here(frame, None, reason, now_s=now_s)]
+            return [self._endings.here(frame, None, self._why_none(now_s=now_s), now_s=now_s)]
         frame.started_s = now_s
         self._running = frame
         reference = self._references.choose(choice.point, frame_id=frame.frame_id, now_s=now_s)
         return [Compute(frame.frame_id, choice.point, reference)]
+
+    def _why_none(self, *, now_s: float) -> str:
+        """Return why no point was chosen: what the edge asked for is not the link's fault."""
+        if self._edge.state is not State.READY:
+            return "no edge"
+        return "edge busy" if self._edge.holds_off(now_s=now_s) else "uplink full"

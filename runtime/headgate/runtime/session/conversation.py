@@ -87,12 +87,21 @@ class Conversation:
 
     def outlook(self, *, now_s: float) -> Outlook | None:
         """Return what to expect of a frame sent now, or None if none may be sent."""
+        if self._state is not State.READY or self.holds_off(now_s=now_s):
+            return None
+        return None if self._traffic.is_overfull else self._traffic.outlook(now_s=now_s)
+
+    def holds_off(self, *, now_s: float) -> bool:
+        """Whether an edge that welcomed us takes no frame now, however free the link is.
+
+        It asked for a pause, or has as many frames of ours as it admits.
+        """
         welcome = self._welcome
-        if self._state is not State.READY or welcome is None or self._is_paused(now_s=now_s):
-            return None
-        if not self._traffic.has_room(max_in_flight=welcome.max_in_flight, now_s=now_s):
-            return None
-        return self._traffic.outlook(now_s=now_s)
+        if welcome is None:
+            return False
+        if self._is_paused(now_s=now_s):
+            return True
+        return not self._traffic.has_room(max_in_flight=welcome.max_in_flight, now_s=now_s)
 
     def connected(self, *, now_s: float) -> list[Send]:
         """Greet the edge: each connection begins with HELLO.

@@ -79,12 +79,15 @@ class Traffic:
         """Return what the link will do to a message sent now."""
         return self._link.outlook(now_s=now_s)
 
+    @property
+    def is_overfull(self) -> bool:
+        """Whether so much is on the link that nothing may be added."""
+        return self._link.ahead_bytes >= MAX_AHEAD_BYTES
+
     def has_room(self, *, max_in_flight: int, now_s: float) -> bool:
         """Whether an edge that admits so many frames of ours at a time may be sent one more."""
         for frame_id in [f for f, sent_s in self._in_flight.items() if now_s > sent_s + LOST_S]:
             del self._in_flight[frame_id]
-        if self._link.ahead_bytes >= MAX_AHEAD_BYTES:
-            return False
         return len(self._in_flight) < max_in_flight + self._travelling(now_s=now_s)
 
     def _travelling(self, *, now_s: float) -> int:
