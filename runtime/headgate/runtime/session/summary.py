@@ -35,7 +35,7 @@ class Summary:
     by_point: dict[str, int]  # of frames for which a point was chosen
     by_answer: dict[str, int]  # of answered frames: the point that the answer is from, or EXIT
     by_reason: dict[str, int]
-    switches: int  # frames chosen another point than the frame before
+    switches: int  # frames chosen another point than the one delivered before
     latency_p50_s: float | None  # of answered frames, to within 1 %
     latency_p95_s: float | None
     latency_p99_s: float | None
