@@ -4,6 +4,7 @@ A run that will be `OUT` is trained in `OUT.partial` and becomes `OUT` when all 
 a kill leaves at OUT what was there before, or the new run, and never a part of one.
 """
 
+import fcntl
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,11 +27,6 @@ from headgate.train.folder.epoch_log import LOG_FILE
 from headgate.train.folder.run_folder import partial_folder
 from headgate.train.folder.run_record import COMPLETE, RunRecord, read_record
 from headgate.train.recipe import PruneConfig, differences
-
-try:
-    import fcntl
-except ImportError:  # Windows: two trainings of one run are then not noticed
-    fcntl = None  # type: ignore[assignment]
 
 RUN_FILE = "run.json"
 WEIGHTS = "weights"
@@ -198,11 +194,10 @@ def held(folder: Path, *, what: str, option: str) -> Iterator[None]:
     Raises UsageError where another process holds it, saying `what` that does.
     """
     with (folder / _LOCK_FILE).open("w") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UsageError(
-                    f"{folder}: another {what}; wait for it, or choose another folder for {option}"
-                ) from None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"{folder}: another {what}; wait for it, or choose another folder for {option}"
+            ) from None
         yield
