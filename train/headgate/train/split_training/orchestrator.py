@@ -21,12 +21,10 @@ from collections.abc import Mapping
 from math import log, sqrt
 
 DISCOUNT = 0.87  # gamma of the paper
-ITERATIONS = 200
+ITERATIONS = 200  # of an epoch
 
 
-def crossing_shares(
-    losses: Mapping[str, float | None], *, share: float, iterations: int = ITERATIONS
-) -> dict[str, float]:
+def crossing_shares(losses: Mapping[str, float | None], *, share: float) -> dict[str, float]:
     """Return which part of its batches each client sends in the coming epoch, 0..1.
 
     `losses` are mean cross entropies of the server, None where a client has not sent any batch: it
@@ -38,7 +36,7 @@ def crossing_shares(
     times = dict.fromkeys(loss_of, 0)
     counts = dict.fromkeys(loss_of, 0.0)
     owed = 0.0
-    for _ in range(iterations):
+    for _ in range(ITERATIONS):
         owed += share * len(loss_of)
         num_chosen = int(owed)
         owed -= num_chosen
@@ -50,7 +48,7 @@ def crossing_shares(
         for name in chosen:
             counts[name] += 1.0
             times[name] += 1
-    return {name: max(1, number) / iterations for name, number in times.items()}
+    return {name: max(1, number) / ITERATIONS for name, number in times.items()}
 
 
 def _worth(loss: float, count: float, *, total: float) -> float:
