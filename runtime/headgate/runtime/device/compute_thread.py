@@ -18,7 +18,7 @@ Outcome = Computed | ComputeFailed
 
 
 class HeadBackend(Protocol):
-    """What the device needs from whatever computes: `engine.DeviceEngine`."""
+    """What the device needs from whatever computes: `device_engine.DeviceEngine`."""
 
     def compute(
         self, point: OperatingPoint, picture_HWC: Picture, reference: Reference | None = None

@@ -42,7 +42,7 @@ class Level:
         self._spread = FIRST_SPREAD
 
     def begin(self, log_rate: float) -> None:
-        """Take the first sample as it is."""
+        """Go to the first sample, but down by no more than `MAX_FALL`."""
         self.value += max(-MAX_FALL, log_rate - self.value)
 
     def follow(self, log_rate: float, *, foreseen: float, since_s: float, hidden: float) -> None:

@@ -41,7 +41,7 @@ class Paces:
         return num_bits + 8 * self.floor_bytes
 
     def begin(self, log_rate: float) -> None:
-        """Take the first sample as it is."""
+        """Learn from the first sample, see `Level.begin`."""
         for level in self._levels:
             level.begin(log_rate)
 

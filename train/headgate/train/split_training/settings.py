@@ -96,8 +96,11 @@ class DepruneSettings:
 
 
 def parse_schedule(text: str) -> tuple[Phase, ...]:
-    """Read BUDGET:EPOCHS,..., such as 4:15,128:7 or 128:7,4:15; each budget is another."""
-    expected = "expected BUDGET:EPOCHS,... each with another budget, such as 4:15,128:7"
+    """Read BUDGET:EPOCHS,..., such as 4:15,128:7 or 128:7,4:15: no budget twice in a row."""
+    expected = (
+        f"expected BUDGET:EPOCHS,... ({MAX_PHASES} at most, no budget twice in a row), "
+        "such as 4:15,128:7"
+    )
     phases = []
     for part in text.split(","):
         budget, _, epochs = part.strip().partition(":")
