@@ -45,6 +45,10 @@ REFUSED = {
     "a short header": ([b"HDGT"], "4 bytes, expected 8 or more"),
     "http": ([b"GET / HTTP/1.1\r\n"], "expected b'HDGT'"),
     "a reserved type": ([header(64, b"")], "CONTROL.*reserved"),
+    "split training": (
+        [header(65, b"")],
+        "TRAIN.*an edge does not do; connect to a server of `headgate train deprune --role server`",
+    ),
     "an unknown type": ([header(10, b"")], "unknown type 10"),
     "a newer version": ([header(8, b"", version=4)], "version 4, this side speaks"),
     "a version before the last two": ([header(8, b"", version=1)], "version 1, this side speaks"),

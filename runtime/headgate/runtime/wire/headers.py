@@ -1,6 +1,6 @@
 """The header of a message: its prefix, and which fields follow for each type and version.
 
-Drawn in `wire`, which puts types together with their payloads.
+Drawn in docs/wire.md; `wire` puts types together with their payloads.
 """
 
 from dataclasses import dataclass
@@ -47,7 +47,12 @@ class Kind(IntEnum):
     ACK = 9
 
 
-_RESERVED = {64: "CONTROL", 65: "TRAIN"}
+# Types that neither an edge nor a device takes, and what to do about them.
+_NOT_HERE = {
+    64: "(CONTROL) is reserved; update Headgate",
+    65: "(TRAIN) is of split training, which an edge does not do; connect to a server of "
+    "`headgate train deprune --role server`",
+}
 _HANDSHAKE = (Kind.HELLO, Kind.REJECT)
 _FIELDS = {
     Kind.HELLO: Struct("<8s32sI"),
@@ -101,8 +106,8 @@ def decode_prefix(prefix: bytes, header_bytes: int, num_payloads: int) -> tuple[
     magic, version, number, announced, zero = PREFIX.unpack(prefix)
     if magic != MAGIC:
         raise WireError(f"header: begins with {magic!r}, expected {MAGIC!r}; not a Headgate peer")
-    if number in _RESERVED:
-        raise WireError(f"header: type {number} ({_RESERVED[number]}) is reserved; update Headgate")
+    if number in _NOT_HERE:
+        raise WireError(f"header: type {number} {_NOT_HERE[number]}")
     try:
         kind = Kind(number)
     except ValueError:

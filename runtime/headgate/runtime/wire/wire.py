@@ -2,34 +2,10 @@
 
 A message is one ZeroMQ message of several parts. Part 0 is the header: a prefix that every
 message has, then fields whose length the type fixes. All numbers are little-endian and unsigned.
+docs/wire.md draws every byte; the header and its checks are in `headers`.
 
-    prefix   0  magic "HDGT"       4  version u8    5  type u8    6  payload parts u8    7  zero u8
-
-    type               fields after the prefix                                     payload parts
-    1  HELLO           8  versions 8 x u8, newest first, zeros after the last      none
-                      16  family digest, 32 bytes
-                      48  max message bytes u32
-    2  WELCOME         8  family digest, 32 bytes                                  none
-                      40  max payload bytes u32   44  max in flight u16   46  zero u16
-    3  FRAME           8  frame id u32    12  budget us u32    16  point u16       1: payload, or
-                      18  layer u8        19  flags u8 (bit 0: last)               1 to 16: layers
-                      20  fragment u16    22  fragments u16    24  sent us u32
-    4  RESULT          8  arrived us u64  16  frame id u32     20  residence us u32    1 per tensor
-                      24  queue us u32    28  decode us u32    32  tail us u32
-                      36  point u16       38  frames queued u16
-                      40  busy permille u16    42  arrivals u16
-                      44  spread us u32   48  burst bytes u32  52  largest gap us u32
-    5  REJECT          8  frame id u32 (all ones: none)  12  reason u16  14  zero u16  1: UTF-8 text
-    6  PROBE           8  probe id u32    12  sent us u32                          1: padding
-    7  PROBE_REPLY     8  arrived us u64  16  probe id u32     20  residence us u32    none
-    8  GOODBYE         -                                                           none
-    9  ACK             8  frame id u32    12  layers u8        13  zero x 3        none
-                      16  arrived us u64
-    64 CONTROL, 65 TRAIN  reserved
-
-The last four of RESULT are `messages.Burst`, all zero for a frame that came in one arrival. The
-tensor part is drawn in `tensor_parts`. FRAME, ACK and RESULT are written and read
-in `frame_parts`, the header and its checks in `headers`.
+The last four fields of RESULT are `messages.Burst`, all zero for a frame that came in one arrival.
+FRAME, ACK and RESULT are written and read in `frame_parts`, tensors in `tensor_parts`.
 
 Versions. The layout of HELLO and REJECT never changes and their version byte stays 1, so that any
 two Headgates can at least refuse each other. HELLO lists what the device speaks (N and N - 1);
