@@ -332,6 +332,21 @@ def test_a_frame_whose_later_layers_the_socket_refuses_counts_those_that_left(
     assert record.num_bytes == sum(len(f.payload) + sum(map(len, f.more_layers)) for f in before)
 
 
+@pytest.mark.parametrize("num_refused", [1, 2, 3])
+def test_an_answer_from_layers_that_the_socket_refused_is_the_edges_fault(num_refused: int) -> None:
+    bench = Bench()
+    frame_id = bench.send()
+    num_before = layers_sent(bench, frame_id)
+    del bench.frames[-num_refused:]
+    for _ in range(num_refused):
+        bench.take(bench.session.send_failed(frame_id, now_s=bench.now_s))
+    num_left = layers_sent(bench, frame_id)
+    assert 0 < num_left < num_before
+    bench.now_s += RTT_S
+    bench.answer(frame_id, num_before)
+    assert f"of which {num_left} were sent" in bench.complaints[0]
+
+
 def test_a_frame_of_which_the_socket_takes_nothing_was_not_sent() -> None:
     bench = Bench()
     frame_id = bench.send()

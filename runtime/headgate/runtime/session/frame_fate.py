@@ -43,7 +43,7 @@ class FrameOnItsWay:
     head_s: float | None = None
     encode_s: float | None = None
     sent_bytes: list[int] = field(default_factory=list)  # payload of each message that left
-    num_layers_sent: int = 0  # whole ones
+    sent_layers: list[int] = field(default_factory=list)  # that each of them made whole
     insurance: Answer | None = None  # the device's answer, while the edge's is awaited
     last_call_s: float | None = None  # when to look whether the device has to step in
     rescue_reason: str | None = None  # why it does
@@ -59,6 +59,11 @@ class FrameOnItsWay:
     def num_bytes(self) -> int:
         """Payload that left the device."""
         return sum(self.sent_bytes)
+
+    @property
+    def num_layers_sent(self) -> int:
+        """Layers that left whole."""
+        return sum(self.sent_layers)
 
     @property
     def deadline_s(self) -> float | None:

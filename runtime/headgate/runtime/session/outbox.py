@@ -116,6 +116,7 @@ class Outbox:
         """
         if frame.sent_bytes:
             frame.sent_bytes.pop()
+            frame.sent_layers.pop()
         self.drop(frame.frame_id)
         return frame.num_bytes > 0
 
@@ -134,6 +135,7 @@ class Outbox:
         assert frame.point is not None
         assert payload is not None
         frame.sent_bytes.append(len(payload))
+        frame.sent_layers.append(0)
         grace_s = self._references.sent(frame.frame_id, frame.point, outcome, now_s=now_s)
         # A frame that was long on its way is computed in vain rather than rejected in error.
         left_us = budget_us(frame, less_s=self._edge.delay_s - grace_s, now_s=now_s)
@@ -189,8 +191,8 @@ class Outbox:
             sent_us=sent_us,
         )
         frame.sent_bytes.append(len(first) + sum(map(len, more)))
-        if release.fragment + 1 == release.fragments:
-            frame.num_layers_sent = release.layer + release.num_layers
+        is_whole = release.fragment + 1 == release.fragments
+        frame.sent_layers.append(release.num_layers if is_whole else 0)
         return self._edge.send_layers(message, now_s=now_s)
 
     def _layer_budget_us(self, frame: FrameOnItsWay, *, now_s: float) -> int:
