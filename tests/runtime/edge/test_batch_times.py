@@ -11,8 +11,6 @@ from runtime.batches import KEY, OTHER, known_times
 def test_times_of_sizes_never_seen_are_guessed_on_the_safe_side() -> None:
     times = BatchTimes()
     assert times.predict_s(KEY, size=3) == 0.0
-    times.set_prior(KEY, frame_s=0.004)
-    assert times.predict_s(KEY, size=3) == pytest.approx(0.012)
     times.measured(KEY, size=2, elapsed_s=0.010)
     assert times.predict_s(KEY, size=1) == pytest.approx(0.010)
     assert times.predict_s(KEY, size=3) == pytest.approx(0.015)
@@ -110,8 +108,7 @@ def test_a_machine_however_uneven_makes_batches_count_as_half_as_long_again_at_m
 
 def test_what_a_frame_costs_is_that_of_the_best_batch_and_follows_it() -> None:
     times = BatchTimes()
-    times.set_prior(KEY, frame_s=0.004)
-    assert times.frame_s(KEY) == pytest.approx(0.004)
+    assert times.frame_s(KEY) == 0.0
     times.measured(KEY, size=1, elapsed_s=0.010)
     assert times.frame_s(KEY) == pytest.approx(0.010)
     times.measured(KEY, size=4, elapsed_s=0.020)
@@ -128,8 +125,6 @@ def test_one_more_frame_saves_what_it_takes_alone_less_what_it_adds() -> None:
 def test_whoever_keeps_a_prediction_is_told_when_it_may_have_changed() -> None:
     times = BatchTimes()
     versions = [times.version]
-    times.set_prior(KEY, frame_s=0.004)
-    versions.append(times.version)
     times.measured(KEY, size=1, elapsed_s=0.010)
     versions.append(times.version)
     times.doubt(KEY, share=0.5)

@@ -90,7 +90,6 @@ def test_a_frame_in_layers_is_late_with_its_budget_where_others_need_the_worker(
 
 def test_without_a_measurement_a_frame_is_given_up_at_its_deadline_only() -> None:
     made = batcher(frame(1, deadline_s=0.01))
-    made.times.set_prior(KEY, frame_s=5.0)
     assert ids(made.take_too_late(now_s=0.0099)) == []
     assert ids(made.take_too_late(now_s=0.01)) == [1]
 

@@ -40,7 +40,6 @@ class BatchTimes:
     def __init__(self) -> None:
         self._measured_s: dict[GraphKey, dict[int, float]] = {}
         self._scatter: dict[GraphKey, float] = {}  # mean of |measured - mean| / mean
-        self._prior_s: dict[GraphKey, float] = {}
         self._trust: dict[GraphKey, float] = {}  # a factor of what was measured, if not 1
         self._guessed_s: dict[tuple[GraphKey, int], float] = {}  # of `predict_s`, until it changes
         self._best_s: dict[GraphKey, float] = {}  # of `frame_s`, likewise
@@ -50,11 +49,6 @@ class BatchTimes:
     def version(self) -> int:
         """A number that rises whenever a prediction may have changed."""
         return self._version
-
-    def set_prior(self, key: GraphKey, *, frame_s: float) -> None:
-        """Tell what one frame costs until it has been measured."""
-        self._prior_s[key] = frame_s
-        self._changed()
 
     def measured(self, key: GraphKey, *, size: int, elapsed_s: float) -> None:
         """Take the time of one batch, from its start to its end."""
@@ -88,7 +82,10 @@ class BatchTimes:
         return key in self._measured_s
 
     def predict_s(self, key: GraphKey, *, size: int) -> float:
-        """Return the expected time of a batch; sizes never seen are guessed on the safe side."""
+        """Return the expected time of a batch; 0 where nothing is known of its graph.
+
+        Sizes never seen are guessed on the safe side.
+        """
         guess_s = self._guessed_s.get((key, size))
         if guess_s is None:
             guess_s = self._guessed_s[key, size] = self._guess_s(key, size)
@@ -104,7 +101,7 @@ class BatchTimes:
         best_s = self._best_s.get(key)
         if best_s is None:
             known_s = self._measured_s.get(key)
-            best_s = self._prior_s.get(key, 0.0)
+            best_s = 0.0
             if known_s:
                 best_s = min(time_s / size for size, time_s in known_s.items())
                 best_s *= self._trust.get(key, 1.0)
@@ -124,7 +121,7 @@ class BatchTimes:
     def _guess_s(self, key: GraphKey, size: int) -> float:
         known_s = self._measured_s.get(key)
         if not known_s:
-            return size * self._prior_s.get(key, 0.0)
+            return 0.0
         return self._trust.get(key, 1.0) * _foretold_s(known_s, size)
 
 

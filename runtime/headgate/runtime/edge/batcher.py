@@ -50,7 +50,7 @@ class Batcher:
         self._max_batch = max_batch
         self._waiting: list[Queued] = []
         self._num_by_key: Counter[GraphKey] = Counter()
-        self._turns = Turns(self._frame_s)
+        self._turns = Turns(self.times.frame_s)
         self._running: tuple[list[Queued], float] | None = None  # and when it began
         self._finished_s: dict[GraphKey, float] = {}  # its last batch
         self._doubted_s: dict[GraphKey, float] = {}  # when its times were doubted last
@@ -97,12 +97,12 @@ class Batcher:
         idle = self._running is None and not self._waiting and not coming
         if frame.deadline_s == inf or idle:
             return True
-        own_s = self._frame_s(frame.key)
+        own_s = self.times.frame_s(frame.key)
         if now_s + own_s > frame.deadline_s:
             return True  # too late by itself, not for want of room
         free_s = max(now_s, self._free_s())
-        backlog_s = sum(num * self._frame_s(key) for key, num in self._num_by_key.items())
-        backlog_s += sum(self._frame_s(each.key) for each in coming)
+        backlog_s = sum(num * self.times.frame_s(key) for key, num in self._num_by_key.items())
+        backlog_s += sum(self.times.frame_s(each.key) for each in coming)
         if free_s + backlog_s + own_s <= frame.deadline_s:
             return True
         ahead_s = self._line_with(coming, now_s=now_s).ahead_s(frame)
@@ -236,10 +236,6 @@ class Batcher:
         batch, began_s = self._running
         return began_s + self.times.predict_s(batch[0].key, size=len(batch))
 
-    def _frame_s(self, key: GraphKey) -> float:
-        """Return what a frame costs in a good batch. Priors are too foreign to refuse by."""
-        return self.times.frame_s(key) if self.times.has_measured(key) else 0.0
-
     def _first_give_up_s(self) -> float:
         """Return when the first waiting frame is too late."""
         version = self.times.version
@@ -249,9 +245,7 @@ class Batcher:
         return self._first_give_up[1]
 
     def _give_up_s(self, frame: Queued) -> float:
-        """Return from when on the frame is too late. Priors are too foreign to give up by."""
-        if not self.times.has_measured(frame.key):
-            return frame.deadline_s
+        """Return from when on the frame is too late: at its deadline where nothing is measured."""
         return frame.deadline_s - self.times.predict_s(frame.key, size=1)
 
     def _has_time(self, *, now_s: float) -> bool:

@@ -163,18 +163,6 @@ def item_of(frame: Queued, manifest: Manifest, prefixes: Prefixes) -> BatchItem:
     return BatchItem(frame.peer, frame.frame_id, point, frame.payload, frame.reference, layers)
 
 
-def priors_s(families: Mapping[str, Manifest], machine: str | None) -> dict[GraphKey, float]:
-    """Return what one frame costs per graph according to the manifests' times on `machine`."""
-    priors: dict[GraphKey, float] = {}
-    for digest, manifest in families.items():
-        for point_id, time in manifest.times.get(machine or "", {}).items():
-            point = manifest.point(point_id)
-            if point.kind is not PointKind.LOCAL:
-                key = graph_key(point, full_graph=manifest.full_graph)
-                priors[GraphKey(digest, key)] = time.edge_s
-    return priors
-
-
 def result_of(
     frame: Queued,
     tensors: tuple[NamedTensor, ...],

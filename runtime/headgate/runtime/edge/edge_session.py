@@ -29,7 +29,6 @@ from headgate.runtime.edge.edge_rules import (
     clock_us,
     item_of,
     point_used,
-    priors_s,
     result_of,
 )
 from headgate.runtime.edge.edge_tally import EdgeStats, EdgeTally
@@ -55,14 +54,8 @@ from headgate.runtime.wire.wire import decode, encode
 class EdgeSession:
     """All peers of one edge. All times are the shell's monotonic clock, in seconds."""
 
-    def __init__(
-        self,
-        families: Mapping[str, Manifest],
-        limits: EdgeLimits | None = None,
-        *,
-        machine: str | None = None,
-    ) -> None:
-        """`families` by digest; `machine` picks the manifests' times as first guesses."""
+    def __init__(self, families: Mapping[str, Manifest], limits: EdgeLimits | None = None) -> None:
+        """`families` by digest."""
         self._families = dict(families)
         self._limits = limits or EdgeLimits()
         self._peers = Peers(self._limits)
@@ -81,8 +74,6 @@ class EdgeSession:
             limits=self._limits,
             tally=self._tally,
         )
-        for key, frame_s in priors_s(self._families, machine).items():
-            self._room.times.set_prior(key, frame_s=frame_s)
 
     @property
     def drained(self) -> bool:
