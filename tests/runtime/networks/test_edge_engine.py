@@ -124,14 +124,6 @@ def test_a_picture_of_the_wrong_size_is_refused_before_the_network(
     assert "8 x 8 px, expected 16 x 16 px" in outcome.error
 
 
-def test_the_backend_says_what_it_serves(tails: EdgeEngine, tiny_family: Family) -> None:
-    described = tails.describe()
-    assert described.family_digest == tiny_family.manifest.digest
-    assert described.graph_keys == ("b3r1", "b1r1", FULL_GRAPH_KEY)
-    assert described.max_batch == 4
-    assert tails.health()
-
-
 def test_each_offload_point_is_answered_by_the_whole_network_it_names(tmp_path: Path) -> None:
     """The second network here has its answers in another order: red is called green."""
     family = write_tiny_family(tmp_path / "family")
@@ -152,7 +144,6 @@ def test_each_offload_point_is_answered_by_the_whole_network_it_names(tmp_path: 
     )
     family = replace(family, manifest=manifest)
     device, tails = DeviceEngine(family), EdgeEngine(family)
-    assert tails.describe().graph_keys[-2:] == (FULL_GRAPH_KEY, "full/pictures.onnx")
     (picture,), (label,) = tinted_pictures(1, seed=4)
     for key, point_id, expected in (
         (FULL_GRAPH_KEY, "jpeg-q50", label),
@@ -232,7 +223,7 @@ def test_a_gpu_answers_as_the_cpu_does(tiny_family: Family) -> None:
         tails = EdgeEngine(tiny_family, options=EngineOptions(providers="cuda"), max_batch=4)
     except UsageError as reason:
         pytest.skip(str(reason))
-    assert tails.describe().provider == "CUDAExecutionProvider"
+    assert tails.provider == "CUDAExecutionProvider"
     on_cpu = EdgeEngine(tiny_family, options=EngineOptions(providers="cpu"), max_batch=4)
     pictures, _ = tinted_pictures(4, seed=5)
     for point_id in ("b3r1-l16", "jpeg-q50"):

@@ -61,7 +61,7 @@ class EdgeServer:
     ) -> None:
         """`backends` and `manifests` by family digest. Raises UsageError if it cannot listen."""
         limits = limits or EdgeLimits()
-        batches = [backend.describe().max_batch for backend in backends.values()]
+        batches = [backend.max_batch for backend in backends.values()]
         limits = replace(limits, max_batch=min([limits.max_batch, *batches]))
         self.digests = tuple(manifests)
         self._session = EdgeSession(manifests, limits)

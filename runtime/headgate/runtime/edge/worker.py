@@ -65,8 +65,6 @@ class Worker:
     def stop(self) -> None:
         self._work.put(None)
         self._thread.join(timeout=10.0)
-        for backend in self._backends.values():
-            backend.drain()
 
     def _run(self) -> None:
         while (batch := self._work.get()) is not None:

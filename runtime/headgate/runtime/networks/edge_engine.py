@@ -18,7 +18,6 @@ from headgate.profiles.manifest import OperatingPoint, PointKind
 from headgate.profiles.pictures import decode_picture, encode_picture
 from headgate.runtime.codec.layer_codec import decode_layers, encode_layers
 from headgate.runtime.codec.prediction import decode_split, encode_split
-from headgate.runtime.edge.backend import BackendDescription
 from headgate.runtime.edge.edge_events import FULL_GRAPH_KEY, BatchItem, ItemOutcome
 from headgate.runtime.edge.edge_rules import graph_key
 from headgate.runtime.networks.family_graphs import (
@@ -51,7 +50,6 @@ class EdgeEngine:
     ) -> None:
         self.manifest = family.manifest
         self.max_batch = max_batch
-        self._healthy = True
         self._output_name = family.manifest.outputs[0].name
         self._full = {FULL_GRAPH_KEY: whole_network(family, self.manifest.full_graph, options)}
         self._tails: dict[str, Graph] = {}
@@ -72,20 +70,10 @@ class EdgeEngine:
         family.check_unchanged()
         return_freed_memory()
 
-    def describe(self) -> BackendDescription:
-        return BackendDescription(
-            family_digest=self.manifest.digest,
-            graph_keys=(*self._tails, *self._full),
-            max_batch=self.max_batch,
-            provider=self._full[FULL_GRAPH_KEY].provider,
-        )
-
-    def health(self) -> bool:
-        return self._healthy
-
-    def drain(self) -> None:
-        """Nothing outlives a call to `infer` here."""
-        self._healthy = False
+    @property
+    def provider(self) -> str:
+        """What onnxruntime could start."""
+        return self._full[FULL_GRAPH_KEY].provider
 
     def infer(self, graph_key: str, items: Sequence[BatchItem]) -> list[ItemOutcome]:
         """Decode and run one batch for one graph, outcomes in order; see `edge_rules.graph_key`.

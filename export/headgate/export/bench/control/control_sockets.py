@@ -25,9 +25,8 @@ from headgate.runtime.codec.prediction import Reference
 from headgate.runtime.device.device import Device, DeviceSettings
 from headgate.runtime.device.playback import Playback
 from headgate.runtime.device.sources import open_source
-from headgate.runtime.edge.backend import BackendDescription
 from headgate.runtime.edge.edge import EdgeServer
-from headgate.runtime.edge.edge_events import FULL_GRAPH_KEY, BatchItem, ItemOutcome
+from headgate.runtime.edge.edge_events import BatchItem, ItemOutcome
 from headgate.runtime.emulator.link_thread import LinkPlan
 from headgate.runtime.emulator.packet_link import PacketLink, free_addresses
 from headgate.runtime.emulator.relay import Relay
@@ -75,15 +74,11 @@ class StandInHead:
 class StandInTail:
     """An edge's networks: one answer per item after the right time."""
 
+    max_batch = MAX_BATCH
+
     def __init__(self, manifest: Manifest) -> None:
-        self._manifest = manifest
         self._times = point_times(manifest)
         self._answers = Answers(manifest, None)
-
-    def describe(self) -> BackendDescription:
-        """Return what is served."""
-        keys = (*(member.id for member in self._manifest.members), FULL_GRAPH_KEY)
-        return BackendDescription(self._manifest.digest, keys, MAX_BATCH, "stand-in")
 
     def infer(self, graph_key: str, items: Sequence[BatchItem]) -> list[ItemOutcome]:
         """Take the sum of the items' times, as the simulator does."""
@@ -99,13 +94,6 @@ class StandInTail:
             )
             for item, tail_s in zip(items, tails_s, strict=True)
         ]
-
-    def health(self) -> bool:
-        """Return True: nothing can break."""
-        return True
-
-    def drain(self) -> None:
-        """Do nothing: nothing is kept."""
 
 
 def suitable(traces: Sequence[Trace], *, number: int, duration_s: float) -> list[Trace]:

@@ -53,7 +53,7 @@ class BareTail:
         with on_cores(cores):  # threads of onnxruntime stay where they are made
             options = EngineOptions(providers=providers, threads=threads)
             engine = EdgeEngine(family, options=options, max_batch=max_batch)
-            self.provider = engine.describe().provider  # what onnxruntime could start
+            self.provider = engine.provider
             self._runs = {
                 size: _run(engine, point, _repeated(features_NCHW, size))
                 for size in SIZES
