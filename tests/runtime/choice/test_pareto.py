@@ -3,7 +3,7 @@
 import pytest
 
 from headgate.profiles.manifest import OperatingPoint, PointKind
-from headgate.runtime.choice.pareto import undominated
+from headgate.runtime.choice.pareto import undominated, worth_their_cost
 from runtime.ladders import stats
 
 
@@ -39,3 +39,10 @@ def test_points_that_offer_the_same_stay_by_name() -> None:
 
 def test_of_no_points_none_are_left() -> None:
     assert left() == []
+
+
+def test_what_a_cheaper_one_equals_is_not_worth_its_cost_in_any_order() -> None:
+    offers = [(3.0, 0.8), (2.0, 0.6), (1.0, 0.6), (3.0, 0.7), (4.0, 0.8), (5.0, 0.81)]
+    for each in (offers, offers[::-1]):
+        kept = worth_their_cost(each, cost=lambda offer: offer[0], worth=lambda offer: offer[1])
+        assert kept == [(1.0, 0.6), (3.0, 0.8), (5.0, 0.81)]

@@ -18,6 +18,7 @@ from headgate.runtime.choice.layer_worth import (
     rates_of,
     through_by_s,
 )
+from headgate.runtime.choice.pareto import worth_their_cost
 from headgate.runtime.link.outlook import Outlook
 from headgate.runtime.wire.bursts import MESSAGE_OVERHEAD_BYTES
 
@@ -40,7 +41,12 @@ class Series:
             Step(point.bytes.mean + MESSAGE_OVERHEAD_BYTES, manifest.quality(point))
             for point in whole
         ]
-        self._backlogs = Backlogs(_undominated([*self._steps, *pictures]))
+        steps = worth_their_cost(
+            [*self._steps, *pictures],
+            cost=lambda step: step.num_bytes,
+            worth=lambda step: step.quality,
+        )
+        self._backlogs = Backlogs(tuple(steps))
 
     @property
     def quality(self) -> float:
@@ -82,15 +88,6 @@ class Series:
         )
         layers = LayerPlan(self._qualities, quality, times.period_s, backlog, plan.num_steps)
         return plan, layers
-
-
-def _undominated(steps: Iterable[Step]) -> tuple[Step, ...]:
-    """Return those that are worth more than all with fewer bytes, by rising bytes."""
-    kept: list[Step] = []
-    for step in sorted(steps, key=lambda step: (step.num_bytes, -step.quality)):
-        if not kept or step.quality > kept[-1].quality:
-            kept.append(step)
-    return tuple(kept)
 
 
 def series_among(manifest: Manifest, points: Collection[OperatingPoint]) -> tuple[Series, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from headgate.runtime.choice.backlog import Backlog, Step
 from headgate.runtime.choice.backlogs import Backlogs, FrameTimes
 from headgate.runtime.choice.layer_worth import Rate, free_at, rates_of
+from headgate.runtime.choice.pareto import worth_their_cost
 from headgate.runtime.link.outlook import Outlook
 from headgate.runtime.wire.bursts import MESSAGE_OVERHEAD_BYTES
 
@@ -78,10 +79,9 @@ class Queue:
 
 def few_of(steps: Sequence[Step]) -> tuple[Step, ...]:
     """Return the steps that no smaller one equals; of many, MAX_STEPS spread over them."""
-    better: list[Step] = []
-    for step in sorted(steps, key=lambda step: (step.num_bytes, -step.quality)):
-        if not better or step.quality > better[-1].quality:
-            better.append(step)
+    better = worth_their_cost(
+        steps, cost=lambda step: step.num_bytes, worth=lambda step: step.quality
+    )
     if len(better) <= MAX_STEPS:
         return tuple(better)
     last = len(better) - 1

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from headgate.profiles.ladder import LADDER
 from headgate.profiles.manifest import ByteStats, Manifest, OperatingPoint, PointKind, PointTime
+from headgate.runtime.choice.pareto import worth_their_cost
 
 PREDICTED_NOTE = (
     "predicted points send what changed: their bytes are those of the video they were exported "
@@ -195,11 +196,7 @@ def graph_name(path: str) -> str:
 
 def undominated(rows: Sequence[Row]) -> list[Row]:
     """Return, by rising bytes, the rows that no smaller one equals in accuracy."""
-    kept: list[Row] = []
-    for row in sorted(rows, key=lambda row: (row.mean_bytes, -row.accuracy)):
-        if not kept or row.accuracy > kept[-1].accuracy:
-            kept.append(row)
-    return kept
+    return worth_their_cost(rows, cost=lambda row: row.mean_bytes, worth=lambda row: row.accuracy)
 
 
 def _num_validated(manifest: Manifest) -> int | None:
