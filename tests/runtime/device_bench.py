@@ -46,7 +46,7 @@ class Bench:
         points = allowed_points(profile, manifest)
         self._welcome = replace(WELCOME, family_digest=manifest.digest)
         self.session = DeviceSession(
-            manifest=manifest, profile=profile, points=points, sla_s=sla_s, policy=policy
+            manifest=manifest, profile=profile, points=points, sla_s=sla_s, make_policy=policy
         )
         self.now_s = 100.0
         self.sent: list[Message] = []

@@ -123,7 +123,7 @@ class Bench:
             points=allowed_points(SPLIT, manifest),
             sla_s=0.1,
             settings=SessionSettings(skip=rule),
-            policy=policy,
+            make_policy=policy,
         )
         self.now_s = 100.0
         self.sent: list[Message] = []

@@ -70,17 +70,17 @@ class DeviceSession:
         times: Mapping[str, PointTime] | None = None,
         source_waits: bool = False,
         settings: SessionSettings = DEFAULT_SETTINGS,
-        policy: PolicyMaker = Controller,
+        make_policy: PolicyMaker = Controller,
     ) -> None:
         """`points` are the profile's allowed points; the profile's own SLA goes before `sla_s`.
 
         `times` are the compute times to start from, by default the manifest's. `source_waits`
-        says that frames are captured when `wants_frame`, not at a pace of their own. `policy`
+        says that frames are captured when `wants_frame`, not at a pace of their own. `make_policy`
         makes what decides; benchmarks put rivals there.
         """
         terms = Terms(profile, points=points, sla_s=sla_s)
         costs = PointCosts(manifest, times=times)
-        controller = policy(
+        policy = make_policy(
             manifest=manifest,
             costs=costs,
             profile=profile,
@@ -88,14 +88,14 @@ class DeviceSession:
             sla_s=terms.sla_s,
             source_waits=source_waits,
         )
-        edge = Conversation(family_digest=manifest.digest, observe=controller.observe)
+        edge = Conversation(family_digest=manifest.digest, observe=policy.observe)
         references = DeviceReferences(manifest, costs=costs)
         guard = Guard(least_s=settings.guard_s, sla_s=terms.sla_s)
         waiting = WaitingFrames(settings, guard)
         outbox = Outbox(manifest, edge=edge, costs=costs, references=references, guard=guard)
         rescues = Rescues(
             manifest,
-            controller=controller,
+            policy=policy,
             costs=costs,
             outbox=outbox,
             waiting=waiting,
@@ -104,7 +104,7 @@ class DeviceSession:
             next_frame=NextFrame(manifest, edge=edge, costs=costs, guard=guard, terms=terms),
         )
         self._chooser = Chooser(
-            controller,
+            policy,
             edge=edge,
             outbox=outbox,
             references=references,
@@ -112,7 +112,7 @@ class DeviceSession:
             guard=guard,
             rescues=settings.rescue,
         )
-        self._endings = Endings(manifest, controller=controller, outbox=outbox, rescues=rescues)
+        self._endings = Endings(manifest, policy=policy, outbox=outbox, rescues=rescues)
         self._slot = ComputeSlot(
             chooser=self._chooser,
             costs=costs,
@@ -123,7 +123,7 @@ class DeviceSession:
             terms=terms,
         )
         self._manifest, self._skip = manifest, settings.skip
-        self._terms, self._costs, self._controller = terms, costs, controller
+        self._terms, self._costs, self._policy = terms, costs, policy
         self._edge, self._references, self._guard = edge, references, guard
         self._waiting, self._outbox, self._rescues = waiting, outbox, rescues
         self._next_frame_id, self._finishing = 0, False
@@ -233,7 +233,7 @@ class DeviceSession:
                 return []
             case Welcome():
                 probes = self._edge.welcomed(message, now_s=now_s)
-                self._terms.welcomed(takes_layers=self._edge.takes_layers, policy=self._controller)
+                self._terms.welcomed(takes_layers=self._edge.takes_layers, policy=self._policy)
                 return [*probes]
             case Reject():
                 return self._take_reject(message, now_s=now_s)
@@ -270,7 +270,7 @@ class DeviceSession:
         self, profile: Profile, points: tuple[OperatingPoint, ...], *, now_s: float
     ) -> int:
         """Switch the profile; returns the id of the first frame that will be chosen under it."""
-        self._terms.switch(profile, points, policy=self._controller)
+        self._terms.switch(profile, points, policy=self._policy)
         self._guard.keep_within(self._terms.sla_s)
         pending = self._slot.pending
         return self._next_frame_id if pending is None else pending.frame_id

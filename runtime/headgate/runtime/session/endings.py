@@ -27,10 +27,10 @@ class Endings:
     """Ends the frames of one session, each once."""
 
     def __init__(
-        self, manifest: Manifest, *, controller: Policy, outbox: Outbox, rescues: Rescues
+        self, manifest: Manifest, *, policy: Policy, outbox: Outbox, rescues: Rescues
     ) -> None:
         self._manifest = manifest
-        self._controller, self._outbox, self._rescues = controller, outbox, rescues
+        self._policy, self._outbox, self._rescues = policy, outbox, rescues
 
     def here(
         self,
@@ -103,7 +103,7 @@ class Endings:
         if reason != UNREADABLE:  # else no choice could have answered it
             on_time = record.estimate.on_time
             by_edge = source is Source.EDGE and record.deadline_met if asked else None
-            self._controller.finished(
+            self._policy.finished(
                 frame.point,
                 missed=not record.deadline_met,
                 on_time=on_time,

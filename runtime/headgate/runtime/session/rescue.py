@@ -43,7 +43,7 @@ class Rescues:
         self,
         manifest: Manifest,
         *,
-        controller: Policy,
+        policy: Policy,
         costs: PointCosts,
         outbox: Outbox,
         waiting: Mapping[int, FrameOnItsWay],
@@ -53,7 +53,7 @@ class Rescues:
     ) -> None:
         """`waiting` are the session's frames that wait for the edge; only it changes them."""
         self._manifest, self._outbox, self._waiting = manifest, outbox, waiting
-        self._controller, self._costs, self._settings = controller, costs, settings
+        self._policy, self._costs, self._settings = policy, costs, settings
         self._guard, self._next = guard, next_frame
         self._queue: deque[FrameOnItsWay] = deque()
         self._captured_s = 0.0  # the last frame
@@ -106,7 +106,7 @@ class Rescues:
             return None
         deadline_s = frame.deadline_s
         left_s = None if deadline_s is None else deadline_s - self._guard.guard_s - now_s
-        return self._controller.fallback(left_s=left_s)
+        return self._policy.fallback(left_s=left_s)
 
     def last_call_s(self, frame: FrameOnItsWay, *, now_s: float) -> float | None:
         """Return when to look whether a frame sent now needs rescue; None: never."""
@@ -141,7 +141,7 @@ class Rescues:
         called = [frame for frame in self._waiting.values() if frame.is_called_by(by_s)]
         next_s = self._captured_s
         if not pending:
-            next_s = max(now_s, self._captured_s + self._controller.period_s)
+            next_s = max(now_s, self._captured_s + self._policy.period_s)
         queued = [frame for frame in called if self._last_call(frame, next_s=next_s, now_s=now_s)]
         return bool(queued)
 
@@ -159,7 +159,7 @@ class Rescues:
             return False
         # The next frame waits meanwhile, and may be superseded by the one after it: no gain.
         over_s = now_s + self._costs.device_s(point.id)
-        if over_s > next_s + self._controller.period_s:
+        if over_s > next_s + self._policy.period_s:
             return False
         quality = self._manifest.quality(point)
         begins_s = max(now_s, next_s)
@@ -206,4 +206,4 @@ class Rescues:
         if not self._settings.rescue or point is None:
             return
         if record.source is not Source.EDGE or not record.deadline_met:
-            self._controller.let_down(point, rescued=frame.rescued and record.deadline_met)
+            self._policy.let_down(point, rescued=frame.rescued and record.deadline_met)

@@ -73,7 +73,7 @@ def simulate_many(
             sla_s=scenario.sla_s,
             times=times,
             settings=SessionSettings(rescue=scenario.insured),
-            policy=Controller if scenario.policy is None else scenario.policy(uplink),
+            make_policy=Controller if scenario.policy is None else scenario.policy(uplink),
         )
         for _ in range(num_devices)
     ]
