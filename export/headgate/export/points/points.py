@@ -1,8 +1,9 @@
 """Sum up what points cost and are worth, and decide which split points are worth keeping.
 
-A split point is worth keeping if it answers better than every cheaper one of its member by more
-than noise. All points are measured on the same pictures, so the noise of a difference is that
-of paired answers: only pictures on which exactly one of the two is right count.
+A split point is worth keeping if it answers better than every cheaper one of its member that is
+kept, by more than noise or by more than `CLEAR_GAIN`. All points are measured on the same pictures,
+so the noise of a difference is that of paired answers: only pictures on which exactly one of the
+two is right count.
 
 Prefixes of one series stand or fall together: an edge may have received any number of layers, so
 none may be missing below another. A series loses layers at its end that make nothing better, and
@@ -20,7 +21,7 @@ from headgate.profiles.manifest import ByteStats, OperatingPoint, PointKind, Poi
 
 METRIC = "top1"  # share of pictures whose most probable label is right, 0 to 1
 # With few pictures the noise is larger than any gain; a gain above this is kept all the same.
-MAX_TOLERATED_LOSS = 0.002
+CLEAR_GAIN = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,11 @@ def worth_keeping(measured: Sequence[Measured]) -> list[Measured]:
 
 
 def paired_noise(a_N: NDArray[np.bool_], b_N: NDArray[np.bool_]) -> float:
-    """Return the standard error of the difference of two accuracies on the same pictures."""
+    """Return how far two accuracies on the same pictures may lie apart if they are equal.
+
+    It is the standard error of their difference then. That of the difference which was found, as
+    `paired.difference` has it, is smaller: it asks how large the gain is, not whether there is one.
+    """
     return sqrt(int(np.count_nonzero(a_N != b_N))) / len(a_N)
 
 
@@ -108,4 +113,4 @@ def _frontier(measured: Sequence[Measured]) -> list[Measured]:
 
 def _clearly_better(candidate: Measured, *, than: Measured) -> bool:
     gain = candidate.accuracy - than.accuracy
-    return gain > min(paired_noise(candidate.right, than.right), MAX_TOLERATED_LOSS)
+    return gain > min(paired_noise(candidate.right, than.right), CLEAR_GAIN)
