@@ -293,3 +293,36 @@ def test_the_whole_device_path_imports_no_torch_and_no_onnx() -> None:
     )
     assert "onnxruntime" in found
     assert found.isdisjoint({"torch", "torchvision", "onnx", "onnxscript", "lightning_fabric"})
+
+
+LEAVES_A_THREAD = """
+import atexit, threading
+import click
+from headgate.runtime.cli import main
+from headgate.runtime.device import aside
+
+def leave():
+    threading.Thread(target=threading.Event().wait, name=aside.THREAD_NAME, daemon=True).start()
+
+@main.command("leave")
+@click.pass_context
+def command(ctx):
+    {inside}
+    click.echo("done", nl=False)
+    ctx.exit(3)
+
+{before}
+atexit.register(print, ", and torn down", end="")
+main(["leave"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "inside", "said"), [("", "leave()", "done"), ("leave()", "", "done, and torn down")]
+)
+def test_python_is_not_torn_down_beneath_a_thread_that_the_command_left_in_a_library(
+    before: str, inside: str, said: str
+) -> None:
+    code = LEAVES_A_THREAD.format(before=before, inside=inside)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (3, said, "")

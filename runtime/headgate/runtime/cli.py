@@ -14,14 +14,16 @@ import contextlib
 import errno
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from headgate.profiles.errors import HeadgateError, UsageError
 from headgate.profiles.refusals import refusal
+from headgate.runtime.device import aside
 from headgate.runtime.signals import interrupted_by_sigterm, noting_interruptions
 
 COMMAND_GROUP = "headgate.commands"
@@ -139,6 +141,7 @@ class HeadgateGroup(click.Group):
         That is Ctrl-C where it comes beside `invoke`, and every EOFError, which is a bug like
         another. SIGTERM is Ctrl-C too until the command has a way of its own: it may load for long.
         """
+        before = threading.enumerate()
         # Of torchrun's processes one may wait for another in a call that no handler interrupts.
         is_alone = os.environ.get("WORLD_SIZE", "1") == "1"
         try:
@@ -164,7 +167,7 @@ class HeadgateGroup(click.Group):
             # The next `exec` of a text removes it. To block SIGINT would not do: threads of torch
             # that do not block it take it.
             exec("")
-        sys.exit(code if isinstance(code, int) else 0)
+        _end(code if isinstance(code, int) else 0, threads_before=before)
 
     def invoke(self, ctx: click.Context) -> Any:
         with noting_interruptions() as was_interrupted:
@@ -179,6 +182,21 @@ class HeadgateGroup(click.Group):
                     raise
                 click.echo(with_notes(text, error), err=True)
                 ctx.exit(code)
+
+
+def _end(code: int, *, threads_before: Sequence[threading.Thread]) -> NoReturn:
+    """End the process; at once if the command left a thread behind in a library (see `aside`).
+
+    Python would take itself down beneath it: FFmpeg, stopped while it connected, then crashed in
+    one of thirty runs.
+    """
+    new = [thread for thread in threading.enumerate() if thread not in threads_before]
+    if any(thread.name == aside.THREAD_NAME for thread in new):
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _check_stdout() -> None:

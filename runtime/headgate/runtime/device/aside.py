@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 LOOK_S = 0.1  # between looks whether anybody still wants it
 AHEAD = 2  # items that wait to be taken
+THREAD_NAME = "aside"
 
 T = TypeVar("T")
 
@@ -70,7 +71,7 @@ def iterate_aside(
         else:
             _put(None)
 
-    threading.Thread(target=_run, name="aside", daemon=True).start()
+    threading.Thread(target=_run, name=THREAD_NAME, daemon=True).start()
     try:
         while (item := _next(ready, timeout_s=timeout_s, is_stopped=is_stopped)) is not None:
             if isinstance(item, BaseException):
