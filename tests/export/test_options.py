@@ -8,7 +8,7 @@ import pytest
 from export.tiny_run import LENET, write_run
 from headgate.export.options import ExportOptions, check_options
 from headgate.export.pipeline import export_family
-from headgate.profiles.errors import UsageError
+from headgate.profiles.errors import FamilyError, UsageError
 
 OPTIONS = ExportOptions(num_calibration=16)
 
@@ -104,3 +104,19 @@ def test_what_comes_to_lie_at_the_target_during_an_export_stays(
         export_family(run, target, replace(OPTIONS, force=force), put)
     assert [path.name for path in tmp_path.iterdir()] == ["family"]
     assert (target / "thesis.tex").read_text() == "mine"
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FamilyError, match=r"no run\.json"):
+        export_family(tmp_path, tmp_path / "family", OPTIONS, print)
+
+
+def test_weights_with_a_flipped_byte_are_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path, LENET)
+    weights = run / "weights" / "b2r1.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(FamilyError, match=r"b2r1\.safetensors: sha256"):
+        export_family(run, tmp_path / "family", OPTIONS, print)
+    assert not (tmp_path / "family").exists()

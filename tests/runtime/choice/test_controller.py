@@ -393,9 +393,8 @@ def test_a_late_frame_is_held_back_only_where_it_would_make_others_late(
         sla_s=0.1,
         source_waits=source_waits,
     )
-    (picture,) = chooser.ladder
     for _ in range(10):
-        chooser.finished(picture, missed=True, on_time=0.1, by_edge=False)
+        chooser.finished(chooser.ladder[0], missed=True, on_time=0.1, by_edge=False)
     prospect = replace(outlook(14.0), ahead_bytes=ahead_bytes)
     choice = chooser.choose(Situation(0.0, 0.0, prospect))
     assert (choice.point is not None) == sent

@@ -6,9 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headgate.profiles.manifest import OperatingPoint
 from headgate.profiles.profile import Profile, allowed_points
-from headgate.runtime.choice.controller import Controller
 from headgate.runtime.records import Source
 from headgate.runtime.session.events import ComputeFailed
 from headgate.runtime.session.traffic import MAX_AHEAD_BYTES
@@ -104,30 +102,6 @@ def test_a_frame_without_a_picture_ends_at_once_and_supersedes_nothing() -> None
     assert [effect.frame_id for effect in bench.computes] == [second]
 
 
-def test_pictures_that_cannot_be_read_raise_no_price_of_a_miss() -> None:
-    told = []
-
-    class Told(Controller):
-        def finished(
-            self,
-            point: OperatingPoint | None,
-            *,
-            missed: bool,
-            on_time: float | None,
-            trusted: float = 1.0,
-            by_edge: bool | None,
-        ) -> None:
-            told.append(missed)
-
-    bench = Bench(SPLIT, policy=Told).welcomed()
-    bench.capture_unreadable()
-    assert told == []
-    frame_id = bench.capture()
-    bench.compute()
-    bench.receive(result(frame_id))
-    assert told == [False]
-
-
 def test_pending_frame_whose_deadline_is_over_is_not_started() -> None:
     bench = Bench()
     bench.capture()
@@ -168,31 +142,6 @@ def test_failed_compute_ends_the_frame() -> None:
     bench.take(bench.session.computed(effect.frame_id, failed, now_s=bench.now_s))
     assert bench.records[0].reason == "failed: camera gave a torn picture"
     assert bench.session.wants_frame
-
-
-def test_a_compute_that_fails_says_nothing_of_the_edge() -> None:
-    told = []
-
-    class Told(Controller):
-        def finished(
-            self,
-            point: OperatingPoint | None,
-            *,
-            missed: bool,
-            on_time: float | None,
-            trusted: float = 1.0,
-            by_edge: bool | None,
-        ) -> None:
-            told.append(("finished", by_edge))
-
-        def let_down(self, point: OperatingPoint, *, rescued: bool) -> None:
-            told.append(("let down", rescued))
-
-    bench = Bench(SPLIT, policy=Told).welcomed()
-    frame_id = bench.capture()
-    failed = ComputeFailed("out of memory")
-    bench.take(bench.session.computed(frame_id, failed, now_s=bench.now_s))
-    assert told == [("finished", None)]
 
 
 def test_frame_that_cannot_be_sent_is_answered_by_its_exit() -> None:

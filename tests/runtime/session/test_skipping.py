@@ -28,6 +28,7 @@ from headgate.runtime.wire.messages import (
 )
 from headgate.runtime.wire.wire import decode, encode
 from runtime.ladders import ladder_manifest
+from runtime.told import Notes
 
 PLAIN = ladder_manifest()
 SPLIT = Profile(name="split-only", kinds=(PointKind.SPLIT,))
@@ -210,32 +211,15 @@ def test_records_of_sent_frames_hold_the_chance_on_frames_of_their_kind() -> Non
 
 def test_a_frame_that_is_kept_back_is_no_sign_of_the_link() -> None:
     """Nobody waited for the edge: a miss of it would make later chances less believed."""
-    asked = []
-    let_down = []
-
-    class Told(Controller):
-        def finished(
-            self,
-            point: OperatingPoint | None,
-            *,
-            missed: bool,
-            on_time: float | None,
-            trusted: float = 1.0,
-            by_edge: bool | None,
-        ) -> None:
-            asked.append(by_edge)
-
-        def let_down(self, point: OperatingPoint, *, rescued: bool) -> None:
-            let_down.append(rescued)
-
-    bench = Bench(SkipRule(), policy=Told)
+    notes = Notes()
+    bench = Bench(SkipRule(), policy=notes.policy)
     bench.frame(0, score=0.97)
     bench.frame(1, score=0.6)
     bench.now_s += 0.2
     bench.take(bench.session.handle_timer(now_s=bench.now_s))
     assert [record.reason for record in bench.records] == ["skipped: confident", "edge too late"]
-    assert asked == [None, False]
-    assert let_down == [False]
+    assert [frame.by_edge for frame in notes.ended] == [None, False]
+    assert notes.let_down == [False]
 
 
 def test_without_a_rule_every_frame_is_sent() -> None:

@@ -25,9 +25,14 @@ def exit_quality(manifest: Manifest, point: OperatingPoint) -> float:
     """
     assert point.member is not None
     if not has_exit(manifest, point):
-        return min([0.0, *map(manifest.quality, manifest.points)])
+        return least_quality(manifest)
     value = manifest.member(point.member).exit_metrics[manifest.primary_metric]
     return value if manifest.metrics[0].direction == "higher" else -value
+
+
+def least_quality(manifest: Manifest) -> float:
+    """Return what no answer of a family is worse than: what none at all is worth at most."""
+    return min([0.0, *map(manifest.quality, manifest.points)])
 
 
 def has_exit(manifest: Manifest, point: OperatingPoint) -> bool:

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from headgate.profiles.manifest import Manifest, OperatingPoint, PointKind
 from headgate.runtime.choice.costs import PointCosts
 from headgate.runtime.choice.guard import Guard
-from headgate.runtime.choice.own_answers import exit_quality, has_exit
+from headgate.runtime.choice.own_answers import exit_quality, has_exit, least_quality
 from headgate.runtime.choice.policy import Policy
 from headgate.runtime.records import FrameRecord, Source
 from headgate.runtime.session.events import Computed, ComputeFailed
@@ -180,7 +180,7 @@ class Rescues:
         assert frame.point is not None
         if frame.point.kind is PointKind.SPLIT:
             return exit_quality(self._manifest, frame.point)
-        return min([0.0, *map(self._manifest.quality, self._manifest.points)])
+        return least_quality(self._manifest)
 
     def _is_better(self, point: OperatingPoint, *, than_exit_of: OperatingPoint) -> bool:
         if than_exit_of.kind is not PointKind.SPLIT:
